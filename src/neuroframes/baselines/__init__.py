@@ -1,0 +1,25 @@
+"""Methods that every table carries beside ours: one file each, one interface (`Baseline`)."""
+
+from neuroframes.baselines.cubic_spline import CubicSpline
+from neuroframes.baselines.drift import Drift
+from neuroframes.baselines.interface import Baseline
+from neuroframes.baselines.kriging import Kriging
+from neuroframes.baselines.linear import Linear
+from neuroframes.baselines.mean_frame import MeanFrame
+from neuroframes.baselines.nearest import Nearest
+from neuroframes.baselines.ridge_fir import RidgeFIR
+from neuroframes.baselines.run_mean import RunMean
+from neuroframes.baselines.shuffled_eeg import shuffled
+
+__all__ = [
+    "Baseline",
+    "CubicSpline",
+    "Drift",
+    "Kriging",
+    "Linear",
+    "MeanFrame",
+    "Nearest",
+    "RidgeFIR",
+    "RunMean",
+    "shuffled",
+]

@@ -1,0 +1,25 @@
+"""The mean training frame at every time: what knows nothing of the moment."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.baselines.interface import filled, training_mean
+from neuroframes.recording.segments import Segment
+
+
+class MeanFrame:
+    """Training mean. Its temporal r is 0 by definition; R2 and MSE of others are measured against it."""
+
+    name = "mean frame"
+
+    def fit(self, train: Sequence[Segment]) -> Self:
+        """Average the measured training frames."""
+        self.mean_ = training_mean(train)
+        return self
+
+    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Every frame, shape (K, V); see `Baseline.predict`."""
+        return filled(segment, measured, self.mean_)

@@ -1,0 +1,1 @@
+"""Where frames live: grayordinates, regions, meshes."""

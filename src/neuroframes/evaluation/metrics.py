@@ -1,0 +1,325 @@
+"""How near a sequence of frames is to the truth.
+
+Frames are (K, V) in z-units of the training part, so that 0 is each vertex's training mean. Everything
+is pooled over the scored frames of all segments. Temporal metrics run along time, per vertex, and are
+then averaged over vertices; spatial ones run along vertices, per frame, and are then averaged over frames.
+
+Traps that these definitions avoid:
+* a spatial r of raw frames is high for the mean image of anybody: each vertex's mean is removed here;
+* r is blind to scale and offset: R2 (against the *test* mean), MSE and the variance ratio stand beside it;
+* an r that is undefined, of a constant prediction, is 0, not left out: silence earns nothing;
+* smooth answers score well on MSE: frame differences and lag-1 autocorrelation tell.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+Frames = NDArray[np.float32] | Sequence[NDArray[np.float32]]  # (K, V), or one such array per segment
+Mask = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]  # (K,), or one per segment
+Array = NDArray[np.float64]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+WHOLE = "whole"
+ROUNDING = 1e-14  # a spread below this part of the mean square is float32 rounding of a constant
+CELLS = 2**16  # frames x vertices worked on at once: 0.5 MiB in float64 stays in a core's cache
+
+
+def correlation(a: Array, b: Array) -> Array:
+    """Pearson r of the columns of `a` and `b`, both (n, V); NaN where one of them is constant."""
+    return _r_of_sums(_sums(a, b, axis=0))
+
+
+def crps(truth: Array, mean: Array, std: Array) -> Array:
+    """Continuous ranked probability score of a Gaussian forecast, in the unit of `truth`; lower is better.
+
+    Closed form (Gneiting & Raftery 2007, equation 21); the absolute error where `std` is 0.
+    """
+    error = truth - mean
+    z = np.divide(error, std, out=np.zeros_like(error), where=std > 0)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    score = std * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
+    return np.where(std > 0, score, np.abs(error))
+
+
+def vertex_maps(
+    truth: Frames,
+    prediction: Frames,
+    scored: Mask,
+    *,
+    std: Frames | None = None,
+    censored: Mask | None = None,
+    interval: float = 0.9,
+) -> dict[str, Array]:
+    """Every temporal metric per vertex, each of shape (V,).
+
+    Parameters
+    ----------
+    truth, prediction : array, shape (K, V), or a list with one per segment
+    scored : mask, shape (K,), or a list
+    std : the prediction's standard deviation, as `prediction`
+    censored : mask as `scored`; frame differences that touch a censored frame are left out
+    interval : float, the central interval whose coverage is counted
+
+    Returns
+    -------
+    dict
+        mse; temporal_r (NaN where undefined); r2 = 1 - SSE / SST with SST about the mean of the scored
+        truth (0 where the truth is constant, as in scikit-learn); mean and variance over the scored
+        frames of truth and prediction; frame_difference, the mean of (dx_predicted - dx_true)^2 over
+        adjacent frames of one segment of which at least one is scored; lag1 of truth and
+        prediction, r over the same pairs (NaN where undefined); with `std` also coverage (0 to 1) and
+        crps; signal, 1 where the truth is finite and varies.
+    """
+    rows = _Rows(truth, prediction, scored, std, censored)
+    parts = [
+        _maps(x, y, spread, rows.scored, rows.pairs, interval) for _, x, y, spread in rows.blocks(slice(None))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def frame_series(
+    truth: Frames,
+    prediction: Frames,
+    scored: Mask,
+    *,
+    vertices: NDArray[np.intp] | slice = slice(None),
+    mean_truth: Array | None = None,
+    mean_prediction: Array | None = None,
+) -> dict[str, Array]:
+    """Every spatial metric per scored frame, each of shape (S,).
+
+    Parameters
+    ----------
+    truth, prediction, scored : as in `vertex_maps`
+    vertices : the vertices that count
+    mean_truth, mean_prediction : array, shape (V,)
+        Each vertex's own mean over the scored frames, as `vertex_maps` gives it; by default 0.
+
+    Returns
+    -------
+    dict
+        spatial_r, along vertices, after removing each vertex's training mean (0 in z-units);
+        spatial_r_test_mean, the same after removing `mean_truth` from the truth and `mean_prediction` from
+        the prediction, so that no constant pattern counts; cosine, of the frames about the training
+        mean, without removing the mean over vertices. NaN where undefined.
+    """
+    rows = _Rows(truth, prediction, scored, None, None)
+    raw = np.zeros((6, int(rows.scored.sum())))
+    centred = raw.copy()
+    for columns, x, y, _ in rows.blocks(vertices):
+        x, y = x[rows.scored], y[rows.scored]
+        raw += _sums(x, y, axis=1)
+        if mean_truth is not None and mean_prediction is not None:
+            centred += _sums(x - mean_truth[columns], y - mean_prediction[columns], axis=1)
+    _, _, _, xx, yy, xy = raw
+    return {
+        "spatial_r": _r_of_sums(raw),
+        "spatial_r_test_mean": _r_of_sums(raw if mean_truth is None else centred),
+        "cosine": _ratio(xy, np.sqrt(xx * yy)),
+    }
+
+
+def score(
+    truth: Frames,
+    prediction: Frames,
+    scored: Mask,
+    *,
+    std: Frames | None = None,
+    regions: Mapping[str, NDArray[np.intp]] | None = None,
+    censored: Mask | None = None,
+    interval: float = 0.9,
+) -> dict[str, dict[str, float]]:
+    """All metrics, over all vertices ("whole") and by region.
+
+    Parameters
+    ----------
+    truth, prediction, scored, std, censored, interval : as in `vertex_maps`
+    regions : mapping from name to vertex indices
+
+    Returns
+    -------
+    dict from region to dict of float
+        Means over vertices: mse, temporal_r, r2, frame_difference, lag1_truth, lag1_prediction,
+        lag1_error (mean absolute difference of the two), and with `std` coverage and crps. Means over frames:
+        spatial_r, spatial_r_test_mean, cosine. variance_ratio, mean variance of the
+        prediction over that of the truth. Counts: frames, vertices, undefined_r (vertices whose r counts as
+        0), without_signal (vertices left out because the truth is constant or not finite).
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or no frame is scored, or a region holds no vertex with signal.
+    """
+    maps = vertex_maps(truth, prediction, scored, std=std, censored=censored, interval=interval)
+    signal = maps["signal"] > 0
+    every = np.arange(len(signal))
+    return {
+        name: _summary(maps, truth, prediction, scored, vertices, signal[vertices])
+        for name, vertices in {WHOLE: every, **(regions or {})}.items()
+    }
+
+
+def _summary(
+    maps: Mapping[str, Array],
+    truth: Frames,
+    prediction: Frames,
+    scored: Mask,
+    vertices: NDArray[np.intp],
+    signal: NDArray[np.bool_],
+) -> dict[str, float]:
+    """The metrics of one region."""
+    if not signal.any():
+        raise ValueError(f"none of {len(vertices)} vertices has a finite, varying truth; check the region")
+    used = vertices[signal]
+    here = {name: values[used] for name, values in maps.items()}
+    series = frame_series(
+        truth,
+        prediction,
+        scored,
+        # A slice spares the copy that indices cost, where all vertices count.
+        vertices=slice(None) if len(used) == len(maps["mse"]) else used,
+        mean_truth=maps["mean_truth"],
+        mean_prediction=maps["mean_prediction"],
+    )
+    lag1_truth, lag1_prediction = np.nan_to_num(here["lag1_truth"]), np.nan_to_num(here["lag1_prediction"])
+    summary: dict[str, float] = {
+        "mse": here["mse"].mean(),
+        "temporal_r": np.nan_to_num(here["temporal_r"]).mean(),
+        "r2": here["r2"].mean(),
+        **{name: np.nan_to_num(values).mean() for name, values in series.items()},
+        "variance_ratio": here["variance_prediction"].mean() / here["variance_truth"].mean(),
+        "frame_difference": here["frame_difference"].mean(),
+        "lag1_truth": lag1_truth.mean(),
+        "lag1_prediction": lag1_prediction.mean(),
+        "lag1_error": np.abs(lag1_prediction - lag1_truth).mean(),
+        **{name: here[name].mean() for name in ("coverage", "crps") if name in here},
+        "frames": len(series["cosine"]),
+        "vertices": len(used),
+        "undefined_r": np.isnan(here["temporal_r"]).sum(),
+        "without_signal": len(vertices) - len(used),
+    }
+    return {name: float(value) for name, value in summary.items()}
+
+
+class _Rows:
+    """The rows of several segments that count, read a block of vertices at a time."""
+
+    def __init__(
+        self, truth: Frames, prediction: Frames, scored: Mask, std: Frames | None, censored: Mask | None
+    ) -> None:
+        self.sources = [_listed(source) for source in (truth, prediction, std) if source is not None]
+        shapes = [[array.shape for array in source] for source in self.sources]
+        masks = [_listed(mask) for mask in (scored, censored) if mask is not None]
+        lengths = [[len(array) for array in mask] for mask in masks]
+        if any(shape != shapes[0] for shape in shapes) or any(
+            length != [shape[0] for shape in shapes[0]] for length in lengths
+        ):
+            raise ValueError(f"truth, prediction, scored, std differ in shape: {shapes}, masks {lengths}")
+        all_scored = np.concatenate(masks[0])
+        bad = np.concatenate(masks[1]) if censored is not None else np.zeros_like(all_scored)
+        if not all_scored.any():
+            raise ValueError("no frame is scored; pass a longer segment or a shorter gap")
+        segment = np.repeat(np.arange(len(masks[0])), lengths[0])
+        first = (segment[1:] == segment[:-1]) & (all_scored[1:] | all_scored[:-1]) & ~(bad[1:] | bad[:-1])
+        needed = all_scored.copy()
+        needed[1:] |= first
+        needed[:-1] |= first
+        # With short gaps few frames are scored: only they and their neighbours are read.
+        self.needed = np.split(needed, np.cumsum(lengths[0])[:-1])
+        self.scored = all_scored[needed]
+        self.pairs = (np.cumsum(needed) - 1)[:-1][first]
+        self.n_vertices = shapes[0][0][1]
+
+    def blocks(
+        self, vertices: NDArray[np.intp] | slice
+    ) -> Iterator[tuple[NDArray[np.intp] | slice, Array, Array, Array | None]]:
+        """Columns, and truth, prediction and std (or None) at the needed rows, float64."""
+        width = max(1, CELLS // len(self.scored))
+        n = self.n_vertices if isinstance(vertices, slice) else len(vertices)
+        for low in range(0, n, width):
+            columns = slice(low, low + width) if isinstance(vertices, slice) else vertices[low : low + width]
+            block = [
+                np.concatenate(
+                    [array[:, columns][rows] for array, rows in zip(source, self.needed, strict=True)]
+                )
+                for source in self.sources
+            ]
+            truth, prediction, *std = (array.astype(np.float64) for array in block)
+            yield columns, truth, prediction, std[0] if std else None
+
+
+def _maps(
+    truth: Array,
+    prediction: Array,
+    std: Array | None,
+    scored: NDArray[np.bool_],
+    pairs: NDArray[np.intp],
+    interval: float,
+) -> dict[str, Array]:
+    """`vertex_maps` of one block: all arrays (n, v), `pairs` the first rows of adjacent pairs."""
+    x, y, error = truth[scored], prediction[scored], prediction - truth
+    sums = _sums(x, y, axis=0)
+    _, mean_truth, mean_prediction, *_ = sums / sums[0]
+    squared_error = np.mean(error[scored] ** 2, axis=0)
+    variance, variance_prediction = _spreads(sums) / sums[0]
+    # scikit-learn's convention: a constant truth gives 1 if met, 0 if not.
+    r2 = np.where(squared_error > 0, 0.0, 1.0)
+    np.divide(variance - squared_error, variance, out=r2, where=variance > 0)
+    maps = {
+        "mse": squared_error,
+        "temporal_r": _r_of_sums(sums),
+        "r2": r2,
+        "mean_truth": mean_truth,
+        "mean_prediction": mean_prediction,
+        "variance_truth": variance,
+        "variance_prediction": variance_prediction,
+        "signal": (np.isfinite(truth).all(axis=0) & (np.ptp(truth, axis=0) > 0)).astype(float),
+    }
+    if len(pairs):
+        maps["frame_difference"] = np.mean((error[pairs + 1] - error[pairs]) ** 2, axis=0)
+        maps["lag1_truth"] = correlation(truth[pairs], truth[pairs + 1])
+        maps["lag1_prediction"] = correlation(prediction[pairs], prediction[pairs + 1])
+    else:
+        maps |= dict.fromkeys(("frame_difference", "lag1_truth", "lag1_prediction"), np.full(len(r2), np.nan))
+    if std is not None:
+        reach = ndtri(0.5 + interval / 2) * std[scored]
+        maps["coverage"] = np.mean(np.abs(error[scored]) <= reach, axis=0)
+        maps["crps"] = crps(x, y, std[scored]).mean(axis=0)
+    return maps
+
+
+def _listed(arrays: NDArray[Scalar] | Sequence[NDArray[Scalar]]) -> list[NDArray[Scalar]]:
+    return [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
+
+
+def _sums(x: Array, y: Array, axis: int) -> Array:
+    """Count and sums of x, y, x^2, y^2 and x y along `axis` of (n, v) arrays: all that r needs; shape (6, .).
+
+    They add up over blocks. In z-units and float64 the one-pass formulas that use them lose nothing.
+    """
+    pattern = "kv,kv->v" if axis == 0 else "kv,kv->k"
+    products = [np.einsum(pattern, a, b) for a, b in ((x, x), (y, y), (x, y))]
+    count = np.full(len(products[0]), x.shape[axis], float)
+    return np.stack([count, x.sum(axis=axis), y.sum(axis=axis), *products])
+
+
+def _spreads(sums: Array) -> Array:
+    """Sums of squares about the mean of x and of y, shape (2, .); 0 where constant to within rounding."""
+    spreads: Array = sums[3:5] - sums[1:3] ** 2 / sums[0]
+    return np.where(spreads > ROUNDING * sums[3:5], spreads, 0)
+
+
+def _r_of_sums(sums: Array) -> Array:
+    """Pearson r; NaN where one side is constant."""
+    n, x, y, _, _, xy = sums
+    return _ratio(xy - x * y / n, np.sqrt(_spreads(sums).prod(axis=0)))
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Quotient, NaN where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full_like(denominator, np.nan), where=denominator > 0)

@@ -1,0 +1,1 @@
+"""Linear algebra of frames: autoencoder, measurements along time, Gaussian prior and posterior."""

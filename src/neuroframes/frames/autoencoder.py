@@ -1,0 +1,105 @@
+"""The linear autoencoder of frames: X = Z D + rest.
+
+Z (K, d) are whitened latents, D (d, V) the decoder. Rows of D are orthogonal, so the encoder is its
+exact pseudo-inverse, D+ = D^T (D D^T)^-1, and encode(decode(z)) = z. Encoding acts along vertices and
+measurements act along time, so the two commute.
+
+The decoder is a truncated principal component analysis, by randomised range finding (Halko,
+Martinsson and Tropp 2011) over blocks of vertices: K x V never has to be in memory at once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Columns = Callable[[slice], Float32]
+
+BLOCK = 4096  # vertices; 27,000 frames of them are 442 MB
+OVERSAMPLING = 16
+POWER_ITERATIONS = 3
+
+
+@dataclass(frozen=True)
+class LinearAutoencoder:
+    """Decoder and its exact pseudo-inverse.
+
+    Attributes
+    ----------
+    decoder : array, shape (d, V)
+        Orthogonal rows, strongest first; latents of the frames it was fitted on have unit variance.
+    rest : array, shape (V,)
+        Standard deviation of what the latents leave over, at each vertex.
+    """
+
+    decoder: Float32
+    rest: Float32
+
+    @property
+    def n_latents(self) -> int:
+        return len(self.decoder)
+
+    @property
+    def encoder(self) -> Float32:
+        """D+, shape (V, d)."""
+        return (self.decoder / np.square(self.decoder).sum(axis=1, keepdims=True)).T
+
+    def encode(self, columns: Columns) -> NDArray[np.float64]:
+        """Latents (K, d) of frames given by columns."""
+        encoder = self.encoder
+        return sum(columns(b).astype(np.float32, copy=False) @ encoder[b] for b in blocks(len(encoder))) + 0.0
+
+    def decode(self, latents: NDArray[np.floating], block: slice = slice(None)) -> Float32:
+        """Frames (K, v) of the vertices in `block`."""
+        return latents.astype(np.float32) @ self.decoder[:, block]
+
+
+def blocks(n_vertices: int, size: int = BLOCK) -> Iterator[slice]:
+    """Slices that cover the vertices in order."""
+    for start in range(0, n_vertices, size):
+        yield slice(start, min(start + size, n_vertices))
+
+
+def fit_autoencoder(
+    columns: Columns, n_vertices: int, n_latents: int, generator: np.random.Generator
+) -> tuple[LinearAutoencoder, NDArray[np.float64]]:
+    """Principal components of frames whose vertices have mean 0.
+
+    Parameters
+    ----------
+    columns : callable
+        From a slice of vertices to the frames there, shape (K, v) float32.
+    n_vertices : int
+    n_latents : int
+        At most what the frames' rank allows; fewer come back where it is lower.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    LinearAutoencoder, and the latents of the frames it was fitted on, shape (K, d)
+    """
+    n_frames = columns(slice(0, 1)).shape[0]
+    width = min(n_latents + OVERSAMPLING, n_frames, n_vertices)
+    basis = np.linalg.qr(generator.standard_normal((n_frames, width)).astype(np.float32))[0]
+    for _ in range(POWER_ITERATIONS):
+        product = np.zeros_like(basis)
+        for block in blocks(n_vertices):
+            x = columns(block)
+            product += x @ (x.T @ basis)
+        basis = np.linalg.qr(product)[0]
+    projected = np.empty((width, n_vertices), np.float32)
+    total = np.empty(n_vertices)
+    for block in blocks(n_vertices):
+        x = columns(block)
+        projected[:, block] = basis.T @ x
+        total[block] = np.einsum("kv,kv->v", x, x, dtype=np.float64)
+    values, vectors = np.linalg.eigh((projected @ projected.T).astype(np.float64))
+    strongest = np.argsort(values)[::-1][:n_latents]
+    strongest = strongest[values[strongest] > values.max() * n_frames * np.finfo(np.float32).eps]
+    rotation = vectors[:, strongest].astype(np.float32)
+    decoder = rotation.T @ projected / np.sqrt(np.float32(n_frames))
+    latents = basis @ rotation * np.sqrt(np.float32(n_frames))
+    rest = np.sqrt(np.maximum(total / n_frames - np.square(decoder, dtype=np.float64).sum(axis=0), 0.0))
+    return LinearAutoencoder(decoder, rest.astype(np.float32)), latents.astype(np.float64)

@@ -1,0 +1,133 @@
+"""Filling the frames of a run that were not measured.
+
+Windows of any run share one prior; each is conditioned on its own measured frames and on those around
+it, so cost is linear in the run's length. Measured frames are never touched.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.frames.autoencoder import blocks
+from neuroframes.frames.measurement import FrameMask
+from neuroframes.frames.prior import SAMPLE, FramePosterior, FramePrior, spread_of, windows_in_context
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+HIDDEN_SHARE = 0.15  # of the measured frames, hidden to calibrate the standard deviation
+FEWEST_HIDDEN = 8  # frames; a quantile of fewer says nothing
+
+
+def given_frames(
+    prior: FramePrior, frames: Float32, measured: Mask, times: Float, mean: Float | None = None
+) -> FramePosterior:
+    """Posterior of one window given its measured frames.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V), z-scored; what stands at missing frames is not read
+    measured : array, shape (K,)
+    times : array, shape (K,), seconds
+    mean : array, shape (K, d), or None
+    """
+    seen = prior.autoencoder.encode(lambda block: frames[:, block][measured])
+    return prior.given(times, FrameMask(measured), seen, mean)
+
+
+def fill_missing(
+    prior: FramePrior, frames: Float32, measured: Mask, times: Float, mean: Float | None = None
+) -> Float32:
+    """Put the posterior mean at the missing frames, in place.
+
+    Parameters
+    ----------
+    as in `given_frames`
+
+    Returns
+    -------
+    array, shape (K - n measured, V)
+        Standard deviation of the frames that were filled, in order.
+    """
+    n_frames, n_vertices = frames.shape
+    std = np.empty((int((~measured).sum()), n_vertices), np.float32, order="F")
+    filled = np.empty_like(std)
+    done = 0
+    for core, context in windows_in_context(n_frames):
+        wanted = np.zeros(n_frames, bool)
+        wanted[core] = ~measured[core]
+        n_wanted = int(wanted.sum())
+        if not n_wanted:
+            continue
+        near, rows = measured[context], wanted[context]
+        around = None if mean is None else mean[context]
+        posterior = given_frames(prior, frames[context], near, times[context], around)
+        for block in blocks(n_vertices):
+            seen = frames[context, block][near]
+            filled[done : done + n_wanted, block] = posterior.mean(seen, block, rows)
+            std[done : done + n_wanted, block] = posterior.std(block, rows)
+        done += n_wanted
+    frames[~measured] = filled
+    return std
+
+
+def calibrated(
+    prior: FramePrior, frames: Float32, measured: Mask, times: Float, mean: Float | None = None
+) -> FramePrior:
+    """The prior with its standard deviation scaled so that intervals cover what they say.
+
+    Measured frames are hidden in gaps as long as the real ones, and the errors there are compared
+    with the standard deviation stated for them. Returned as it was where too few can be hidden.
+    """
+    _, context = next(iter(windows_in_context(len(frames))))
+    hidden = hide_alike(measured[context])
+    if hidden.sum() < FEWEST_HIDDEN:
+        return prior
+    frames, near = frames[context], measured[context] & ~hidden
+    around = None if mean is None else mean[context]
+    posterior = given_frames(replace(prior, spread=1.0), frames, near, times[context], around)
+    errors, stds = [], []
+    step = max(1, frames.shape[1] // SAMPLE)
+    for start in range(0, frames.shape[1], step):
+        block = slice(start, start + 1)
+        errors.append(frames[hidden, block] - posterior.mean(frames[near, block], block, hidden))
+        stds.append(posterior.std(block, hidden))
+    return replace(prior, spread=spread_of(np.concatenate(errors), np.concatenate(stds)))
+
+
+def hide_alike(measured: Mask) -> Mask:
+    """Measured frames to hide, in gaps of the lengths that the missing ones have.
+
+    Gaps go to the middle of measured stretches that are long enough to keep two frames on either side,
+    spread over the run, up to `HIDDEN_SHARE` of the measured frames. Without any gap they are 1 frame.
+    """
+    lengths = _runs_of(~measured)[1]
+    gaps = np.sort(lengths)[::-1] if len(lengths) else np.ones(1, int)
+    starts, stretches = _runs_of(measured)
+    hidden = np.zeros(len(measured), bool)
+    budget = HIDDEN_SHARE * measured.sum()
+    # Every third stretch first, then the next ones, so that few hidden gaps stand beside each other.
+    order = [i for first in range(3) for i in range(first, len(starts), 3)]
+    position = 0
+    for i in order:
+        start, stop = starts[i] + 2, starts[i] + stretches[i] - 2
+        while True:
+            gap = int(gaps[position % len(gaps)])
+            room = stop - start
+            gap = min(gap, room) if stretches[i] < 3 * gap + 8 else gap
+            if gap < 1 or room < gap or hidden.sum() + gap > budget:
+                break
+            middle = start + (min(room, 4 * gap + 8) - gap) // 2
+            hidden[middle : middle + gap] = True
+            position += 1
+            start += 4 * gap + 8
+    return hidden & measured
+
+
+def _runs_of(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and lengths of the stretches where `mask` is True."""
+    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
+    starts = np.flatnonzero(edges == 1)
+    return starts, np.flatnonzero(edges == -1) - starts

@@ -1,0 +1,168 @@
+"""The Gaussian prior of cortical frames, and its exact posterior at every vertex.
+
+    X = Z D + diag-scaled rest,   Z[:, j] ~ N(m_j, v_j K_g(j)),   rest[:, v] ~ N(0, r_v^2 K_rest).
+
+The latents carry what vertices share. What lies outside the autoencoder's reach has a temporal
+covariance too, so gaps are interpolated there as well, and measured frames stay exact at every vertex.
+Measurements along time commute with the decoder: y D+ are the measurements of the latents, y - y D+ D
+those of the rest.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.frames.autoencoder import Columns, LinearAutoencoder, fit_autoencoder
+from neuroframes.frames.measurement import AlongTime
+from neuroframes.frames.posterior import Conditional, Posterior, condition, posterior
+from neuroframes.frames.temporal import (
+    LONGEST_WINDOW,
+    TemporalCovariance,
+    fit_temporal_covariance,
+    octave_groups,
+)
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+SAMPLE = 512  # vertices that stand for all where one number or one spectrum is estimated
+CONTEXT = 256  # frames on either side of a window: the memory of BOLD is shorter
+
+
+@dataclass(frozen=True)
+class FramePosterior:
+    """Posterior of K frames at every vertex, evaluated a block of vertices at a time.
+
+    Attributes
+    ----------
+    prior : FramePrior
+    latents : Posterior of the latents
+    rest : Conditional of the rest
+    seen : array, shape (M, d), latents of the measurements
+    """
+
+    prior: "FramePrior"
+    latents: Posterior
+    rest: Conditional
+    seen: Float
+
+    def mean(self, measurements: Float32, block: slice, rows: Mask | slice = slice(None)) -> Float32:
+        """Posterior mean (K, v) of some rows, from the measurements (M, v) of the same vertices."""
+        decode = self.prior.autoencoder.decode
+        unexplained = measurements - decode(self.seen, block)
+        return decode(self.latents.mean[rows], block) + self.rest.gain[rows].astype(np.float32) @ unexplained
+
+    def std(self, block: slice, rows: Mask | slice = slice(None)) -> Float32:
+        """Marginal standard deviation (K, v) of some rows, calibrated."""
+        autoencoder = self.prior.autoencoder
+        variance = np.square(self.latents.std[rows]).astype(np.float32) @ np.square(autoencoder.decoder[:, block])
+        variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
+        return np.sqrt(variance) * np.float32(self.prior.spread)
+
+    def draw(self, measurements: Float32, generator: np.random.Generator) -> Float32:
+        """One draw of all vertices (K, V), from the measurements (M, V)."""
+        decode, scale = self.prior.autoencoder.decode, self.prior.autoencoder.rest
+        rest = self.rest.gain @ (measurements - decode(self.seen))
+        rest += self.rest.root() @ generator.standard_normal(rest.shape) * scale
+        return decode(self.latents.draw(generator)) + rest.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FramePrior:
+    """Prior of frames z-scored per vertex.
+
+    Attributes
+    ----------
+    autoencoder : LinearAutoencoder
+    latents : TemporalCovariance of the d latents
+    rest : TemporalCovariance of what they leave over, one group, variance 1
+    spread : float
+        Factor on the standard deviation, so that intervals cover what they say.
+    """
+
+    autoencoder: LinearAutoencoder
+    latents: TemporalCovariance
+    rest: TemporalCovariance
+    spread: float = 1.0
+
+    def given(
+        self, times: Float, operator: AlongTime, seen: Float, mean: Float | None = None
+    ) -> FramePosterior:
+        """Exact posterior given measurements along time.
+
+        Parameters
+        ----------
+        times : array, shape (K,), seconds
+        operator : AlongTime, K -> M
+        seen : array, shape (M, d)
+            Latents of the measurements, from `autoencoder.encode`.
+        mean : array, shape (K, d)
+            Prior mean of the latents, as the EEG gives it; zero if None.
+        """
+        latents = posterior(self.latents, times, operator, seen, mean)
+        rest = condition(self.rest.kernel(0, times), operator)
+        return FramePosterior(self, latents, rest, np.asarray(seen, np.float64))
+
+
+def fit_frame_prior(
+    columns: Columns,
+    n_vertices: int,
+    runs: list[tuple[slice, Mask]],
+    tr: float,
+    n_latents: int,
+    generator: np.random.Generator,
+) -> FramePrior:
+    """Fit autoencoder and temporal covariances to runs with missing frames.
+
+    Parameters
+    ----------
+    columns : callable
+        From a slice of vertices to frames (K, v) of all runs, z-scored; missing frames are not read.
+    n_vertices : int
+    runs : list of (rows of the run, measured (K_run,))
+    tr : float, seconds
+    n_latents : int
+    generator : numpy.random.Generator
+    """
+    measured = np.concatenate([mask for _, mask in runs])
+    autoencoder, latents = fit_autoencoder(lambda b: columns(b)[measured], n_vertices, n_latents, generator)
+    every = np.zeros((len(measured), autoencoder.n_latents))
+    every[measured] = latents
+    covariance = fit_temporal_covariance(
+        [(every[rows], mask) for rows, mask in runs], tr, octave_groups(autoencoder.n_latents)
+    )
+    sample = np.arange(0, n_vertices, max(1, n_vertices // SAMPLE))
+    rest = np.concatenate([columns(slice(v, v + 1)) for v in sample], axis=1) - every @ autoencoder.decoder[:, sample]
+    # Where the latents explain a vertex to the last digit, rounding would pose as its rest.
+    alive = autoencoder.rest[sample] > 1e-3
+    if not alive.any():
+        alive[:] = True
+    rest = rest[:, alive]
+    rest_covariance = fit_temporal_covariance(
+        [(rest[rows], mask) for rows, mask in runs], tr, np.zeros(rest.shape[1], int)
+    )
+    shared = replace(rest_covariance, group=np.zeros(1, int), variance=np.ones(1))
+    return FramePrior(autoencoder, covariance, shared)
+
+
+def windows_in_context(n_frames: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a run of any length into windows, each with the frames around it that inform it.
+
+    Yields
+    ------
+    core, context : slices of frames; cores tile the run, contexts overlap
+    """
+    n_windows = 1 if n_frames <= LONGEST_WINDOW + CONTEXT else -(-n_frames // LONGEST_WINDOW)
+    edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        yield slice(start, stop), slice(max(0, start - CONTEXT), min(n_frames, stop + CONTEXT))
+
+
+def spread_of(errors: NDArray[np.floating], stds: NDArray[np.floating], level: float = 0.9) -> float:
+    """Factor on `stds` that makes central intervals of `level` cover that share of `errors`."""
+    ratio = np.abs(errors) / np.maximum(stds, 1e-12)
+    return float(np.quantile(ratio, level) / NormalDist().inv_cdf(0.5 + level / 2))

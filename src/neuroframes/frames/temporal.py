@@ -1,0 +1,229 @@
+"""Stationary covariance along time.
+
+Latent j at times s and t covaries as
+
+    C_j(s, t) = v_j * k_g(s - t),   k_g(tau) = sum_f p_gf cos(2 pi f tau) + n_g [tau = 0],
+
+with v_j its variance and g the group of latents that share a spectrum. p_gf >= 0 makes every
+covariance positive semi-definite, at any times, on the frame grid or off it. The floor of the
+spectrum is white noise n_g: on the grid that changes nothing, off it noise isn't interpolated.
+
+The spectrum is estimated by expectation-maximisation (Dempster, Laird and Rubin 1977): missing
+frames are filled by their posterior mean under the current spectrum, and their posterior covariance
+is added to the multitaper power (Thomson 1982; discrete prolate spheroidal tapers, whose leakage is
+low enough for band-passed recordings, where power falls by ten orders of magnitude).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.linalg import cho_factor, cho_solve
+from scipy.signal.windows import dpss
+
+from neuroframes.errors import InputError
+
+Float = NDArray[np.float64]
+
+HALF_BANDWIDTH = 0.02  # Hz, of the multitaper estimate
+LONGEST_WINDOW = 1024  # frames; longer runs are cut, so that cost stays linear in length
+N_FFT = 4096  # a window's lags must stay below half of it
+FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in double precision
+FEWEST_MEASURED = 16  # frames
+
+
+@dataclass(frozen=True)
+class TemporalCovariance:
+    """Covariance of d independent latents along time.
+
+    Attributes
+    ----------
+    power : array, shape (G, F)
+        Power p_gf at the frequencies f / (2 (F - 1) tr); with `noise`, sums to 1 per group.
+    noise : array, shape (G,)
+        Power of the white part.
+    group : array of int, shape (d,)
+    variance : array, shape (d,)
+    tr : float, seconds
+    """
+
+    power: Float
+    noise: Float
+    group: NDArray[np.int64]
+    variance: Float
+    tr: float
+
+    def kernel(self, group: int, times: Float, others: Float | None = None) -> Float:
+        """k_g between two sets of times, in units of the latent's variance.
+
+        Parameters
+        ----------
+        group : int
+        times : array, shape (K,), seconds
+        others : array, shape (L,), seconds; `times` if None
+
+        Returns
+        -------
+        array, shape (K, L)
+        """
+        others = times if others is None else others
+        lags = np.abs(np.subtract.outer(times, others)) / self.tr
+        steps = np.rint(lags).astype(np.int64)
+        n_bins = self.power.shape[1] - 1
+        if np.all(np.abs(lags - steps) < 1e-3) and steps.max(initial=0) < n_bins:
+            table = np.fft.irfft(_two_sided(self.power[group]) * 2 * n_bins, 2 * n_bins)
+            covariance = table[steps]
+        else:
+            angle = np.pi / (n_bins * self.tr) * np.arange(n_bins + 1)
+            amplitude = np.sqrt(self.power[group])
+            covariance = _waves(times, angle, amplitude) @ _waves(others, angle, amplitude).T
+        return covariance + self.noise[group] * (lags < 1e-3)
+
+    def groups(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Each group's number and the latents in it."""
+        return [(g, np.flatnonzero(self.group == g)) for g in range(len(self.power))]
+
+
+def octave_groups(n_latents: int) -> NDArray[np.int64]:
+    """Groups of latents that share a spectrum: the first 4, then 4, 8, 16, ... of them.
+
+    Principal components are sorted by variance and their spectra change fastest among the first.
+    """
+    index = np.arange(n_latents)
+    return np.maximum(np.floor(np.log2(np.maximum(index, 1))).astype(np.int64) - 1, 0)
+
+
+def fit_temporal_covariance(
+    series: Sequence[tuple[NDArray[np.floating], NDArray[np.bool_]]],
+    tr: float,
+    group: NDArray[np.int64],
+    *,
+    iterations: int = 6,
+) -> TemporalCovariance:
+    """Estimate the covariance from runs with missing frames.
+
+    Parameters
+    ----------
+    series : sequence of (latents (K, d), measured (K,))
+        One pair a run; what stands at missing frames is not read.
+    tr : float, seconds
+    group : array of int, shape (d,)
+    iterations : int
+        Of expectation-maximisation; one where nothing is missing.
+
+    Returns
+    -------
+    TemporalCovariance
+
+    Raises
+    ------
+    InputError
+        If fewer than `FEWEST_MEASURED` frames are measured.
+    """
+    n_measured = sum(int(measured.sum()) for _, measured in series)
+    if n_measured < FEWEST_MEASURED:
+        raise InputError(
+            f"{n_measured} measured frames are too few to fit a prior in time (at least {FEWEST_MEASURED}); "
+            "censor fewer frames, or pass a trained --model"
+        )
+    variance = sum(np.square(z[m], dtype=np.float64).sum(axis=0) for z, m in series) / n_measured
+    scale = np.sqrt(np.where(variance > 0, variance, 1.0))
+    stretches = [
+        _Window(z[part] / scale, m[part])
+        for z, m in series
+        for part in _cut(len(z))
+        if m[part].sum() >= FEWEST_MEASURED // 2
+    ]
+    groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
+    complete = all(window.measured.all() for window in stretches)
+    for _ in range(1 if complete else iterations):
+        power = np.zeros((len(groups), N_FFT // 2 + 1))
+        for g, latents in enumerate(groups):
+            for window in stretches:
+                power[g] += window.power(g, latents, tr)
+            power[g] = np.maximum(power[g], FLOOR * power[g].max()) / _sum(power[g])
+            if not complete:
+                table = np.fft.irfft(power[g] * N_FFT, N_FFT)
+                for window in stretches:
+                    window.fill(g, latents, table)
+    floor = power.min(axis=1, keepdims=True)
+    weights = (power - floor) * _one_sided(power.shape[1])
+    return TemporalCovariance(weights, floor[:, 0] * N_FFT, group, np.asarray(variance), tr)
+
+
+class _Window:
+    """A stretch of one run during the fit: its latents, filled, and what is uncertain in them."""
+
+    def __init__(self, latents: Float, measured: NDArray[np.bool_]) -> None:
+        self.measured = measured
+        self.latents = np.where(measured[:, None], latents, 0.0)
+        self.latents[~measured] = _cubic(self.latents, measured)
+        self.uncertain: dict[int, Float] = {}
+
+    def power(self, g: int, latents: NDArray[np.int64], tr: float) -> Float:
+        """Expected multitaper power of one group, summed over frames."""
+        tapers = _tapers(len(self.latents), tr)
+        power = np.zeros(N_FFT // 2 + 1)
+        for taper in tapers:
+            spectrum = np.fft.rfft(self.latents[:, latents] * taper[:, None], N_FFT, axis=0)
+            power += np.square(np.abs(spectrum)).mean(axis=1)
+        if g in self.uncertain:
+            missing = np.flatnonzero(~self.measured)
+            lags = np.abs(np.subtract.outer(missing, missing))
+            shared = tapers[:, missing].T @ tapers[:, missing] * self.uncertain[g]
+            by_lag = np.bincount(lags.ravel(), shared.ravel(), minlength=N_FFT)
+            power += np.maximum(np.fft.rfft(by_lag).real, 0)
+        return power * len(self.latents) / len(tapers)
+
+    def fill(self, g: int, latents: NDArray[np.int64], table: Float) -> None:
+        """Put the posterior mean at missing frames and remember the posterior covariance."""
+        missing, measured = np.flatnonzero(~self.measured), np.flatnonzero(self.measured)
+        if not len(missing):
+            return
+        cross = table[np.abs(np.subtract.outer(missing, measured))]
+        factor = cho_factor(table[np.abs(np.subtract.outer(measured, measured))], lower=True)
+        gain = cho_solve(factor, cross.T).T
+        self.latents[np.ix_(missing, latents)] = gain @ self.latents[np.ix_(measured, latents)]
+        self.uncertain[g] = table[np.abs(np.subtract.outer(missing, missing))] - gain @ cross.T
+
+
+def _cut(n_frames: int) -> list[slice]:
+    n_windows = -(-n_frames // LONGEST_WINDOW)
+    edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
+    return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+
+
+@lru_cache(maxsize=32)
+def _tapers(n_frames: int, tr: float) -> Float:
+    half_bandwidth = float(np.clip(HALF_BANDWIDTH * n_frames * tr, 3, min(16, n_frames / 4)))
+    return np.asarray(dpss(n_frames, half_bandwidth, max(1, round(1.25 * half_bandwidth))))
+
+
+def _cubic(latents: Float, measured: NDArray[np.bool_]) -> Float:
+    """Cubic spline at missing frames, held beyond the first and last measured one: where EM starts."""
+    at = np.flatnonzero(measured)
+    wanted = np.clip(np.flatnonzero(~measured), at[0], at[-1])
+    return np.asarray(CubicSpline(at, latents[measured])(wanted))
+
+
+def _waves(times: Float, angle: Float, amplitude: Float) -> Float:
+    phase = np.outer(times, angle)
+    return np.concatenate([np.cos(phase) * amplitude, np.sin(phase) * amplitude], axis=1)
+
+
+def _one_sided(n_bins: int) -> Float:
+    """How often each bin of a real spectrum counts: the ends once, the others twice."""
+    counts = np.full(n_bins, 2.0)
+    counts[[0, -1]] = 1.0
+    return counts
+
+
+def _sum(power: Float) -> float:
+    return float(power @ _one_sided(len(power)))
+
+
+def _two_sided(weights: Float) -> Float:
+    return weights / _one_sided(len(weights))

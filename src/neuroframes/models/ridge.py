@@ -1,0 +1,96 @@
+"""Ridge regression with everything that blocked cross-validation needs in closed form.
+
+Phi (n, p) are standardised features. With the thin SVD Phi = U diag(s) V^T, L = U diag(s) and
+D = diag(1 / (s^2 + penalty)):
+
+    prediction  Phi* V D L^T Y,        hat matrix  H = L D L^T.
+
+One eigendecomposition, of Phi Phi^T or Phi^T Phi, whichever is smaller, serves all penalties, targets
+and folds: the residual of a block B, left out of the fit, is (I - H_BB)^-1 (Y - H Y)_B.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+PENALTIES = np.logspace(-2, 5, 15)  # times p, the mean diagonal of Phi Phi^T
+CLIP = 5.0  # robust standard deviations: an artefact is no evidence
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """Median and robust spread of each feature over the training part.
+
+    Attributes
+    ----------
+    centre, spread : array, shape (p,)
+        `spread` is infinite where the feature is constant, so that it counts for nothing.
+    """
+
+    centre: Float32
+    spread: Float32
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating]) -> "Standardisation":
+        """From features (n, p); the spread is 1.4826 times the median absolute deviation."""
+        centre = np.median(features, axis=0)
+        spread = 1.4826 * np.median(np.abs(features - centre), axis=0)
+        flat = spread <= 1e-6 * np.abs(centre) + 1e-12
+        return cls(centre.astype(np.float32), np.where(flat, np.inf, spread).astype(np.float32))
+
+    def __call__(self, features: NDArray[np.floating]) -> Float32:
+        """Standardised and clipped features, shape (n, p)."""
+        return np.clip((features - self.centre) / self.spread, -CLIP, CLIP).astype(np.float32)
+
+
+class Ridge:
+    """The decomposition of one feature matrix, from which every fit follows.
+
+    Parameters
+    ----------
+    features : array, shape (n, p)
+        Standardised. An intercept isn't fitted: targets have mean 0.
+    block_edges : array of int
+        Ends of the contiguous blocks that are left out in turn.
+    margin : int
+        Frames on either side of a block that are left out of the fit with it and not judged, since
+        neighbours in time are nearly equal.
+    """
+
+    def __init__(self, features: NDArray[np.floating], n_folds: int, margin: int) -> None:
+        phi = features.astype(np.float64)
+        n, p = phi.shape
+        squared, vectors = np.linalg.eigh(phi @ phi.T if n < p else phi.T @ phi)
+        kept = squared > 1e-10 * squared[-1]
+        self.squared, vectors = squared[kept], vectors[:, kept]
+        self.right: Float = phi.T @ vectors / np.sqrt(self.squared) if n < p else vectors
+        self.left: Float = vectors * np.sqrt(self.squared) if n < p else phi @ vectors
+        self.penalties = p * PENALTIES
+        self.blocks = np.array_split(np.arange(n), n_folds)
+        self.margin = margin
+
+    def coefficients(self, targets: NDArray[np.floating], penalty: float) -> Float:
+        """What `right` is multiplied by: weights (p, q) = right @ coefficients (r, q)."""
+        return (self.left.T @ targets) / (self.squared + penalty)[:, None]
+
+    def left_out(self, targets: NDArray[np.floating], penalty: float) -> Float:
+        """Prediction of each block by a fit without it and its margins, shape (n, q)."""
+        shrinkage = 1 / (self.squared + penalty)
+        residual = targets - self.left @ (shrinkage[:, None] * (self.left.T @ targets))
+        predicted = np.empty_like(residual)
+        for block in self.blocks:
+            around = slice(max(block[0] - self.margin, 0), block[-1] + 1 + self.margin)
+            hat = (self.left[around] * shrinkage) @ self.left[around].T
+            error = np.linalg.solve(np.eye(len(hat)) - hat, residual[around])
+            inside = block - around.start
+            predicted[block] = targets[block] - error[inside]
+        return predicted
+
+    def best_penalty(self, targets: NDArray[np.floating]) -> float:
+        """The penalty with the lowest left-out error pooled over targets."""
+        errors = [np.square(targets - self.left_out(targets, penalty)).mean() for penalty in self.penalties]
+        return float(self.penalties[int(np.argmin(errors))])

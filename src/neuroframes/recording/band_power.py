@@ -1,0 +1,124 @@
+"""Log band power of the EEG on a fixed grid, and its lagged copies at frame times.
+
+p_cb(t) = log of the mean periodogram of channel c over band b in a Hann window centred on t.
+A haemodynamic response is a filter of what the brain did up to 20 s before, so a frame at time t
+is explained by p(t - lag) for lags from 0 to 20 s: the linear part learns the delay, it isn't fixed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+from neuroframes.errors import InputError
+
+BANDS: Mapping[str, tuple[float, float]] = {
+    "delta": (0.5, 4.0),
+    "theta": (4.0, 8.0),
+    "alpha": (8.0, 13.0),
+    "beta": (13.0, 30.0),
+    "gamma": (30.0, 100.0),
+}
+WINDOW = 2.0  # seconds; two cycles of the slowest resolvable line, short against the HRF
+LAST_LAG = 20.0  # seconds
+
+
+@dataclass(frozen=True)
+class BandPower:
+    """Log band power along time.
+
+    Attributes
+    ----------
+    values : array, shape (T, F), log of V^2/Hz; F = channels x bands, band fastest
+    times : array, shape (T,), seconds on the EEG clock, evenly spaced
+    """
+
+    values: NDArray[np.float32]
+    times: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or len(self.values) != len(self.times):
+            raise ValueError(f"{len(self.times)} times for values of shape {self.values.shape}")
+
+
+def check_bands(rate: float, bands: Mapping[str, tuple[float, float]]) -> None:
+    """Raise InputError where a band reaches above the Nyquist frequency of `rate` (Hz)."""
+    too_high = [name for name, (_, high) in bands.items() if high > rate / 2]
+    if too_high:
+        usable = ",".join(name for name in bands if name not in too_high)
+        raise InputError(
+            f"EEG at {rate:g} Hz carries nothing above {rate / 2:g} Hz, but the bands {', '.join(too_high)} "
+            f"need up to {max(bands[name][1] for name in too_high):g} Hz; "
+            f"pass --bands {usable} or use a recording with a higher rate"
+        )
+
+
+def log_band_power(
+    eeg: NDArray[np.float32],
+    rate: float,
+    bands: Mapping[str, tuple[float, float]] = BANDS,
+    step: float = 0.4,
+) -> BandPower:
+    """Log band power on a grid of `step` seconds that starts at the first sample.
+
+    Parameters
+    ----------
+    eeg : array, shape (C, N), volts
+    rate : float, Hz
+    bands : mapping from name to (low, high), Hz
+    step : float, seconds
+
+    Returns
+    -------
+    BandPower, values of shape (T, C * len(bands))
+
+    Raises
+    ------
+    InputError
+        If a band lies above Nyquist, or the recording is shorter than one window.
+    """
+    check_bands(rate, bands)
+    length, hop = round(WINDOW * rate), round(step * rate)
+    if eeg.shape[1] < length:
+        raise InputError(f"EEG lasts {eeg.shape[1] / rate:.1f} s; band power needs at least {WINDOW:g} s")
+    transform = ShortTimeFFT(hann(length, sym=False), hop, rate, scale_to="psd")
+    edges = [(transform.f >= low) & (transform.f < high) for low, high in bands.values()]
+    last = -(-eeg.shape[1] // hop)
+    power = np.empty((last, eeg.shape[0], len(bands)), np.float32)
+    for channel, trace in enumerate(eeg):  # one channel at a time: the spectrogram is 5 times the EEG
+        # Edges repeat the signal in mirror image, so that the first seconds don't look silent.
+        density = transform.spectrogram(trace.astype(np.float64), padding="even", p0=0, p1=last)
+        for band, inside in enumerate(edges):
+            power[:, channel, band] = density[inside].mean(axis=0)
+    # A flat channel has power 0; a millionth of a squared microvolt keeps its logarithm finite.
+    values = np.log(np.maximum(power.reshape(last, -1), 1e-18))
+    return BandPower(values, np.arange(last) * (hop / rate))
+
+
+def lagged(
+    power: BandPower, frame_times: NDArray[np.float64], lags: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Band power at each frame's time minus each lag, interpolated linearly on the grid.
+
+    Times before the recording's start or after its end take the nearest value.
+
+    Parameters
+    ----------
+    power : BandPower, values (T, F)
+    frame_times : array, shape (K,), seconds
+    lags : array, shape (L,), seconds
+
+    Returns
+    -------
+    array, shape (K, L * F), lag slowest
+    """
+    wanted = np.subtract.outer(frame_times, lags).ravel()
+    step = power.times[1] - power.times[0]
+    position = np.clip((wanted - power.times[0]) / step, 0, len(power.times) - 1)
+    left = np.minimum(position.astype(int), len(power.times) - 2)
+    weight = (position - left).astype(np.float32)[:, None]
+    values = power.values[left] * (1 - weight) + power.values[left + 1] * weight
+    return values.reshape(len(frame_times), -1)

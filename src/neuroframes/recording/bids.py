@@ -1,0 +1,196 @@
+"""BIDS data sets: which EEG file belongs to which preprocessed BOLD file.
+
+EEG lies at ROOT/sub-XX[/ses-YY]/eeg, BOLD at ROOT/derivatives/fmriprep/sub-XX[/ses-YY]/func. Two files are of
+one run when subject, session, task and run agree; other entities (acq, dir, rec) are each modality's own.
+"""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuroframes.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+EEG_SUFFIXES = (".vhdr", ".edf", ".bdf", ".set", ".fif")
+BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz")
+CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
+SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in the order of preference
+OWN_OUTPUTS = {"reconstructed", "completed", "resampled"}
+
+ENTITIES = ("sub", "ses", "task", "run")
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one subject, with the files that belong to it.
+
+    Attributes
+    ----------
+    subject, session, task, run : str
+        BIDS labels without their keys, "" where the data set has none.
+    eeg : Path
+    bold : tuple of Path
+        One file, or the left and the right hemisphere's.
+    confounds : Path or None
+    """
+
+    subject: str
+    session: str
+    task: str
+    run: str
+    eeg: Path
+    bold: tuple[Path, ...]
+    confounds: Path | None
+
+    @property
+    def name(self) -> str:
+        """Entities of the run within its subject, such as "ses-01_task-movie_run-2"."""
+        parts = (("ses", self.session), ("task", self.task), ("run", self.run))
+        return "_".join(f"{key}-{value}" for key, value in parts if value) or "run-1"
+
+
+def find_runs(
+    root: str | Path,
+    *,
+    subject: str | None = None,
+    space: str | None = None,
+    eeg_root: str | Path | None = None,
+) -> list[Run]:
+    """Every run that has both EEG and preprocessed BOLD, sorted by subject and name.
+
+    Parameters
+    ----------
+    root : path
+        A BIDS data set with derivatives/fmriprep (or another folder of derivatives), or the folder of
+        derivatives itself.
+    subject : str, optional
+        Only this one, with or without `sub-`.
+    space : str, optional
+        The BOLD's space entity. Where not given: fsLR (91k before 32k) before fsaverage5, 6, 7.
+    eeg_root : path, optional
+        Where sub-XX/eeg is, when cleaned EEG lies among the derivatives.
+
+    Raises
+    ------
+    InputError
+        If the folder, the EEG, the BOLD or a common run is missing, or two files claim the same run.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; pass the root of a BIDS data set")
+    subject = None if subject is None else "sub-" + subject.removeprefix("sub-")
+    eeg_folders = [Path(eeg_root)] if eeg_root else [root, *_parents_of_derivatives(root)]
+    eeg = _by_run(_files(eeg_folders, subject, "eeg", [f"*_eeg{suffix}" for suffix in EEG_SUFFIXES]))
+    bold_folders = _derivatives(root)
+    bold = _by_run(_files(bold_folders, subject, "func", [f"*{suffix}" for suffix in BOLD_SUFFIXES]))
+    confounds = _by_run(_files(bold_folders, subject, "func", CONFOUNDS))
+    of_subject = f" of {subject}" if subject else ""
+    if not eeg:
+        raise InputError(
+            f"{root}: no EEG{of_subject} at sub-*/[ses-*/]eeg/*_eeg({'|'.join(EEG_SUFFIXES)}); "
+            "pass the BIDS root, or --eeg-root for cleaned EEG elsewhere"
+        )
+    bold = {key: chosen for key, files in bold.items() if (chosen := _of_space(files, space))}
+    if not bold:
+        raise InputError(
+            f"{root}: no preprocessed BOLD{of_subject} in space {space or ' or '.join(SPACES)} at "
+            "derivatives/fmriprep/sub-*/[ses-*/]func/*_bold(.dtseries.nii|.func.gii); run fMRIPrep with "
+            "--cifti-output or --output-spaces fsaverage5"
+        )
+    for key in eeg.keys() ^ bold.keys():
+        have, lacks = ("EEG", "BOLD") if key in eeg else ("BOLD", "EEG")
+        logger.warning("%s has %s but no %s: left out", _described(key), have, lacks)
+    common = sorted(eeg.keys() & bold.keys())
+    if not common:
+        raise InputError(
+            f"{root}: no run has both: EEG of {'; '.join(map(_described, sorted(eeg)))}, BOLD of "
+            f"{'; '.join(map(_described, sorted(bold)))}; name both with the same sub, ses, task and run"
+        )
+    runs = []
+    for key in common:
+        _check_single(key, "EEG", eeg[key])
+        hemispheres = {re.sub(r"_hemi-[LR]", "", file.name) for file in bold[key]}
+        if len(hemispheres) > 1:
+            _check_single(key, "BOLD", bold[key])
+        subject, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
+        table = next(iter(confounds.get(key, [])), None)
+        runs.append(Run(subject, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
+    return runs
+
+
+def _entities(path: Path) -> dict[str, str]:
+    return dict(part.split("-", 1) for part in path.name.split("_") if "-" in part)
+
+
+def _key(path: Path) -> Key:
+    entities = _entities(path)
+    run = entities.get("run", "")
+    # run-1 and run-01 are the same run
+    run = f"{int(run):06d}" if run.isdigit() else run
+    return entities["sub"], entities.get("ses", ""), entities.get("task", ""), run
+
+
+def _described(key: Key) -> str:
+    *labels, run = key
+    named = zip(ENTITIES, (*labels, run.lstrip("0")), strict=True)
+    return "_".join(f"{name}-{label}" for name, label in named if label)
+
+
+def _files(folders: Iterable[Path], subject: str | None, kind: str, patterns: Sequence[str]) -> list[Path]:
+    """Files of the first folder that has any, below sub-XX/kind or sub-XX/ses-YY/kind."""
+    for folder in folders:
+        found = [
+            file
+            for pattern in patterns
+            for between in ("", "ses-*/")
+            for file in sorted(folder.glob(f"{subject or 'sub-*'}/{between}{kind}/{pattern}"))
+        ]
+        if found:
+            return found
+    return []
+
+
+def _by_run(files: list[Path]) -> dict[Key, list[Path]]:
+    grouped: dict[Key, list[Path]] = defaultdict(list)
+    for file in files:
+        grouped[_key(file)].append(file)
+    return dict(grouped)
+
+
+def _derivatives(root: Path) -> list[Path]:
+    """Where preprocessed BOLD may be, the likeliest first."""
+    folder = root if root.name == "derivatives" else root / "derivatives"
+    others = sorted(path for path in folder.glob("*") if path.is_dir())
+    return [folder / "fmriprep", *others, root]
+
+
+def _parents_of_derivatives(root: Path) -> list[Path]:
+    return [folder.parent for folder in (root, root.parent) if folder.name == "derivatives"]
+
+
+def _of_space(files: list[Path], space: str | None) -> list[Path]:
+    """The files of the wanted space, or of the most preferred surface space that is there."""
+    ranked = defaultdict(list)
+    for file in files:
+        entities = _entities(file)
+        here = entities.get("space", "")
+        if entities.get("desc") in OWN_OUTPUTS or here not in ((space,) if space else SPACES):
+            continue
+        rank = 0 if space else SPACES.index(here)
+        # CIFTI before GIFTI before volumes, then the standard 91k grayordinates before the cortex alone.
+        kind = next(i for i, suffix in enumerate(BOLD_SUFFIXES) if file.name.endswith(suffix))
+        ranked[rank, kind, entities.get("den") != "91k"].append(file)
+    return ranked[min(ranked)] if ranked else []
+
+
+def _check_single(key: Key, kind: str, files: list[Path]) -> None:
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise InputError(
+            f"{_described(key)}: expected one {kind} file, got {len(files)} ({names}); remove all but one"
+        )

@@ -1,0 +1,333 @@
+"""BOLD files: CIFTI dense series, GIFTI per hemisphere, and 4-D volumes.
+
+A run is X in R^(K x V): K frames of V values, frame k acquired from `times[k]` to `times[k] + tr`.
+CIFTI stores each value's time series contiguously, so X is kept in Fortran order: reading and writing
+are then one pass without a transposed copy.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import nibabel as nib
+import numpy as np
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
+from nibabel.filebasedimages import ImageFileError
+from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
+from nibabel.spatialimages import HeaderDataError
+
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.files import written_whole
+from neuroframes.recording.sidecar import read_sidecar, sidecar_path, split_suffix, write_sidecar
+
+__all__ = ["Bold", "hemisphere_paths", "read_bold", "write_bold", "write_sidecar"]
+
+# Relative difference beyond which two statements of the TR contradict each other (headers round).
+TR_TOLERANCE = 1e-3
+SUFFIXES = {
+    "cifti": (".dtseries.nii",),
+    "gifti": (".func.gii", ".gii"),
+    "volume": (".nii.gz", ".nii", ".mgz"),
+}
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, IndexError, zlib.error),
+    *(ExpatError, ImageFileError, HeaderDataError),
+)
+SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
+
+
+@dataclass(frozen=True)
+class Bold:
+    """A run of fMRI frames.
+
+    Attributes
+    ----------
+    data : array, shape (K, V), float32
+        In the units of the file. NaN and constant vertices are kept as they are.
+    tr : float, seconds
+    times : array, shape (K,), seconds from the run's start
+        When the acquisition of each frame begins.
+    space : CorticalSpace
+    sources : tuple of Path
+        The image files that were read.
+    """
+
+    data: np.ndarray
+    tr: float
+    times: np.ndarray
+    space: CorticalSpace
+    sources: tuple[Path, ...]
+
+
+def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
+    """Read a CIFTI dense series, a GIFTI functional file or a 4-D volume.
+
+    Parameters
+    ----------
+    path : path
+        `*.dtseries.nii`; `*.func.gii` of one hemisphere, whose sibling (hemi-L/hemi-R, lh/rh) is read with it
+        into one space; or any 4-D image that nibabel reads, of which the voxels that are not zero
+        throughout are kept.
+    tr : float, seconds, optional
+        Overrides what the header and the JSON sidecar say.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated, of another format, or holds no finite value; if header and sidecar
+        contradict each other about the TR, or neither states one.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.name.endswith(".gii"):
+        data, space, start, stated, sources = _read_gifti(path)
+    else:
+        with _reading(path):
+            image: Any = nib.load(path, mmap=False)  # type: ignore[call-arg]  # read at once below: no map
+        read = _read_cifti if isinstance(image, Cifti2Image) else _read_volume
+        data, space, start, stated = read(path, image)
+        sources = (path,)
+    if not _any_finite(data):
+        raise InputError(
+            f"{path.name}: NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
+            "a finite number; export it again"
+        )
+    tr = _agreed_tr(sources[0], stated, tr)
+    return Bold(data, tr, start + tr * np.arange(len(data)), space, sources)
+
+
+def write_bold(
+    path: str | Path,
+    data: np.ndarray,
+    space: CorticalSpace,
+    *,
+    tr: float,
+    start: float = 0.0,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write frames in the format of their space: CIFTI, GIFTI per hemisphere, or NIfTI/MGZ.
+
+    Parameters
+    ----------
+    path : path
+        Ends in `.dtseries.nii`, `.func.gii`, or `.nii.gz`/`.nii`/`.mgz`. GIFTI writes one file a hemisphere:
+        see `hemisphere_paths`.
+    data : array, shape (K, V)
+        Written as float32. Fortran order is fastest for CIFTI.
+    tr, start : float, seconds
+        Only CIFTI has a place for `start`.
+
+    Returns
+    -------
+    tuple of Path
+        The files written.
+
+    Raises
+    ------
+    InputError
+        If the suffix does not fit the space, or a file exists and `overwrite` is False.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES[space.kind]):
+        raise InputError(
+            f"{path.name}: frames of a {space.kind} space are written as "
+            f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
+        )
+    if data.ndim != 2 or data.shape[1] != space.V:
+        raise ValueError(f"data of shape {data.shape} for a space of {space.V:,} values; expected (K, V)")
+    if space.kind == "gifti":
+        pair = hemisphere_paths(path)
+        targets = {side: target for side, target in pair.items() if _rows(space, side).any()}
+        # Both temporaries exist before either target does, so a full disk leaves no half of a pair.
+        with ExitStack() as stack:
+            temporaries = {
+                side: stack.enter_context(written_whole(target, overwrite=overwrite))
+                for side, target in targets.items()
+            }
+            for side, temporary in temporaries.items():
+                nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), temporary)
+        return tuple(targets.values())
+    with written_whole(path, overwrite=overwrite) as temporary:
+        if space.kind == "cifti":
+            axes = (SeriesAxis(start, tr, len(data)), space.axis())
+            cifti = Cifti2Image(data, axes, dtype=np.float32)
+            cifti.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
+            cifti.to_filename(temporary)
+        else:
+            nib.save(_volume_image(data, space, tr, split_suffix(path)[1]), temporary)
+    return (path,)
+
+
+def hemisphere_paths(path: Path) -> dict[str, Path]:
+    """The two files of a GIFTI pair, {"L": ..., "R": ...}, given either, or a name without hemisphere.
+
+    `hemi-L`/`hemi-R` and `lh`/`rh` are recognised; otherwise `_hemi-X` goes before the BIDS suffix:
+    `sub-01_bold.func.gii` becomes `sub-01_hemi-L_bold.func.gii`.
+    """
+    name = path.name
+    for pattern, form in ((r"(?<![A-Za-z])hemi-[LR]", "hemi-{}"), (r"(?<![A-Za-z])[lr]h(?=[._-])", "{}h")):
+        if re.search(pattern, name):
+            sides = {"L": "L", "R": "R"} if form == "hemi-{}" else {"L": "l", "R": "r"}
+            return {
+                side: path.with_name(re.sub(pattern, form.format(letter), name, count=1))
+                for side, letter in sides.items()
+            }
+    stem, suffix = split_suffix(path)
+    head, underscore, tail = stem.rpartition("_")
+    # A last part with a dash is an entity, not the BIDS suffix: the hemisphere then comes last.
+    if not underscore or "-" in tail:
+        head, tail = stem, ""
+    end = f"_{tail}{suffix}" if tail else suffix
+    return {side: path.with_name(f"{head}_hemi-{side}{end}") for side in HEMISPHERES}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path.name}: cannot be read as an image, truncated or of an unknown format ({error}); "
+            "expected CIFTI .dtseries.nii, GIFTI .func.gii or a 4-D NIfTI/MGZ: copy or export the file again"
+        ) from error
+
+
+def _read_cifti(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, float, float]:
+    with _reading(path):
+        axes = [image.header.get_axis(i) for i in range(image.ndim)]
+        if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], BrainModelAxis)):
+            kinds = " x ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)
+            raise InputError(
+                f"{path.name}: a CIFTI of {kinds}, not a dense time series (Series x BrainModel); "
+                "pass the .dtseries.nii"
+            )
+        if axes[0].unit != "SECOND":
+            raise InputError(f"{path.name}: its series axis is in {axes[0].unit.lower()}s, not in seconds")
+        # No copy where the file holds unscaled float32, as it nearly always does.
+        data = np.asfortranarray(np.asarray(image.dataobj), dtype=np.float32)
+    return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start), float(axes[0].step)
+
+
+def _read_gifti(path: Path) -> tuple[np.ndarray, CorticalSpace, float, float, tuple[Path, ...]]:
+    pair = {side: file for side, file in hemisphere_paths(path).items() if file.exists()}
+    if path not in pair.values():  # no hemisphere in the name: the file itself says which it is
+        with _reading(path):
+            gifti = GiftiImage.from_filename(path)
+            stated = [meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, gifti.darrays[0].meta)]
+        pair = {side: path for side, structure in PRIMARY.items() if structure in stated}
+        if not pair:
+            raise InputError(
+                f"{path.name}: neither its name nor its metadata say which hemisphere it is; "
+                "put hemi-L or hemi-R into the name"
+            )
+    halves, steps = {}, set()
+    for side, file in pair.items():
+        with _reading(file):
+            gifti = GiftiImage.from_filename(file)
+            arrays = [np.asarray(array.data) for array in gifti.darrays]
+            # One array a frame is the rule; one (V, K) array also occurs.
+            stacked = arrays[0].T if len(arrays) == 1 and arrays[0].ndim == 2 else np.stack(arrays)
+        if stacked.ndim != 2:
+            raise InputError(
+                f"{file.name}: expected one value a vertex and frame, got arrays of shape "
+                f"{stacked.shape[1:]}; pass a functional GIFTI (.func.gii)"
+            )
+        halves[side] = stacked
+        steps.add(float(gifti.meta.get("TimeStep", 0) or 0))
+    lengths = {side: len(half) for side, half in halves.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"{path.name}: the hemispheres differ in frames: {lengths}; export both again")
+    space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
+    data = np.empty((next(iter(lengths.values())), space.V), np.float32, order="F")
+    for side, half in halves.items():
+        data[:, _rows(space, side)] = half
+    # FreeSurfer states the step in ms, others in s: no TR is above 20 s or below 20 ms.
+    step = max(steps)
+    return data, space, 0.0, step / 1000 if step > 20 else step, tuple(pair.values())
+
+
+def _read_volume(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, float, float]:
+    if image.ndim != 4:
+        raise InputError(
+            f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
+        )
+    with _reading(path):
+        values = np.asarray(np.asarray(image.dataobj), np.float32)
+        zoom = float(image.header.get_zooms()[3])
+    # Background only: a voxel that is constant but not zero is data and must come back as it was.
+    mask = np.zeros(values.shape[:3], bool)
+    for frame in np.moveaxis(values, 3, 0):
+        mask |= frame != 0
+    is_mgh = isinstance(image, nib.MGHImage)
+    unit = 1e-3 if is_mgh else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
+    data = np.asfortranarray(values[mask].T)
+    return data, CorticalSpace.from_mask(mask, image.affine), 0.0, zoom * unit
+
+
+def _gifti_image(data: np.ndarray, side: str, tr: float) -> GiftiImage:
+    arrays = [
+        GiftiDataArray(
+            np.ascontiguousarray(frame, np.float32),
+            intent="NIFTI_INTENT_TIME_SERIES",
+            datatype="NIFTI_TYPE_FLOAT32",
+            encoding="GIFTI_ENCODING_B64GZ",
+        )
+        for frame in data
+    ]
+    # Milliseconds, as FreeSurfer (and so fMRIPrep) writes it.
+    meta = GiftiMetaData({"AnatomicalStructurePrimary": PRIMARY[side], "TimeStep": f"{tr * 1000:.6f}"})
+    return GiftiImage(darrays=arrays, meta=meta)
+
+
+def _volume_image(data: np.ndarray, space: CorticalSpace, tr: float, suffix: str) -> Any:
+    shape, affine = space.grid()
+    values = np.zeros((*shape, len(data)), np.float32, order="F")
+    values[np.unravel_index(space.vertex, shape)] = data.T
+    if suffix == ".mgz":
+        image: Any = nib.MGHImage(values, affine)
+        image.header.set_zooms((*image.header.get_zooms()[:3], tr * 1000))
+        return image
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_zooms((*image.header.get_zooms()[:3], tr))
+    return image
+
+
+def _rows(space: CorticalSpace, side: str) -> np.ndarray:
+    return space.hemisphere == HEMISPHERES[side]
+
+
+def _any_finite(data: np.ndarray, block: int = 4096) -> bool:
+    starts = range(0, data.shape[1], block)
+    return any(bool(np.isfinite(data[:, start : start + block]).any()) for start in starts)
+
+
+def _agreed_tr(path: Path, header: float, given: float | None) -> float:
+    """The TR in seconds: as given, else as header and sidecar state it, which must agree."""
+    if given is not None:
+        if not given > 0:
+            raise InputError(f"a TR of {given} s was given; expected a positive number of seconds")
+        return float(given)
+    sidecar = float(read_sidecar(path).get("RepetitionTime", 0) or 0)
+    stated = [value for value in (header, sidecar) if value > 0]
+    if not stated:
+        raise InputError(
+            f"{path.name}: neither its header nor {sidecar_path(path).name} states a TR; pass --tr"
+        )
+    if max(stated) - min(stated) > TR_TOLERANCE * max(stated):
+        raise InputError(
+            f"{path.name}: the header says a TR of {header:g} s but {sidecar_path(path).name} says "
+            f"{sidecar:g} s; correct the wrong one, or pass --tr"
+        )
+    # JSON carries the TR in full; headers of volumes round it to float32.
+    return stated[-1]

@@ -1,0 +1,235 @@
+"""EEG files: what MNE reads, brought to one rate, reference and unit, with volume triggers and positions.
+
+A recording of 20 minutes at 5 kHz from 64 channels is 3 GB as float64, so it is never held whole: blocks are
+low-pass filtered and resampled as they are read (`recording.resampling`); high-pass filter and reference come
+after, at the lower rate.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroframes.errors import InputError
+from neuroframes.recording.resampling import resampled
+from neuroframes.recording.triggers import volume_triggers
+from neuroframes.recording.tsv import numbers, read_tsv
+
+# Channels that are recorded with EEG but aren't: by name, since most formats carry no types.
+NOT_EEG = re.compile(
+    r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^RESP|^PULS|^PPG|^STI|^STATUS|^TRIG|^MISC|^AUX|^BIP|ANNOTATIONS", re.I
+)
+METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+
+
+@dataclass(frozen=True)
+class Eeg:
+    """An EEG recording.
+
+    Attributes
+    ----------
+    data : array, shape (C, N), float32, volts
+    rate : float, Hz
+    channels : tuple of str, length C
+    positions : array, shape (C, 3), metres
+        From the file, BIDS electrodes.tsv or the standard 10-05 montage; NaN where unknown.
+    triggers : array, shape (n,), seconds
+        Volume triggers on the clock whose zero is the first sample; empty where there are none.
+    start : float, seconds
+        Time of the first sample on that clock: 0.
+    """
+
+    data: np.ndarray
+    rate: float
+    channels: tuple[str, ...]
+    positions: np.ndarray
+    triggers: np.ndarray
+    start: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first sample to the end of the last."""
+        return self.data.shape[1] / self.rate
+
+
+def read_eeg(
+    path: str | Path,
+    *,
+    trigger: str | None = "auto",
+    rate: float = 200.0,
+    l_freq: float | None = 0.5,
+    reference: str | None = "average",
+    tr: float | None = None,
+) -> Eeg:
+    """Read EEG of any format that MNE reads (BrainVision, EDF, BDF, EEGLAB, FIF, ...).
+
+    Parameters
+    ----------
+    path : path
+        For BrainVision the .vhdr. BIDS files beside it (channels.tsv, electrodes.tsv) are heeded.
+    trigger : str, "auto" or None
+        Description of the volume triggers among the annotations, or "CHANNEL/VALUE" of a trigger channel;
+        "auto" finds the usual names (R128, T  1, Volume, ...) or else the only regular train; None: there are
+        none.
+    rate : float, Hz
+        Rate to resample to. A recording at a lower rate keeps its own, and where the ratio to the file's rate
+        isn't one of small whole numbers, the next rate above is taken that divides it: see `Eeg.rate`.
+    l_freq : float, Hz, optional
+        High-pass cut-off (zero-phase FIR).
+    reference : "average", the name of a channel, or None
+        What is subtracted from each channel. The average leaves out channels that the file marks as bad.
+    tr : float, seconds, optional
+        Helps "auto": of several usual names, and of trains with other names, those with this interval count.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, has no EEG channels or a channel with NaN, or the triggers are ambiguous.
+    """
+    import mne
+
+    path = Path(path)
+    if path.suffix in (".eeg", ".vmrk") and path.with_suffix(".vhdr").exists():
+        path = path.with_suffix(".vhdr")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not rate > 0:
+        raise InputError(f"an EEG rate of {rate} Hz was asked for; expected a positive number")
+    try:
+        raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
+    # MNE's readers raise whatever their parsers meet.
+    except Exception as error:
+        raise InputError(
+            f"{path.name}: MNE cannot read it as EEG ({error}); it or a file that belongs to it is "
+            "truncated, missing or renamed: copy or export it again"
+        ) from error
+    if raw.n_times == 0:
+        raise InputError(f"{path.name}: it holds no samples; the file is truncated: copy it again")
+    bids = _bids_table(path, "channels")
+    picks = _eeg_channels(raw, bids)
+    if not picks:
+        raise InputError(f"{path.name}: no EEG channels among {', '.join(raw.ch_names)}")
+    names = tuple(raw.ch_names[pick].strip() for pick in picks)
+    triggers = np.empty(0) if trigger is None else volume_triggers(raw, trigger, tr, path.name)
+    try:
+        data, rate = resampled(raw, picks, rate)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path.name}: its samples cannot be read ({error}); the file is truncated: copy it again"
+        ) from error
+    broken = [name for name, row in zip(names, data, strict=True) if not np.isfinite(row).all()]
+    if broken:
+        raise InputError(
+            f"{path.name}: NaN in {len(broken)} of {len(names)} channels ({', '.join(broken[:8])}); "
+            "interpolate or remove them first"
+        )
+    if l_freq is not None:
+        data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
+    bad = set(raw.info["bads"]) | _bad_channels(bids)
+    _rereference(data, names, bad, reference, path.name)
+    return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, path), triggers)
+
+
+def check_channels(eeg: Eeg, expected: Sequence[str], what: str = "the model") -> Eeg:
+    """The recording with exactly the channels `expected`, in that order; others are dropped.
+
+    Raises
+    ------
+    InputError
+        If channels are missing; the message names them and those here that look renamed.
+    """
+    missing = [name for name in expected if name not in eeg.channels]
+    if missing:
+        plain = {_plain_name(name): name for name in eeg.channels}
+        renamed = [f"{plain[_plain_name(name)]} for {name}" for name in missing if _plain_name(name) in plain]
+        hint = f"; renamed here, it seems: {', '.join(renamed)}" if renamed else ""
+        raise InputError(
+            f"{len(missing)} of the {len(expected)} channels of {what} are missing from the EEG: "
+            f"{', '.join(missing)}{hint}; rename the channels or use EEG of the same cap"
+        )
+    order = [eeg.channels.index(name) for name in expected]
+    if order == list(range(len(eeg.channels))):
+        return eeg
+    return replace(eeg, data=eeg.data[order], channels=tuple(expected), positions=eeg.positions[order])
+
+
+def _plain_name(name: str) -> str:
+    """A name without what programs add or change: case, spaces, "EEG " before, "-Ref" behind."""
+    return re.sub(r"^EEG[\s_-]*|[\s_-]*REF$|[\s._-]", "", name.upper())
+
+
+def _eeg_channels(raw: Any, bids: dict[str, list[str]]) -> list[int]:
+    stated = dict(zip(bids.get("name", []), bids.get("type", []), strict=False))
+    return [
+        index
+        for index, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True))
+        # channels.tsv knows best, then MNE, then the name
+        if (stated[name].upper() == "EEG" if name in stated else kind == "eeg" and not NOT_EEG.search(name))
+    ]
+
+
+def _bad_channels(bids: dict[str, list[str]]) -> set[str]:
+    status = zip(bids.get("name", []), bids.get("status", []), strict=False)
+    return {name for name, state in status if state.strip().lower() == "bad"}
+
+
+def _rereference(
+    data: np.ndarray, names: tuple[str, ...], bad: set[str], reference: str | None, file: str
+) -> None:
+    """Subtract the reference from `data`, shape (C, N), in place."""
+    if reference is None:
+        return
+    if reference != "average" and reference not in names:
+        raise InputError(
+            f"{file}: no channel {reference!r} to refer to; pass 'average' or one of {', '.join(names)}"
+        )
+    rows = [i for i, name in enumerate(names) if name not in bad] if reference == "average" else []
+    rows = rows or ([names.index(reference)] if reference in names else list(range(len(names))))
+    data -= data[rows].mean(axis=0)
+
+
+def _bids_table(path: Path, kind: str) -> dict[str, list[str]]:
+    """The BIDS table of this kind (`channels`, `electrodes`) that belongs to an EEG file, {} where none does.
+
+    It carries a subset of the file's entities, apart from `space`, and the most specific one counts.
+    """
+    entities = set(path.stem.split("_")[:-1])
+    found = []
+    for candidate in path.parent.glob(f"*_{kind}.tsv"):
+        own = {part for part in candidate.stem.split("_")[:-1] if not part.startswith("space-")}
+        if own <= entities:
+            found.append((len(own), candidate))
+    return read_tsv(max(found)[1]) if found else {}
+
+
+def _positions(raw: Any, names: tuple[str, ...], path: Path) -> np.ndarray:
+    """Electrode positions (C, 3) in metres from the first source that knows half of the channels."""
+    import mne
+
+    montage = raw.get_montage()
+    own = montage.get_positions()["ch_pos"] if montage is not None else {}
+    # MNE 1.13 renamed the standard montage.
+    name = next(n for n in ("colin27_1005", "standard_1005") if n in mne.channels.get_builtin_montages())
+    standard = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
+    # One source for all: each has its own coordinate frame.
+    for known in (own, _bids_electrodes(path), standard):
+        # EEGLAB and others write a zero or nothing for an electrode without a position.
+        here = {name.strip().upper(): p for name, p in known.items() if np.isfinite(p).all() and np.any(p)}
+        positions = np.array([here.get(name.upper(), np.full(3, np.nan)) for name in names], float)
+        if 2 * np.isfinite(positions[:, 0]).sum() >= len(names):
+            return positions
+    return np.full((len(names), 3), np.nan)
+
+
+def _bids_electrodes(path: Path) -> dict[str, np.ndarray]:
+    table = _bids_table(path, "electrodes")
+    if not {"name", "x", "y", "z"} <= set(table):
+        return {}
+    xyz = np.stack([numbers(path, axis, table[axis]) for axis in "xyz"], axis=1)
+    # The unit stands in coordsystem.json, which many data sets lack; a head's radius is 0.1 m, 10 cm, 100 mm.
+    size = float(np.nanmedian(np.linalg.norm(xyz, axis=1)))
+    unit = min(METRES.values(), key=lambda metre: abs(np.log(size * metre / 0.1))) if size > 0 else 1.0
+    return dict(zip(table["name"], xyz * unit, strict=True))

@@ -1,0 +1,208 @@
+"""Contiguous blocks of runs: what every method is fitted on and scored on.
+
+Frames are autocorrelated over many seconds, so a random split of overlapping windows leaks the
+answer. A split here is by run or by contiguous block, with a gap longer than the EEG lags and the
+haemodynamic response between what is fitted and what is scored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.errors import InputError
+from neuroframes.recording.band_power import LAST_LAG, BandPower, log_band_power
+from neuroframes.recording.store import Store
+
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+HRF_LENGTH = 20.0  # seconds: what a frame still owes to neural activity before the last EEG lag
+SHORTEST_PART = 32  # frames; a shorter rest of a run isn't worth fitting on or scoring
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A contiguous block of one run.
+
+    Attributes
+    ----------
+    frames : array, shape (K, V), detrended within the segment, z-scored by the training part's scale
+    times : array, shape (K,), seconds on the EEG clock
+    time_in_run : array, shape (K,), seconds since the run's first frame
+    measured : array, shape (K,), False where censored: neither fitted on nor scored
+    power : BandPower of the whole run, or None without EEG
+    run : str
+    """
+
+    frames: Float32
+    times: NDArray[np.float64]
+    time_in_run: NDArray[np.float64]
+    measured: Mask
+    power: BandPower | None
+    run: str
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
+        if len(lengths) != 1:
+            raise ValueError(f"{self.run}: frames, times, time_in_run and measured differ in length: {lengths}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames `start` to `stop` (excluded) of a run."""
+
+    run: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which parts are fitted on and which are scored; `gap` seconds lie between them."""
+
+    train: tuple[Part, ...]
+    test: tuple[Part, ...]
+    gap: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        train, test = (tuple(Part(**part) for part in stored[name]) for name in ("train", "test"))
+        return cls(train, test, stored["gap"])
+
+
+def split_in_time(
+    runs: Sequence[tuple[str, int, float]], test_fraction: float, gap: float = LAST_LAG + HRF_LENGTH
+) -> Split:
+    """Hold out the end of the recording: whole runs, then the end of the run before them.
+
+    Parameters
+    ----------
+    runs : sequence of (name, number of frames, TR in seconds), in order
+    test_fraction : float
+        Share of all frames to hold out; 0 holds out nothing.
+    gap : float, seconds
+        Left out between fitted and scored frames of one run. Runs are apart anyway.
+
+    Raises
+    ------
+    InputError
+        If the gap is so short that the split would leak, or nothing is left to fit on.
+    """
+    if not 0 <= test_fraction < 1:
+        raise InputError(f"the test fraction is {test_fraction:g}; expected at least 0 and below 1")
+    if gap < LAST_LAG + HRF_LENGTH:
+        raise InputError(
+            f"a gap of {gap:g} s leaks: EEG lags and haemodynamic response reach {LAST_LAG + HRF_LENGTH:g} s; "
+            f"pass at least --gap {LAST_LAG + HRF_LENGTH:g}"
+        )
+    wanted = round(test_fraction * sum(n_frames for _, n_frames, _ in runs))
+    train: list[Part] = []
+    test: list[Part] = []
+    for name, n_frames, tr in reversed(runs):
+        n_test = min(wanted, n_frames)
+        # A rest too short to score, or to fit on, goes to the other side.
+        if n_test < SHORTEST_PART:
+            n_test = 0
+        elif n_frames - n_test < SHORTEST_PART + gap / tr:
+            n_test = n_frames
+        wanted -= n_test
+        n_train = n_frames if not n_test else n_frames - n_test - int(np.ceil(gap / tr))
+        if n_test:
+            test.insert(0, Part(name, n_frames - n_test, n_frames))
+        if n_train > 0:
+            train.insert(0, Part(name, 0, n_train))
+    if not train or (test_fraction > 0 and not test):
+        raise InputError(
+            f"{sum(n for _, n, _ in runs)} frames can't be split into a training part, a gap of {gap:g} s and "
+            f"a test part of {test_fraction:.0%}; record longer or lower --test-fraction"
+        )
+    return Split(tuple(train), tuple(test), gap)
+
+
+def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
+    """Subtract each vertex's mean and linear trend over its measured frames, in place.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V)
+    measured : array, shape (K,)
+
+    Returns
+    -------
+    array, shape (2, V)
+        Mean and slope, so that `trend(K, ...)` gives back what was subtracted.
+    """
+    basis = trend_basis(len(frames))
+    coefficients = np.linalg.pinv(basis[measured]) @ frames[measured]
+    frames -= (basis @ coefficients).astype(np.float32)
+    return coefficients
+
+
+def trend_basis(n_frames: int) -> NDArray[np.float64]:
+    """Constant and slope, shape (K, 2)."""
+    return np.stack([np.ones(n_frames), np.linspace(-1, 1, n_frames)], axis=1)
+
+
+def load_segments(
+    store: Store,
+    parts: Sequence[Part],
+    bands: Mapping[str, tuple[float, float]],
+    scale: Float32 | None = None,
+) -> tuple[list[Segment], Float32]:
+    """Read parts of a store, detrend each, and z-score them with one scale.
+
+    Parameters
+    ----------
+    store : Store
+    parts : sequence of Part
+    bands : mapping from name to (low, high), Hz
+    scale : array, shape (V,)
+        Standard deviation per vertex; that of these parts' measured frames if None (so pass the training
+        part's for any other).
+
+    Returns
+    -------
+    segments, scale
+        Vertices that are constant or not finite have scale 0 and frames 0. All frames are rows of one
+        array, so memory holds each value once.
+    """
+    runs = {run.name: run for run in store.runs}
+    measured = [~runs[part.run].censored[part.start : part.stop] for part in parts]
+    edges = np.cumsum([0, *(part.stop - part.start for part in parts)])
+    rows = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    frames = np.empty((edges[-1], store.space.V), np.float32, order="F")
+    for part, row, mask in zip(parts, rows, measured, strict=True):
+        frames[row] = runs[part.run].bold()[part.start : part.stop]
+        detrend(frames[row], mask)
+    if scale is None:
+        scale = vertex_scale(frames, np.concatenate(measured))
+    frames[:, scale == 0] = 0
+    frames /= np.where(scale > 0, scale, 1)
+    power = {
+        name: log_band_power(runs[name].eeg(), runs[name].eeg_rate, bands)
+        for name in dict.fromkeys(part.run for part in parts)
+    }
+    segments = []
+    for part, row, mask in zip(parts, rows, measured, strict=True):
+        times = runs[part.run].frame_times
+        here = times[part.start : part.stop]
+        segments.append(Segment(frames[row], here, here - times[0], mask, power[part.run], part.run))
+    return segments, scale
+
+
+def vertex_scale(frames: Float32, measured: Mask, block: int = 4096) -> Float32:
+    """Standard deviation of each detrended vertex over measured frames; 0 where constant or not finite."""
+    scale = np.empty(frames.shape[1], np.float32)
+    for start in range(0, frames.shape[1], block):
+        columns = frames[:, start : start + block][measured]
+        scale[start : start + block] = np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
+    # Rounding of a constant value, after its mean was subtracted, is no signal.
+    dead = ~np.isfinite(scale) | (scale <= 1e-7 * np.nanmax(scale, initial=0))
+    scale[dead] = 0
+    return scale

@@ -1,0 +1,193 @@
+r"""A simulated EEG-fMRI recording whose truth is known, in the files that people have.
+
+Bands b (delta to gamma), patches p of cortex in networks n(p), channels c, grayordinates v, time t.
+
+    envelope     e_bp = exp(s (q_n(p) + film + own)),  slow, log-normal; alpha and beta fall where gamma rises
+    EEG          x_c  = sum_p L_cp sum_b a_bp e_bp o_bp  + 1/f + blinks + pulse + gradient + movement + sensor
+    coupled      z_p  = h_p * sum_b w_bp e_bp,   h_p a haemodynamic response that peaks at 4 to 7 s
+    signal       s_p  = sqrt(snr) z_p + (activity that EEG doesn't see, in the same and in finer patches)
+    noise        n_p  = vascular 1/f + breathing + pulse + drift + movement
+    BOLD         y_v  = m_v + d_v sum_p M_vp (s_p + n_p) + thermal
+
+o_bp is noise confined to the band, L the lead field of a sphere model, M the patches' maps, m the baseline
+(about 10,000, less near the sinuses) and d about 1.5 % of it. At snr 1 EEG is as weakly coupled to BOLD as in
+life: ridge regression on the EEG of about 15 minutes predicts held-out BOLD with r about .15 to .2.
+
+BOLD frames are acquired around the middle of their volume, as after fMRIPrep's slice timing correction.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.random import Generator, SeedSequence, default_rng
+from numpy.typing import NDArray
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.files import refuse_existing, written_whole
+from neuroframes.recording import simulated_bids as bids
+from neuroframes.recording import simulated_signals as signals
+from neuroframes.recording.band_power import BANDS
+from neuroframes.recording.simulated_sources import Sources, make_sources
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+SPACES = {"fsLR": CorticalSpace.fs_lr_32k, "fsaverage5": CorticalSpace.fsaverage5}
+SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
+FEWEST_FRAMES = 20
+CHANNELS = (4, 64)
+TYPICAL_SCALE = 150.0  # BOLD units, 1.5 % of 10,000
+
+
+def simulate(
+    out: str | Path,
+    *,
+    minutes: float = 20.0,
+    tr: float = 0.8,
+    space: Literal["fsLR", "fsaverage5"] = "fsLR",
+    seed: int = 0,
+    snr: float = 1.0,
+    runs: int = 4,
+    eeg_rate: float = 250.0,
+    channels: int = 64,
+    overwrite: bool = False,
+    progress: "Progress | None" = None,
+) -> Path:
+    """Write a BIDS data set of one simulated subject, whole or not at all.
+
+    Parameters
+    ----------
+    out : path
+        The folder to make. It gets EEG in `sub-01/eeg` (BrainVision), BOLD and confounds in
+        `derivatives/fmriprep`, and what is true in `truth`.
+    minutes : float
+        Of BOLD, over all runs. Memory grows with the length of one run.
+    tr : float, seconds
+    space : "fsLR" (59,412 grayordinates, CIFTI) or "fsaverage5" (20,484 vertices, GIFTI)
+        On fsaverage5 the medial wall is 0 throughout.
+    seed : int
+        The same arguments and seed give the same bytes.
+    snr : float
+        Multiplies the variance of BOLD that the EEG's sources cause. 0 is a recording without coupling.
+    eeg_rate : float, Hz
+    channels : int, 4 to 64, and one ECG channel besides
+    overwrite : bool
+        Replace `out` if it exists.
+    progress : rich.progress.Progress, optional
+        Gets a task that advances by one a run.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or `out` exists and `overwrite` is False.
+    """
+    out = Path(out)
+    n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed, space)
+    refuse_existing(out, overwrite)
+    task = progress.add_task("simulate", total=runs) if progress else None
+    first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
+    settings = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr, "runs": runs}
+    with written_whole(out, overwrite=overwrite) as root:
+        sources = make_sources(first, SPACES[space](), channels)
+        bids.write_dataset(root, sources.montage, settings)
+        clock = signals.Clock.of_run(n_frames, tr, eeg_rate)
+        responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
+        bids.write_shared_truth(root, sources, responses, clock.slow_rate)
+        for run, rng in enumerate(others, start=1):
+            _simulate_run(rng, root, run, sources, clock, tr, snr)
+            if progress and task is not None:
+                progress.advance(task)
+    return out
+
+
+def noise_free(
+    root: str | Path, run: int, part: Literal["signal", "coupled"] = "signal"
+) -> NDArray[np.float32]:
+    """BOLD of a simulated run without its noise.
+
+    Parameters
+    ----------
+    root : path
+        What `simulate` returned.
+    run : int, counted from 1
+    part : "signal" (all neural activity) or "coupled" (only what the EEG's sources cause)
+
+    Returns
+    -------
+    array, shape (K, V), in the units of the written BOLD
+    """
+    patches, mean, scale = bids.read_shared_truth(Path(root))
+    latents = bids.read_run_truth(Path(root), run, part)
+    return mean + scale * (patches[:, : latents.shape[1]] @ latents.T).T
+
+
+def _simulate_run(
+    rng: Generator, root: Path, run: int, sources: Sources, clock: signals.Clock, tr: float, snr: float
+) -> None:
+    subject = signals.make_subject(rng, clock, tr)
+    envelopes = signals.band_envelopes(rng, sources, subject, clock)
+    eeg = signals.eeg_signals(rng, sources, envelopes, subject, clock, tr)
+    bids.write_eeg(root, run, eeg, clock, subject, sources.montage.names, tr)
+    del eeg
+    signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr)
+    noise, fluid = signals.bold_noise(rng, sources, subject, clock)
+    bids.write_run_truth(root, run, signal, coupled, noise, envelopes, clock)
+    signal[:, : sources.n_patches] += noise
+    frames = _frames(rng, sources, signal)
+    bids.write_fmriprep(root, run, frames, sources, subject, 9000 + TYPICAL_SCALE * fluid, tr)
+
+
+def _frames(rng: Generator, sources: Sources, latents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """BOLD from all the latents (K, P + H), shape (K, V) in Fortran order, as CIFTI is stored."""
+    data = sources.patches @ np.ascontiguousarray(latents.T)
+    data *= sources.scale[:, None]
+    data += sources.mean[:, None]
+    # Thermal noise doesn't know how much signal there is: it is strongest, relatively, near the sinuses.
+    thermal = np.float32(TYPICAL_SCALE * np.sqrt(signals.THERMAL)) * ~sources.dead[:, None]
+    for start in range(0, data.shape[1], 64):
+        block = data[:, start : start + 64]
+        block += thermal * (sources.smoothing @ rng.standard_normal(block.shape, np.float32))
+    return data.T
+
+
+def _checked_frames(
+    minutes: float, tr: float, runs: int, eeg_rate: float, channels: int, snr: float, seed: int, space: str
+) -> int:
+    """Frames of each run; InputError where an argument can't be used."""
+    if space not in SPACES:
+        raise InputError(f"unknown space {space!r}; expected one of {', '.join(SPACES)}")
+    if not (tr > 0 and np.isfinite(tr)):
+        raise InputError(f"a TR of {tr:g} s; expected a positive number of seconds")
+    if runs < 1:
+        raise InputError(f"{runs} runs; expected at least 1")
+    if not (snr >= 0 and np.isfinite(snr)):
+        raise InputError(f"an snr of {snr:g}; expected 0 or a positive number")
+    if seed < 0:
+        raise InputError(f"a seed of {seed}; expected 0 or a positive integer")
+    if not CHANNELS[0] <= channels <= CHANNELS[1]:
+        raise InputError(f"{channels} channels; expected {CHANNELS[0]} to {CHANNELS[1]}")
+    highest = max(high for _, high in BANDS.values())
+    if not eeg_rate >= 2.2 * highest:
+        raise InputError(
+            f"EEG at {eeg_rate:g} Hz is too slow for gamma, which reaches {highest:g} Hz; "
+            f"expected at least {2.2 * highest:g} Hz"
+        )
+    if not np.isfinite(minutes):
+        raise InputError(f"{minutes} minutes; expected a finite number")
+    seconds = 60 * minutes / runs
+    # A whole number of frames must not be lost to rounding: 300 s / 0.8 s are 375, not 374.
+    n_frames = int(seconds / tr + 1e-6)
+    if seconds < SHORTEST_RUN or n_frames < FEWEST_FRAMES:
+        raise InputError(
+            f"{minutes:g} minutes in {runs} runs are {max(n_frames, 0)} frames or {seconds:.1f} s a run; "
+            f"expected at least {FEWEST_FRAMES} frames and {SHORTEST_RUN:g} s: "
+            "more minutes, fewer runs or a shorter TR"
+        )
+    return n_frames

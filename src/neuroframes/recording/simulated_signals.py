@@ -1,0 +1,365 @@
+"""What happens in time during one simulated run: the brain, the BOLD response, the EEG, the subject.
+
+Slow processes (envelopes, BOLD latents) live on a grid of about 5 Hz that starts HISTORY seconds before
+the EEG does, so that the haemodynamic response to earlier activity is there at the first frame. Fast ones
+are drawn in the frequency domain, band by band at the lowest sufficient rate, mixed into channels, and
+added into one spectrum per channel. See `simulate` for the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.stats import gamma
+
+from neuroframes.recording.band_power import BANDS
+from neuroframes.recording.simulated_sources import EYES, NETWORKS, Sources
+
+Array = NDArray[np.float32]
+Times = NDArray[np.float64]
+
+LEAD = 10.0  # seconds of EEG before the first volume and after the last
+HISTORY = 40.0  # seconds of activity before the EEG
+SLOW_RATE = 5.0  # Hz, about
+HEART_RATE, BREATH_RATE = 1.1, 0.28  # Hz
+HEAD_SIZE = 50.0  # mm, for framewise displacement (Power 2012)
+OUTLIER = 0.5  # mm of framewise displacement, fMRIPrep's threshold for motion_outlier columns
+
+# Parts of a grayordinate's variance at snr 1.
+COUPLED, HIDDEN, HIDDEN_FINE, PHYSIOLOGY, THERMAL = 0.20, 0.28, 0.16, 0.14, 0.22
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Times of a run, in seconds after the first EEG sample.
+
+    Attributes
+    ----------
+    rate : float, Hz, of the EEG
+    samples : int, N
+    triggers : array, shape (K,), when each volume began
+    frames : array, shape (K,), the centre of each volume
+    slow : array, shape (T,), the slow grid; it starts before 0 and contains 0
+    step : int, EEG samples from one point of the slow grid to the next
+    """
+
+    rate: float
+    samples: int
+    triggers: Times
+    frames: Times
+    slow: Times
+    step: int
+
+    @classmethod
+    def of_run(cls, n_frames: int, tr: float, rate: float) -> "Clock":
+        """The clock of a run of `n_frames` volumes, one every `tr` seconds."""
+        triggers = np.round((LEAD + tr * np.arange(n_frames)) * rate) / rate
+        samples = round((2 * LEAD + tr * n_frames) * rate)
+        step = 16 * max(1, round(rate / SLOW_RATE / 16))  # 16: bands are drawn at rate / 1, 2, 4, 8, 16
+        first = -round(HISTORY * rate / step)
+        intervals = scipy.fft.next_fast_len(-(-samples // step), real=True)
+        slow = np.arange(first, intervals + 1) * (step / rate)
+        return cls(rate, samples, triggers, triggers + tr / 2, slow, step)
+
+    @property
+    def slow_rate(self) -> float:
+        """Hz."""
+        return self.rate / self.step
+
+    @property
+    def eeg_part(self) -> slice:
+        """The part of the slow grid that the EEG covers."""
+        return slice(int(np.searchsorted(self.slow, -1e-9)), len(self.slow))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the subject's body did.
+
+    Attributes
+    ----------
+    motion : array, shape (K, 6), three translations (mm) and three rotations (rad)
+    displacement : array, shape (K,), mm, framewise displacement; 0 at the first frame
+    jerks : array, seconds, when the head moved abruptly
+    beats : array, seconds, R peaks
+    blinks : array, seconds
+    heart, breath : arrays, shape (K,), rad, phase at each frame
+    scenes : array, shape (n, 2), onset (s) and level of each scene of the film
+    """
+
+    motion: NDArray[np.float64]
+    displacement: NDArray[np.float64]
+    jerks: Times
+    beats: Times
+    blinks: Times
+    heart: Times
+    breath: Times
+    scenes: NDArray[np.float64]
+
+
+def coloured_noise(
+    rng: Generator, series: int, n: int, rate: float, amplitude: Callable[[Times], Times]
+) -> Array:
+    """Gaussian noise of unit variance whose spectrum has the shape `amplitude`(f)^2, shape (series, n)."""
+    # An FFT's noise is periodic: a minute is drawn beyond what is kept, so that the ends don't meet.
+    length = scipy.fft.next_fast_len(n + int(60 * rate), real=True)
+    frequency = np.fft.rfftfreq(length, 1 / rate)
+    shape = np.zeros(len(frequency))
+    shape[1:] = amplitude(frequency[1:])
+    shape *= length / np.sqrt(4 * (shape**2).sum())
+    spectrum = _complex_normal(rng, (series, len(frequency))) * shape.astype(np.float32)
+    return scipy.fft.irfft(spectrum, length, axis=-1)[:, :n]
+
+
+def slow_process(rng: Generator, series: int, n: int, rate: float, corner: float) -> Array:
+    """Unit-variance noise, flat below `corner` Hz and falling by 12 dB an octave above."""
+    return coloured_noise(rng, series, n, rate, lambda f: 1 / (1 + (f / corner) ** 2))
+
+
+def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
+    """Draw the film, the head's movements, heartbeat, breathing and blinks of a run."""
+    end = clock.slow[-1]
+    cuts = clock.slow[0] + np.cumsum(2 + rng.exponential(6, 2 * int((end - clock.slow[0]) / 8)))
+    cuts = np.concatenate([clock.slow[:1], cuts[cuts < end]])
+    scenes = np.column_stack([cuts, rng.normal(size=len(cuts))])
+
+    heart, breath = (
+        _wandering_phase(rng, clock, frequency) for frequency in (HEART_RATE, BREATH_RATE)
+    )
+    turns = np.arange(np.ceil(heart[0] / (2 * np.pi)), heart[-1] / (2 * np.pi))
+    beats = np.interp(2 * np.pi * turns, heart, clock.slow)
+    blinks = np.cumsum(1 + rng.exponential(4, int(end)))
+
+    n_frames = len(clock.frames)
+    scan = n_frames * tr
+    jerks = np.sort(rng.uniform(LEAD + 5, LEAD + scan, rng.poisson(scan / 75)))
+    # Mm and rad: a slow drift, the chest's swing, and jerks that last a second or two and leave an offset.
+    unit = np.array([1, 1, 1, 1 / HEAD_SIZE, 1 / HEAD_SIZE, 1 / HEAD_SIZE])
+    at_frames = np.interp(clock.frames, clock.slow, breath)
+    motion = np.cumsum(rng.normal(0, 0.012, (n_frames, 6)), axis=0)
+    motion[:, 1] += 0.04 * np.sin(at_frames)
+    for jerk in jerks:
+        after = np.maximum(clock.frames - jerk, 0)[:, None]
+        size = rng.normal(0, 0.35, 6)
+        motion += size * ((after > 0) * np.exp(-after / 1.2) + 0.15 * (1 - np.exp(-after / 1.2)))
+    motion *= unit
+    steps = np.abs(np.diff(motion, axis=0, prepend=motion[:1])) / unit
+    return Subject(
+        motion=motion,
+        displacement=steps.sum(axis=1),
+        jerks=jerks,
+        beats=beats[(beats > 0) & (beats < clock.samples / clock.rate)],
+        blinks=blinks[blinks < clock.samples / clock.rate],
+        heart=np.interp(clock.frames, clock.slow, heart),
+        breath=at_frames,
+        scenes=scenes,
+    )
+
+
+def band_envelopes(rng: Generator, sources: Sources, subject: Subject, clock: Clock) -> Array:
+    """Envelope of each band in each patch on the slow grid, mean about 1, shape (bands, P, T)."""
+    n, rate, network = len(clock.slow), clock.slow_rate, sources.network
+    scene = np.searchsorted(subject.scenes[:, 0], clock.slow, side="right") - 1
+    film = subject.scenes[np.maximum(scene, 0), 1].astype(np.float32)
+    film = scipy.signal.lfilter(*scipy.signal.butter(1, 0.15, fs=rate), film).astype(np.float32)
+    state = slow_process(rng, len(NETWORKS), n, rate, 0.15)
+    engaged = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma, when a region works
+    envelopes = np.empty((len(BANDS), len(network), n), np.float32)
+    for band in range(len(BANDS)):
+        shared = 0.5 * engaged[band] * state + 0.4 * slow_process(rng, len(NETWORKS), n, rate, 0.15)
+        driven = 0.6 * engaged[band] * sources.stimulus_gain[:, None] * film
+        own = 0.75 * slow_process(rng, len(network), n, rate, 0.15)
+        envelopes[band] = np.exp(0.5 * (shared[network] + driven + own))
+    return envelopes / envelopes.mean(axis=-1, keepdims=True)
+
+
+def haemodynamic_response(delay: Array, rate: float) -> Array:
+    """Difference of two gamma densities that peaks at `delay` (s), unit sum, shape (len(delay), T)."""
+    time = np.arange(0, 32, 1 / rate)
+    peak, after = delay[:, None] / 5, (delay[:, None] + 10) / 15  # a gamma density of shape a peaks at a-1
+    response = gamma.pdf(time, 6, scale=peak) - gamma.pdf(time, 16, scale=after) / 6
+    return (response / response.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def bold_latents(
+    rng: Generator, sources: Sources, envelopes: Array, clock: Clock, snr: float
+) -> tuple[Array, Array]:
+    """BOLD of each patch without noise, and the part of it that the EEG's sources cause.
+
+    Returns
+    -------
+    signal : array, shape (K, P + H)
+    coupled : array, shape (K, P)
+    """
+    visible, n = sources.n_patches, len(clock.slow)
+    fine = sources.patches.shape[1] - visible
+    drive = np.einsum("bp,bpt->pt", sources.weight, envelopes)
+    response = haemodynamic_response(sources.delay, clock.slow_rate)
+    coupled = _at_frames(_convolved(drive, response[:visible]), clock) * np.float32(np.sqrt(snr * COUPLED))
+
+    shared = slow_process(rng, len(NETWORKS), n, clock.slow_rate, 0.15)[sources.network]
+    own = slow_process(rng, visible, n, clock.slow_rate, 0.15)
+    local = slow_process(rng, fine, n, clock.slow_rate, 0.15)
+    hidden = _convolved((shared + own) / np.float32(np.sqrt(2)), response[:visible])
+    fine_part = _convolved(local, response[visible:])
+    signal = np.concatenate(
+        [
+            coupled + np.float32(np.sqrt(HIDDEN)) * _at_frames(hidden, clock),
+            np.float32(np.sqrt(HIDDEN_FINE)) * _at_frames(fine_part, clock),
+        ],
+        axis=1,
+    )
+    return signal, coupled
+
+
+def bold_noise(rng: Generator, sources: Sources, subject: Subject, clock: Clock) -> tuple[Array, Array]:
+    """Structured noise of each patch, shape (K, P), and of cerebrospinal fluid and white matter, (K, 2)."""
+    n_frames, n = len(clock.frames), len(clock.slow)
+    # Vascular tone: 1/f in power below the haemodynamic cut-off, one global mode and five regional ones.
+    vessels = coloured_noise(
+        rng, 6, n, clock.slow_rate, lambda f: (np.maximum(f, 0.005) ** -0.5) / (1 + (f / 0.12) ** 2)
+    )
+    tone = _at_frames(vessels, clock)
+    ramp = np.linspace(-1, 1, n_frames)
+    drift = np.column_stack([ramp, ramp**2 - 1 / 3])
+    pulse = np.column_stack([f(phase) for phase in (subject.breath, subject.heart) for f in (np.sin, np.cos)])
+    jump = np.diff(subject.motion, axis=0, prepend=subject.motion[:1]) * ([1.0] * 3 + [HEAD_SIZE] * 3)
+    # Spins recover over a few volumes after the head has moved.
+    recovery = scipy.signal.lfilter([1], [1, -0.4], np.minimum(subject.displacement, 3))[:, None]
+    courses = np.concatenate([tone, drift, pulse, jump, recovery], axis=1)
+    size = np.array([0.55, *[0.3] * 5, 0.25, 0.2, 0.22, 0.22, 0.2, 0.2, *[0.5] * 6, 0.9])
+    maps = rng.normal(size=(len(size), sources.n_patches))
+    maps[0] = 1 + 0.3 * maps[0]
+    maps[10:12] *= np.exp(0.7 * rng.normal(size=sources.n_patches) - 0.5)  # near large vessels
+    scale = np.sqrt(PHYSIOLOGY) * size[:, None]
+    fluid = courses @ (rng.normal(size=(len(size), 2)) * size[:, None] + [[1.0, 0.6]])
+    return (courses @ (maps * scale)).astype(np.float32), fluid.astype(np.float32)
+
+
+def eeg_signals(
+    rng: Generator, sources: Sources, envelopes: Array, subject: Subject, clock: Clock, tr: float
+) -> Array:
+    """EEG in volts and, as the last row, the electrocardiogram, shape (C + 1, N), float32."""
+    channels, inside = len(sources.lead_field), envelopes[..., clock.eeg_part]
+    intervals = inside.shape[-1] - 1
+    length = intervals * clock.step
+    spectrum = np.zeros((channels, length // 2 + 1), np.complex64)
+    for band, edges in enumerate(BANDS.values()):
+        # A power of two below the rate, with a little room above the band for its modulation.
+        coarser = max(q for q in (1, 2, 4, 8, 16) if q == 1 or clock.rate / q >= 2.5 * edges[1])
+        mixed = np.zeros((channels, length // coarser), np.float32)
+        gain = sources.lead_field * sources.amplitude[band]
+        for start in range(0, sources.n_patches, 20):  # blocks keep long runs within memory
+            block = slice(start, start + 20)
+            carrier = _band_noise(rng, len(gain[0, block]), length // coarser, clock.rate / coarser, edges)
+            mixed += gain[:, block] @ _modulated(carrier, inside[band, block])
+        part = scipy.fft.rfft(mixed, axis=-1)
+        spectrum[:, : part.shape[1]] += part * np.float32(coarser)
+
+    frequency = np.fft.rfftfreq(length, 1 / clock.rate)
+    # Background: 1/f^1.2 in power, as correlated across the scalp as the cortex's own activity.
+    shape = np.maximum(frequency, 0.2) ** -0.6 * (frequency > 0)
+    shape *= length / np.sqrt(4 * (shape**2).sum())
+    values, vectors = np.linalg.eigh(sources.lead_field @ sources.lead_field.T)
+    mixing = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    for start in range(0, len(frequency), 1 << 14):
+        block = slice(start, start + (1 << 14))
+        coloured = _complex_normal(rng, (channels, len(frequency[block]))) * shape[block].astype(np.float32)
+        spectrum[:, block] += (8e-6 * mixing.astype(np.float32)) @ coloured
+    eeg = np.empty((channels + 1, clock.samples), np.float32)
+    eeg[:channels] = scipy.fft.irfft(spectrum, length, axis=-1, overwrite_x=True)[:, : clock.samples]
+    del spectrum
+    eeg[channels] = 0
+    _add_artefacts(rng, eeg, sources, subject, clock, tr)
+    return eeg
+
+
+def _add_artefacts(
+    rng: Generator, eeg: Array, sources: Sources, subject: Subject, clock: Clock, tr: float
+) -> None:
+    """Blinks, ballistocardiogram, movement, gradient residue and sensor noise, in place."""
+    position, rate, n = sources.montage.positions, clock.rate, clock.samples
+    channels = len(position)
+    lag = np.arange(round(0.6 * rate)) / rate
+    near_eyes = np.exp(-np.linalg.norm(position - EYES, axis=1) / 0.03)
+    blink = np.exp(-0.5 * ((lag - 0.2) / 0.06) ** 2)
+    _add_transients(eeg[:channels], subject.blinks, 1.5e-4 * near_eyes, blink, rate)
+    # What is left of the ballistocardiogram after the usual template subtraction.
+    pulse = np.sin(2 * np.pi * 5 * (lag - 0.15)) * np.exp(-0.5 * ((lag - 0.3) / 0.1) ** 2)
+    swing = position[:, 0] / 0.08 + 0.3 * rng.normal(size=channels)
+    _add_transients(eeg[:channels], subject.beats, 6e-6 * swing, pulse, rate)
+    beat = np.exp(-0.5 * ((lag - 0.1) / 0.01) ** 2) + 0.2 * np.exp(-0.5 * ((lag - 0.35) / 0.04) ** 2)
+    _add_transients(eeg[channels:], subject.beats, np.array([1e-3]), beat, rate)
+    sway = np.sin(2 * np.pi * 2 * lag) * np.sin(np.pi * lag / lag[-1])
+    _add_transients(eeg[:channels], subject.jerks, 5e-5 * rng.normal(size=channels), sway, rate)
+
+    # Gradient residue: harmonics of the volume (1/TR) and of the slice rate (9 shots a volume) below Nyquist.
+    harmonics = np.array([1, 2, 3, 9, 18, 27]) / tr
+    harmonics = harmonics[harmonics < 0.45 * rate]
+    size = rng.normal(0, 1.5e-6, (channels, len(harmonics))).astype(np.float32)
+    scanning = slice(round(clock.triggers[0] * rate), round((clock.triggers[-1] + tr) * rate))
+    time = np.arange(scanning.stop - scanning.start) / rate
+    for harmonic, phase in enumerate(rng.uniform(0, 2 * np.pi, len(harmonics))):
+        wave = np.sin(2 * np.pi * harmonics[harmonic] * time + phase).astype(np.float32)
+        eeg[:channels, scanning] += size[:, harmonic, None] * wave
+    for row in eeg:
+        row += rng.standard_normal(n, np.float32) * np.float32(5e-7)
+
+
+def _add_transients(
+    eeg: Array, onsets: Times, topography: NDArray[np.float64], waveform: NDArray[np.float64], rate: float
+) -> None:
+    train = np.zeros(eeg.shape[1], np.float32)
+    train[np.round(onsets * rate).astype(int)] = 1
+    course = scipy.signal.oaconvolve(train, waveform.astype(np.float32))[: eeg.shape[1]]
+    for row, gain in zip(eeg, topography.astype(np.float32), strict=True):
+        row += gain * course
+
+
+def _band_noise(rng: Generator, series: int, n: int, rate: float, edges: tuple[float, float]) -> Array:
+    """Unit-variance noise within `edges` (Hz), shape (series, n)."""
+    low, high = (round(edge * n / rate) for edge in edges)
+    high = min(high, n // 2)
+    spectrum = np.zeros((series, n // 2 + 1), np.complex64)
+    spectrum[:, low:high] = _complex_normal(rng, (series, high - low)) * np.float32(n / np.sqrt(4 * (high - low)))
+    return scipy.fft.irfft(spectrum, n, axis=-1, overwrite_x=True)
+
+
+def _modulated(carrier: Array, envelope: Array) -> Array:
+    """`carrier` (S, N) times `envelope` (S, T), interpolated linearly between its T points."""
+    blocks = carrier.reshape(len(carrier), envelope.shape[-1] - 1, -1)
+    weight = np.arange(blocks.shape[-1], dtype=np.float32) / np.float32(blocks.shape[-1])
+    blocks *= envelope[:, :-1, None] + np.diff(envelope)[..., None] * weight
+    return blocks.reshape(len(carrier), -1)
+
+
+def _complex_normal(rng: Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:
+    """Real and imaginary parts of unit variance each."""
+    return rng.standard_normal((*shape[:-1], 2 * shape[-1]), np.float32).view(np.complex64)
+
+
+def _wandering_phase(rng: Generator, clock: Clock, frequency: float) -> Times:
+    """Phase (rad) on the slow grid of a rhythm whose frequency wanders by a tenth."""
+    wander = slow_process(rng, 1, len(clock.slow), clock.slow_rate, 0.03)[0].astype(np.float64)
+    return 2 * np.pi * np.cumsum(frequency * (1 + 0.1 * np.clip(wander, -3, 3))) / clock.slow_rate
+
+
+def _convolved(series: Array, kernel: Array) -> Array:
+    """Row by row, causal, scaled so that the rows have unit variance on average."""
+    response = scipy.signal.fftconvolve(series, kernel, axes=-1)[:, : series.shape[1]]
+    response = response[:, kernel.shape[1] :]
+    centred = response - response.mean(axis=1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean())
+    return np.pad(scaled, ((0, 0), (kernel.shape[1], 0))).astype(np.float32)
+
+
+def _at_frames(series: Array, clock: Clock) -> Array:
+    """Series (S, T) on the slow grid at the frames' centres, shape (K, S)."""
+    position = (clock.frames - clock.slow[0]) * clock.slow_rate
+    left = position.astype(int)
+    weight = (position - left).astype(np.float32)
+    return np.ascontiguousarray((series[:, left] * (1 - weight) + series[:, left + 1] * weight).T)

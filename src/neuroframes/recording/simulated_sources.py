@@ -1,0 +1,285 @@
+"""Where simulated activity sits: cortical patches, networks, the lead field, and vertex maps.
+
+P homotopic patches of 10 mm (standard deviation) tile both hemispheres; EEG sees them through
+
+    L[c, p] = sum over vertices i of patch p of  patch_p(i) * g_c(r_i) . n_i
+
+with g_c the potential at electrode c of a unit dipole in a three-shell sphere (MNE) and n_i the normal
+of the pial surface at r_i. Four times as many finer patches carry activity that EEG doesn't see: they are
+too small and too many to add up at the scalp. Distances are geodesic, on the registration sphere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from neuroframes.cortex.mesh import HEMISPHERES, MESH_SIZES, adjacency, surface
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.recording.band_power import BANDS
+
+Array = NDArray[np.float32]
+
+PAIRS = 100  # homotopic pairs of patches, P = 200
+FINE = 400  # patches a hemisphere that EEG doesn't see
+PATCH_WIDTH, FINE_WIDTH = 10.0, 6.0  # mm, standard deviation
+SPHERE_RADIUS = 100.0  # mm, of the registration spheres
+DIPOLES = 4000  # vertices that stand for the whole sheet in the forward solution
+HEAD_RADIUS = 0.115  # m; a smaller sphere leaves out sources that lie outside it
+NETWORKS = ("visual", "auditory", "A", "B", "C", "D", "E", "F")
+TERRITORIES = 24  # the first two are visual and auditory cortex, the others are dealt to A..F
+EYES = (0.0, 0.10, 0.01)  # m, head coordinates
+AUDITORY = (-55.0, -22.0, 8.0)  # mm, Heschl's gyrus
+LOW_SIGNAL = ((4.0, 38.0, -20.0), (45.0, 2.0, -38.0), (-45.0, 2.0, -38.0))  # mm, near the air of the sinuses
+
+
+@dataclass(frozen=True)
+class Montage:
+    """Electrodes in MNE's head coordinates (metres): names, positions (C, 3), fiducials by name."""
+
+    names: tuple[str, ...]
+    positions: NDArray[np.float64]
+    fiducials: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All that stays the same from run to run.
+
+    Attributes
+    ----------
+    space : CorticalSpace
+    montage : Montage
+    patches : sparse array, shape (V, P + H), unit sum of squares a vertex within the P and within the H
+    smoothing : sparse array, shape (V, V), spatial spread of thermal noise, unit sum of squares a row
+    lead_field : array, shape (C, P), average reference; unit activity everywhere gives unit variance
+    network : array, shape (P,), index into NETWORKS
+    stimulus_gain : array, shape (P,), how much the stimulus drives a patch, 0 to 1
+    amplitude : array, shape (bands, P), volts at the scalp
+    weight : array, shape (bands, P), from band envelope to BOLD
+    delay : array, shape (P + H,), seconds to the peak of the haemodynamic response
+    mean, scale : arrays, shape (V,), BOLD units: baseline and one standard deviation of signal
+    dead : array, shape (V,), bool, the medial wall
+    """
+
+    space: CorticalSpace
+    montage: Montage
+    patches: scipy.sparse.csr_array
+    smoothing: scipy.sparse.csr_array
+    lead_field: Array
+    network: NDArray[np.int64]
+    stimulus_gain: Array
+    amplitude: Array
+    weight: Array
+    delay: Array
+    mean: Array
+    scale: Array
+    dead: NDArray[np.bool_]
+
+    @property
+    def n_patches(self) -> int:
+        """P, the number of patches that EEG sees."""
+        return self.lead_field.shape[1]
+
+
+def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources:
+    """Draw patches, networks and regional differences on the mesh of `space` (it must have one)."""
+    place = {kind: _vertex_positions(space, kind) for kind in ("sphere", "pial")}
+    dead = _medial_wall(space)
+    left = np.flatnonzero((space.hemisphere == 0) & ~dead)
+    seeds = left[farthest_points(place["sphere"][left], PAIRS, first=int(place["pial"][left, 1].argmin()))]
+    seeds = np.concatenate([seeds, _mirrored(seeds, place["sphere"], space, dead)])
+    fine = np.concatenate([_fine_seeds(rng, place["sphere"], space, dead, side) for side in (0, 1)])
+    coarse = _gaussian_patches(place["sphere"], space.hemisphere, seeds, PATCH_WIDTH)
+    patches = scipy.sparse.hstack(
+        [coarse, _gaussian_patches(place["sphere"], space.hemisphere, fine, FINE_WIDTH)], format="csr"
+    )
+
+    network = np.tile(_networks(rng, place, seeds[:PAIRS]), 2)
+    posterior = _sigmoid(-(place["pial"][seeds, 1] + 50) / 15)  # towards the occipital pole
+    amplitude, weight = _band_profile(rng, network, posterior)
+    montage = make_montage(channels)
+    near_air = sum(np.exp(-0.5 * ((place["pial"] - spot) ** 2).sum(1) / 12.0**2) for spot in LOW_SIGNAL)
+    bias = coarse @ rng.normal(size=coarse.shape[1])
+    mean = np.where(dead, 0, 10_000 * np.exp(0.15 * bias) * (1 - 0.7 * np.minimum(near_air, 1)))
+    # Delays differ between regions by 4 to 7 s, and less between neighbours of the same network.
+    between = rng.uniform(4.6, 6.4, len(NETWORKS))
+    delay = np.concatenate(
+        [between[network] + rng.normal(0, 0.4, len(seeds)), rng.normal(5.5, 0.6, len(fine))]
+    )
+    return Sources(
+        space=space,
+        montage=montage,
+        patches=patches.astype(np.float32),
+        smoothing=_smoothing(space),
+        lead_field=_lead_field(rng, montage, space, coarse),
+        network=network,
+        stimulus_gain=np.where(network < 2, 1.0, 0.3).astype(np.float32),
+        amplitude=amplitude,
+        weight=weight,
+        delay=np.clip(delay, 4, 7).astype(np.float32),
+        mean=mean.astype(np.float32),
+        scale=(mean * 0.015 * np.exp(0.2 * (coarse @ rng.normal(size=len(seeds))))).astype(np.float32),
+        dead=dead,
+    )
+
+
+def farthest_points(points: NDArray[np.floating], n: int, first: int = 0) -> NDArray[np.int64]:
+    """Indices of `n` of the `points` (m, 3), each as far as can be from those before it."""
+    chosen = [first]
+    distance = np.full(len(points), np.inf)
+    while len(chosen) < n:
+        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(int(distance.argmax()))
+    return np.array(chosen)
+
+
+def make_montage(channels: int) -> Montage:
+    """The `channels` of a 64-channel 10-10 cap that cover the head most evenly, in the cap's order."""
+    import mne
+
+    cap = mne.channels.make_standard_montage("biosemi64").ch_names
+    info = mne.create_info(cap, 250.0, "eeg").set_montage("biosemi64", verbose="ERROR")
+    positions = np.array([channel["loc"][:3] for channel in info["chs"]])
+    kept = np.sort(farthest_points(positions, channels, first=cap.index("Oz")))
+    names = {1: "LPA", 2: "NAS", 3: "RPA"}  # FIFF constants of the cardinal points
+    fiducials = {
+        names[int(point["ident"])]: [round(float(x), 6) for x in point["r"]]
+        for point in info["dig"]
+        if int(point["kind"]) == 1
+    }
+    return Montage(tuple(cap[i] for i in kept), positions[kept], fiducials)
+
+
+def _vertex_positions(space: CorticalSpace, kind: str) -> NDArray[np.float64]:
+    """Millimetres, shape (V, 3)."""
+    both = [surface(space.name, kind, hemi)[0][space.vertex[space.hemisphere == side]]  # type: ignore[arg-type]
+            for side, hemi in enumerate(HEMISPHERES)]  # fmt: skip
+    return np.concatenate(both).astype(np.float64)
+
+
+def _medial_wall(space: CorticalSpace) -> NDArray[np.bool_]:
+    """Vertices without cortex: there FreeSurfer's pial and white surfaces coincide."""
+    if space.name != "fsaverage5":
+        return np.zeros(space.V, bool)
+    return np.linalg.norm(_vertex_positions(space, "pial") - _vertex_positions(space, "white"), axis=1) < 0.5
+
+
+def _mirrored(
+    seeds: NDArray[np.int64], sphere: NDArray[np.float64], space: CorticalSpace, dead: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The right-hemisphere vertices opposite the left `seeds`."""
+    right = np.flatnonzero((space.hemisphere == 1) & ~dead)
+    opposite = sphere[seeds] * (-1, 1, 1)
+    return right[(opposite @ sphere[right].T).argmax(axis=1)]
+
+
+def _fine_seeds(
+    rng: Generator, sphere: NDArray[np.float64], space: CorticalSpace, dead: NDArray[np.bool_], side: int
+) -> NDArray[np.int64]:
+    candidates = np.flatnonzero((space.hemisphere == side) & ~dead)
+    return candidates[farthest_points(sphere[candidates], FINE, first=int(rng.integers(len(candidates))))]
+
+
+def _gaussian_patches(
+    sphere: NDArray[np.float64], hemisphere: NDArray[np.int8], seeds: NDArray[np.int64], width: float
+) -> scipy.sparse.csr_array:
+    """Bell-shaped patches around seeds, cut off at three `width`s, shape (V, seeds).
+
+    Rows are scaled to a unit sum of squares, so that independent unit activity gives unit variance at
+    every vertex.
+    """
+    unit = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
+    columns = []
+    for seed in seeds:
+        distance = SPHERE_RADIUS * np.arccos(np.clip(unit @ unit[seed], -1, 1))
+        inside = np.flatnonzero((distance < 3 * width) & (hemisphere == hemisphere[seed]))
+        bell = np.exp(-0.5 * (distance[inside] / width) ** 2)
+        columns.append((bell, inside))
+    indptr = np.cumsum([0] + [len(inside) for _, inside in columns])
+    weights, rows = (np.concatenate(part) for part in zip(*columns, strict=True))
+    patches = scipy.sparse.csc_array((weights, rows, indptr), shape=(len(sphere), len(seeds))).tocsr()
+    length = np.sqrt(patches.power(2).sum(axis=1))
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / np.maximum(length, 1e-3)) @ patches)
+
+
+def _networks(
+    rng: Generator, place: dict[str, NDArray[np.float64]], seeds: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Network of each left seed: that of the nearest territory, and most networks own several."""
+    pial, sphere = place["pial"][seeds], place["sphere"][seeds]
+    auditory = int(((pial - AUDITORY) ** 2).sum(axis=1).argmin())
+    centres = farthest_points(sphere, TERRITORIES - 1, first=0)  # the first seed is the occipital pole
+    centres = np.insert(centres[centres != auditory], 1, auditory)
+    owner = np.concatenate([[0, 1], 2 + rng.permutation(len(centres) - 2) % (len(NETWORKS) - 2)])
+    return owner[(sphere @ sphere[centres].T).argmax(axis=1)]
+
+
+def _band_profile(
+    rng: Generator, network: NDArray[np.int64], posterior: NDArray[np.float64]
+) -> tuple[Array, Array]:
+    """Amplitude at the scalp (V) and weight on BOLD of each band in each patch, both (bands, P)."""
+    n = len(network)
+    typical = np.array([5e-6, 4e-6, 7e-6, 3.5e-6, 1.2e-6])[:, None]  # delta to gamma
+    amplitude = typical * np.exp(rng.normal(0, 0.3, (len(BANDS), n)))
+    amplitude[2] *= 0.4 + 1.6 * posterior  # alpha is occipital
+    # Alpha and beta go with less BOLD, gamma with more (Scheeringa 2011, Laufs 2003); regions differ.
+    typical = np.array([0.2, 0.3, -1.0, -0.7, 0.9])[:, None]
+    weight = typical * np.exp(rng.normal(0, 0.3, (len(BANDS), len(NETWORKS))))[:, network]
+    weight[2] *= 0.7 + 0.6 * posterior
+    return amplitude.astype(np.float32), (weight * np.exp(rng.normal(0, 0.2, (5, n)))).astype(np.float32)
+
+
+def _lead_field(
+    rng: Generator, montage: Montage, space: CorticalSpace, patches: scipy.sparse.csr_array
+) -> Array:
+    import mne
+
+    chosen = np.sort(rng.choice(space.V, min(DIPOLES, space.V), replace=False))
+    position = _vertex_positions(space, "pial")[chosen] / 1000
+    normal = _normals(space)[chosen]
+    info = mne.create_info(list(montage.names), 250.0, "eeg")
+    info.set_montage("biosemi64", verbose="ERROR")
+    dipoles = mne.setup_volume_source_space(
+        pos={"rr": position, "nn": normal}, sphere_units="m", verbose="ERROR"
+    )
+    head = mne.make_sphere_model(r0=(0.0, 0.0, 0.04), head_radius=HEAD_RADIUS, verbose="ERROR")
+    # "fsaverage" is MNE's own transformation from MNI space to its template head.
+    forward = mne.make_forward_solution(
+        info, "fsaverage", dipoles, head, meg=False, mindist=0.0, verbose="ERROR"
+    )
+    inside = forward["src"][0]["vertno"]
+    # Free orientation: three columns a dipole, along the head's axes, as the moved normals are.
+    gain = forward["sol"]["data"].reshape(len(montage.names), -1, 3)
+    along_normal = np.einsum("cix,ix->ci", gain, forward["src"][0]["nn"][inside])
+    lead_field = along_normal @ patches[chosen[inside]]
+    lead_field -= lead_field.mean(axis=0)
+    return (lead_field / np.sqrt((lead_field**2).sum(axis=1).mean())).astype(np.float32)
+
+
+def _normals(space: CorticalSpace) -> NDArray[np.float64]:
+    """Unit normals of the pial surface, shape (V, 3)."""
+    both = []
+    for side, hemi in enumerate(HEMISPHERES):
+        points, faces = surface(space.name, "pial", hemi)
+        corners = points[faces].astype(np.float64)
+        across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normal = np.zeros((MESH_SIZES[space.name], 3))
+        for corner in range(3):
+            np.add.at(normal, faces[:, corner], across)
+        both.append(normal[space.vertex[space.hemisphere == side]])
+    stacked = np.concatenate(both)
+    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+
+
+def _smoothing(space: CorticalSpace) -> scipy.sparse.csr_array:
+    """Each vertex mixed with its neighbours, as resampling from voxels to a surface does."""
+    mixing = adjacency(space) * np.float32(0.5) + scipy.sparse.eye_array(space.V, dtype=np.float32)
+    length = np.sqrt(mixing.power(2).sum(axis=1))
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / length) @ mixing).astype(np.float32)
+
+
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-x))

@@ -1,0 +1,215 @@
+"""Time: when each frame was acquired on the EEG clock, and which frames are to be left out.
+
+Frame k is acquired from trigger t_k to t_k + TR and stands for its centre, t_k + TR/2. Without triggers
+t_k = onset + k TR. fMRIPrep's slice-timing correction refers slices to `StartTime` after t_k instead, by
+default TR/2 as well.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from neuroframes.errors import InputError
+from neuroframes.recording.tsv import numbers, read_tsv
+
+# Largest deviation of an interval between triggers from the TR, as a fraction of it.
+MAX_JITTER = 0.05
+# Column names of fMRIPrep since 1.2, then before.
+DISPLACEMENT = ("framewise_displacement", "FramewiseDisplacement")
+OUTLIERS = re.compile(r"(motion_outlier|non_steady_state_outlier|NonSteadyStateOutlier)_?\d+")
+CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "framewise_displacement")
+
+
+def frame_times(
+    triggers: np.ndarray | None,
+    tr: float,
+    n_frames: int,
+    *,
+    onset: float = 0.0,
+    skip: int = 0,
+    within: float | None = None,
+    name: str = "EEG",
+) -> np.ndarray:
+    """Time that each frame stands for, on the EEG clock.
+
+    Parameters
+    ----------
+    triggers : array, shape (n_frames + skip,), seconds, or None
+        Volume triggers, one at the start of each volume. None or none at all: `onset` counts.
+    tr : float, seconds
+    n_frames : int
+        Frames in the BOLD file.
+    onset : float, seconds
+        Start of the first frame where there are no triggers.
+    skip : int
+        Volumes at the start that were acquired but are not in the BOLD file (dummy scans).
+    within : float, seconds, optional
+        Offset from a volume's start to the time that it stands for; TR/2 where not given.
+    name : str
+        The EEG file's, for messages.
+
+    Returns
+    -------
+    array, shape (n_frames,), float64, seconds
+
+    Raises
+    ------
+    InputError
+        If the number of triggers is not `n_frames + skip`, or an interval differs from `tr` by more than 5 %.
+    """
+    offset = tr / 2 if within is None else within
+    if triggers is None or len(triggers) == 0:
+        return onset + offset + tr * (skip + np.arange(n_frames))
+    triggers = np.asarray(triggers, np.float64)
+    if len(triggers) != n_frames + skip:
+        surplus = len(triggers) - n_frames
+        remedy = (
+            f"pass --skip-volumes {surplus} if the first {surplus} were dummy scans that the BOLD file lacks"
+            if surplus > 0
+            else "the EEG lacks volumes: cut the BOLD to the frames that were recorded with it, or pass "
+            "--trigger none --onset SECONDS to count from the first frame"
+        )
+        skipped = f" after {skip} skipped volumes" if skip else ""
+        raise InputError(f"{name}: {len(triggers)} volume triggers but {n_frames} frames{skipped}; {remedy}")
+    jitter = np.abs(np.diff(triggers) - tr)
+    if jitter.size and jitter.max() > MAX_JITTER * tr:
+        worst = int(jitter.argmax())
+        raise InputError(
+            f"{name}: volume triggers {worst} and {worst + 1} are {np.diff(triggers)[worst]:.4f} s apart, "
+            f"expected the TR of {tr:g} s within {MAX_JITTER:.0%}; check that these are the volume triggers "
+            "(--trigger) and that the TR is right (--tr)"
+        )
+    return triggers[skip:] + offset
+
+
+def check_covers(times: np.ndarray, tr: float, duration: float, name: str = "EEG") -> None:
+    """Raise InputError unless EEG of `duration` seconds spans every frame, `times` (K,) on its clock.
+
+    The last half frame may be missing: recordings are often stopped by the last volume's trigger.
+    """
+    first, last = float(times[0]), float(times[-1])
+    if first < 0 or last > duration:
+        missing = int(((times < 0) | (times > duration)).sum())
+        raise InputError(
+            f"{name}: the EEG lasts {duration:.1f} s but the frames go from {first - tr / 2:.1f} to "
+            f"{last + tr / 2:.1f} s on its clock: {missing} of {len(times)} frames have no EEG; "
+            "pass the EEG of this run, or correct --onset"
+        )
+
+
+def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> np.ndarray:
+    """Frames to leave out for motion, from an fMRIPrep confounds table.
+
+    A frame is censored where framewise displacement exceeds the threshold or where fMRIPrep marked it in a
+    `motion_outlierNN` or `non_steady_state_outlierNN` column. The first frame's displacement is unknown (n/a)
+    and doesn't count. Column names of fMRIPrep 1.0 (`FramewiseDisplacement`) are understood too.
+
+    Parameters
+    ----------
+    confounds : path
+        `*_desc-confounds_timeseries.tsv`, one line a frame.
+    fd_threshold : float, mm
+    n_frames : int
+
+    Returns
+    -------
+    array, shape (n_frames,), bool
+        True = censored.
+
+    Raises
+    ------
+    InputError
+        If the number of lines is not `n_frames`, or no column says anything about motion.
+    """
+    path = Path(confounds)
+    columns = read_tsv(path)
+    _check_length(path, columns, n_frames)
+    result = np.zeros(n_frames, bool)
+    displacement = [name for name in DISPLACEMENT if name in columns]
+    outliers = [name for name in columns if OUTLIERS.fullmatch(name)]
+    if not displacement and not outliers:
+        raise InputError(
+            f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its {len(columns)}; "
+            "pass fMRIPrep's desc-confounds_timeseries.tsv, or --censor with a table of 0 and 1"
+        )
+    for name in displacement:
+        result |= numbers(path, name, columns[name]) > fd_threshold  # NaN compares False
+    for name in outliers:
+        result |= numbers(path, name, columns[name]) > 0
+    return result
+
+
+def read_censor(path: str | Path, n_frames: int) -> np.ndarray:
+    """Frames to leave out, from a table of one line a frame: 1 = censored, 0 = kept.
+
+    Either one column, with or without a header line, or several of which one is named `censored`, `outlier`
+    or, as XCP-D has it, `framewise_displacement`. AFNI's `.1D` files mean the opposite (1 = kept): refused.
+
+    Returns
+    -------
+    array, shape (n_frames,), bool
+
+    Raises
+    ------
+    InputError
+        If the number of lines is not `n_frames` or an entry is neither 0 nor 1.
+    """
+    path = Path(path)
+    if path.suffix == ".1D":
+        raise InputError(f"{path.name}: AFNI's .1D marks kept frames with 1; write a .tsv with 1 = censored")
+    columns = read_tsv(path)
+    name = next((name for name in CENSOR_COLUMNS if name in columns), None)
+    if name is None and len(columns) == 1:
+        (name,) = columns
+        if name in ("0", "1"):  # no header line: it is the first frame
+            columns = {name: [name, *columns[name]]}
+    if name is None:
+        raise InputError(
+            f"{path.name}: which column of {', '.join(columns)}? Name the one with 1 = censored 'censored'"
+        )
+    _check_length(path, columns, n_frames)
+    values = numbers(path, name, columns[name])
+    if not np.isin(values, (0, 1)).all():
+        wrong = int(np.flatnonzero(~np.isin(values, (0, 1)))[0])
+        raise InputError(
+            f"{path.name}: frame {wrong} has {columns[name][wrong]!r}; expected 0 or 1 (1 = censored)"
+        )
+    return values == 1
+
+
+def parse_frames(text: str, n_frames: int) -> np.ndarray:
+    """Frames named as in `10:14,40`: counted from 0, the end of a range included (10, 11, 12, 13, 14, 40).
+
+    Returns
+    -------
+    array, shape (n_frames,), bool
+        True at the frames named.
+
+    Raises
+    ------
+    InputError
+        If a part is no number or range, or a frame does not exist.
+    """
+    result = np.zeros(n_frames, bool)
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?::\s*(\d+)\s*)?", part)
+        if match is None:
+            raise InputError(f"frames {text!r}: {part!r} is no frame or range; expected the form 10:14,40")
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first
+        if last < first or last >= n_frames:
+            raise InputError(
+                f"frames {text!r}: {part.strip()} is out of range; the {n_frames} frames are numbered "
+                f"0 to {n_frames - 1}, and a range goes upwards"
+            )
+        result[first : last + 1] = True
+    return result
+
+
+def _check_length(path: Path, columns: dict[str, list[str]], n_frames: int) -> None:
+    n_lines = len(next(iter(columns.values())))
+    if n_lines != n_frames:
+        raise InputError(
+            f"{path.name}: {n_lines} lines but the BOLD has {n_frames} frames; pass the table of this run"
+        )

@@ -1,0 +1,308 @@
+"""One self-contained HTML page: the cortex, a frame slider, and which frames were measured.
+
+The page (`view.html`) draws with WebGL and loads nothing. What it shows of frame k and vertex v is
+
+    z[k, v] = (x[k, v] - mean_k x[:, v]) / sd_k x[:, v]
+
+as one byte: 0 where there is no data, else 1 to 255 for -limit to +limit. The standard deviation
+of a value is divided by the same sd and coded 1 to 255 for 0 to limit, so that 1 means "as
+uncertain as the vertex varies in this file". Arrays are embedded gzipped, in base64.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroframes.cortex import mesh
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.files import refuse_existing, written_whole
+from neuroframes.recording.bold import Bold, read_bold
+from neuroframes.recording.sidecar import read_sidecar, sidecar_path
+
+NO_DATA = 0  # the code of a vertex that is drawn grey
+
+
+@dataclass(frozen=True)
+class Standardized:
+    """The frames that the page shows, on the space's cortical vertices.
+
+    Attributes
+    ----------
+    signal : array, shape (K shown, V cortical), float32
+        z as above; NaN where there is no data.
+    scale : array, shape (V cortical,), float64
+        The standard deviation over time that z was divided by; NaN for dead vertices.
+    """
+
+    signal: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def n_dead(self) -> int:
+        """Vertices that are constant or never finite."""
+        return int(np.isnan(self.scale).sum())
+
+
+def view(
+    result: str | Path,
+    out: str | Path,
+    *,
+    kind: mesh.Kind = "inflated",
+    max_frames: int = 200,
+    tr: float | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a page that shows a BOLD file on the cortex, frame by frame.
+
+    Parameters
+    ----------
+    result : path
+        A CIFTI or GIFTI BOLD file on fsLR-32k or fsaverage5. Its JSON sidecar, if there is one, says which
+        frames were measured ("NeuroframesMeasured") and which file beside it holds the standard deviation
+        ("NeuroframesStandardDeviation"). Without a sidecar every frame counts as measured.
+    out : path
+        The HTML file: about 50 kB a frame on fsLR-32k, twice that with a standard deviation.
+    kind : str
+        The surface that is drawn; see `neuroframes.cortex.mesh.surface`.
+    max_frames : int
+        Of a longer file every second, third, ... frame is shown, and the page says so.
+    tr : float, seconds, optional
+        Overrides what the file says.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    InputError
+        If the file's space has no mesh, the file has fewer than two frames or nothing that varies, sidecar or
+        standard deviation don't fit it, or `out` exists and `overwrite` is False.
+    """
+    result, out = Path(result), Path(out)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; pass the name of the HTML file to write")
+    refuse_existing(out, overwrite)
+    if max_frames < 1:
+        raise InputError(f"max_frames is {max_frames}; expected 1 or more")
+    bold = read_bold(result, tr=tr)
+    _check_viewable(result, bold)
+    source = next((file for file in bold.sources if sidecar_path(file).exists()), bold.sources[0])
+    sidecar = read_sidecar(source)
+
+    shown = np.arange(0, len(bold.data), -(-len(bold.data) // max_frames))
+    columns = np.flatnonzero(bold.space.cortical)
+    frames = _standardized(bold.data, columns, shown)
+    if frames.n_dead == len(columns):
+        raise InputError(f"{result.name}: every vertex is constant or NaN; there is nothing to show")
+    signal_limit, signal_share = _limit_and_share(np.abs(frames.signal))
+    blocks = _mesh_blocks(bold.space.name, kind)
+    blocks["signal-codes"] = _on_mesh(_signal_codes(frames.signal, signal_limit), bold.space, columns)
+    limits, share = {"signal_limit": signal_limit}, {"signal": signal_share}
+
+    deviation, deviation_note = _read_deviation(source, sidecar, bold)
+    if deviation is not None:
+        relative = deviation[np.ix_(shown, columns)] / frames.scale.astype(np.float32)
+        limits["deviation_limit"], share["deviation"] = _limit_and_share(relative)
+        codes = _deviation_codes(relative, limits["deviation_limit"])
+        blocks["deviation-codes"] = _on_mesh(codes, bold.space, columns)
+
+    measured, measured_note = _measured(source, sidecar, len(bold.data))
+    meta = {
+        "name": source.name,
+        "facts": _facts(bold, kind, shown, sidecar),
+        "notes": [
+            *_notes(bold, columns, frames.n_dead, shown, sidecar),
+            *(note for note in (measured_note, deviation_note) if note),
+        ],
+        "n_frames": len(bold.data),
+        "frames": shown.tolist(),
+        "times": np.round(bold.times[shown], 6).tolist(),
+        "measured": measured.tolist(),
+        "share": share,
+        **limits,
+        "shown": {
+            "signal": f"Each vertex minus its mean over the file's {len(bold.data):,} frames, "
+            "in units of its own standard deviation over time (SD). Grey: no data.",
+            "deviation": "Stated standard deviation of each value, in units of the vertex's own standard "
+            "deviation over time (SD): 0 = known, 1 = as uncertain as the vertex varies. Grey: no data.",
+        },
+    }
+    with written_whole(out, overwrite=overwrite) as temporary:
+        temporary.write_text(_page(meta, blocks), encoding="utf-8")
+    return out
+
+
+def _check_viewable(result: Path, bold: Bold) -> None:
+    if bold.space.name not in mesh.MESH_SIZES:
+        raise InputError(
+            f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
+            f"to draw it on; spaces that can be viewed: {', '.join(mesh.MESH_SIZES)}"
+        )
+    if len(bold.data) < 2:
+        raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
+
+
+def _standardized(
+    data: np.ndarray, columns: np.ndarray, shown: np.ndarray, block: int = 4096
+) -> Standardized:
+    """Mean and standard deviation over all frames of `data` (K, V); z of the frames `shown` only."""
+    signal = np.empty((len(shown), len(columns)), dtype=np.float32)
+    scale = np.empty(len(columns))
+    # A block at a time, since a copy of a long run in float64 is 1 GB.
+    for start in range(0, len(columns), block):
+        part = slice(start, start + block)
+        values = data[:, columns[part]].astype(np.float64)
+        finite = np.isfinite(values)
+        n = np.maximum(finite.sum(axis=0), 1)
+        mean = np.where(finite, values, 0).sum(axis=0) / n
+        values -= mean
+        spread = np.sqrt((np.where(finite, values, 0) ** 2).sum(axis=0) / n)
+        # Float32 rounding of a constant is not variation.
+        scale[part] = np.where(spread > 1e-6 * np.abs(mean), spread, np.nan)
+        signal[:, part] = np.where(finite[shown], values[shown], np.nan) / scale[part]
+    return Standardized(signal, scale)
+
+
+def _limit_and_share(magnitude: np.ndarray) -> tuple[float, float]:
+    """The value that the largest code stands for, and the share of it that the colours span at first.
+
+    Robust, so that a few spikes don't take the colours from everything else.
+    """
+    finite = magnitude[np.isfinite(magnitude)]
+    usual, limit = np.percentile(finite, [98, 99.9]) if finite.size else (0.0, 0.0)
+    if not limit > 0:
+        return 1.0, 1.0
+    return float(limit), float(np.clip(usual / limit, 0.1, 1))
+
+
+def _signal_codes(signal: np.ndarray, limit: float) -> np.ndarray:
+    codes = np.clip(np.rint(signal * (127 / limit)), -127, 127) + 128
+    return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
+
+
+def _deviation_codes(relative: np.ndarray, limit: float) -> np.ndarray:
+    codes = np.clip(np.rint(relative * (254 / limit)), 0, 254) + 1
+    return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
+
+
+def _on_mesh(codes: np.ndarray, space: CorticalSpace, columns: np.ndarray) -> np.ndarray:
+    """From cortical vertices (K, V cortical) to all mesh vertices (K, left then right)."""
+    n = mesh.MESH_SIZES[space.name]
+    full = np.full((len(codes), 2 * n), NO_DATA, dtype=np.uint8)
+    full[:, space.hemisphere[columns].astype(np.int64) * n + space.vertex[columns]] = codes
+    return full
+
+
+def _mesh_blocks(name: str, kind: mesh.Kind) -> dict[str, np.ndarray]:
+    blocks = {}
+    for hemi, side in (("L", "left"), ("R", "right")):
+        coordinates, faces = mesh.surface(name, kind, hemi)
+        depth = mesh.sulcal_depth(name, hemi)
+        blocks[f"{side}-positions"] = coordinates
+        blocks[f"{side}-faces"] = faces.astype(np.uint16)
+        # 128 is the border between gyrus and sulcus; two standard deviations fill the byte.
+        blocks[f"{side}-sulci"] = np.clip(128 + 64 * depth / depth.std(), 0, 255).astype(np.uint8)
+    return blocks
+
+
+def _measured(source: Path, sidecar: Mapping[str, Any], n_frames: int) -> tuple[np.ndarray, str]:
+    """Which frames were measured, shape (K,), bool, and what the page says about it."""
+    stated = sidecar.get("NeuroframesMeasured")
+    if stated is None:
+        lacking = "Its sidecar doesn't say which frames were measured" if sidecar else "No sidecar"
+        return np.ones(n_frames, dtype=bool), f"{lacking}: all frames are shown as measured."
+    if not isinstance(stated, list) or len(stated) != n_frames:
+        said = len(stated) if isinstance(stated, list) else repr(stated)
+        raise InputError(
+            f"{sidecar_path(source).name} says for {said} frames whether they were measured "
+            f"(NeuroframesMeasured) but {source.name} has {n_frames}; view the file that it was written for"
+        )
+    measured = np.array(stated, dtype=bool)
+    filled = int((~measured).sum())
+    if not filled:
+        return measured, "All frames were measured."
+    return measured, f"{filled:,} of {n_frames:,} frames were reconstructed: they are estimates, not data."
+
+
+def _read_deviation(
+    source: Path, sidecar: Mapping[str, Any], bold: Bold
+) -> tuple[np.ndarray | None, str | None]:
+    """Standard deviation of every value, (K, V), or None and the reason why the page has none."""
+    name = sidecar.get("NeuroframesStandardDeviation")
+    if name is None:
+        return None, "No standard deviation file is named in a sidecar."
+    path = source.parent / str(name)
+    if not path.exists():
+        return None, f"The standard deviation file {name} is no longer beside the result."
+    deviation = read_bold(path, tr=bold.tr)
+    bold.space.check_same(deviation.space, path.name)
+    if len(deviation.data) != len(bold.data):
+        raise InputError(
+            f"{path.name} has {len(deviation.data)} frames but {source.name} has {len(bold.data)}; "
+            "view a result together with the standard deviation that was written with it"
+        )
+    return deviation.data, None
+
+
+def _facts(bold: Bold, kind: str, shown: np.ndarray, sidecar: Mapping[str, Any]) -> str:
+    facts = [f"{bold.space.name}, {kind}", f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
+    if len(shown) < len(bold.data):
+        facts.append(f"every {_ordinal(int(shown[1]) if len(shown) > 1 else len(bold.data))} frame shown")
+    if not sidecar:
+        facts.append("no sidecar")
+    return " \u00b7 ".join(facts)
+
+
+def _notes(
+    bold: Bold, columns: np.ndarray, n_dead: int, shown: np.ndarray, sidecar: Mapping[str, Any]
+) -> list[str]:
+    notes = [f"Files: {', '.join(file.name for file in bold.sources)}"]
+    if description := sidecar.get("Description"):
+        notes.append(str(description))
+    for field, label in (("NeuroframesModel", "Model"), ("NeuroframesVersion", "neuroframes")):
+        if field in sidecar:
+            notes.append(f"{label}: {sidecar[field]}")
+    if sources := sidecar.get("Sources"):
+        notes.append(
+            "Sources: " + (", ".join(map(str, sources)) if isinstance(sources, list) else str(sources))
+        )
+    notes.append("Times are seconds from the run's start, when the acquisition of the frame begins.")
+    if len(shown) < len(bold.data):
+        notes.append(
+            f"{len(shown):,} of {len(bold.data):,} frames are shown, evenly spaced, to bound the page."
+        )
+    if n_dead:
+        notes.append(f"{n_dead:,} of {len(columns):,} cortical vertices are constant or NaN, shown grey.")
+    for hemi, side in HEMISPHERES.items():
+        if not (bold.space.hemisphere == side).any():
+            notes.append(f"Hemisphere {hemi} is not in the file.")
+    if subcortical := bold.space.V - len(columns):
+        notes.append(f"{subcortical:,} subcortical grayordinates are left out.")
+    return notes
+
+
+def _ordinal(n: int) -> str:
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
+def _page(meta: Mapping[str, Any], blocks: Mapping[str, np.ndarray]) -> str:
+    # A "</script>" inside a file name or description must not end the block.
+    described = json.dumps(meta, allow_nan=False).replace("<", "\\u003c")
+    parts = [f'<script type="application/json" id="meta">{described}</script>']
+    for name, array in blocks.items():
+        little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+        packed = base64.b64encode(gzip.compress(little_endian, compresslevel=6, mtime=0)).decode()
+        parts.append(f'<script type="application/gzip+base64" id="{name}">{packed}</script>')
+    template = files("neuroframes.report").joinpath("view.html").read_text(encoding="utf-8")
+    return template.replace("<!--DATA-->", "\n".join(parts))

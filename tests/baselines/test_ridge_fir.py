@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from neuroframes.baselines import RidgeFIR, shuffled
+from neuroframes.baselines.ridge_fir import left_out_errors
+from neuroframes.errors import InputError
+from neuroframes.evaluation.metrics import score
+from neuroframes.recording.band_power import BandPower
+
+
+@pytest.mark.parametrize("n_train", [80, 500], ids=["dual", "primal"])
+def test_it_is_scikit_learn_s_ridge_at_the_chosen_penalty(coupled, segment_of, n_train):
+    train, test = coupled
+    train = segment_of(train.frames[:n_train] + 3, power=train.power, censored=(5, 6, 40))
+    model = RidgeFIR().fit([train])
+    phi, wanted = (
+        (model.features(segment) - model.centre_) / model.scale_ for segment in (train, test)
+    )  # 130 features
+    assert np.allclose(phi[train.measured].std(axis=0), 1)
+    reference = Ridge(alpha=model.penalty_).fit(phi[train.measured], train.frames[train.measured])
+    estimate = model.predict(test, np.zeros(300, bool))
+    assert np.allclose(estimate, reference.predict(wanted), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_features", [20, 90])
+def test_left_out_errors_equal_refitting_without_each_block(n_features):
+    generator = np.random.default_rng(0)
+    n, folds, margin = 60, 4, 3
+    phi = generator.standard_normal((n, n_features))
+    targets = phi[:, :5] + generator.standard_normal((n, 5))
+    penalties = np.array([0.1, 3.0, 100.0])
+    u, s, _ = np.linalg.svd(phi, full_matrices=False)
+    expected = np.zeros(3)
+    for block in np.array_split(np.arange(n), folds):
+        kept = (np.arange(n) < block[0] - margin) | (np.arange(n) > block[-1] + margin)
+        for index, penalty in enumerate(penalties):
+            reference = Ridge(alpha=penalty, fit_intercept=False).fit(phi[kept], targets[kept])
+            expected[index] += np.sum((targets[block] - reference.predict(phi[block])) ** 2)
+    got = left_out_errors(u * s, s**2, targets, penalties, folds, margin)
+    assert np.allclose(got, expected / targets.size)
+
+
+def test_coupling_is_found_and_shuffled_eeg_loses_it(coupled):
+    train, test = coupled
+    model = RidgeFIR().fit([train])
+    nothing = np.zeros(300, bool)
+    r = score(test.frames, model.predict(test, nothing), ~nothing)["whole"]["temporal_r"]
+    assert r > 0.5  # the ceiling is 0.71; 130 weights from 500 frames cost the rest
+    generator = np.random.default_rng(0)
+    controls = [
+        score(test.frames, model.predict(shuffled(test, generator), nothing), ~nothing)["whole"]["temporal_r"]
+        for _ in range(20)
+    ]
+    assert abs(np.mean(controls)) < 0.02
+
+
+def test_without_coupling_the_largest_shrinkage_wins(coupled):
+    train, test = coupled
+    noise = np.random.default_rng(5).standard_normal(train.frames.shape).astype(np.float32)
+    model = RidgeFIR().fit([replace(train, frames=noise)])
+    assert model.predict(test, np.zeros(300, bool)).std() < 0.2
+
+
+def test_a_flat_channel_changes_nothing(coupled):
+    def with_flat(segment):
+        flat = np.full((len(segment.power.times), 1), -41.446533, np.float32)
+        return replace(segment, power=BandPower(np.hstack([segment.power.values, flat]), segment.power.times))
+
+    train, test = coupled
+    nothing = np.zeros(300, bool)
+    model = RidgeFIR().fit([with_flat(train)])
+    assert np.isfinite(model.predict(with_flat(test), nothing)).all()
+    assert np.isinf(model.scale_[5::6]).all()
+
+
+def test_without_eeg_it_says_so(coupled):
+    with pytest.raises(InputError, match="needs EEG"):
+        RidgeFIR().fit([replace(coupled[0], power=None)])

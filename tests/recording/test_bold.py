@@ -1,0 +1,228 @@
+"""BOLD files: bit-exact round trips, read back by nibabel and Workbench themselves, and refusals."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.cifti2 import BrainModelAxis
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.recording.bold import hemisphere_paths, read_bold, write_bold, write_sidecar
+
+K = 6
+
+
+def cifti_space() -> CorticalSpace:
+    mask = np.zeros((3, 3, 3), bool)
+    mask[1, 1] = True
+    axis = BrainModelAxis.from_surface(np.arange(0, 40, 2), 42, name="CortexLeft")
+    axis += BrainModelAxis.from_surface(np.arange(1, 40, 2), 42, name="CortexRight")
+    return CorticalSpace.from_axis(axis + BrainModelAxis.from_mask(mask, affine=np.eye(4), name="brain_stem"))
+
+
+def volume_space() -> CorticalSpace:
+    mask = np.random.default_rng(1).random((5, 4, 3)) > 0.4
+    return CorticalSpace.from_mask(mask, np.diag([2.0, 2, 3, 1]))
+
+
+FORMATS = {
+    ".dtseries.nii": cifti_space,
+    ".func.gii": lambda: CorticalSpace.from_counts({"L": 12, "R": 10}),
+    ".nii.gz": volume_space,
+    ".nii": volume_space,
+    ".mgz": volume_space,
+}
+
+
+def frames(space: CorticalSpace) -> np.ndarray:
+    """Values of very different sizes, with one vertex of NaN and one that is constant."""
+    data = np.random.default_rng(0).standard_normal((K, space.V)).astype(np.float32)
+    data *= 10.0 ** np.random.default_rng(2).integers(-20, 20, space.V).astype(np.float32)
+    data[:, 3] = np.nan
+    data[2, 4] = np.nan
+    data[:, 5] = 7.25
+    return data
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_round_trip_is_bit_exact(tmp_path, suffix, order):
+    space = FORMATS[suffix]()
+    data = np.array(frames(space), order=order)
+    sources = write_bold(tmp_path / f"run_bold{suffix}", data, space, tr=0.72)
+    back = read_bold(sources[0])
+    assert back.data.dtype == np.float32 and back.data.tobytes("C") == data.tobytes("C")
+    assert back.tr == pytest.approx(0.72, rel=1e-6)
+    np.testing.assert_allclose(back.times, 0.72 * np.arange(K), rtol=1e-6)
+    space.check_same(back.space, "what was read")
+    assert back.sources == sources
+
+
+def test_cifti_axes_as_nibabel_reads_them(tmp_path):
+    space = cifti_space()
+    (path,) = write_bold(tmp_path / "run.dtseries.nii", frames(space), space, tr=0.8, start=0.4)
+    image = nib.load(path)
+    series, models = (image.header.get_axis(i) for i in (0, 1))
+    assert (series.start, series.step, series.unit, series.size) == (0.4, 0.8, "SECOND", K)
+    assert models == space.axis()
+    assert image.nifti_header.get_intent()[0] == "ConnDenseSeries"
+    assert image.nifti_header.get_data_dtype() == np.float32
+    np.testing.assert_array_equal(image.get_fdata(), frames(space))
+    assert read_bold(path).times[0] == 0.4
+
+
+def test_gifti_arrays_as_nibabel_reads_them(tmp_path):
+    space = FORMATS[".func.gii"]()
+    paths = write_bold(tmp_path / "sub-01_hemi-R_bold.func.gii", frames(space), space, tr=0.8)
+    assert [path.name for path in paths] == ["sub-01_hemi-L_bold.func.gii", "sub-01_hemi-R_bold.func.gii"]
+    right = nib.load(paths[1])
+    assert right.meta["AnatomicalStructurePrimary"] == "CortexRight"
+    assert {array.intent for array in right.darrays} == {nib.nifti1.intent_codes["NIFTI_INTENT_TIME_SERIES"]}
+    np.testing.assert_array_equal(right.agg_data().T, frames(space)[:, 12:])
+
+
+def test_volume_as_nibabel_reads_it(tmp_path):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii.gz", frames(space), space, tr=2.5)
+    image = nib.load(path)
+    assert image.shape == (5, 4, 3, K)
+    assert image.header.get_zooms() == pytest.approx((2, 2, 3, 2.5))
+    assert image.header.get_xyzt_units() == ("mm", "sec")
+    np.testing.assert_array_equal(image.affine, space.grid()[1])
+    flat = image.get_fdata().reshape(-1, K)
+    np.testing.assert_array_equal(flat[space.vertex].T, frames(space))
+    assert not np.delete(flat, space.vertex, axis=0).any()
+
+
+@pytest.mark.skipif(shutil.which("wb_command") is None, reason="Connectome Workbench is not installed")
+@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii"])
+def test_workbench_reads_what_is_written(tmp_path, suffix):
+    space = FORMATS[suffix]()
+    path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8, start=0.4)[0]
+    result = subprocess.run(["wb_command", "-file-information", path], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    facts = dict(line.split(":", 1) for line in result.stdout.splitlines() if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    assert facts["Number of Maps"] == str(K)
+    if suffix == ".dtseries.nii":
+        assert (facts["Map Interval Start"], facts["Map Interval Step"]) == ("0.400", "0.800")
+        assert facts["Number of Rows"] == str(space.V)
+    else:
+        assert (facts["Structure"], facts["Number of Vertices"]) == ("CortexLeft", "12")
+
+
+@pytest.mark.parametrize(
+    "given, left",
+    [
+        ("sub-01_hemi-R_bold.func.gii", "sub-01_hemi-L_bold.func.gii"),
+        ("a.rh.func.gii", "a.lh.func.gii"),
+        ("sub-01_task-rest_bold.func.gii", "sub-01_task-rest_hemi-L_bold.func.gii"),
+        ("sub-01_desc-completed.func.gii", "sub-01_desc-completed_hemi-L.func.gii"),
+        ("out.func.gii", "out_hemi-L.func.gii"),
+    ],
+)
+def test_hemisphere_names(given, left):
+    assert hemisphere_paths(Path(given))["L"].name == left
+
+
+def test_one_hemisphere_and_stacked_arrays(tmp_path):
+    data = np.random.default_rng(0).standard_normal((9, K)).astype(np.float32)
+    meta = nib.gifti.GiftiMetaData({"AnatomicalStructurePrimary": "CortexRight"})
+    image = nib.GiftiImage(darrays=[nib.gifti.GiftiDataArray(data)], meta=meta)
+    nib.save(image, tmp_path / "right.func.gii")
+    bold = read_bold(tmp_path / "right.func.gii", tr=2.0)
+    np.testing.assert_array_equal(bold.data, data.T)
+    assert set(bold.space.hemisphere) == {1}
+
+
+def test_sidecar_states_the_tr_of_gifti(tmp_path):
+    space = FORMATS[".func.gii"]()
+    paths = write_bold(tmp_path / "run.func.gii", frames(space), space, tr=0.8)
+    for path in paths:
+        image = nib.load(path)
+        image.meta.clear()
+        nib.save(image, path)
+    with pytest.raises(InputError, match="states a TR; pass --tr"):
+        read_bold(paths[0])
+    write_sidecar(paths[0], {"RepetitionTime": np.float64(0.8), "Sources": [paths[0]]})
+    assert json.loads((tmp_path / "run_hemi-L.json").read_text())["RepetitionTime"] == 0.8
+    assert read_bold(paths[0]).tr == 0.8
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_contradicting_tr_is_refused_unless_given(tmp_path, suffix):
+    space = FORMATS[suffix]()
+    path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8)[0]
+    write_sidecar(path, {"RepetitionTime": 2.0})
+    with pytest.raises(InputError, match=r"header says a TR of 0.8 s but run.*\.json says 2 s.*--tr"):
+        read_bold(path)
+    assert read_bold(path, tr=0.8).tr == 0.8
+
+
+@pytest.mark.parametrize("part", [0, 0.02, 0.3, 0.6, 0.99])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_truncated_file_is_refused(tmp_path, suffix, part):
+    space = FORMATS[suffix]()
+    path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8)[0]
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"run.*cannot be read as an image, truncated"):
+        read_bold(path)
+
+
+def test_nan_throughout_is_refused(tmp_path):
+    space = cifti_space()
+    path = write_bold(tmp_path / "run.dtseries.nii", np.full((K, space.V), np.nan), space, tr=0.8)[0]
+    with pytest.raises(InputError, match="NaN throughout"):
+        read_bold(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_bold(tmp_path / "absent.dtseries.nii")
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_bold(tmp_path / "notes.txt")
+    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), np.eye(4)), tmp_path / "anat.nii.gz")
+    with pytest.raises(InputError, match="3-D; expected a 4-D image"):
+        read_bold(tmp_path / "anat.nii.gz")
+    scalars = nib.cifti2.ScalarAxis(["sulc"])
+    image = nib.Cifti2Image(np.zeros((1, 43), np.float32), (scalars, cifti_space().axis()))
+    nib.save(image, tmp_path / "sulc.dscalar.nii")
+    with pytest.raises(InputError, match="Scalar x BrainModel, not a dense time series"):
+        read_bold(tmp_path / "sulc.dscalar.nii")
+
+
+def test_a_broken_sidecar_is_named(tmp_path):
+    space = cifti_space()
+    path = write_bold(tmp_path / "run.dtseries.nii", frames(space), space, tr=0.8)[0]
+    (tmp_path / "run.json").write_text('{"RepetitionTime": 0.8')
+    with pytest.raises(InputError, match=r"run\.json: not valid JSON"):
+        read_bold(path)
+
+
+def test_hemispheres_of_different_length_are_refused(tmp_path):
+    space = FORMATS[".func.gii"]()
+    left, _ = write_bold(tmp_path / "run.func.gii", frames(space), space, tr=0.8)
+    image = nib.load(left)
+    image.darrays = image.darrays[:-1]
+    nib.save(image, left)
+    with pytest.raises(InputError, match="differ in frames"):
+        read_bold(left)
+
+
+def test_nothing_is_written_where_it_may_not_be(tmp_path):
+    space = FORMATS[".func.gii"]()
+    data = frames(space)
+    (tmp_path / "run_hemi-R.func.gii").write_text("mine")
+    with pytest.raises(InputError, match="--overwrite"):
+        write_bold(tmp_path / "run.func.gii", data, space, tr=0.8)
+    assert [path.name for path in tmp_path.iterdir()] == ["run_hemi-R.func.gii"]
+    with pytest.raises(InputError, match=r"gifti space are written as \.func\.gii"):
+        write_bold(tmp_path / "run.dtseries.nii", data, space, tr=0.8)
+    write_bold(tmp_path / "run.func.gii", data, space, tr=0.8, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,203 @@
+"""Stores: equal to what the readers give, resumable, and closed to copies and misfits."""
+
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import zarr
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.recording import store as store_module
+from neuroframes.recording.bold import write_bold, write_sidecar
+from neuroframes.recording.eeg import read_eeg
+from neuroframes.recording.store import open_store, prepare
+
+pybv = pytest.importorskip("pybv")
+RATE, TR, K = 500, 0.8, 20
+NAMES = ["Fz", "Cz", "Pz", "Oz"]
+
+
+def write_run(
+    root: Path, subject: str, run: int, *, seconds: float = 20, n_triggers: int = K, names: list[str] = NAMES
+) -> Path:
+    """EEG with triggers from 1.5 s on, GIFTI BOLD of 12 + 10 vertices, confounds; returns the BOLD's path."""
+    generator = np.random.default_rng([int(subject), run])
+    stem = f"sub-{subject}_task-rest_run-{run}"
+    eeg = 1e-5 * generator.standard_normal((len(names), int(seconds * RATE)))
+    onsets = np.round((1.5 + TR * np.arange(n_triggers)) * RATE).astype(int)
+    pybv.write_brainvision(
+        data=eeg,
+        sfreq=RATE,
+        ch_names=names,
+        fname_base=f"{stem}_eeg",
+        folder_out=root / f"sub-{subject}" / "eeg",
+        events=[{"onset": int(at), "duration": 1, "description": 128, "type": "Response"} for at in onsets],
+        overwrite=True,
+    )
+    func = root / "derivatives/fmriprep" / f"sub-{subject}" / "func"
+    space = CorticalSpace.from_counts({"L": 12, "R": 10})
+    data = generator.standard_normal((K, 22)).astype(np.float32)
+    paths = write_bold(func / f"{stem}_space-fsaverage5_bold.func.gii", data, space, tr=TR, overwrite=True)
+    table = "framewise_displacement\nn/a\n" + "\n".join(["0.1", "0.9"] + ["0.2"] * (K - 3)) + "\n"
+    (func / f"{stem}_desc-confounds_timeseries.tsv").write_text(table)
+    return paths[0]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for run in (1, 2):
+        write_run(tmp_path / "bids", "01", run)
+    return tmp_path / "bids"
+
+
+def test_a_store_holds_what_the_readers_give(root, tmp_path):
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    assert path == tmp_path / "out" / "sub-01.zarr"
+    store = open_store(path)
+    assert (store.subject, store.rate, store.channels) == ("01", 200.0, tuple(NAMES))
+    assert [run.name for run in store.runs] == ["task-rest_run-1", "task-rest_run-2"]
+    store.space.check_same(CorticalSpace.from_counts({"L": 12, "R": 10}), "the files")
+    run = store.runs[0]
+    eeg = read_eeg(root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.vhdr")
+    np.testing.assert_array_equal(run.eeg(), eeg.data)
+    np.testing.assert_allclose(store.positions, eeg.positions)
+    halves = [nib.load(file).agg_data() for file in run.sources["bold"]]
+    np.testing.assert_array_equal(run.bold(), np.concatenate(halves).T)
+    np.testing.assert_array_equal(run.bold_columns(slice(10, 15)), run.bold()[:, 10:15])
+    np.testing.assert_allclose(run.frame_times, 1.5 + TR / 2 + TR * np.arange(K), atol=1e-9)
+    assert (run.tr, run.eeg_rate) == (TR, 200.0)
+    assert np.flatnonzero(run.censored).tolist() == [2]
+    assert zarr.open_group(path, mode="r").metadata.zarr_format == 3
+
+
+def test_chunks_join_without_a_seam(root, tmp_path, monkeypatch):
+    whole = open_store(prepare(root, tmp_path / "a", progress=False)[0]).runs[0]
+    monkeypatch.setattr(store_module, "CHUNK_VERTICES", 5)
+    monkeypatch.setattr(store_module, "CHUNK_SAMPLES", 333)
+    pieces = open_store(prepare(root, tmp_path / "b", progress=False)[0]).runs[0]
+    np.testing.assert_array_equal(pieces.bold(), whole.bold())
+    np.testing.assert_array_equal(pieces.eeg(), whole.eeg())
+
+
+def test_slice_timing_moves_the_time_that_a_frame_stands_for(root, tmp_path):
+    for hemi in "LR":
+        name = f"sub-01_task-rest_run-1_space-fsaverage5_hemi-{hemi}_bold.func.gii"
+        write_sidecar(
+            root / "derivatives/fmriprep/sub-01/func" / name,
+            {"RepetitionTime": TR, "SliceTimingCorrected": True, "StartTime": 0.0},
+        )
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    first, second = open_store(path).runs
+    np.testing.assert_allclose(second.frame_times - first.frame_times, TR / 2)
+
+
+def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    (path,) = prepare(root, out, progress=False)
+    read = []
+    original = store_module.read_bold
+    monkeypatch.setattr(store_module, "read_bold", lambda file: read.append(file) or original(file))
+    prepare(root, out, progress=False)
+    assert read == []
+    changed = write_run(root, "01", 2)
+    prepare(root, out, progress=False)
+    assert read == [changed]
+    assert len(open_store(path).runs) == 2
+
+
+def test_an_interrupted_prepare_resumes(root, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    original, calls = store_module._write_blocks, []
+
+    def interrupted(group, name, data, chunks):
+        calls.append(name)
+        if len(calls) == 4:  # the second run's EEG
+            raise KeyboardInterrupt
+        original(group, name, data, chunks)
+
+    monkeypatch.setattr(store_module, "_write_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(root, out, progress=False)
+    store = out / "sub-01.zarr"
+    assert [run.name for run in open_store(store).runs] == ["task-rest_run-1"]
+    (store / "runs" / ".0123.task-rest_run-2").mkdir()  # what a killed process leaves
+    prepare(root, out, progress=False)
+    assert [run.name for run in open_store(store).runs] == ["task-rest_run-1", "task-rest_run-2"]
+    assert not list((store / "runs").glob(".*"))
+
+
+def test_other_settings_need_overwrite(root, tmp_path):
+    out = tmp_path / "out"
+    prepare(root, out, progress=False)
+    with pytest.raises(InputError, match=r"was prepared with rate=200.0; .*--overwrite"):
+        prepare(root, out, rate=100, progress=False)
+    (path,) = prepare(root, out, rate=100, overwrite=True, progress=False)
+    assert open_store(path).rate == 100
+    (tmp_path / "mine" / "sub-01.zarr").mkdir(parents=True)
+    with pytest.raises(InputError, match="is not a store of neuroframes"):
+        prepare(root, tmp_path / "mine", overwrite=True, progress=False)
+
+
+def test_copies_are_refused_across_runs_and_subjects(root, tmp_path):
+    func = root / "derivatives/fmriprep/sub-01/func"
+    for hemi in "LR":
+        name = "sub-01_task-rest_run-{}_space-fsaverage5_hemi-" + hemi + "_bold.func.gii"
+        shutil.copyfile(func / name.format(1), func / name.format(2))
+    with pytest.raises(
+        InputError, match=r"BOLD of sub-01.zarr/task-rest_run-2 is bit-identical.*task-rest_run-1"
+    ):
+        prepare(root, tmp_path / "out", progress=False)
+    write_run(root, "01", 2)
+    write_run(root, "05", 1)
+    for suffix in ("vhdr", "vmrk", "eeg"):
+        source = root / f"sub-01/eeg/sub-01_task-rest_run-1_eeg.{suffix}"
+        copy = root / f"sub-05/eeg/sub-05_task-rest_run-1_eeg.{suffix}"
+        copy.write_bytes(source.read_bytes().replace(b"sub-01", b"sub-05"))
+    with pytest.raises(
+        InputError, match=r"EEG of sub-05.zarr/task-rest_run-1 is bit-identical to that of sub-01"
+    ):
+        prepare(root, tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize(
+    "misfit, message",
+    [
+        ({"seconds": 17}, "lasts 17.0 s but the frames go from 1.5 to 17.5 s on its clock: 1 of 20 frames"),
+        ({"n_triggers": 22}, "22 volume triggers but 20 frames; pass --skip-volumes 2"),
+        ({"n_triggers": 15}, "15 volume triggers but 20 frames; the EEG lacks volumes"),
+        ({"n_triggers": 0, "seconds": 10}, "lasts 10.0 s but the frames go from 0.0 to 16.0 s"),
+    ],
+)
+def test_eeg_that_does_not_fit_the_bold(tmp_path, misfit, message):
+    write_run(tmp_path / "bids", "01", 1, **misfit)
+    with pytest.raises(InputError, match=message):
+        prepare(tmp_path / "bids", tmp_path / "out", progress=False)
+    assert not list(tmp_path.glob("out/*"))  # nothing was written
+
+
+def test_runs_of_one_subject_must_agree(root, tmp_path):
+    write_run(root, "01", 3, names=["Fz", "cz", "Pz", "Oz"])
+    with pytest.raises(InputError, match=r"sub-01's other runs are missing.*: Cz; renamed here.*cz for Cz"):
+        prepare(root, tmp_path / "out", progress=False)
+    write_run(root, "01", 3, names=["Oz", "Fz", "Pz", "Cz", "T7"])
+    func = root / "derivatives/fmriprep/sub-01/func"
+    space = CorticalSpace.from_counts({"L": 10, "R": 12})
+    data = np.random.default_rng(0).standard_normal((K, 22))
+    path = func / "sub-01_task-rest_run-3_space-fsaverage5_bold.func.gii"
+    write_bold(path, data, space, tr=TR, overwrite=True)
+    with pytest.raises(InputError, match="same places and order"):
+        prepare(root, tmp_path / "out", progress=False)
+    write_run(root, "01", 3, names=["Oz", "Fz", "Pz", "Cz", "T7"])
+    (store,) = prepare(root, tmp_path / "out", progress=False)
+    assert open_store(store).runs[2].eeg().shape[0] == 4
+
+
+def test_what_is_no_store(tmp_path):
+    with pytest.raises(InputError, match="not a store of neuroframes"):
+        open_store(tmp_path)
+    zarr.create_group(tmp_path / "other.zarr")
+    with pytest.raises(InputError, match="not a store of neuroframes"):
+        open_store(tmp_path / "other.zarr")

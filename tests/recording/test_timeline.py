@@ -1,0 +1,139 @@
+"""Frame times, and the three ways to say which frames are left out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroframes.errors import InputError
+from neuroframes.recording.timeline import censored, check_covers, frame_times, parse_frames, read_censor
+
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
+
+
+def table(path: Path, text: str) -> Path:
+    path.write_text(text.replace(" ", "\t") + "\n")
+    return path
+
+
+def test_times_are_centres_of_acquisition():
+    triggers = 3.0 + 0.8 * np.arange(5) + np.array([0, 0.01, 0, -0.01, 0])
+    np.testing.assert_allclose(frame_times(triggers, 0.8, 5), triggers + 0.4)
+    np.testing.assert_allclose(frame_times(triggers, 0.8, 3, skip=2), triggers[2:] + 0.4)
+    np.testing.assert_allclose(frame_times(triggers, 0.8, 5, within=0.0), triggers)
+
+
+@pytest.mark.parametrize("triggers", [None, np.empty(0)])
+def test_times_from_onset_without_triggers(triggers):
+    np.testing.assert_allclose(frame_times(triggers, 2.0, 3, onset=1.5), [2.5, 4.5, 6.5])
+    np.testing.assert_allclose(frame_times(triggers, 2.0, 2, onset=1.5, skip=1), [4.5, 6.5])
+
+
+def test_trigger_count_must_be_the_frame_count():
+    triggers = 0.8 * np.arange(105)
+    with pytest.raises(InputError, match=r"105 volume triggers but 100 frames; pass --skip-volumes 5"):
+        frame_times(triggers, 0.8, 100, name="a.vhdr")
+    with pytest.raises(InputError, match="105 volume triggers but 110 frames; the EEG lacks volumes"):
+        frame_times(triggers, 0.8, 110)
+    with pytest.raises(InputError, match="after 4 skipped volumes"):
+        frame_times(triggers, 0.8, 100, skip=4)
+
+
+def test_jitter_beyond_five_percent_is_refused():
+    triggers = 0.8 * np.arange(10)
+    triggers[7:] += 0.039
+    frame_times(triggers, 0.8, 10)
+    triggers[7:] += 0.002
+    with pytest.raises(InputError, match=r"volume triggers 6 and 7 are 0.8410 s apart"):
+        frame_times(triggers, 0.8, 10)
+    with pytest.raises(InputError, match="expected the TR of 2 s"):
+        frame_times(0.8 * np.arange(10), 2.0, 10)
+
+
+def test_eeg_must_cover_the_frames():
+    times = frame_times(None, 2.0, 10, onset=1.0)
+    check_covers(times, 2.0, 21.0)
+    check_covers(times, 2.0, 20.0)  # the last half frame may be cut
+    with pytest.raises(
+        InputError, match=r"lasts 15.0 s but the frames go from 1.0 to 21.0 s.*3 of 10 frames"
+    ):
+        check_covers(times, 2.0, 15.0)
+    with pytest.raises(InputError, match=r"frames go from -3.0"):
+        check_covers(times - 4.0, 2.0, 100.0)
+
+
+def test_censored_joins_displacement_and_outlier_columns(tmp_path):
+    path = table(
+        tmp_path / "confounds.tsv",
+        "trans_x framewise_displacement motion_outlier00 non_steady_state_outlier00\n"
+        "0 n/a 0 1\n0 0.5 0 0\n0 0.51 0 0\n0 0.1 1 0\n0 0.2 0 0",
+    )
+    assert censored(path, 0.5, 5).tolist() == [True, False, True, True, False]
+    with pytest.raises(InputError, match="5 lines but the BOLD has 6 frames"):
+        censored(path, 0.5, 6)
+
+
+def test_censored_needs_a_column_about_motion(tmp_path):
+    path = table(tmp_path / "confounds.tsv", "csf white_matter\n1 2\n3 4")
+    with pytest.raises(InputError, match="no framewise_displacement"):
+        censored(path, 0.5, 2)
+    path = table(tmp_path / "other.tsv", "framewise_displacement\nn/a\nmuch")
+    with pytest.raises(InputError, match="line 3: expected a number or n/a, got 'much'"):
+        censored(path, 0.5, 2)
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="samples of other programs are not beside this checkout")
+def test_confounds_of_early_fmriprep():
+    path = SAMPLES / "sub-50005_task-rest_bold_confounds.tsv"
+    names, *lines = [line.split("\t") for line in path.read_text().splitlines()]
+    values = [line[names.index("FramewiseDisplacement")] for line in lines]
+    expected = [value != "n/a" and float(value) > 0.2 for value in values]
+    assert censored(path, 0.2, 152).tolist() == expected and 0 < sum(expected) < 152
+
+
+def test_confounds_of_fmriprep_21():
+    nilearn = pytest.importorskip("nilearn")
+    folder = Path(nilearn.__file__).parent / "interfaces/fmriprep/data"
+    path = folder / "test-v21_desc-confounds_timeseries.tsv"
+    table = np.genfromtxt(path, names=True, delimiter="\t")
+    outliers = [name for name in table.dtype.names if "outlier" in name]
+    expected = np.any([table[name] == 1 for name in outliers], axis=0)
+    assert len(outliers) == 26 and 3 <= expected.sum() < len(table)
+    assert censored(path, 1e9, len(table)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0\n1\n0", "censored\n0\n1\n0", "a censored\n9 0\n9 1\n9 0", "framewise_displacement x\n0 1\n1 1\n0 1"],
+)
+def test_censor_tables(tmp_path, text):
+    assert read_censor(table(tmp_path / "censor.tsv", text), 3).tolist() == [False, True, False]
+
+
+def test_censor_tables_that_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"frame 1 has '0.3'; expected 0 or 1"):
+        read_censor(table(tmp_path / "fd.tsv", "censored\n0\n0.3"), 2)
+    with pytest.raises(InputError, match="which column of a, b"):
+        read_censor(table(tmp_path / "two.tsv", "a b\n0 1"), 1)
+    with pytest.raises(InputError, match="2 lines but the BOLD has 3"):
+        read_censor(table(tmp_path / "short.tsv", "0\n1"), 3)
+    with pytest.raises(InputError, match="AFNI"):
+        read_censor(tmp_path / "censor.1D", 3)
+    with pytest.raises(InputError, match="no such file"):
+        read_censor(tmp_path / "absent.tsv", 3)
+    with pytest.raises(InputError, match="not a table"):
+        (tmp_path / "empty.tsv").write_text("")
+        read_censor(tmp_path / "empty.tsv", 3)
+    with pytest.raises(InputError, match="line 3 has 1 fields but the header has 2"):
+        read_censor(table(tmp_path / "cut.tsv", "censored b\n0 1\n0"), 2)
+
+
+def test_parse_frames():
+    assert np.flatnonzero(parse_frames("10:14,40", 41)).tolist() == [10, 11, 12, 13, 14, 40]
+    assert np.flatnonzero(parse_frames(" 0 , 2:2", 3)).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("text", ["41", "40:41", "5:3", "-1", "a", "1:2:3", "", "1,,2"])
+def test_parse_frames_refuses(text):
+    with pytest.raises(InputError, match=r"out of range|is no frame or range"):
+        parse_frames(text, 41)
