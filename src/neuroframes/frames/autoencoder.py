@@ -1,7 +1,7 @@
 """The linear autoencoder of frames: X = Z D + rest.
 
-Z (K, d) are whitened latents, D (d, V) the decoder. Rows of D are orthogonal, so the encoder is its
-exact pseudo-inverse, D+ = D^T (D D^T)^-1, and encode(decode(z)) = z. Encoding acts along vertices and
+Z (K, d) are whitened latents, D (d, V) the decoder. The encoder is its exact pseudo-inverse,
+D+ = D^T (D D^T)^-1, so encode(decode(z)) = z. Encoding acts along vertices and
 measurements act along time, so the two commute.
 
 The decoder is a truncated principal component analysis, by randomised range finding (Halko,
@@ -29,7 +29,7 @@ class LinearAutoencoder:
     Attributes
     ----------
     decoder : array, shape (d, V)
-        Orthogonal rows, strongest first; latents of the frames it was fitted on have unit variance.
+        Strongest first; latents of the frames it was fitted on have unit variance.
     rest : array, shape (V,)
         Standard deviation of what the latents leave over, at each vertex.
     """
@@ -44,7 +44,8 @@ class LinearAutoencoder:
     @property
     def encoder(self) -> Float32:
         """D+, shape (V, d)."""
-        return (self.decoder / np.square(self.decoder).sum(axis=1, keepdims=True)).T
+        decoder = self.decoder.astype(np.float64)
+        return np.linalg.solve(decoder @ decoder.T, decoder).T.astype(np.float32)
 
     def encode(self, columns: Columns) -> NDArray[np.float64]:
         """Latents (K, d) of frames given by columns."""

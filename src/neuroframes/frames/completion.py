@@ -98,32 +98,34 @@ def calibrated(
 
 
 def hide_alike(measured: Mask) -> Mask:
-    """Measured frames to hide, in gaps of the lengths that the missing ones have.
+    """Measured frames to hide, so that what is missing then resembles what is missing now.
 
-    Gaps go to the middle of measured stretches that are long enough to keep two frames on either side,
-    spread over the run, up to `HIDDEN_SHARE` of the measured frames. Without any gap they are 1 frame.
+    A stretch of measured frames hides a gap as long as one of the real ones if at least two frames
+    are left on either side. Where no stretch is as long, gaps grow into the first half of the stretch
+    after them. At most `HIDDEN_SHARE` of the measured frames.
     """
-    lengths = _runs_of(~measured)[1]
-    gaps = np.sort(lengths)[::-1] if len(lengths) else np.ones(1, int)
+    gaps = _runs_of(~measured)[1]
+    gaps = gaps if len(gaps) else np.ones(1, np.int64)
     starts, stretches = _runs_of(measured)
     hidden = np.zeros(len(measured), bool)
     budget = HIDDEN_SHARE * measured.sum()
-    # Every third stretch first, then the next ones, so that few hidden gaps stand beside each other.
-    order = [i for first in range(3) for i in range(first, len(starts), 3)]
-    position = 0
-    for i in order:
-        start, stop = starts[i] + 2, starts[i] + stretches[i] - 2
-        while True:
-            gap = int(gaps[position % len(gaps)])
-            room = stop - start
-            gap = min(gap, room) if stretches[i] < 3 * gap + 8 else gap
-            if gap < 1 or room < gap or hidden.sum() + gap > budget:
+    # Spread over the run: every fourth stretch, then the ones after them, until the budget is spent.
+    order = np.concatenate([np.arange(first, len(starts), 4) for first in range(4)])
+    turn = 0
+    for start, stop in ((starts[i], starts[i] + stretches[i]) for i in order):
+        while hidden.sum() < budget:
+            gap = int(gaps[turn % len(gaps)])
+            margin = min((stop - start - gap) // 2, gap + 1, 9)
+            if margin < 2:
                 break
-            middle = start + (min(room, 4 * gap + 8) - gap) // 2
-            hidden[middle : middle + gap] = True
-            position += 1
-            start += 4 * gap + 8
-    return hidden & measured
+            hidden[start + margin : start + margin + gap] = True
+            start += 4 * (gap + margin)
+            turn += 1
+    if hidden.sum() < FEWEST_HIDDEN:
+        for start, length in zip(starts[order], stretches[order], strict=True):
+            if start > 0 and length >= 4 and hidden.sum() < budget:
+                hidden[start : start + length // 2] = True
+    return hidden
 
 
 def _runs_of(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -15,10 +15,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.frames.autoencoder import Columns, LinearAutoencoder, fit_autoencoder
+from neuroframes.frames.autoencoder import Columns, LinearAutoencoder, blocks, fit_autoencoder
 from neuroframes.frames.measurement import AlongTime
 from neuroframes.frames.posterior import Conditional, Posterior, condition, posterior
 from neuroframes.frames.temporal import (
+    FEWEST_MEASURED,
     LONGEST_WINDOW,
     TemporalCovariance,
     fit_temporal_covariance,
@@ -89,6 +90,13 @@ class FramePrior:
     rest: TemporalCovariance
     spread: float = 1.0
 
+    def restricted(self, vertices: Mask) -> "FramePrior":
+        """The same prior for some of the vertices; the encoder is the pseudo-inverse of what is left."""
+        if vertices.all():
+            return self
+        full = self.autoencoder
+        return replace(self, autoencoder=LinearAutoencoder(full.decoder[:, vertices], full.rest[vertices]))
+
     def given(
         self, times: Float, operator: AlongTime, seen: Float, mean: Float | None = None
     ) -> FramePosterior:
@@ -108,6 +116,16 @@ class FramePrior:
         return FramePosterior(self, latents, rest, np.asarray(seen, np.float64))
 
 
+def default_latents(n_measured: int) -> int:
+    """As many latents as frames support: one for every eight, at most 128."""
+    return max(1, min(128, n_measured // 8))
+
+
+def folds_for(n_measured: int) -> int:
+    """Into how many blocks frames are cut so that covariances come from frames left out: at most 4."""
+    return max(1, min(4, n_measured // 64))
+
+
 def fit_frame_prior(
     columns: Columns,
     n_vertices: int,
@@ -115,6 +133,7 @@ def fit_frame_prior(
     tr: float,
     n_latents: int,
     generator: np.random.Generator,
+    folds: int = 1,
 ) -> FramePrior:
     """Fit autoencoder and temporal covariances to runs with missing frames.
 
@@ -127,26 +146,59 @@ def fit_frame_prior(
     tr : float, seconds
     n_latents : int
     generator : numpy.random.Generator
+    folds : int
+        Principal components leave far less over of frames they were fitted to than of others, so
+        covariances are those of frames left out, one contiguous block in turn; with 1, of all frames.
     """
     measured = np.concatenate([mask for _, mask in runs])
-    autoencoder, latents = fit_autoencoder(lambda b: columns(b)[measured], n_vertices, n_latents, generator)
-    every = np.zeros((len(measured), autoencoder.n_latents))
-    every[measured] = latents
-    covariance = fit_temporal_covariance(
-        [(every[rows], mask) for rows, mask in runs], tr, octave_groups(autoencoder.n_latents)
-    )
     sample = np.arange(0, n_vertices, max(1, n_vertices // SAMPLE))
-    rest = np.concatenate([columns(slice(v, v + 1)) for v in sample], axis=1) - every @ autoencoder.decoder[:, sample]
+    latent_series, rest_series = [], []
+    rest_power = np.zeros(n_vertices)
+    autoencoder, _ = fit_autoencoder(lambda b: columns(b)[measured], n_vertices, n_latents, generator)
+    for held in _contiguous_folds(runs, folds):
+        here = autoencoder
+        if folds > 1:
+            fitted = measured & ~held
+            here, _ = fit_autoencoder(
+                lambda b, fitted=fitted: columns(b)[fitted], n_vertices, autoencoder.n_latents, generator
+            )
+        rows = np.flatnonzero(held)
+        seen = measured[rows]
+        latents = here.encode(lambda b, rows=rows, seen=seen: np.where(seen[:, None], columns(b)[rows], 0))
+        for block in blocks(n_vertices):
+            rest = columns(block)[rows][seen] - here.decode(latents[seen], block)
+            rest_power[block] += np.square(rest).sum(axis=0)
+        rest = np.concatenate([columns(slice(v, v + 1))[rows] for v in sample], axis=1)
+        rest = rest - here.decode(latents)[:, sample]
+        for _, run in _stretches(runs, held):
+            inside = np.searchsorted(rows, run)
+            latent_series.append((latents[inside], measured[run]))
+            rest_series.append((rest[inside], measured[run]))
+    spread = np.sqrt(rest_power / measured.sum()).astype(np.float32)
     # Where the latents explain a vertex to the last digit, rounding would pose as its rest.
-    alive = autoencoder.rest[sample] > 1e-3
-    if not alive.any():
-        alive[:] = True
-    rest = rest[:, alive]
+    alive = spread[sample] > 1e-3
+    alive = alive if alive.any() else ~alive
+    covariance = fit_temporal_covariance(latent_series, tr, octave_groups(autoencoder.n_latents))
     rest_covariance = fit_temporal_covariance(
-        [(rest[rows], mask) for rows, mask in runs], tr, np.zeros(rest.shape[1], int)
+        [(z[:, alive], mask) for z, mask in rest_series], tr, np.zeros(int(alive.sum()), int)
     )
     shared = replace(rest_covariance, group=np.zeros(1, int), variance=np.ones(1))
-    return FramePrior(autoencoder, covariance, shared)
+    return FramePrior(replace(autoencoder, rest=spread), covariance, shared)
+
+
+def _contiguous_folds(runs: list[tuple[slice, Mask]], folds: int) -> list[Mask]:
+    """Masks over the frames of all runs, each a contiguous block of about equal length."""
+    n_frames = sum(len(mask) for _, mask in runs)
+    fold = np.arange(n_frames) * folds // n_frames
+    return [fold == number for number in range(folds)]
+
+
+def _stretches(runs: list[tuple[slice, Mask]], held: Mask) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """The frames of each run that are held out, where they are enough to say something."""
+    for number, (rows, _) in enumerate(runs):
+        inside = np.flatnonzero(held[rows]) + rows.start
+        if len(inside) >= FEWEST_MEASURED:
+            yield number, inside
 
 
 def windows_in_context(n_frames: int) -> Iterator[tuple[slice, slice]]:

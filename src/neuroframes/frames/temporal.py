@@ -149,9 +149,31 @@ def fit_temporal_covariance(
                 table = np.fft.irfft(power[g] * N_FFT, N_FFT)
                 for window in stretches:
                     window.fill(g, latents, table)
+    return _covariance(power, group, np.asarray(variance), tr)
+
+
+def reduced(
+    prior: TemporalCovariance, before: TemporalCovariance, after: TemporalCovariance
+) -> TemporalCovariance:
+    """`prior` with its variance at each frequency multiplied by the ratio of `after` to `before`."""
+    ratio = np.minimum(_total(after) / _total(before), 1.0)
+    total = _total(prior) * ratio
+    scale = np.array([_sum(power) for power in total])
+    total /= scale[:, None]
+    variance = prior.variance * np.minimum(after.variance / before.variance, 1.0)
+    return _covariance(total, prior.group, variance, prior.tr)
+
+
+def _total(covariance: TemporalCovariance) -> Float:
+    """Two-sided power with the white part in it, shape (G, F)."""
+    return _two_sided(covariance.power) + covariance.noise[:, None] / N_FFT
+
+
+def _covariance(power: Float, group: NDArray[np.int64], variance: Float, tr: float) -> TemporalCovariance:
+    """From two-sided power (G, F) that sums to 1 per group: its floor is the white part."""
     floor = power.min(axis=1, keepdims=True)
     weights = (power - floor) * _one_sided(power.shape[1])
-    return TemporalCovariance(weights, floor[:, 0] * N_FFT, group, np.asarray(variance), tr)
+    return TemporalCovariance(weights, floor[:, 0] * N_FFT, group, variance, tr)
 
 
 class _Window:

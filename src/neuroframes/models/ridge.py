@@ -54,8 +54,8 @@ class Ridge:
     ----------
     features : array, shape (n, p)
         Standardised. An intercept isn't fitted: targets have mean 0.
-    block_edges : array of int
-        Ends of the contiguous blocks that are left out in turn.
+    n_folds : int
+        Contiguous blocks that are left out in turn.
     margin : int
         Frames on either side of a block that are left out of the fit with it and not judged, since
         neighbours in time are nearly equal.

@@ -44,6 +44,15 @@ class BandPower:
             raise ValueError(f"{len(self.times)} times for values of shape {self.values.shape}")
 
 
+def parse_bands(text: str | None) -> dict[str, tuple[float, float]]:
+    """The bands named in `text`, as "delta,theta"; all of them if None."""
+    names = list(BANDS) if text is None else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in BANDS]
+    if unknown:
+        raise InputError(f"unknown bands {', '.join(unknown)}; choose from {', '.join(BANDS)}")
+    return {name: BANDS[name] for name in names}
+
+
 def check_bands(rate: float, bands: Mapping[str, tuple[float, float]]) -> None:
     """Raise InputError where a band reaches above the Nyquist frequency of `rate` (Hz)."""
     too_high = [name for name, (_, high) in bands.items() if high > rate / 2]

@@ -20,6 +20,7 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 HRF_LENGTH = 20.0  # seconds: what a frame still owes to neural activity before the last EEG lag
+BLOCK = 4096  # vertices worked on at once
 SHORTEST_PART = 32  # frames; a shorter rest of a run isn't worth fitting on or scoring
 
 
@@ -136,17 +137,21 @@ def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
     Returns
     -------
     array, shape (2, V)
-        Mean and slope, so that `trend(K, ...)` gives back what was subtracted.
+        Mean and slope: `trend_basis` times these is what was subtracted.
     """
-    basis = trend_basis(len(frames))
-    coefficients = np.linalg.pinv(basis[measured]) @ frames[measured]
-    frames -= (basis @ coefficients).astype(np.float32)
+    basis = trend_basis(np.arange(len(frames)), len(frames))
+    inverse = np.linalg.pinv(basis[measured])
+    coefficients = np.empty((2, frames.shape[1]))
+    for start in range(0, frames.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        coefficients[:, block] = inverse @ frames[measured, block]
+        frames[:, block] -= basis @ coefficients[:, block]
     return coefficients
 
 
-def trend_basis(n_frames: int) -> NDArray[np.float64]:
-    """Constant and slope, shape (K, 2)."""
-    return np.stack([np.ones(n_frames), np.linspace(-1, 1, n_frames)], axis=1)
+def trend_basis(position: NDArray[np.number], n_frames: int) -> NDArray[np.float64]:
+    """Constant and slope at positions (n,) counted in frames from the first of `n_frames`; shape (n, 2)."""
+    return np.stack([np.ones(len(position)), 2 * position / max(n_frames - 1, 1) - 1], axis=1)
 
 
 def load_segments(
@@ -196,12 +201,12 @@ def load_segments(
     return segments, scale
 
 
-def vertex_scale(frames: Float32, measured: Mask, block: int = 4096) -> Float32:
+def vertex_scale(frames: Float32, measured: Mask) -> Float32:
     """Standard deviation of each detrended vertex over measured frames; 0 where constant or not finite."""
     scale = np.empty(frames.shape[1], np.float32)
-    for start in range(0, frames.shape[1], block):
-        columns = frames[:, start : start + block][measured]
-        scale[start : start + block] = np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
+    for start in range(0, frames.shape[1], BLOCK):
+        columns = frames[measured, start : start + BLOCK]
+        scale[start : start + BLOCK] = np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
     # Rounding of a constant value, after its mean was subtracted, is no signal.
     dead = ~np.isfinite(scale) | (scale <= 1e-7 * np.nanmax(scale, initial=0))
     scale[dead] = 0

@@ -1,8 +1,8 @@
 r"""A simulated EEG-fMRI recording whose truth is known, in the files that people have.
 
-Bands b (delta to gamma), patches p of cortex in networks n(p), channels c, grayordinates v, time t.
+Bands b (delta to gamma), patches p of cortex (in territories, in networks), channels c, vertices v, time t.
 
-    envelope     e_bp = exp(s (q_n(p) + film + own)),  slow, log-normal; alpha and beta fall where gamma rises
+    envelope     e_bp = exp(.6 (sign_b (network + territory + film) + own_bp)),  slow; sign_b < 0 but in gamma
     EEG          x_c  = sum_p L_cp sum_b a_bp e_bp o_bp  + 1/f + blinks + pulse + gradient + movement + sensor
     coupled      z_p  = h_p * sum_b w_bp e_bp,   h_p a haemodynamic response that peaks at 4 to 7 s
     signal       s_p  = sqrt(snr) z_p + (activity that EEG doesn't see, in the same and in finer patches)

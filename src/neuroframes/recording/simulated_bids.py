@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from neuroframes.recording.bold import hemisphere_paths, write_bold, write_sidecar
+from neuroframes.recording.bold import write_bold, write_sidecar
 from neuroframes.recording.simulated_signals import OUTLIER, Clock, Subject
 from neuroframes.recording.simulated_sources import NETWORKS, Montage, Sources
 
@@ -67,13 +67,26 @@ def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any]) -> 
     for folder in (root, root / "derivatives" / "fmriprep"):
         _write_text(folder / "README.md", README)
     _write_text(root / ".bidsignore", "truth\n")
+    # BIDS has no rule for surface series and confounds yet; fMRIPrep ignores its own in the same way.
+    ignored = (
+        "*_bold.dtseries.nii",
+        "*_bold.func.gii",
+        "*_bold.json",
+        "*_timeseries.tsv",
+        "*_timeseries.json",
+    )
+    _write_text(root / "derivatives" / "fmriprep" / ".bidsignore", "\n".join(ignored) + "\n")
     _write_table(root / "participants.tsv", {"participant_id": [SUBJECT], "species": ["simulated"]})
     _write_json(root / "participants.json", {"species": {"Description": "No living subject: a simulation"}})
     folder = root / SUBJECT / "eeg"
     position = [[f"{value:.6f}" for value in axis] for axis in montage.positions.T]
     _write_table(
         folder / f"{SUBJECT}_electrodes.tsv",
-        {"name": montage.names, **dict(zip("xyz", position, strict=True)), "type": ["cup"] * len(montage.names)},
+        {
+            "name": montage.names,
+            **dict(zip("xyz", position, strict=True)),
+            "type": ["cup"] * len(montage.names),
+        },
     )
     _write_json(
         folder / f"{SUBJECT}_coordsystem.json",
@@ -89,7 +102,13 @@ def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any]) -> 
 
 
 def write_eeg(
-    root: Path, run: int, eeg: NDArray[np.float32], clock: Clock, subject: Subject, names: Sequence[str], tr: float
+    root: Path,
+    run: int,
+    eeg: NDArray[np.float32],
+    clock: Clock,
+    subject: Subject,
+    names: Sequence[str],
+    tr: float,
 ) -> None:
     """BrainVision EEG with a marker R128 a volume and S 1 a scene, and its BIDS companions.
 
@@ -102,7 +121,9 @@ def write_eeg(
     folder = root / SUBJECT / "eeg"
     names = [*names, "ECG"]
     volumes = np.round(clock.triggers * clock.rate).astype(int)
-    scenes = subject.scenes[(subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)]
+    scenes = subject.scenes[
+        (subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)
+    ]
     cuts = np.round(scenes[:, 0] * clock.rate).astype(int)
     markers = [{"onset": int(n), "description": 128, "type": "Response"} for n in volumes]
     markers += [{"onset": int(n), "description": 1, "type": "Stimulus"} for n in cuts]
@@ -167,7 +188,9 @@ def write_eeg(
     _write_json(
         folder / f"{run_stem(run)}_events.json",
         {
-            "trial_type": {"Levels": {"volume": "an fMRI volume begins", "scene": "a scene of the film begins"}},
+            "trial_type": {
+                "Levels": {"volume": "an fMRI volume begins", "scene": "a scene of the film begins"}
+            },
             "value": {"Description": "Number of the marker in the EEG file"},
             "sample": {"Description": "EEG sample, the first is 0"},
             "level": {"Description": "How strongly the scene drives the cortex, arbitrary units"},
@@ -194,10 +217,16 @@ def write_fmriprep(
     path = bold_path(root, run, sources.space.kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     files = write_bold(path, data, sources.space, tr=tr)
-    sidecar = {"TaskName": TASK, "RepetitionTime": tr, "SliceTimingCorrected": True, "StartTime": tr / 2,
-               "SkullStripped": False, "grayordinates": f"{sources.space.V:,}"}  # fmt: skip
-    if sources.space.kind == "gifti":
-        del sidecar["grayordinates"]
+    sidecar = {
+        "TaskName": TASK,
+        "RepetitionTime": tr,
+        "SliceTimingCorrected": True,
+        "StartTime": tr / 2,
+        "SkullStripped": False,
+    }
+    if sources.space.kind == "cifti":
+        sidecar["Density"] = "32k: about 32,000 vertices a hemisphere, 2 mm apart"
+        sidecar["grayordinates"] = f"{sources.space.V:,}, cortex only"
     for file in files:
         write_sidecar(file, sidecar)
 

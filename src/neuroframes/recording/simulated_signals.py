@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import gamma
 
 from neuroframes.recording.band_power import BANDS
-from neuroframes.recording.simulated_sources import EYES, NETWORKS, Sources
+from neuroframes.recording.simulated_sources import EYES, NETWORKS, TERRITORIES, Sources
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -25,12 +25,15 @@ Times = NDArray[np.float64]
 LEAD = 10.0  # seconds of EEG before the first volume and after the last
 HISTORY = 40.0  # seconds of activity before the EEG
 SLOW_RATE = 5.0  # Hz, about
+CORNER = 0.15  # Hz: neural activity is slow below it; the haemodynamic response is slower still
+MODULATION = 0.6  # of the log envelope, standard deviation about
+BACKGROUND = 7e-6  # V, 1/f part of the EEG
 HEART_RATE, BREATH_RATE = 1.1, 0.28  # Hz
 HEAD_SIZE = 50.0  # mm, for framewise displacement (Power 2012)
 OUTLIER = 0.5  # mm of framewise displacement, fMRIPrep's threshold for motion_outlier columns
 
 # Parts of a grayordinate's variance at snr 1.
-COUPLED, HIDDEN, HIDDEN_FINE, PHYSIOLOGY, THERMAL = 0.20, 0.28, 0.16, 0.14, 0.22
+COUPLED, HIDDEN, HIDDEN_FINE, PHYSIOLOGY, THERMAL = 0.22, 0.28, 0.14, 0.14, 0.22
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def coloured_noise(
     return scipy.fft.irfft(spectrum, length, axis=-1)[:, :n]
 
 
-def slow_process(rng: Generator, series: int, n: int, rate: float, corner: float) -> Array:
+def slow_process(rng: Generator, series: int, n: int, rate: float, corner: float = CORNER) -> Array:
     """Unit-variance noise, flat below `corner` Hz and falling by 12 dB an octave above."""
     return coloured_noise(rng, series, n, rate, lambda f: 1 / (1 + (f / corner) ** 2))
 
@@ -127,9 +130,7 @@ def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
     cuts = np.concatenate([clock.slow[:1], cuts[cuts < end]])
     scenes = np.column_stack([cuts, rng.normal(size=len(cuts))])
 
-    heart, breath = (
-        _wandering_phase(rng, clock, frequency) for frequency in (HEART_RATE, BREATH_RATE)
-    )
+    heart, breath = (_wandering_phase(rng, clock, frequency) for frequency in (HEART_RATE, BREATH_RATE))
     turns = np.arange(np.ceil(heart[0] / (2 * np.pi)), heart[-1] / (2 * np.pi))
     beats = np.interp(2 * np.pi * turns, heart, clock.slow)
     blinks = np.cumsum(1 + rng.exponential(4, int(end)))
@@ -162,18 +163,21 @@ def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
 
 def band_envelopes(rng: Generator, sources: Sources, subject: Subject, clock: Clock) -> Array:
     """Envelope of each band in each patch on the slow grid, mean about 1, shape (bands, P, T)."""
-    n, rate, network = len(clock.slow), clock.slow_rate, sources.network
+    n, rate, territory = len(clock.slow), clock.slow_rate, sources.territory
     scene = np.searchsorted(subject.scenes[:, 0], clock.slow, side="right") - 1
     film = subject.scenes[np.maximum(scene, 0), 1].astype(np.float32)
-    film = scipy.signal.lfilter(*scipy.signal.butter(1, 0.15, fs=rate), film).astype(np.float32)
-    state = slow_process(rng, len(NETWORKS), n, rate, 0.15)
-    engaged = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma, when a region works
-    envelopes = np.empty((len(BANDS), len(network), n), np.float32)
+    film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=rate), film).astype(np.float32)
+    # How engaged a region is moves all its bands; most of that is shared with its territory and network,
+    # since EEG can't tell neighbouring patches apart.
+    engagement = 0.5 * slow_process(rng, len(NETWORKS), n, rate)[sources.network]
+    engagement += 0.6 * slow_process(rng, TERRITORIES, n, rate)[territory]
+    engagement += 0.6 * sources.stimulus_gain[:, None] * film
+    sign = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma
+    envelopes = np.empty((len(BANDS), len(territory), n), np.float32)
     for band in range(len(BANDS)):
-        shared = 0.5 * engaged[band] * state + 0.4 * slow_process(rng, len(NETWORKS), n, rate, 0.15)
-        driven = 0.6 * engaged[band] * sources.stimulus_gain[:, None] * film
-        own = 0.75 * slow_process(rng, len(network), n, rate, 0.15)
-        envelopes[band] = np.exp(0.5 * (shared[network] + driven + own))
+        own = 0.2 * slow_process(rng, TERRITORIES, n, rate)[territory]
+        own += 0.3 * slow_process(rng, len(territory), n, rate)
+        envelopes[band] = np.exp(MODULATION * (sign[band] * engagement + own))
     return envelopes / envelopes.mean(axis=-1, keepdims=True)
 
 
@@ -201,9 +205,9 @@ def bold_latents(
     response = haemodynamic_response(sources.delay, clock.slow_rate)
     coupled = _at_frames(_convolved(drive, response[:visible]), clock) * np.float32(np.sqrt(snr * COUPLED))
 
-    shared = slow_process(rng, len(NETWORKS), n, clock.slow_rate, 0.15)[sources.network]
-    own = slow_process(rng, visible, n, clock.slow_rate, 0.15)
-    local = slow_process(rng, fine, n, clock.slow_rate, 0.15)
+    shared = slow_process(rng, len(NETWORKS), n, clock.slow_rate)[sources.network]
+    own = slow_process(rng, visible, n, clock.slow_rate)
+    local = slow_process(rng, fine, n, clock.slow_rate)
     hidden = _convolved((shared + own) / np.float32(np.sqrt(2)), response[:visible])
     fine_part = _convolved(local, response[visible:])
     signal = np.concatenate(
@@ -261,15 +265,15 @@ def eeg_signals(
         spectrum[:, : part.shape[1]] += part * np.float32(coarser)
 
     frequency = np.fft.rfftfreq(length, 1 / clock.rate)
-    # Background: 1/f^1.2 in power, as correlated across the scalp as the cortex's own activity.
-    shape = np.maximum(frequency, 0.2) ** -0.6 * (frequency > 0)
+    # Background: 1/f^1.4 in power, as correlated across the scalp as the cortex's own activity.
+    shape = np.maximum(frequency, 0.3) ** -0.7 * (frequency > 0)
     shape *= length / np.sqrt(4 * (shape**2).sum())
     values, vectors = np.linalg.eigh(sources.lead_field @ sources.lead_field.T)
     mixing = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     for start in range(0, len(frequency), 1 << 14):
         block = slice(start, start + (1 << 14))
         coloured = _complex_normal(rng, (channels, len(frequency[block]))) * shape[block].astype(np.float32)
-        spectrum[:, block] += (8e-6 * mixing.astype(np.float32)) @ coloured
+        spectrum[:, block] += (BACKGROUND * mixing.astype(np.float32)) @ coloured
     eeg = np.empty((channels + 1, clock.samples), np.float32)
     eeg[:channels] = scipy.fft.irfft(spectrum, length, axis=-1, overwrite_x=True)[:, : clock.samples]
     del spectrum
@@ -287,7 +291,7 @@ def _add_artefacts(
     lag = np.arange(round(0.6 * rate)) / rate
     near_eyes = np.exp(-np.linalg.norm(position - EYES, axis=1) / 0.03)
     blink = np.exp(-0.5 * ((lag - 0.2) / 0.06) ** 2)
-    _add_transients(eeg[:channels], subject.blinks, 1.5e-4 * near_eyes, blink, rate)
+    _add_transients(eeg[:channels], subject.blinks, 3e-4 * near_eyes, blink, rate)
     # What is left of the ballistocardiogram after the usual template subtraction.
     pulse = np.sin(2 * np.pi * 5 * (lag - 0.15)) * np.exp(-0.5 * ((lag - 0.3) / 0.1) ** 2)
     swing = position[:, 0] / 0.08 + 0.3 * rng.normal(size=channels)
@@ -321,11 +325,13 @@ def _add_transients(
 
 
 def _band_noise(rng: Generator, series: int, n: int, rate: float, edges: tuple[float, float]) -> Array:
-    """Unit-variance noise within `edges` (Hz), shape (series, n)."""
-    low, high = (round(edge * n / rate) for edge in edges)
-    high = min(high, n // 2)
+    """Unit-variance noise within `edges` (Hz), shape (series, n): a bump on 1/f, without sharp edges."""
+    low, high = round(edges[0] * n / rate), min(round(edges[1] * n / rate), n // 2)
+    bins = np.arange(low, high) + 0.5
+    shape = np.sqrt(np.sin(np.pi * (bins - low) / (high - low)) / bins)
+    shape *= n / np.sqrt(4 * (shape**2).sum())
     spectrum = np.zeros((series, n // 2 + 1), np.complex64)
-    spectrum[:, low:high] = _complex_normal(rng, (series, high - low)) * np.float32(n / np.sqrt(4 * (high - low)))
+    spectrum[:, low:high] = _complex_normal(rng, (series, high - low)) * shape.astype(np.float32)
     return scipy.fft.irfft(spectrum, n, axis=-1, overwrite_x=True)
 
 

@@ -10,6 +10,7 @@ too small and too many to add up at the scalp. Distances are geodesic, on the re
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse
@@ -27,7 +28,10 @@ FINE = 400  # patches a hemisphere that EEG doesn't see
 PATCH_WIDTH, FINE_WIDTH = 10.0, 6.0  # mm, standard deviation
 SPHERE_RADIUS = 100.0  # mm, of the registration spheres
 DIPOLES = 4000  # vertices that stand for the whole sheet in the forward solution
-HEAD_RADIUS = 0.115  # m; a smaller sphere leaves out sources that lie outside it
+HEAD_CENTRE, HEAD_RADIUS = (
+    (0.0, 0.015, 0.045),
+    0.1,
+)  # m, head coordinates; fitted to the pial surface, all of it inside
 NETWORKS = ("visual", "auditory", "A", "B", "C", "D", "E", "F")
 TERRITORIES = 24  # the first two are visual and auditory cortex, the others are dealt to A..F
 EYES = (0.0, 0.10, 0.01)  # m, head coordinates
@@ -55,6 +59,7 @@ class Sources:
     patches : sparse array, shape (V, P + H), unit sum of squares a vertex within the P and within the H
     smoothing : sparse array, shape (V, V), spatial spread of thermal noise, unit sum of squares a row
     lead_field : array, shape (C, P), average reference; unit activity everywhere gives unit variance
+    territory : array, shape (P,), which of TERRITORIES bilateral areas a patch belongs to
     network : array, shape (P,), index into NETWORKS
     stimulus_gain : array, shape (P,), how much the stimulus drives a patch, 0 to 1
     amplitude : array, shape (bands, P), volts at the scalp
@@ -69,6 +74,7 @@ class Sources:
     patches: scipy.sparse.csr_array
     smoothing: scipy.sparse.csr_array
     lead_field: Array
+    territory: NDArray[np.int64]
     network: NDArray[np.int64]
     stimulus_gain: Array
     amplitude: Array
@@ -97,8 +103,10 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
         [coarse, _gaussian_patches(place["sphere"], space.hemisphere, fine, FINE_WIDTH)], format="csr"
     )
 
-    network = np.tile(_networks(rng, place, seeds[:PAIRS]), 2)
-    posterior = _sigmoid(-(place["pial"][seeds, 1] + 50) / 15)  # towards the occipital pole
+    territory, owner = _territories(rng, place, seeds[:PAIRS])
+    territory = np.tile(territory, 2)
+    network = owner[territory]
+    posterior = _sigmoid(-(place["pial"][seeds, 1] + 65) / 8)  # towards the occipital pole
     amplitude, weight = _band_profile(rng, network, posterior)
     montage = make_montage(channels)
     near_air = sum(np.exp(-0.5 * ((place["pial"] - spot) ** 2).sum(1) / 12.0**2) for spot in LOW_SIGNAL)
@@ -115,6 +123,7 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
         patches=patches.astype(np.float32),
         smoothing=_smoothing(space),
         lead_field=_lead_field(rng, montage, space, coarse),
+        territory=territory,
         network=network,
         stimulus_gain=np.where(network < 2, 1.0, 0.3).astype(np.float32),
         amplitude=amplitude,
@@ -205,16 +214,16 @@ def _gaussian_patches(
     return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / np.maximum(length, 1e-3)) @ patches)
 
 
-def _networks(
+def _territories(
     rng: Generator, place: dict[str, NDArray[np.float64]], seeds: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Network of each left seed: that of the nearest territory, and most networks own several."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Territory of each left seed, the nearest, and network of each territory."""
     pial, sphere = place["pial"][seeds], place["sphere"][seeds]
     auditory = int(((pial - AUDITORY) ** 2).sum(axis=1).argmin())
-    centres = farthest_points(sphere, TERRITORIES - 1, first=0)  # the first seed is the occipital pole
-    centres = np.insert(centres[centres != auditory], 1, auditory)
-    owner = np.concatenate([[0, 1], 2 + rng.permutation(len(centres) - 2) % (len(NETWORKS) - 2)])
-    return owner[(sphere @ sphere[centres].T).argmax(axis=1)]
+    centres = farthest_points(sphere, TERRITORIES, first=0)  # the first seed is the occipital pole
+    centres = np.insert(centres[centres != auditory], 1, auditory)[:TERRITORIES]
+    owner = np.concatenate([[0, 1], 2 + rng.permutation(TERRITORIES - 2) % (len(NETWORKS) - 2)])
+    return (sphere @ sphere[centres].T).argmax(axis=1), owner
 
 
 def _band_profile(
@@ -222,9 +231,9 @@ def _band_profile(
 ) -> tuple[Array, Array]:
     """Amplitude at the scalp (V) and weight on BOLD of each band in each patch, both (bands, P)."""
     n = len(network)
-    typical = np.array([5e-6, 4e-6, 7e-6, 3.5e-6, 1.2e-6])[:, None]  # delta to gamma
+    typical = np.array([5e-6, 3e-6, 6e-6, 3e-6, 1.2e-6])[:, None]  # delta to gamma
     amplitude = typical * np.exp(rng.normal(0, 0.3, (len(BANDS), n)))
-    amplitude[2] *= 0.4 + 1.6 * posterior  # alpha is occipital
+    amplitude[2] *= 0.3 + 3.5 * posterior  # alpha is occipital
     # Alpha and beta go with less BOLD, gamma with more (Scheeringa 2011, Laufs 2003); regions differ.
     typical = np.array([0.2, 0.3, -1.0, -0.7, 0.9])[:, None]
     weight = typical * np.exp(rng.normal(0, 0.3, (len(BANDS), len(NETWORKS))))[:, network]
@@ -238,17 +247,22 @@ def _lead_field(
     import mne
 
     chosen = np.sort(rng.choice(space.V, min(DIPOLES, space.V), replace=False))
-    position = _vertex_positions(space, "pial")[chosen] / 1000
-    normal = _normals(space)[chosen]
+    folder = Path(mne.__file__).parent / "data" / "fsaverage"
+    to_head = mne.read_trans(folder / "fsaverage-trans.fif")  # MNE's own, from MNI space to its template head
+    if to_head["to"] != mne.io.constants.FIFF.FIFFV_COORD_HEAD:
+        to_head = mne.transforms.invert_transform(to_head)
+    position = mne.transforms.apply_trans(to_head, _vertex_positions(space, "pial")[chosen] / 1000)
+    normal = mne.transforms.apply_trans(to_head, _normals(space)[chosen], move=False)
     info = mne.create_info(list(montage.names), 250.0, "eeg")
     info.set_montage("biosemi64", verbose="ERROR")
     dipoles = mne.setup_volume_source_space(
         pos={"rr": position, "nn": normal}, sphere_units="m", verbose="ERROR"
     )
-    head = mne.make_sphere_model(r0=(0.0, 0.0, 0.04), head_radius=HEAD_RADIUS, verbose="ERROR")
-    # "fsaverage" is MNE's own transformation from MNI space to its template head.
+    head = mne.make_sphere_model(r0=HEAD_CENTRE, head_radius=HEAD_RADIUS, verbose="ERROR")
+    # MNE looks for sources outside the sphere in MRI coordinates, yet its centre is in the head's (1.13):
+    # moved beforehand, with an identity here, both are the same and nothing is dropped by mistake.
     forward = mne.make_forward_solution(
-        info, "fsaverage", dipoles, head, meg=False, mindist=0.0, verbose="ERROR"
+        info, mne.Transform("head", "mri"), dipoles, head, meg=False, mindist=0.0, verbose="ERROR"
     )
     inside = forward["src"][0]["vertno"]
     # Free orientation: three columns a dipole, along the head's axes, as the moved normals are.
@@ -256,6 +270,9 @@ def _lead_field(
     along_normal = np.einsum("cix,ix->ci", gain, forward["src"][0]["nn"][inside])
     lead_field = along_normal @ patches[chosen[inside]]
     lead_field -= lead_field.mean(axis=0)
+    # Averaged surfaces are smooth at the front and folded at the back: halving the differences (in dB)
+    # between patches keeps the occipital lobe, where alpha comes from, visible.
+    lead_field /= np.sqrt(np.linalg.norm(lead_field, axis=0))
     return (lead_field / np.sqrt((lead_field**2).sum(axis=1).mean())).astype(np.float32)
 
 

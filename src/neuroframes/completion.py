@@ -1,0 +1,314 @@
+"""Completing runs: censored frames filled, frames at other times added, measured ones kept to the bit."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.errors import InputError
+from neuroframes.frames.autoencoder import blocks
+from neuroframes.frames.completion import calibrated, fill_missing
+from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
+from neuroframes.frames.temporal import FEWEST_MEASURED
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.reconstruction import power_at_frames
+from neuroframes.recording.band_power import BandPower
+from neuroframes.recording.bold import Bold, read_bold
+from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
+from neuroframes.recording.timeline import censored, parse_frames, read_censor
+from neuroframes.report.result import check_result, write_result
+
+logger = logging.getLogger(__name__)
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+@dataclass(frozen=True)
+class Task:
+    """A run, what is measured of it, and what is known beside it.
+
+    Attributes
+    ----------
+    bold : Bold
+    measured : array, shape (K,)
+    model : GaussianModel or None
+    power, clock : BandPower and the frames' times (K,) on its clock, or None without EEG
+    about : dict, for the sidecar
+    """
+
+    bold: Bold
+    measured: Mask
+    model: GaussianModel | None
+    power: BandPower | None
+    clock: Float | None
+    about: dict[str, Any]
+
+
+def complete(
+    bold: str | Path,
+    *,
+    out: str | Path,
+    overwrite: bool = False,
+    seed: int = 0,
+    **beside: Any,
+) -> tuple[Path, ...]:
+    """Fill a run's missing frames by their posterior mean and state its standard deviation.
+
+    Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout.
+    Without a model the prior is fitted to the measured frames of the run itself.
+
+    Parameters
+    ----------
+    bold : path
+        CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
+    out : path
+        Image of the same format.
+    overwrite : bool
+    seed : int
+    **beside
+        What is known beside the run: see `read_task`.
+
+    Returns
+    -------
+    tuple of Path
+        Images written: frames, then their standard deviation (0 where measured).
+
+    Raises
+    ------
+    InputError
+        If nothing or too little is measured, inputs don't fit each other, or `out` exists.
+    """
+    out = Path(out)
+    task = read_task(bold, out, overwrite=overwrite, **beside)
+    n_frames = len(task.measured)
+    if task.measured.all():
+        logger.warning("%s: no frame is missing; the output equals the input", task.bold.sources[0].name)
+    logger.info("filling %d of %d frames", (~task.measured).sum(), n_frames)
+    frames, deviation = estimate(task, np.arange(n_frames, dtype=np.float64), np.arange(n_frames), seed)
+    about = {
+        "Description": "BOLD run whose missing frames were filled: NeuroframesMeasured says which are data.",
+        **task.about,
+    }
+    return write_result(
+        out,
+        frames,
+        deviation,
+        task.bold.space,
+        tr=task.bold.tr,
+        start=float(task.bold.times[0]),
+        measured=task.measured,
+        about=about,
+        overwrite=overwrite,
+    )
+
+
+def resample(
+    bold: str | Path,
+    *,
+    tr: float,
+    out: str | Path,
+    overwrite: bool = False,
+    seed: int = 0,
+    **beside: Any,
+) -> tuple[Path, ...]:
+    """Frames at another TR; those that fall on a measured frame are that frame, to the bit.
+
+    Parameters
+    ----------
+    bold, out, overwrite, seed, **beside
+        As in `complete`; `bold_tr` overrides the TR of the file.
+    tr : float, seconds
+        Of the output.
+
+    Returns
+    -------
+    tuple of Path
+        Images written: frames, then their standard deviation.
+    """
+    out = Path(out)
+    task = read_task(bold, out, overwrite=overwrite, **beside)
+    if not tr > 0:
+        raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
+    n_frames, ratio = len(task.measured), tr / task.bold.tr
+    # Positions count in frames of the run; rounding lets those meant to coincide do so.
+    wanted = np.round(np.arange(0, n_frames - 1 + 1e-6, ratio), 6)
+    grid = np.union1d(np.arange(n_frames), wanted)
+    rows, at = np.searchsorted(grid, wanted), np.searchsorted(grid, np.arange(n_frames))
+    logger.info("%d frames at a TR of %g s from %d at %g s", len(wanted), tr, n_frames, task.bold.tr)
+    frames, deviation = estimate(task, grid, at, seed)
+    known = np.zeros(len(grid), bool)
+    known[at] = task.measured
+    about = {
+        "Description": "BOLD run resampled in time: NeuroframesMeasured says which frames are data.",
+        **task.about,
+    }
+    return write_result(
+        out,
+        np.asfortranarray(frames[rows]),
+        np.asfortranarray(deviation[rows]),
+        task.bold.space,
+        tr=tr,
+        start=float(task.bold.times[0]),
+        measured=known[rows],
+        about=about,
+        overwrite=overwrite,
+    )
+
+
+def read_task(
+    bold: str | Path,
+    out: Path,
+    *,
+    model: str | Path | None = None,
+    eeg: str | Path | None = None,
+    confounds: str | Path | None = None,
+    fd_threshold: float = 0.5,
+    censor: str | Path | None = None,
+    frames: str | None = None,
+    bold_tr: float | None = None,
+    trigger: str | None = "auto",
+    onset: float = 0.0,
+    skip_volumes: int = 0,
+    overwrite: bool = False,
+) -> Task:
+    """Read and check a run and what is known beside it.
+
+    Parameters
+    ----------
+    bold : path
+    out : path, refused before anything is computed if it can't be written
+    model, eeg : path
+        A trained model, and the EEG of this run. A model may be used without EEG.
+    confounds : path
+        fMRIPrep's table; frames above `fd_threshold` and marked outliers are missing.
+    fd_threshold : float, mm
+    censor : path
+        Table of one line a frame, 1 = missing.
+    frames : str
+        Missing frames, "10:14,40": counted from 0, the end included.
+    bold_tr : float, seconds
+        Overrides the TR of the file.
+    trigger, onset, skip_volumes
+        How the EEG's clock is tied to the frames: see `frame_times`.
+    overwrite : bool
+    """
+    if eeg is not None and model is None:
+        raise InputError("--eeg needs --model: what EEG says of frames is learned; run neuroframes train first")
+    trained = None if model is None else GaussianModel.load(Path(model))
+    run = read_bold(bold, tr=bold_tr)
+    name, n_frames = run.sources[0].name, len(run.data)
+    check_result(out, run.space, overwrite)
+    if trained is not None:
+        trained.space.check_same(run.space, name)
+    missing = ~np.isfinite(run.data).any(axis=1)
+    if confounds is not None:
+        missing |= censored(confounds, fd_threshold, n_frames)
+    if censor is not None:
+        missing |= read_censor(censor, n_frames)
+    if frames is not None:
+        missing |= parse_frames(frames, n_frames)
+    n_measured = int((~missing).sum())
+    if n_measured < FEWEST_MEASURED:
+        raise InputError(
+            f"{name}: {n_measured} of {n_frames} frames are measured, the rest censored; at least "
+            f"{FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, which needs none"
+        )
+    power, clock = None, None
+    if trained is not None and eeg is not None:
+        power, clock = power_at_frames(
+            trained, Path(eeg), run.tr, n_frames, trigger=trigger, onset=onset, skip_volumes=skip_volumes
+        )
+    about = {
+        "Sources": [path.name for path in (*run.sources, *(Path(p) for p in (eeg, confounds, censor) if p))],
+        "NeuroframesModel": None if model is None else str(model),
+        "NeuroframesMethod": "exact Gaussian posterior given the measured frames"
+        + (" and the EEG" if power is not None else ""),
+    }
+    return Task(run, ~missing, trained, power, clock, about)
+
+
+def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple[Float32, Float32]:
+    """Frames and standard deviation on a grid that contains the run's frames.
+
+    Parameters
+    ----------
+    task : Task, of K frames
+    grid : array, shape (G,), positions counted in frames of the run, increasing
+    at : array, shape (K,), where in `grid` the run's frames are
+    seed : int
+
+    Returns
+    -------
+    frames, deviation : array, shape (G, V), in the file's units
+        Measured frames to the bit with deviation 0. Vertices that are constant or not finite, or that the
+        model knows nothing of, are kept as the nearest frame has them.
+    """
+    data, n_frames = task.bold.data, len(task.measured)
+    frames = np.asfortranarray(data[np.rint(grid).astype(int)])
+    deviation = np.zeros_like(frames)
+    known = np.zeros(len(grid), bool)
+    known[at] = task.measured
+    if known.all():
+        return frames, deviation
+    residual = np.array(data, order="F")
+    trend = detrend(residual, task.measured)
+    scale = vertex_scale(residual, task.measured)
+    usable = scale > 0
+    if task.model is not None:
+        usable &= task.model.scale > 0
+        # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
+        scale = task.model.scale * np.median(scale[usable] / task.model.scale[usable])
+    vertices = np.flatnonzero(usable)
+    if n_dead := len(scale) - len(vertices):
+        logger.warning("%d vertices are constant, not finite or unknown to the model: kept as they are", n_dead)
+    standard = np.zeros((len(grid), len(vertices)), np.float32, order="F")
+    for block in blocks(len(vertices)):
+        standard[at, block] = residual[:, vertices[block]] / scale[vertices[block]]
+    del residual
+    times = grid * task.bold.tr
+    prior, mean = _prior(task, standard, known, at, times, usable, seed)
+    std = fill_missing(prior, standard, known, times, mean)
+    unknown = np.flatnonzero(~known)
+    basis = trend_basis(grid[unknown], n_frames)
+    for block in blocks(len(vertices)):
+        columns = vertices[block]
+        filled = standard[unknown, block] * scale[columns] + basis @ trend[:, columns]
+        frames[np.ix_(unknown, columns)] = filled
+        deviation[np.ix_(unknown, columns)] = std[:, block] * scale[columns]
+    return frames, deviation
+
+
+def _prior(
+    task: Task,
+    standard: Float32,
+    known: Mask,
+    at: NDArray[np.int64],
+    times: Float,
+    usable: Mask,
+    seed: int,
+) -> tuple[FramePrior, Float | None]:
+    """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's own measured frames."""
+    if task.model is not None:
+        clock = None if task.clock is None else np.interp(times, times[at], task.clock)
+        prior, mean = task.model.given_eeg(task.power, times if clock is None else clock)
+        return prior.restricted(usable), mean
+    logger.info("fitting the prior to the run's %d measured frames", task.measured.sum())
+
+    def columns(block: slice) -> Float32:
+        return standard[at, block]
+
+    n_measured = int(task.measured.sum())
+    prior = fit_frame_prior(
+        columns,
+        standard.shape[1],
+        [(slice(0, len(at)), task.measured)],
+        task.bold.tr,
+        default_latents(n_measured),
+        np.random.default_rng(seed),
+        folds_for(n_measured),
+    )
+    return calibrated(prior, standard[at], task.measured, times[at]), None

@@ -1,0 +1,185 @@
+"""How good a model is on held-out time, beside what anybody could do without it.
+
+The training part is what the model was trained on; the test part lies after it, a gap apart. All methods
+are fitted on the training part, see the same frames of the test part, and are scored on the same others.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.baselines import CubicSpline, Drift, Kriging, Linear, MeanFrame, RidgeFIR, RunMean, shuffled
+from neuroframes.baselines.interface import Baseline
+from neuroframes.cortex.regions import regions
+from neuroframes.errors import InputError
+from neuroframes.evaluation.metrics import score
+from neuroframes.evaluation.table import Results, markdown, write_json
+from neuroframes.evaluation.tasks import TASKS, given_and_scored
+from neuroframes.files import refuse_existing, written_whole
+from neuroframes.frames.completion import fill_missing
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.recording.segments import Segment, load_segments
+from neuroframes.recording.store import open_store
+
+logger = logging.getLogger(__name__)
+
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Estimate = tuple[Float32, Float32 | None]  # frames and, where stated, their standard deviation
+Method = Callable[[Segment, Mask], Estimate]
+
+OURS, OURS_WITHOUT, OURS_SHUFFLED = "neuroframes", "neuroframes, no EEG", "neuroframes, shuffled EEG"
+SHUFFLES = 5  # one shuffle's r scatters by about .02 around 0
+SHOWN = ("temporal_r", "mse", "spatial_r_test_mean", "lag1_error", "coverage")
+
+
+def evaluate(
+    store: str | Path,
+    *,
+    model: str | Path,
+    out: str | Path,
+    tasks: str = ",".join(TASKS),
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Results:
+    """Score a model and the baselines on the model's held-out test part.
+
+    Parameters
+    ----------
+    store : path
+        The subject that the model was trained on.
+    model : path
+    out : path
+        Folder for `evaluation.json` (every metric, task, method and region) and `evaluation.md`.
+    tasks : str
+        Comma-separated, of those in `neuroframes.evaluation.tasks.TASKS`.
+    seed : int
+        Of the shuffled EEG.
+    overwrite : bool
+
+    Returns
+    -------
+    dict: task -> method -> region -> metric -> number
+
+    Raises
+    ------
+    InputError
+        If the model holds no test part, the store is another subject's, or `out` exists.
+    """
+    out = Path(out)
+    refuse_existing(out, overwrite)
+    names = [name.strip() for name in tasks.split(",")]
+    if unknown := [name for name in names if name not in TASKS]:
+        raise InputError(f"unknown tasks {', '.join(unknown)}; choose from {', '.join(TASKS)}")
+    trained, recording = GaussianModel.load(Path(model)), open_store(store)
+    trained.space.check_same(recording.space, recording.path.name)
+    known = {run.name: len(run.frame_times) for run in recording.runs}
+    parts = (*trained.split.train, *trained.split.test)
+    if any(part.stop > known.get(part.run, 0) for part in parts):
+        raise InputError(
+            f"{recording.path.name} lacks runs that {Path(model).name} was trained on "
+            f"({', '.join(sorted({part.run for part in parts} - set(known))) or 'its runs are shorter'}); "
+            "pass the store that it was trained on"
+        )
+    if not trained.split.test:
+        raise InputError(f"{Path(model).name} was trained on everything; train with --test-fraction 0.25 to evaluate")
+    logger.info("reading training and test part")
+    train, scale = load_segments(recording, trained.split.train, trained.bands)
+    test, _ = load_segments(recording, trained.split.test, trained.bands, scale)
+    results = compare(trained, train, test, names, regions(recording.space), np.random.default_rng(seed))
+    with written_whole(out, overwrite=overwrite) as folder:
+        folder.mkdir()
+        write_json(results, folder / "evaluation.json")
+        (folder / "evaluation.md").write_text(_report(results, trained, test))
+    return results
+
+
+def compare(
+    model: GaussianModel,
+    train: Sequence[Segment],
+    test: Sequence[Segment],
+    tasks: Sequence[str],
+    where: dict[str, NDArray[np.intp]],
+    generator: np.random.Generator,
+) -> Results:
+    """Scores of all methods: task -> method -> region -> metric -> number."""
+    logger.info("fitting the baselines")
+    in_time: list[Baseline] = [Linear().fit(train), CubicSpline().fit(train), Kriging().fit(train)]
+    always: list[Baseline] = [MeanFrame().fit(train), RunMean().fit(train), Drift().fit(train)]
+    ridge = RidgeFIR().fit(train)
+    results: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        if not any(given_and_scored(task, segment)[1].any() for segment in test):
+            logger.warning("%s: the test part is too short for it; left out", task)
+            continue
+        logger.info("task %s", task)
+        from_eeg = task == "eeg"
+        methods: dict[str, Method] = {b.name: _plain(b) for b in (*always, *([] if from_eeg else in_time), ridge)}
+        methods[OURS] = lambda segment, given: predict(model, segment, given)
+        if not from_eeg:
+            methods[OURS_WITHOUT] = lambda segment, given: predict(model, segment, given, eeg=False)
+        results[task] = {name: _score(method, task, test, where) for name, method in methods.items()}
+        repeats = SHUFFLES if from_eeg else 1
+        for name in (ridge.name, OURS) if from_eeg else (OURS,):
+            scores = [
+                _score(methods[name], task, [shuffled(s, generator) for s in test], where) for _ in range(repeats)
+            ]
+            results[task][f"{name}, shuffled EEG"] = _mean(scores)
+    return results
+
+
+def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = True) -> Estimate:
+    """Frames (K, V) of a segment and their standard deviation, 0 where given."""
+    prior, mean = model.given_eeg(segment.power if eeg else None, segment.times)
+    frames = np.array(segment.frames, order="F")
+    deviation = np.zeros_like(frames)
+    deviation[~given] = fill_missing(prior, frames, given, segment.times - segment.times[0], mean)
+    return frames, deviation
+
+
+def _plain(baseline: Baseline) -> Method:
+    return lambda segment, given: (baseline.predict(segment, given), None)
+
+
+def _score(method: Method, task: str, test: Sequence[Segment], where: dict[str, NDArray[np.intp]]) -> dict[str, Any]:
+    masks = [given_and_scored(task, segment) for segment in test]
+    estimates = [method(segment, given) for segment, (given, _) in zip(test, masks, strict=True)]
+    stds = [std for _, std in estimates if std is not None]
+    return score(
+        [segment.frames for segment in test],
+        [frames for frames, _ in estimates],
+        [scored for _, scored in masks],
+        std=stds or None,
+        regions=where,
+        censored=[~segment.measured for segment in test],
+    )
+
+
+def _mean(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        region: {metric: float(np.mean([s[region][metric] for s in scores])) for metric in scores[0][region]}
+        for region in scores[0]
+    }
+
+
+def _report(results: Results, model: GaussianModel, test: Sequence[Segment]) -> str:
+    frames = sum(int(segment.measured.sum()) for segment in test)
+    parts = ", ".join(f"{part.run} {part.start}:{part.stop}" for part in model.split.test)
+    text = (
+        "# Evaluation on held-out time\n\n"
+        f"Test part: {parts} ({frames} measured frames), at least {model.split.gap:g} s from the training part. "
+        "Everything was fitted on the training part. Scored are the frames that a task hides; an undefined r, of "
+        "a constant prediction, counts as 0.\n"
+    )
+    for region in _regions(results):
+        for metric in SHOWN if region == "whole" else SHOWN[:1]:
+            text += f"\n## {metric}, {region}\n\n{markdown(results, metric, region)}"
+    return text
+
+
+def _regions(results: Results) -> Iterator[str]:
+    return iter(dict.fromkeys(region for task in results.values() for method in task.values() for region in method))

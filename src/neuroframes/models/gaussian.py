@@ -1,0 +1,190 @@
+"""The Gaussian backbone: ridge from EEG, temporal covariance, exact measurements.
+
+    Z[:, j] ~ N(m_j(EEG), v_j K_j)    with EEG,        Z[:, j] ~ N(0, v'_j K'_j)    without.
+
+The covariance with EEG is that of what the left-out ridge leaves over, so that the optimism of a fit on
+its own data doesn't leak into it.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from neuroframes import __version__
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.files import written_whole
+from neuroframes.frames.autoencoder import LinearAutoencoder
+from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
+from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
+from neuroframes.models.eeg_ridge import EegRidge, fit_eeg_ridge
+from neuroframes.models.ridge import Standardisation
+from neuroframes.recording.band_power import BandPower
+from neuroframes.recording.segments import Segment, Split
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "neuroframes-model-1"
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GaussianModel:
+    """A trained backbone and what it takes to apply it to another recording.
+
+    Attributes
+    ----------
+    space : CorticalSpace
+    tr : float, seconds
+    scale : array, shape (V,)
+        Standard deviation of the training part, in its BOLD's units; 0 where a vertex had no signal.
+    prior : FramePrior without EEG
+    with_eeg : TemporalCovariance of what the EEG leaves over
+    eeg : EegRidge
+    channels : tuple of str, length C
+    eeg_settings : dict
+        How the EEG is to be read: rate, l_freq, reference.
+    bands : dict from name to (low, high), Hz
+    split : Split
+        What it was trained on, and what it must be tested on.
+    """
+
+    space: CorticalSpace
+    tr: float
+    scale: NDArray[np.float32]
+    prior: FramePrior
+    with_eeg: TemporalCovariance
+    eeg: EegRidge
+    channels: tuple[str, ...]
+    eeg_settings: Mapping[str, Any]
+    bands: Mapping[str, tuple[float, float]]
+    split: Split
+
+    def given_eeg(self, power: BandPower | None, times: Float) -> tuple[FramePrior, Float | None]:
+        """The prior of frames at `times` (K,), seconds on the EEG clock, and the latents' prior mean (K, d)."""
+        if power is None:
+            return self.prior, None
+        return replace(self.prior, latents=self.with_eeg), self.eeg(power, times)
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
+        tensors = {
+            "scale": self.scale,
+            "decoder": self.prior.autoencoder.decoder,
+            "rest_scale": self.prior.autoencoder.rest,
+            "eeg.centre": self.eeg.standardisation.centre,
+            "eeg.spread": self.eeg.standardisation.spread,
+            "eeg.weights": self.eeg.weights,
+            "eeg.lags": self.eeg.lags,
+        }
+        covariances = {"latents": self.prior.latents, "rest": self.prior.rest, "with_eeg": self.with_eeg}
+        for name, covariance in covariances.items():
+            for field in ("power", "noise", "group", "variance"):
+                tensors[f"{name}.{field}"] = getattr(covariance, field)
+        about = {
+            "format": FORMAT,
+            "version": __version__,
+            "space": self.space.to_json(),
+            "tr": self.tr,
+            "spread": self.prior.spread,
+            "channels": self.channels,
+            "eeg_settings": dict(self.eeg_settings),
+            "bands": dict(self.bands),
+            "split": self.split.to_json(),
+        }
+        with written_whole(path, overwrite=overwrite) as folder:
+            folder.mkdir()
+            contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+            save_file(contiguous, folder / "model.safetensors")
+            (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "GaussianModel":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If there is no model of this format at `path`.
+        """
+        try:
+            about = json.loads((path / "model.json").read_text())
+            tensors = load_file(path / "model.safetensors")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: no model can be read there ({error}); make one with: neuroframes train STORE --out MODEL"
+            ) from error
+        if about.get("format") != FORMAT:
+            raise InputError(
+                f"{path}: a model of format {about.get('format')}, but this version reads {FORMAT}; train it again"
+            )
+        tr = about["tr"]
+
+        def covariance(name: str) -> TemporalCovariance:
+            fields = (tensors[f"{name}.{field}"] for field in ("power", "noise", "group", "variance"))
+            return TemporalCovariance(*fields, tr)
+
+        autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
+        standardisation = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
+        return cls(
+            space=CorticalSpace.from_json(about["space"]),
+            tr=tr,
+            scale=tensors["scale"],
+            prior=FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"]),
+            with_eeg=covariance("with_eeg"),
+            eeg=EegRidge(standardisation, tensors["eeg.weights"], tensors["eeg.lags"]),
+            channels=tuple(about["channels"]),
+            eeg_settings=about["eeg_settings"],
+            bands={name: (low, high) for name, (low, high) in about["bands"].items()},
+            split=Split.from_json(about["split"]),
+        )
+
+
+def fit_backbone(
+    segments: Sequence[Segment], tr: float, n_latents: int | None, generator: np.random.Generator
+) -> tuple[FramePrior, TemporalCovariance, EegRidge]:
+    """Fit prior, EEG ridge and the covariance of what it leaves over, on the training part.
+
+    Parameters
+    ----------
+    segments : sequence of Segment, with EEG, rows of one array (see `load_segments`)
+    tr : float, seconds
+    n_latents : int
+        By default as many as the measured frames support.
+    generator : numpy.random.Generator
+    """
+    measured = [segment.measured for segment in segments]
+    n_measured = int(sum(mask.sum() for mask in measured))
+    n_latents = default_latents(n_measured) if n_latents is None else n_latents
+    edges = np.cumsum([0, *(len(mask) for mask in measured)])
+    rows = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def columns(block: slice) -> NDArray[np.float32]:
+        return np.concatenate([segment.frames[:, block] for segment in segments])
+
+    n_vertices = segments[0].frames.shape[1]
+    logger.info("fitting autoencoder and temporal covariance to %d frames", n_measured)
+    runs = list(zip(rows, measured, strict=True))
+    prior = fit_frame_prior(columns, n_vertices, runs, tr, n_latents, generator, folds_for(n_measured))
+    every = prior.autoencoder.encode(columns)
+    latents = [every[row] for row in rows]
+    logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
+    powers = [segment.power for segment in segments if segment.power is not None]
+    times = [segment.times for segment in segments]
+    group = prior.latents.group
+    eeg, left_out = fit_eeg_ridge(powers, times, latents, measured, group, tr)
+    before = list(zip(latents, measured, strict=True))
+    after = [(z - m, mask) for z, m, mask in zip(latents, left_out, measured, strict=True)]
+    # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
+    # explains is a ratio, and carries over.
+    with_eeg = reduced(
+        prior.latents, fit_temporal_covariance(before, tr, group), fit_temporal_covariance(after, tr, group)
+    )
+    return prior, with_eeg, eeg
