@@ -1,3 +1,33 @@
 """Continuous cortical fMRI frames from EEG and whatever frames were measured."""
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+# Where each public name lives; imported when first asked for, so that `import neuroframes` costs nothing.
+_HOMES = {
+    "InputError": "neuroframes.errors",
+    "complete": "neuroframes.completion",
+    "evaluate": "neuroframes.evaluation.evaluate",
+    "open_store": "neuroframes.recording.store",
+    "prepare": "neuroframes.recording.store",
+    "read_bold": "neuroframes.recording.bold",
+    "read_eeg": "neuroframes.recording.eeg",
+    "reconstruct": "neuroframes.reconstruction",
+    "resample": "neuroframes.completion",
+    "simulate": "neuroframes.recording.simulate",
+    "train": "neuroframes.training",
+    "view": "neuroframes.report.view",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'neuroframes' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -155,11 +155,9 @@ def fit_temporal_covariance(
 def reduced(
     prior: TemporalCovariance, before: TemporalCovariance, after: TemporalCovariance
 ) -> TemporalCovariance:
-    """`prior` with its variance at each frequency multiplied by the ratio of `after` to `before`."""
-    ratio = np.minimum(_total(after) / _total(before), 1.0)
-    total = _total(prior) * ratio
-    scale = np.array([_sum(power) for power in total])
-    total /= scale[:, None]
+    """`prior` with its power at each frequency multiplied by the ratio of `after` to `before`."""
+    total = _total(prior) * _total(after) / _total(before)
+    total /= (total @ _one_sided(total.shape[1]))[:, None]
     variance = prior.variance * np.minimum(after.variance / before.variance, 1.0)
     return _covariance(total, prior.group, variance, prior.tr)
 
@@ -248,4 +246,4 @@ def _sum(power: Float) -> float:
 
 
 def _two_sided(weights: Float) -> Float:
-    return weights / _one_sided(len(weights))
+    return weights / _one_sided(weights.shape[-1])
