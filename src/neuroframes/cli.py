@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt
 
 from neuroframes import __version__
 from neuroframes.errors import InputError
@@ -28,9 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
-        full = error.errno == errno.ENOSPC
-        remedy = "; free some space or choose another --out, nothing was written" if full else ""
-        return _fail(f"{error.filename or ''} {error.strerror or error}{remedy}".strip())
+        where = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; nothing was written: free some space or choose another --out" if full else ""
+        return _fail(f"{where}{error.strerror or error}{remedy}")
     except KeyboardInterrupt:
         print("neuroframes: interrupted", file=sys.stderr)
         return 130
@@ -38,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"neuroframes: error: {message}", file=sys.stderr)
+    # What a library says of a broken file may take several lines; blanks within one may matter ("T  1").
+    line = " ".join(part.strip() for part in message.splitlines())
+    print(f"neuroframes: error: {line}", file=sys.stderr)
     return 2
 
 
@@ -48,7 +52,8 @@ def _log_to_terminal() -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="neuroframes", description="Continuous cortical fMRI frames from EEG and fMRI.")
+    summary = "Continuous cortical fMRI frames from EEG and fMRI."
+    parser = ArgumentParser(prog="neuroframes", description=summary)
     parser.add_argument("--version", action="version", version=f"neuroframes {__version__}")
     commands = parser.add_subcommands(dest="subcommand")
 
@@ -67,35 +72,37 @@ def _parser() -> ArgumentParser:
     sub.add_argument("--runs", type=int, default=4)
     sub.add_argument("--tr", type=float, default=0.8, help="seconds")
     sub.add_argument("--space", choices=("fsLR", "fsaverage5"), default="fsLR")
-    sub.add_argument("--snr", type=float, default=1.0, help="strength of the coupling; 1 is as weak as in life")
+    sub.add_argument("--snr", type=float, default=1.0, help="coupling; 1 is as weak as in life")
     sub.add_argument("--eeg-rate", type=float, default=250.0, help="Hz")
     sub.add_argument("--channels", type=int, default=64)
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=NonNegativeInt, default=0)
 
     sub = command("prepare", "Read a BIDS data set into one store per subject.", "folder of the stores")
     sub.add_argument("bids_root", type=Path, help="raw EEG with derivatives/fmriprep, or fMRIPrep's output")
-    sub.add_argument("--subject", help="only this subject")
-    sub.add_argument("--space", help="fMRIPrep's space label, where there are several")
+    sub.add_argument("--subject", type=str, help="only this subject")
+    sub.add_argument("--space", type=str, help="fMRIPrep's space label, where there are several")
     sub.add_argument("--eeg-root", type=Path, help="BIDS root of the EEG, if it is another")
     sub.add_argument("--rate", type=float, default=200.0, help="Hz that EEG is resampled to")
     sub.add_argument("--l-freq", type=float, default=0.5, help="Hz of the high-pass filter")
-    sub.add_argument("--reference", default="average", help="average, or none to keep the file's")
+    sub.add_argument("--reference", type=str, default="average", help="average, or none to keep the file's")
     sub.add_argument("--fd-threshold", type=float, default=0.5, help="mm; frames above are censored")
     _clock(sub)
 
     sub = command("train", "Fit a model to the training part of a store.", "folder of the model")
     sub.add_argument("store", type=Path, help="what prepare wrote for one subject")
-    sub.add_argument("--bands", help="of delta,theta,alpha,beta,gamma; all by default")
-    sub.add_argument("--latents", type=int, help="size of the autoencoder; by default what the frames support")
+    sub.add_argument("--bands", type=str, help="of delta,theta,alpha,beta,gamma; all by default")
+    sub.add_argument("--latents", type=int, help="of the autoencoder; default: what frames support")
     sub.add_argument("--test-fraction", type=float, default=0.25, help="held out at the end, for evaluate")
     sub.add_argument("--gap", type=float, default=40.0, help="seconds between training and test part")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=NonNegativeInt, default=0)
 
     sub = command("reconstruct", "Frames from EEG alone.", "image to write")
     sub.add_argument("model", type=Path, help="what train wrote")
     sub.add_argument("--eeg", type=Path, required=True, help="any format that MNE reads")
     sub.add_argument("--tr", type=float, help="seconds, where the EEG has no volume triggers")
-    sub.add_argument("--trigger", default="auto", help="description of the volume triggers, or none")
+    sub.add_argument(
+        "--trigger", type=str, default="auto", help="description of the volume triggers, or none"
+    )
 
     sub = command("complete", "Fill missing frames; measured ones are kept to the bit.", "image to write")
     _run(sub)
@@ -107,8 +114,8 @@ def _parser() -> ArgumentParser:
     sub = command("evaluate", "Score a model and the baselines on held-out time.", "folder of the results")
     sub.add_argument("store", type=Path, help="the store that the model was trained on")
     sub.add_argument("--model", type=Path, required=True)
-    sub.add_argument("--tasks", default=TASKS, help="comma-separated")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--tasks", type=str, default=TASKS, help="comma-separated")
+    sub.add_argument("--seed", type=NonNegativeInt, default=0)
 
     sub = command("view", "One self-contained HTML page: the cortex and a frame slider.", "page to write")
     sub.add_argument("result", type=Path, help="a reconstructed, completed or measured image")
@@ -124,16 +131,20 @@ def _run(sub: ArgumentParser) -> None:
     sub.add_argument("--confounds", type=Path, help="fMRIPrep's table of this run")
     sub.add_argument("--fd-threshold", type=float, default=0.5, help="mm; frames above count as missing")
     sub.add_argument("--censor", type=Path, help="table of one line a frame, 1 = missing")
-    sub.add_argument("--frames", help="missing frames as 10:14,40: counted from 0, the end included")
+    sub.add_argument(
+        "--frames", type=str, help="missing frames as 10:14,40: counted from 0, the end included"
+    )
     sub.add_argument("--bold-tr", type=float, help="seconds, where the file states none or a wrong one")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=NonNegativeInt, default=0)
     _clock(sub)
 
 
 def _clock(sub: ArgumentParser) -> None:
-    sub.add_argument("--trigger", default="auto", help="description of the volume triggers, or none")
+    sub.add_argument(
+        "--trigger", type=str, default="auto", help="description of the volume triggers, or none"
+    )
     sub.add_argument("--onset", type=float, default=0.0, help="seconds to the first frame, without triggers")
-    sub.add_argument("--skip-volumes", type=int, default=0, help="dummy scans with triggers but not in the BOLD")
+    sub.add_argument("--skip-volumes", type=NonNegativeInt, default=0, help="dummy scans that the BOLD lacks")
 
 
 def _none(value: Any) -> Any:
@@ -141,11 +152,12 @@ def _none(value: Any) -> Any:
 
 
 def _simulate(**options: Any) -> None:
+    from rich.console import Console
     from rich.progress import Progress
 
     from neuroframes.recording.simulate import simulate
 
-    with Progress(transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         simulate(progress=progress, **options)
     print(options["out"])
 
@@ -184,12 +196,14 @@ def _resample(trigger: str, **options: Any) -> None:
 
 
 def _evaluate(**options: Any) -> None:
-    from rich import print as show
+    from rich.console import Console
 
     from neuroframes.evaluation.evaluate import evaluate
     from neuroframes.evaluation.table import table
 
-    show(table(evaluate(**options)))
+    results = evaluate(**options)
+    # Into a file or a pipe the table goes in full; rich would fold it at 80 columns.
+    Console(width=None if sys.stdout.isatty() else 160).print(table(results))
     print(options["out"])
 
 

@@ -18,6 +18,7 @@ from neuroframes.reconstruction import power_at_frames
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
+from neuroframes.recording.sidecar import read_sidecar
 from neuroframes.recording.timeline import censored, parse_frames, read_censor
 from neuroframes.report.result import check_result, write_result
 
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+SAME_FRAME = 1e-3  # of a frame: times as near as this are one, since headers round the TR
+
 
 @dataclass(frozen=True)
 class Task:
@@ -130,12 +134,12 @@ def resample(
         Images written: frames, then their standard deviation.
     """
     out = Path(out)
-    task = read_task(bold, out, overwrite=overwrite, **beside)
-    if not tr > 0:
+    if not 0 < tr < np.inf:
         raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
+    task = read_task(bold, out, overwrite=overwrite, **beside)
     n_frames, ratio = len(task.measured), tr / task.bold.tr
-    # Positions count in frames of the run; rounding lets those meant to coincide do so.
-    wanted = np.round(np.arange(0, n_frames - 1 + 1e-6, ratio), 6)
+    wanted = np.arange(0, n_frames - 1 + SAME_FRAME, ratio)  # counted in frames of the run
+    wanted = np.where(np.abs(wanted - np.rint(wanted)) < SAME_FRAME, np.rint(wanted), wanted)
     grid = np.union1d(np.arange(n_frames), wanted)
     rows, at = np.searchsorted(grid, wanted), np.searchsorted(grid, np.arange(n_frames))
     logger.info("%d frames at a TR of %g s from %d at %g s", len(wanted), tr, n_frames, task.bold.tr)
@@ -197,11 +201,11 @@ def read_task(
     overwrite : bool
     """
     if eeg is not None and model is None:
-        raise InputError("--eeg needs --model: what EEG says of frames is learned; run neuroframes train first")
+        raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
     trained = None if model is None else GaussianModel.load(Path(model))
     run = read_bold(bold, tr=bold_tr)
     name, n_frames = run.sources[0].name, len(run.data)
-    check_result(out, run.space, overwrite)
+    check_result(out, run.space, overwrite, inputs=run.sources)
     if trained is not None:
         trained.space.check_same(run.space, name)
     missing = ~np.isfinite(run.data).any(axis=1)
@@ -219,8 +223,17 @@ def read_task(
         )
     power, clock = None, None
     if trained is not None and eeg is not None:
+        sidecar = read_sidecar(run.sources[0])
+        corrected = sidecar.get("SliceTimingCorrected") and "StartTime" in sidecar
         power, clock = power_at_frames(
-            trained, Path(eeg), run.tr, n_frames, trigger=trigger, onset=onset, skip_volumes=skip_volumes
+            trained,
+            Path(eeg),
+            run.tr,
+            n_frames,
+            trigger=trigger,
+            onset=onset,
+            skip_volumes=skip_volumes,
+            within=float(sidecar["StartTime"]) if corrected else None,
         )
     about = {
         "Sources": [path.name for path in (*run.sources, *(Path(p) for p in (eeg, confounds, censor) if p))],
@@ -245,7 +258,7 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
     -------
     frames, deviation : array, shape (G, V), in the file's units
         Measured frames to the bit with deviation 0. Vertices that are constant or not finite, or that the
-        model knows nothing of, are kept as the nearest frame has them.
+        model knows nothing of, are kept as the nearest frame has them, with deviation 0.
     """
     data, n_frames = task.bold.data, len(task.measured)
     frames = np.asfortranarray(data[np.rint(grid).astype(int)])
@@ -255,16 +268,25 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
     if known.all():
         return frames, deviation
     residual = np.array(data, order="F")
-    trend = detrend(residual, task.measured)
-    scale = vertex_scale(residual, task.measured)
-    usable = scale > 0
+    with np.errstate(invalid="ignore"):  # vertices with infinite values, which are sorted out here
+        trend = detrend(residual, task.measured)
+        scale = vertex_scale(residual, task.measured)
+    # A millionth of the mean is what float32 can't tell from constant.
+    usable = scale > 1e-6 * np.abs(trend[0])
     if task.model is not None:
         usable &= task.model.scale > 0
+    if not usable.any():
+        raise InputError(
+            f"{task.bold.sources[0].name}: every vertex is constant or has values that aren't finite; "
+            "there is nothing to learn from: export it again"
+        )
+    if task.model is not None:
         # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
         scale = task.model.scale * np.median(scale[usable] / task.model.scale[usable])
     vertices = np.flatnonzero(usable)
     if n_dead := len(scale) - len(vertices):
-        logger.warning("%d vertices are constant, not finite or unknown to the model: kept as they are", n_dead)
+        why = "constant or not finite" + ("" if task.model is None else ", or unknown to the model")
+        logger.warning("%d of %d vertices are %s: kept as they are", n_dead, len(scale), why)
     standard = np.zeros((len(grid), len(vertices)), np.float32, order="F")
     for block in blocks(len(vertices)):
         standard[at, block] = residual[:, vertices[block]] / scale[vertices[block]]
@@ -273,13 +295,24 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
     prior, mean = _prior(task, standard, known, at, times, usable, seed)
     std = fill_missing(prior, standard, known, times, mean)
     unknown = np.flatnonzero(~known)
-    basis = trend_basis(grid[unknown], n_frames)
+    # Held beyond the first and the last measured frame: a line fitted elsewhere leads anywhere there.
+    inside = np.clip(grid[unknown], *np.flatnonzero(task.measured)[[0, -1]])
+    basis = trend_basis(inside, n_frames)
     for block in blocks(len(vertices)):
         columns = vertices[block]
         filled = standard[unknown, block] * scale[columns] + basis @ trend[:, columns]
         frames[np.ix_(unknown, columns)] = filled
         deviation[np.ix_(unknown, columns)] = std[:, block] * scale[columns]
+    _keep_nearest(frames, grid, known, np.flatnonzero(~usable))
     return frames, deviation
+
+
+def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.int64]) -> None:
+    """Where an unknown frame has no value at a vertex that isn't estimated, put the nearest known one's."""
+    unknown, seen = np.flatnonzero(~known), np.flatnonzero(known)
+    nearest = seen[np.abs(np.subtract.outer(grid[unknown], grid[seen])).argmin(axis=1)]
+    kept = frames[np.ix_(unknown, dead)]
+    frames[np.ix_(unknown, dead)] = np.where(np.isfinite(kept), kept, frames[np.ix_(nearest, dead)])
 
 
 def _prior(
@@ -291,15 +324,18 @@ def _prior(
     usable: Mask,
     seed: int,
 ) -> tuple[FramePrior, Float | None]:
-    """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's own measured frames."""
+    """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's measured frames."""
     if task.model is not None:
         clock = None if task.clock is None else np.interp(times, times[at], task.clock)
         prior, mean = task.model.given_eeg(task.power, times if clock is None else clock)
         return prior.restricted(usable), mean
     logger.info("fitting the prior to the run's %d measured frames", task.measured.sum())
 
+    # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
+    rows = slice(None) if len(at) == len(times) else at
+
     def columns(block: slice) -> Float32:
-        return standard[at, block]
+        return standard[rows, block]
 
     n_measured = int(task.measured.sum())
     prior = fit_frame_prior(
@@ -311,4 +347,4 @@ def _prior(
         np.random.default_rng(seed),
         folds_for(n_measured),
     )
-    return calibrated(prior, standard[at], task.measured, times[at]), None
+    return calibrated(prior, standard[rows], task.measured, times[at]), None

@@ -11,15 +11,18 @@ from neuroframes.frames.completion import fill_missing
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.eeg import Eeg, check_channels, read_eeg
-from neuroframes.recording.timeline import check_covers, frame_times
+from neuroframes.recording.timeline import MAX_JITTER, check_covers, frame_times
 from neuroframes.report.result import check_result, write_result
 
 logger = logging.getLogger(__name__)
 
 
-def read_model_eeg(model: GaussianModel, path: Path, trigger: str | None) -> tuple[Eeg, BandPower]:
-    """Read EEG as the model's training EEG was read, with the model's channels in its order."""
-    eeg = read_eeg(path, trigger=trigger, tr=model.tr, **model.eeg_settings)
+def read_model_eeg(model: GaussianModel, path: Path, trigger: str | None, tr: float) -> tuple[Eeg, BandPower]:
+    """Read EEG as the model's training EEG was read, with the model's channels in its order.
+
+    `tr`, seconds, helps to find the volume triggers.
+    """
+    eeg = read_eeg(path, trigger=trigger, tr=tr, **model.eeg_settings)
     eeg = check_channels(eeg, model.channels)
     return eeg, log_band_power(eeg.data, eeg.rate, model.bands)
 
@@ -33,10 +36,13 @@ def power_at_frames(
     trigger: str | None,
     onset: float,
     skip_volumes: int,
+    within: float | None = None,
 ) -> tuple[BandPower, NDArray[np.float64]]:
     """Band power of an EEG file and the times of a run's frames on its clock, checked against each other."""
-    eeg, power = read_model_eeg(model, path, trigger)
-    times = frame_times(eeg.triggers, tr, n_frames, onset=onset, skip=skip_volumes, name=path.name)
+    eeg, power = read_model_eeg(model, path, trigger, tr)
+    times = frame_times(
+        eeg.triggers, tr, n_frames, onset=onset, skip=skip_volumes, within=within, name=path.name
+    )
     check_covers(times, tr, eeg.duration, path.name)
     return power, times
 
@@ -50,7 +56,7 @@ def reconstruct(
     trigger: str | None = "auto",
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Frames from EEG alone, at the volume triggers, else every TR from the EEG's start.
+    """Frames from EEG alone, at the volume triggers, else every `tr` from the EEG's start.
 
     Parameters
     ----------
@@ -62,7 +68,7 @@ def reconstruct(
         Image in the format that the model was trained on. Its values are in standard deviations of each
         vertex about its mean in the training part (z), which is all that EEG can tell.
     tr : float, seconds
-        Step between frames where the EEG has no volume triggers; the model's TR if None.
+        Step between frames; the model's if None. Frames are at the volume triggers where these have it.
     trigger : str
         Description of the volume triggers, "auto", or "none".
     overwrite : bool
@@ -72,18 +78,23 @@ def reconstruct(
     tuple of Path
         Images written: frames, then their standard deviation.
     """
-    trained = GaussianModel.load(Path(model))
     out, eeg = Path(out), Path(eeg)
+    if tr is not None and not 0 < tr < np.inf:
+        raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
+    trained = GaussianModel.load(Path(model))
     check_result(out, trained.space, overwrite)
     step = trained.tr if tr is None else tr
-    if not step > 0:
-        raise InputError(f"a TR of {step} s was given; expected a positive number of seconds")
     logger.info("reading %s", eeg.name)
-    recording, power = read_model_eeg(trained, eeg, trigger)
-    if len(recording.triggers) and tr is None:
+    recording, power = read_model_eeg(trained, eeg, trigger, step)
+    # Whoever asks for another step than the triggers have wants frames in between.
+    if len(recording.triggers) and (tr is None or _train_has(recording.triggers, tr)):
         times = frame_times(recording.triggers, step, len(recording.triggers), name=eeg.name)
     else:
         times = np.arange(step / 2, recording.duration, step)
+    if not len(times):
+        raise InputError(
+            f"{eeg.name}: {recording.duration:.1f} s of EEG hold no frame of {step:g} s; pass a shorter --tr"
+        )
     prior, mean = trained.given_eeg(power, times)
     frames = np.zeros((len(times), trained.space.V), np.float32, order="F")
     nothing = np.zeros(len(times), bool)
@@ -98,6 +109,17 @@ def reconstruct(
     }
     start = float(times[0] - step / 2)
     return write_result(
-        out, frames, deviation, trained.space, tr=step, start=start, measured=nothing, about=about,
+        out,
+        frames,
+        deviation,
+        trained.space,
+        tr=step,
+        start=start,
+        measured=nothing,
+        about=about,
         overwrite=overwrite,
-    )  # fmt: skip
+    )
+
+
+def _train_has(triggers: NDArray[np.float64], tr: float) -> bool:
+    return len(triggers) > 1 and abs(float(np.median(np.diff(triggers))) - tr) <= MAX_JITTER * tr

@@ -51,7 +51,7 @@ def train(
         If the EEG's rate is too low for a band, the recording is too short, or `out` exists.
     """
     out = Path(out)
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, folder=True, inputs=[Path(store)])
     if latents is not None and latents < 1:
         raise InputError(f"--latents {latents}; expected a positive number")
     recording = open_store(store)
@@ -59,7 +59,9 @@ def train(
     check_bands(min(run.eeg_rate for run in recording.runs), chosen)
     trs = sorted({round(run.tr, 4) for run in recording.runs})
     if len(trs) > 1:
-        raise InputError(f"{recording.path.name}: runs differ in TR ({trs} s); prepare them into stores of their own")
+        raise InputError(
+            f"{recording.path.name}: runs differ in TR ({trs} s); prepare them into stores of their own"
+        )
     tr = recording.runs[0].tr
     runs = [(run.name, len(run.frame_times), run.tr) for run in recording.runs]
     split = split_in_time(runs, test_fraction, gap)

@@ -5,7 +5,6 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from neuroframes.baselines import RidgeFIR, shuffled
-from neuroframes.baselines.ridge_fir import left_out_errors
 from neuroframes.errors import InputError
 from neuroframes.evaluation.metrics import score
 from neuroframes.recording.band_power import BandPower
@@ -23,24 +22,6 @@ def test_it_is_scikit_learn_s_ridge_at_the_chosen_penalty(coupled, segment_of, n
     reference = Ridge(alpha=model.penalty_).fit(phi[train.measured], train.frames[train.measured])
     estimate = model.predict(test, np.zeros(300, bool))
     assert np.allclose(estimate, reference.predict(wanted), atol=1e-4)
-
-
-@pytest.mark.parametrize("n_features", [20, 90])
-def test_left_out_errors_equal_refitting_without_each_block(n_features):
-    generator = np.random.default_rng(0)
-    n, folds, margin = 60, 4, 3
-    phi = generator.standard_normal((n, n_features))
-    targets = phi[:, :5] + generator.standard_normal((n, 5))
-    penalties = np.array([0.1, 3.0, 100.0])
-    u, s, _ = np.linalg.svd(phi, full_matrices=False)
-    expected = np.zeros(3)
-    for block in np.array_split(np.arange(n), folds):
-        kept = (np.arange(n) < block[0] - margin) | (np.arange(n) > block[-1] + margin)
-        for index, penalty in enumerate(penalties):
-            reference = Ridge(alpha=penalty, fit_intercept=False).fit(phi[kept], targets[kept])
-            expected[index] += np.sum((targets[block] - reference.predict(phi[block])) ** 2)
-    got = left_out_errors(u * s, s**2, targets, penalties, folds, margin)
-    assert np.allclose(got, expected / targets.size)
 
 
 def test_coupling_is_found_and_shuffled_eeg_loses_it(coupled):

@@ -71,12 +71,18 @@ def evaluate(
         If the model holds no test part, the store is another subject's, or `out` exists.
     """
     out = Path(out)
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, folder=True, inputs=[Path(store), Path(model)])
     names = [name.strip() for name in tasks.split(",")]
     if unknown := [name for name in names if name not in TASKS]:
         raise InputError(f"unknown tasks {', '.join(unknown)}; choose from {', '.join(TASKS)}")
     trained, recording = GaussianModel.load(Path(model)), open_store(store)
     trained.space.check_same(recording.space, recording.path.name)
+    if trained.channels != recording.channels:
+        raise InputError(
+            f"{recording.path.name} has the EEG channels {', '.join(recording.channels)} but "
+            f"{Path(model).name} was trained on {', '.join(trained.channels)}; "
+            "pass the store that it was trained on"
+        )
     known = {run.name: len(run.frame_times) for run in recording.runs}
     parts = (*trained.split.train, *trained.split.test)
     if any(part.stop > known.get(part.run, 0) for part in parts):
@@ -86,11 +92,18 @@ def evaluate(
             "pass the store that it was trained on"
         )
     if not trained.split.test:
-        raise InputError(f"{Path(model).name} was trained on everything; train with --test-fraction 0.25 to evaluate")
+        raise InputError(
+            f"{Path(model).name} was trained on everything; train with --test-fraction 0.25 to evaluate"
+        )
     logger.info("reading training and test part")
     train, scale = load_segments(recording, trained.split.train, trained.bands)
     test, _ = load_segments(recording, trained.split.test, trained.bands, scale)
     results = compare(trained, train, test, names, regions(recording.space), np.random.default_rng(seed))
+    if not results:
+        raise InputError(
+            f"the test part of {Path(model).name} is too short for the tasks {', '.join(names)}; "
+            "choose shorter gaps, or train with a larger --test-fraction"
+        )
     with written_whole(out, overwrite=overwrite) as folder:
         folder.mkdir()
         write_json(results, folder / "evaluation.json")
@@ -118,7 +131,8 @@ def compare(
             continue
         logger.info("task %s", task)
         from_eeg = task == "eeg"
-        methods: dict[str, Method] = {b.name: _plain(b) for b in (*always, *([] if from_eeg else in_time), ridge)}
+        plain = (*always, *([] if from_eeg else in_time), ridge)
+        methods: dict[str, Method] = {baseline.name: _plain(baseline) for baseline in plain}
         methods[OURS] = lambda segment, given: predict(model, segment, given)
         if not from_eeg:
             methods[OURS_WITHOUT] = lambda segment, given: predict(model, segment, given, eeg=False)
@@ -126,7 +140,8 @@ def compare(
         repeats = SHUFFLES if from_eeg else 1
         for name in (ridge.name, OURS) if from_eeg else (OURS,):
             scores = [
-                _score(methods[name], task, [shuffled(s, generator) for s in test], where) for _ in range(repeats)
+                _score(methods[name], task, [shuffled(s, generator) for s in test], where)
+                for _ in range(repeats)
             ]
             results[task][f"{name}, shuffled EEG"] = _mean(scores)
     return results
@@ -145,7 +160,9 @@ def _plain(baseline: Baseline) -> Method:
     return lambda segment, given: (baseline.predict(segment, given), None)
 
 
-def _score(method: Method, task: str, test: Sequence[Segment], where: dict[str, NDArray[np.intp]]) -> dict[str, Any]:
+def _score(
+    method: Method, task: str, test: Sequence[Segment], where: dict[str, NDArray[np.intp]]
+) -> dict[str, Any]:
     masks = [given_and_scored(task, segment) for segment in test]
     estimates = [method(segment, given) for segment, (given, _) in zip(test, masks, strict=True)]
     stds = [std for _, std in estimates if std is not None]
@@ -171,9 +188,9 @@ def _report(results: Results, model: GaussianModel, test: Sequence[Segment]) -> 
     parts = ", ".join(f"{part.run} {part.start}:{part.stop}" for part in model.split.test)
     text = (
         "# Evaluation on held-out time\n\n"
-        f"Test part: {parts} ({frames} measured frames), at least {model.split.gap:g} s from the training part. "
-        "Everything was fitted on the training part. Scored are the frames that a task hides; an undefined r, of "
-        "a constant prediction, counts as 0.\n"
+        f"Test part: {parts} ({frames} measured frames), at least {model.split.gap:g} s from the training "
+        "part. Everything was fitted on the training part. Scored are the frames that a task hides; an "
+        "undefined r, of a constant prediction, counts as 0.\n"
     )
     for region in _regions(results):
         for metric in SHOWN if region == "whole" else SHOWN[:1]:
@@ -182,4 +199,5 @@ def _report(results: Results, model: GaussianModel, test: Sequence[Segment]) -> 
 
 
 def _regions(results: Results) -> Iterator[str]:
-    return iter(dict.fromkeys(region for task in results.values() for method in task.values() for region in method))
+    by_method = (method for task in results.values() for method in task.values())
+    return iter(dict.fromkeys(region for method in by_method for region in method))

@@ -10,9 +10,12 @@ Martinsson and Tropp 2011) over blocks of vertices: K x V never has to be in mem
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neuroframes.errors import InputError
 
 Float32 = NDArray[np.float32]
 Columns = Callable[[slice], Float32]
@@ -20,6 +23,7 @@ Columns = Callable[[slice], Float32]
 BLOCK = 4096  # vertices; 27,000 frames of them are 442 MB
 OVERSAMPLING = 16
 POWER_ITERATIONS = 3
+RANK_CUTOFF = 1e-10  # of the largest eigenvalue of D D^T
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,24 @@ class LinearAutoencoder:
     def n_latents(self) -> int:
         return len(self.decoder)
 
-    @property
+    @cached_property
     def encoder(self) -> Float32:
         """D+, shape (V, d)."""
         decoder = self.decoder.astype(np.float64)
-        return np.linalg.solve(decoder @ decoder.T, decoder).T.astype(np.float32)
+        # Of few vertices the decoder may have lower rank than latents.
+        inverse = np.linalg.pinv(decoder @ decoder.T, RANK_CUTOFF, hermitian=True)
+        return (inverse @ decoder).T.astype(np.float32)
 
     def encode(self, columns: Columns) -> NDArray[np.float64]:
         """Latents (K, d) of frames given by columns."""
-        encoder = self.encoder
-        return sum(columns(b).astype(np.float32, copy=False) @ encoder[b] for b in blocks(len(encoder))) + 0.0
+        latents = np.zeros((columns(slice(0, 0)).shape[0], self.n_latents))
+        for block in blocks(len(self.encoder)):
+            latents += columns(block).astype(np.float32, copy=False) @ self.encoder[block]
+        return latents
 
-    def decode(self, latents: NDArray[np.floating], block: slice = slice(None)) -> Float32:
+    def decode(
+        self, latents: NDArray[np.floating], block: slice | NDArray[np.integer] = slice(None)
+    ) -> Float32:
         """Frames (K, v) of the vertices in `block`."""
         return latents.astype(np.float32) @ self.decoder[:, block]
 
@@ -80,6 +90,11 @@ def fit_autoencoder(
     Returns
     -------
     LinearAutoencoder, and the latents of the frames it was fitted on, shape (K, d)
+
+    Raises
+    ------
+    InputError
+        If every frame is 0.
     """
     n_frames = columns(slice(0, 1)).shape[0]
     width = min(n_latents + OVERSAMPLING, n_frames, n_vertices)
@@ -92,13 +107,18 @@ def fit_autoencoder(
         basis = np.linalg.qr(product)[0]
     projected = np.empty((width, n_vertices), np.float32)
     total = np.empty(n_vertices)
+    gram = np.zeros((width, width))
     for block in blocks(n_vertices):
         x = columns(block)
         projected[:, block] = basis.T @ x
+        gram += projected[:, block].astype(np.float64) @ projected[:, block].T
         total[block] = np.einsum("kv,kv->v", x, x, dtype=np.float64)
-    values, vectors = np.linalg.eigh((projected @ projected.T).astype(np.float64))
+    values, vectors = np.linalg.eigh(gram)
+    if values[-1] <= 0:
+        raise InputError("the frames are constant at every vertex; nothing can be fitted to them")
     strongest = np.argsort(values)[::-1][:n_latents]
-    strongest = strongest[values[strongest] > values.max() * n_frames * np.finfo(np.float32).eps]
+    # Weaker ones would drown in the rounding of the strongest when encoded in single precision.
+    strongest = strongest[values[strongest] > values[-1] * width * np.finfo(np.float32).eps]
     rotation = vectors[:, strongest].astype(np.float32)
     decoder = rotation.T @ projected / np.sqrt(np.float32(n_frames))
     latents = basis @ rotation * np.sqrt(np.float32(n_frames))

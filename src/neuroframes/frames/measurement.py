@@ -49,7 +49,7 @@ class AlongTime(Measurement):
     Parameters
     ----------
     matrix : array, shape (M, K)
-        Singular values below `K * eps` times the largest count as zero.
+        Singular values below `max(M, K) * eps` times the largest count as zero.
     """
 
     def __init__(self, matrix: Array) -> None:
@@ -58,7 +58,7 @@ class AlongTime(Measurement):
     @cached_property
     def _pinv(self) -> NDArray[np.float64]:
         cutoff = max(self.matrix.shape) * np.finfo(np.float64).eps
-        return np.linalg.pinv(self.matrix, rcond=cutoff)
+        return np.asarray(np.linalg.pinv(self.matrix, rcond=cutoff), np.float64)
 
     def apply(self, x: Array) -> Array:
         return _times(self.matrix, x)
@@ -121,11 +121,13 @@ class SamplingTimes(AlongTime):
     Raises
     ------
     InputError
-        If a sample lies outside the frames' span.
+        If a sample lies outside the frames' span, or there are fewer than two frames.
     """
 
     def __init__(self, frame_times: Array, sample_times: Array) -> None:
-        outside = (sample_times < frame_times[0]) | (sample_times > frame_times[-1])
+        if len(frame_times) < 2:
+            raise InputError(f"{len(frame_times)} frames are no grid to sample on; give at least 2")
+        outside = ~((sample_times >= frame_times[0]) & (sample_times <= frame_times[-1]))
         if outside.any():
             raise InputError(
                 f"{outside.sum()} of {len(sample_times)} samples lie outside the frames' span "
@@ -168,4 +170,5 @@ class Averaging(AlongTime):
 
 def _times(matrix: NDArray[np.float64], x: Array) -> Array:
     """matrix @ x over the first axis, in x's own precision."""
-    return np.tensordot(matrix.astype(x.dtype, copy=False), x, axes=1)
+    precision = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype(np.float64)
+    return np.tensordot(matrix.astype(precision, copy=False), x, axes=1)

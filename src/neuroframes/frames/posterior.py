@@ -40,9 +40,19 @@ class Conditional:
         return np.sqrt(np.maximum(np.diagonal(self.covariance), 0.0))
 
     def root(self) -> Float:
-        """R of shape (K, K) with R R^T = covariance; a semi-definite one has no Cholesky factor."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        return vectors * np.sqrt(np.maximum(values, 0.0))
+        """R of shape (K, K) with R R^T = covariance."""
+        return square_root(self.covariance)
+
+
+def square_root(covariance: NDArray[np.floating]) -> Float:
+    """R with R R^T = covariance; a semi-definite one has no Cholesky factor."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def rounding(gram: NDArray[np.floating]) -> float:
+    """What rounding may take from the eigenvalues of `gram`: the trace bounds the largest."""
+    return float(4 * np.finfo(np.float64).eps * np.trace(gram))
 
 
 def condition(kernel: Float, operator: AlongTime, noise: float = 0.0) -> Conditional:
@@ -60,9 +70,8 @@ def condition(kernel: Float, operator: AlongTime, noise: float = 0.0) -> Conditi
     gram = operator.apply(np.ascontiguousarray(cross.T))
     if not len(gram):  # nothing is measured: the posterior is the prior
         return Conditional(np.zeros((len(kernel), 0)), kernel)
-    # The relative ridge only bounds rounding where A repeats a row.
-    ridge = noise + 1e-13 * np.trace(gram) / len(gram)
-    factor = cho_factor(gram + ridge * np.eye(len(gram)), lower=True)
+    # A ridge the size of rounding lets A repeat a row.
+    factor = cho_factor(gram + (noise + rounding(gram)) * np.eye(len(gram)), lower=True)
     gain = cho_solve(factor, cross).T
     return Conditional(gain, kernel - gain @ cross)
 

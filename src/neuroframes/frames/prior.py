@@ -1,15 +1,16 @@
 """The Gaussian prior of cortical frames, and its exact posterior at every vertex.
 
-    X = Z D + diag-scaled rest,   Z[:, j] ~ N(m_j, v_j K_g(j)),   rest[:, v] ~ N(0, r_v^2 K_rest).
+    X = Z D + R,   Z[:, j] ~ N(m_j, v_j K_g(j)),   R[:, v] ~ N(0, r_v^2 K_rest),   R D+ = 0.
 
 The latents carry what vertices share. What lies outside the autoencoder's reach has a temporal
 covariance too, so gaps are interpolated there as well, and measured frames stay exact at every vertex.
 Measurements along time commute with the decoder: y D+ are the measurements of the latents, y - y D+ D
-those of the rest.
+those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -60,16 +61,22 @@ class FramePosterior:
     def std(self, block: slice, rows: Mask | slice = slice(None)) -> Float32:
         """Marginal standard deviation (K, v) of some rows, calibrated."""
         autoencoder = self.prior.autoencoder
-        variance = np.square(self.latents.std[rows]).astype(np.float32) @ np.square(autoencoder.decoder[:, block])
+        latents = np.square(self.latents.std[rows]).astype(np.float32)
+        variance = latents @ np.square(autoencoder.decoder[:, block])
         variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
         return np.sqrt(variance) * np.float32(self.prior.spread)
 
     def draw(self, measurements: Float32, generator: np.random.Generator) -> Float32:
-        """One draw of all vertices (K, V), from the measurements (M, V)."""
+        """One draw of all vertices (K, V), from the measurements (M, V).
+
+        What is uncertain in the rest is drawn independently between vertices.
+        """
         decode, scale = self.prior.autoencoder.decode, self.prior.autoencoder.rest
-        rest = self.rest.gain @ (measurements - decode(self.seen))
-        rest += self.rest.root() @ generator.standard_normal(rest.shape) * scale
-        return decode(self.latents.draw(generator)) + rest.astype(np.float32)
+        mean = self.mean(measurements, slice(None))
+        deviation = decode(self.latents.draw(generator) - self.latents.mean)
+        rest = generator.standard_normal(mean.shape, np.float32) * scale
+        deviation += self.rest.root().astype(np.float32) @ rest
+        return mean + np.float32(self.prior.spread) * deviation
 
 
 @dataclass(frozen=True)
@@ -154,22 +161,24 @@ def fit_frame_prior(
     sample = np.arange(0, n_vertices, max(1, n_vertices // SAMPLE))
     latent_series, rest_series = [], []
     rest_power = np.zeros(n_vertices)
-    autoencoder, _ = fit_autoencoder(lambda b: columns(b)[measured], n_vertices, n_latents, generator)
-    for held in _contiguous_folds(runs, folds):
+    autoencoder, _ = fit_autoencoder(_rows_of(columns, measured), n_vertices, n_latents, generator)
+    for held in _contiguous_folds(measured, folds):
         here = autoencoder
         if folds > 1:
-            fitted = measured & ~held
-            here, _ = fit_autoencoder(
-                lambda b, fitted=fitted: columns(b)[fitted], n_vertices, autoencoder.n_latents, generator
-            )
+            fitted = _rows_of(columns, measured & ~held)
+            here, _ = fit_autoencoder(fitted, n_vertices, autoencoder.n_latents, generator)
         rows = np.flatnonzero(held)
         seen = measured[rows]
-        latents = here.encode(lambda b, rows=rows, seen=seen: np.where(seen[:, None], columns(b)[rows], 0))
+        known = here.encode(_rows_of(columns, rows[seen]))
         for block in blocks(n_vertices):
-            rest = columns(block)[rows][seen] - here.decode(latents[seen], block)
+            rest = columns(block)[rows[seen]] - here.decode(known, block)
             rest_power[block] += np.square(rest).sum(axis=0)
-        rest = np.concatenate([columns(slice(v, v + 1))[rows] for v in sample], axis=1)
-        rest = rest - here.decode(latents)[:, sample]
+        # What stands at missing frames is never read. A part may have lower rank than the whole.
+        latents = np.zeros((len(rows), autoencoder.n_latents))
+        latents[seen, : here.n_latents] = known
+        rest = np.zeros((len(rows), len(sample)))
+        rest[seen] = np.concatenate([columns(slice(v, v + 1))[rows[seen]] for v in sample], axis=1)
+        rest[seen] -= here.decode(known, sample)
         for _, run in _stretches(runs, held):
             inside = np.searchsorted(rows, run)
             latent_series.append((latents[inside], measured[run]))
@@ -186,10 +195,13 @@ def fit_frame_prior(
     return FramePrior(replace(autoencoder, rest=spread), covariance, shared)
 
 
-def _contiguous_folds(runs: list[tuple[slice, Mask]], folds: int) -> list[Mask]:
-    """Masks over the frames of all runs, each a contiguous block of about equal length."""
-    n_frames = sum(len(mask) for _, mask in runs)
-    fold = np.arange(n_frames) * folds // n_frames
+def _rows_of(columns: Columns, rows: Mask | NDArray[np.integer]) -> Columns:
+    return lambda block: columns(block)[rows]
+
+
+def _contiguous_folds(measured: Mask, folds: int) -> list[Mask]:
+    """Masks over the frames of all runs, each a contiguous block with about as many measured ones."""
+    fold = np.minimum(np.cumsum(measured) * folds // max(int(measured.sum()), 1), folds - 1)
     return [fold == number for number in range(folds)]
 
 
@@ -210,7 +222,7 @@ def windows_in_context(n_frames: int) -> Iterator[tuple[slice, slice]]:
     """
     n_windows = 1 if n_frames <= LONGEST_WINDOW + CONTEXT else -(-n_frames // LONGEST_WINDOW)
     edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         yield slice(start, stop), slice(max(0, start - CONTEXT), min(n_frames, stop + CONTEXT))
 
 

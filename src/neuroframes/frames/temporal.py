@@ -17,6 +17,7 @@ low enough for band-passed recordings, where power falls by ten orders of magnit
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ LONGEST_WINDOW = 1024  # frames; longer runs are cut, so that cost stays linear 
 N_FFT = 4096  # a window's lags must stay below half of it
 FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in double precision
 FEWEST_MEASURED = 16  # frames
+FINER_GRIDS = (1, 2, 3, 4, 5, 8)  # parts of a TR: on these the kernel is a Fourier transform
+ON_GRID = 1e-3  # TR; nearer times count as on the grid, or as equal
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,30 @@ class TemporalCovariance:
         array, shape (K, L)
         """
         others = times if others is None else others
-        lags = np.abs(np.subtract.outer(times, others)) / self.tr
-        steps = np.rint(lags).astype(np.int64)
         n_bins = self.power.shape[1] - 1
-        if np.all(np.abs(lags - steps) < 1e-3) and steps.max(initial=0) < n_bins:
-            table = np.fft.irfft(_two_sided(self.power[group]) * 2 * n_bins, 2 * n_bins)
-            covariance = table[steps]
-        else:
-            angle = np.pi / (n_bins * self.tr) * np.arange(n_bins + 1)
-            amplitude = np.sqrt(self.power[group])
-            covariance = _waves(times, angle, amplitude) @ _waves(others, angle, amplitude).T
-        return covariance + self.noise[group] * (lags < 1e-3)
+        both = np.concatenate([times, others])
+        position = (both - both[:1]) / self.tr
+        longest = position.max(initial=0) - position.min(initial=0)
+        for parts in FINER_GRIDS if longest < n_bins else ():
+            at = np.rint(position * parts)
+            if np.all(np.abs(position - at / parts) < ON_GRID):
+                at = at.astype(np.int64)
+                steps = np.abs(np.subtract.outer(at[: len(times)], at[len(times) :]))
+                return self._table(group, parts)[steps]
+        angle = np.pi / (n_bins * self.tr) * np.arange(n_bins + 1)
+        amplitude = np.sqrt(self.power[group])
+        covariance = _waves(times, angle, amplitude) @ _waves(others, angle, amplitude).T
+        equal = np.abs(np.subtract.outer(times, others)) < ON_GRID * self.tr
+        return covariance + self.noise[group] * equal
+
+    def _table(self, group: int, parts: int) -> Float:
+        """k_g at lags of 0, 1, 2, ... / `parts` TR."""
+        n_bins = self.power.shape[1] - 1
+        padded = np.zeros(parts * n_bins + 1)
+        padded[: n_bins + 1] = self.power[group]
+        table = np.fft.irfft(_two_sided(padded) * 2 * parts * n_bins)
+        table[0] += self.noise[group]
+        return np.asarray(table)
 
     def groups(self) -> list[tuple[int, NDArray[np.int64]]]:
         """Each group's number and the latents in it."""
@@ -129,7 +145,7 @@ def fit_temporal_covariance(
             f"{n_measured} measured frames are too few to fit a prior in time (at least {FEWEST_MEASURED}); "
             "censor fewer frames, or pass a trained --model"
         )
-    variance = sum(np.square(z[m], dtype=np.float64).sum(axis=0) for z, m in series) / n_measured
+    variance = np.sum([np.square(z[m], dtype=np.float64).sum(axis=0) for z, m in series], axis=0) / n_measured
     scale = np.sqrt(np.where(variance > 0, variance, 1.0))
     stretches = [
         _Window(z[part] / scale, m[part])
@@ -137,6 +153,11 @@ def fit_temporal_covariance(
         for part in _cut(len(z))
         if m[part].sum() >= FEWEST_MEASURED // 2
     ]
+    if not stretches:
+        raise InputError(
+            f"no run has {FEWEST_MEASURED // 2} measured frames, too few to fit a prior in time; "
+            "censor fewer frames, or pass a trained --model"
+        )
     groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
     complete = all(window.measured.all() for window in stretches)
     for _ in range(1 if complete else iterations):
@@ -144,12 +165,14 @@ def fit_temporal_covariance(
         for g, latents in enumerate(groups):
             for window in stretches:
                 power[g] += window.power(g, latents, tr)
+            if not power[g].any():  # latents that are 0 throughout: any spectrum will do
+                power[g] = 1.0
             power[g] = np.maximum(power[g], FLOOR * power[g].max()) / _sum(power[g])
             if not complete:
                 table = np.fft.irfft(power[g] * N_FFT, N_FFT)
                 for window in stretches:
                     window.fill(g, latents, table)
-    return _covariance(power, group, np.asarray(variance), tr)
+    return _covariance(power, group, variance, tr)
 
 
 def reduced(
@@ -185,18 +208,18 @@ class _Window:
 
     def power(self, g: int, latents: NDArray[np.int64], tr: float) -> Float:
         """Expected multitaper power of one group, summed over frames."""
-        tapers = _tapers(len(self.latents), tr)
+        own = tapers(len(self.latents), tr)
         power = np.zeros(N_FFT // 2 + 1)
-        for taper in tapers:
+        for taper in own:
             spectrum = np.fft.rfft(self.latents[:, latents] * taper[:, None], N_FFT, axis=0)
             power += np.square(np.abs(spectrum)).mean(axis=1)
         if g in self.uncertain:
             missing = np.flatnonzero(~self.measured)
             lags = np.abs(np.subtract.outer(missing, missing))
-            shared = tapers[:, missing].T @ tapers[:, missing] * self.uncertain[g]
+            shared = own[:, missing].T @ own[:, missing] * self.uncertain[g]
             by_lag = np.bincount(lags.ravel(), shared.ravel(), minlength=N_FFT)
             power += np.maximum(np.fft.rfft(by_lag).real, 0)
-        return power * len(self.latents) / len(tapers)
+        return power * len(self.latents) / len(own)
 
     def fill(self, g: int, latents: NDArray[np.int64], table: Float) -> None:
         """Put the posterior mean at missing frames and remember the posterior covariance."""
@@ -213,11 +236,12 @@ class _Window:
 def _cut(n_frames: int) -> list[slice]:
     n_windows = -(-n_frames // LONGEST_WINDOW)
     edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
-    return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 @lru_cache(maxsize=32)
-def _tapers(n_frames: int, tr: float) -> Float:
+def tapers(n_frames: int, tr: float) -> Float:
+    """Discrete prolate spheroidal tapers of `HALF_BANDWIDTH`, shape (n, K), each of unit energy."""
     half_bandwidth = float(np.clip(HALF_BANDWIDTH * n_frames * tr, 3, min(16, n_frames / 4)))
     return np.asarray(dpss(n_frames, half_bandwidth, max(1, round(1.25 * half_bandwidth))))
 

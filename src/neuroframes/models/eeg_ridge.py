@@ -1,10 +1,10 @@
 """The linear part of the EEG pathway: latents of a frame from lagged log band power.
 
-    m(t) = (standardised p(t - lag), all lags) W
+    m(t) = h * (standardised p(t - lag), all lags) W
 
 W is ridge, with one penalty for each group of latents that share a spectrum, chosen by left-out blocks of
 the training part. The first components are much easier to tell from EEG than the last: one penalty for
-all would drown the first in noise or silence them.
+all would drown the first in noise or silence them. h is a Wiener filter along time: see `models.wiener`.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.models.ridge import Ridge, Standardisation
+from neuroframes.models.wiener import REACH, fit_wiener, smooth
 from neuroframes.recording.band_power import LAST_LAG, BandPower, lagged
 
 Float = NDArray[np.float64]
@@ -29,16 +30,27 @@ class EegRidge:
     standardisation : Standardisation of the band power, not lagged (F,)
     weights : array, shape (L * F, d)
     lags : array, shape (L,), seconds
+    kernels : array, shape (G, 2 * REACH + 1), the filter of each group at lags of whole frames
+    group : array of int, shape (d,)
+    tr : float, seconds
     """
 
     standardisation: Standardisation
     weights: NDArray[np.float32]
     lags: Float
+    kernels: Float
+    group: NDArray[np.int64]
+    tr: float
 
     def __call__(self, power: BandPower, times: Float) -> Float:
         """Prior mean of the latents, shape (K, d), at `times` (K,), seconds on the EEG clock."""
-        features = lagged(BandPower(self.standardisation(power.values), power.times), times, self.lags)
-        return (features @ self.weights).astype(np.float64)
+        standard = BandPower(self.standardisation(power.values), power.times)
+        mean = np.zeros((len(times), len(self.group)))
+        # Any times will do, on the frame grid or off it: the filter is applied by evaluating around each.
+        for step, weights in zip(range(-REACH, REACH + 1), self.kernels.T, strict=True):
+            features = lagged(standard, times + step * self.tr, self.lags)
+            mean += (features @ self.weights) * weights[self.group]
+        return mean
 
 
 def fit_eeg_ridge(
@@ -86,4 +98,7 @@ def fit_eeg_ridge(
         prediction = np.zeros((len(mask), targets.shape[1]))
         prediction[mask] = part
         predictions.append(prediction)
-    return EegRidge(standardisation, weights, lags), predictions
+    seen = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
+    kernels = fit_wiener(predictions, seen, group, tr)
+    predictions = [smooth(prediction, kernels, group) for prediction in predictions]
+    return EegRidge(standardisation, weights, lags, kernels, group, tr), predictions

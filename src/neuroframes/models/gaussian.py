@@ -10,11 +10,13 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neuroframes import __version__
@@ -32,6 +34,7 @@ from neuroframes.recording.segments import Segment, Split
 logger = logging.getLogger(__name__)
 
 FORMAT = "neuroframes-model-1"
+COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 Float = NDArray[np.float64]
 
 
@@ -68,7 +71,7 @@ class GaussianModel:
     split: Split
 
     def given_eeg(self, power: BandPower | None, times: Float) -> tuple[FramePrior, Float | None]:
-        """The prior of frames at `times` (K,), seconds on the EEG clock, and the latents' prior mean (K, d)."""
+        """The prior of frames at `times` (K,), seconds on the EEG clock, and the latents' mean (K, d)."""
         if power is None:
             return self.prior, None
         return replace(self.prior, latents=self.with_eeg), self.eeg(power, times)
@@ -83,10 +86,11 @@ class GaussianModel:
             "eeg.spread": self.eeg.standardisation.spread,
             "eeg.weights": self.eeg.weights,
             "eeg.lags": self.eeg.lags,
+            "eeg.kernels": self.eeg.kernels,
         }
         covariances = {"latents": self.prior.latents, "rest": self.prior.rest, "with_eeg": self.with_eeg}
         for name, covariance in covariances.items():
-            for field in ("power", "noise", "group", "variance"):
+            for field in COVARIANCE_FIELDS:
                 tensors[f"{name}.{field}"] = getattr(covariance, field)
         about = {
             "format": FORMAT,
@@ -117,29 +121,46 @@ class GaussianModel:
         try:
             about = json.loads((path / "model.json").read_text())
             tensors = load_file(path / "model.safetensors")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise InputError(
-                f"{path}: no model can be read there ({error}); make one with: neuroframes train STORE --out MODEL"
+                f"{path}: no model can be read there ({error}); "
+                "make one with: neuroframes train STORE --out MODEL"
             ) from error
-        if about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else None
+        if found != FORMAT:
             raise InputError(
-                f"{path}: a model of format {about.get('format')}, but this version reads {FORMAT}; train it again"
+                f"{path}: a model of format {found}, but this version reads {FORMAT}; train it again"
             )
+        try:
+            return cls._from_stored(about, tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
+
+    @classmethod
+    def _from_stored(cls, about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "GaussianModel":
         tr = about["tr"]
 
         def covariance(name: str) -> TemporalCovariance:
-            fields = (tensors[f"{name}.{field}"] for field in ("power", "noise", "group", "variance"))
-            return TemporalCovariance(*fields, tr)
+            fields = {field: tensors[f"{name}.{field}"] for field in COVARIANCE_FIELDS}
+            return TemporalCovariance(**fields, tr=tr)
 
         autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
         standardisation = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
+        with_eeg = covariance("with_eeg")
         return cls(
             space=CorticalSpace.from_json(about["space"]),
             tr=tr,
             scale=tensors["scale"],
             prior=FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"]),
-            with_eeg=covariance("with_eeg"),
-            eeg=EegRidge(standardisation, tensors["eeg.weights"], tensors["eeg.lags"]),
+            with_eeg=with_eeg,
+            eeg=EegRidge(
+                standardisation,
+                weights=tensors["eeg.weights"],
+                lags=tensors["eeg.lags"],
+                kernels=tensors["eeg.kernels"],
+                group=with_eeg.group,
+                tr=tr,
+            ),
             channels=tuple(about["channels"]),
             eeg_settings=about["eeg_settings"],
             bands={name: (low, high) for name, (low, high) in about["bands"].items()},
@@ -164,7 +185,7 @@ def fit_backbone(
     n_measured = int(sum(mask.sum() for mask in measured))
     n_latents = default_latents(n_measured) if n_latents is None else n_latents
     edges = np.cumsum([0, *(len(mask) for mask in measured)])
-    rows = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    rows = [slice(a, b) for a, b in pairwise(edges)]
 
     def columns(block: slice) -> NDArray[np.float32]:
         return np.concatenate([segment.frames[:, block] for segment in segments])

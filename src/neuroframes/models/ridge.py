@@ -62,7 +62,7 @@ class Ridge:
     """
 
     def __init__(self, features: NDArray[np.floating], n_folds: int, margin: int) -> None:
-        phi = features.astype(np.float64)
+        phi = np.asarray(features, np.float64)
         n, p = phi.shape
         squared, vectors = np.linalg.eigh(phi @ phi.T if n < p else phi.T @ phi)
         kept = squared > 1e-10 * squared[-1]
@@ -79,18 +79,25 @@ class Ridge:
 
     def left_out(self, targets: NDArray[np.floating], penalty: float) -> Float:
         """Prediction of each block by a fit without it and its margins, shape (n, q)."""
+        return targets - self._left_out_residual(targets, self.left.T @ targets, penalty)
+
+    def left_out_errors(self, targets: NDArray[np.floating]) -> Float:
+        """Mean squared left-out error pooled over targets, for each of `penalties`."""
+        projected = self.left.T @ targets
+        residuals = (self._left_out_residual(targets, projected, penalty) for penalty in self.penalties)
+        return np.array([np.square(residual).mean() for residual in residuals])
+
+    def best_penalty(self, targets: NDArray[np.floating]) -> float:
+        """The penalty with the lowest left-out error."""
+        return float(self.penalties[self.left_out_errors(targets).argmin()])
+
+    def _left_out_residual(self, targets: NDArray[np.floating], projected: Float, penalty: float) -> Float:
         shrinkage = 1 / (self.squared + penalty)
-        residual = targets - self.left @ (shrinkage[:, None] * (self.left.T @ targets))
-        predicted = np.empty_like(residual)
+        residual = targets - self.left @ (shrinkage[:, None] * projected)
+        left_out = np.empty_like(residual)
         for block in self.blocks:
             around = slice(max(block[0] - self.margin, 0), block[-1] + 1 + self.margin)
             hat = (self.left[around] * shrinkage) @ self.left[around].T
             error = np.linalg.solve(np.eye(len(hat)) - hat, residual[around])
-            inside = block - around.start
-            predicted[block] = targets[block] - error[inside]
-        return predicted
-
-    def best_penalty(self, targets: NDArray[np.floating]) -> float:
-        """The penalty with the lowest left-out error pooled over targets."""
-        errors = [np.square(targets - self.left_out(targets, penalty)).mean() for penalty in self.penalties]
-        return float(self.penalties[int(np.argmin(errors))])
+            left_out[block] = error[block - around.start]
+        return left_out

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import ShortTimeFFT
+from scipy.fft import rfft, rfftfreq
 from scipy.signal.windows import hann
 
 from neuroframes.errors import InputError
@@ -58,10 +59,11 @@ def check_bands(rate: float, bands: Mapping[str, tuple[float, float]]) -> None:
     too_high = [name for name, (_, high) in bands.items() if high > rate / 2]
     if too_high:
         usable = ",".join(name for name in bands if name not in too_high)
+        remedy = f"pass --bands {usable} or use" if usable else "use"
         raise InputError(
             f"EEG at {rate:g} Hz carries nothing above {rate / 2:g} Hz, but the bands {', '.join(too_high)} "
             f"need up to {max(bands[name][1] for name in too_high):g} Hz; "
-            f"pass --bands {usable} or use a recording with a higher rate"
+            f"{remedy} a recording with a higher rate"
         )
 
 
@@ -93,18 +95,22 @@ def log_band_power(
     length, hop = round(WINDOW * rate), round(step * rate)
     if eeg.shape[1] < length:
         raise InputError(f"EEG lasts {eeg.shape[1] / rate:.1f} s; band power needs at least {WINDOW:g} s")
-    transform = ShortTimeFFT(hann(length, sym=False), hop, rate, scale_to="psd")
-    edges = [(transform.f >= low) & (transform.f < high) for low, high in bands.values()]
-    last = -(-eeg.shape[1] // hop)
-    power = np.empty((last, eeg.shape[0], len(bands)), np.float32)
-    for channel, trace in enumerate(eeg):  # one channel at a time: the spectrogram is 5 times the EEG
+    window = hann(length, sym=False)
+    frequency = rfftfreq(length, 1 / rate)
+    inside = np.stack([(frequency >= low) & (frequency < high) for low, high in bands.values()], axis=1)
+    band_mean = inside / inside.sum(axis=0) / (rate * np.square(window).sum())
+    n_steps = -(-eeg.shape[1] // hop)
+    before = length // 2
+    after = max((n_steps - 1) * hop + length - before - eeg.shape[1], 0)
+    power = np.empty((n_steps, eeg.shape[0], len(bands)), np.float32)
+    for channel, trace in enumerate(eeg):  # one channel at a time: overlapping windows are 5 times the EEG
         # Edges repeat the signal in mirror image, so that the first seconds don't look silent.
-        density = transform.spectrogram(trace.astype(np.float64), padding="even", p0=0, p1=last)
-        for band, inside in enumerate(edges):
-            power[:, channel, band] = density[inside].mean(axis=0)
+        padded = np.pad(trace.astype(np.float64), (before, after), mode="reflect")
+        spectrum = rfft(sliding_window_view(padded, length)[::hop][:n_steps] * window)
+        power[:, channel] = (np.square(spectrum.real) + np.square(spectrum.imag)) @ band_mean
     # A flat channel has power 0; a millionth of a squared microvolt keeps its logarithm finite.
-    values = np.log(np.maximum(power.reshape(last, -1), 1e-18))
-    return BandPower(values, np.arange(last) * (hop / rate))
+    values = np.log(np.maximum(power.reshape(n_steps, -1), 1e-18))
+    return BandPower(values, np.arange(n_steps) * (hop / rate))
 
 
 def lagged(

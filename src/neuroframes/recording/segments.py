@@ -7,6 +7,7 @@ haemodynamic response between what is fitted and what is scored.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -48,7 +49,9 @@ class Segment:
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
         if len(lengths) != 1:
-            raise ValueError(f"{self.run}: frames, times, time_in_run and measured differ in length: {lengths}")
+            raise ValueError(
+                f"{self.run}: frames, times, time_in_run and measured differ in length: {lengths}"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ def split_in_time(
         raise InputError(f"the test fraction is {test_fraction:g}; expected at least 0 and below 1")
     if gap < LAST_LAG + HRF_LENGTH:
         raise InputError(
-            f"a gap of {gap:g} s leaks: EEG lags and haemodynamic response reach {LAST_LAG + HRF_LENGTH:g} s; "
-            f"pass at least --gap {LAST_LAG + HRF_LENGTH:g}"
+            f"a gap of {gap:g} s leaks: EEG lags and haemodynamic response reach "
+            f"{LAST_LAG + HRF_LENGTH:g} s; pass at least --gap {LAST_LAG + HRF_LENGTH:g}"
         )
     wanted = round(test_fraction * sum(n_frames for _, n_frames, _ in runs))
     train: list[Part] = []
@@ -120,8 +123,8 @@ def split_in_time(
             train.insert(0, Part(name, 0, n_train))
     if not train or (test_fraction > 0 and not test):
         raise InputError(
-            f"{sum(n for _, n, _ in runs)} frames can't be split into a training part, a gap of {gap:g} s and "
-            f"a test part of {test_fraction:.0%}; record longer or lower --test-fraction"
+            f"{sum(n for _, n, _ in runs)} frames can't be split into a training part, a gap of {gap:g} s "
+            f"and a test part of {test_fraction:.0%}; record longer or lower --test-fraction"
         )
     return Split(tuple(train), tuple(test), gap)
 
@@ -180,7 +183,7 @@ def load_segments(
     runs = {run.name: run for run in store.runs}
     measured = [~runs[part.run].censored[part.start : part.stop] for part in parts]
     edges = np.cumsum([0, *(part.stop - part.start for part in parts)])
-    rows = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    rows = [slice(a, b) for a, b in pairwise(edges)]
     frames = np.empty((edges[-1], store.space.V), np.float32, order="F")
     for part, row, mask in zip(parts, rows, measured, strict=True):
         frames[row] = runs[part.run].bold()[part.start : part.stop]
@@ -207,7 +210,7 @@ def vertex_scale(frames: Float32, measured: Mask) -> Float32:
     for start in range(0, frames.shape[1], BLOCK):
         columns = frames[measured, start : start + BLOCK]
         scale[start : start + BLOCK] = np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
+    scale[~np.isfinite(scale)] = 0
     # Rounding of a constant value, after its mean was subtracted, is no signal.
-    dead = ~np.isfinite(scale) | (scale <= 1e-7 * np.nanmax(scale, initial=0))
-    scale[dead] = 0
+    scale[scale <= 1e-7 * scale.max(initial=0)] = 0
     return scale

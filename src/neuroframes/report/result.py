@@ -3,11 +3,13 @@
     sub-01_..._desc-completed_bold.dtseries.nii            frames, measured ones bit-exact
     sub-01_..._desc-completed_bold.json                    sources, model, version, NeuroframesMeasured
     sub-01_..._desc-completed_stat-std_bold.dtseries.nii   standard deviation, 0 where measured
+
+GIFTI has two images of each, one a hemisphere.
 """
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.files import refuse_existing
+from neuroframes.files import refuse_existing, room_for
 from neuroframes.recording.bold import SUFFIXES, hemisphere_paths, write_bold
 from neuroframes.recording.sidecar import sidecar_path, split_suffix, write_sidecar
 
@@ -41,24 +43,25 @@ def result_paths(out: Path, space: CorticalSpace) -> list[Path]:
     return [hemisphere_paths(path)[side] for path in both for side in sides]
 
 
-def check_result(out: Path, space: CorticalSpace, overwrite: bool) -> None:
+def check_result(out: Path, space: CorticalSpace, overwrite: bool, *, inputs: Iterable[Path] = ()) -> None:
     """Refuse, before any long work, an `out` that can't be written.
 
     Raises
     ------
     InputError
-        If its suffix doesn't fit the space, or any of the files exists and `overwrite` is False.
+        If its suffix doesn't fit the space, or any of the files exists and `overwrite` is False, or is one of
+        the images `inputs` or a sidecar of theirs.
     """
-    if not out.name.endswith(SUFFIXES[space.kind]):
+    # By its whole suffix: a volume would also fit the end of ".dtseries.nii".
+    if split_suffix(out)[1] not in SUFFIXES[space.kind]:
         raise InputError(
             f"--out {out.name}: frames of a {space.kind} space are written as "
             f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
         )
+    read = [file for image in inputs for file in (image, sidecar_path(image))]
     for path in result_paths(out, space):
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give --out the name of a file")
-        refuse_existing(path, overwrite)
-        refuse_existing(sidecar_path(path), overwrite)
+        for file in (path, sidecar_path(path)):
+            refuse_existing(file, overwrite, folder=False, inputs=read)
 
 
 def write_result(
@@ -99,19 +102,31 @@ def write_result(
         "NeuroframesVersion": __version__,
         "NeuroframesMeasured": measured.tolist(),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     # Everything is written beside the target first, so that a full disk leaves nothing half done.
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder:
+    with room_for(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
+        folder = Path(scratch)
         for path, data in ((out, frames), (deviation_path(out), deviation)):
-            write_bold(Path(folder) / path.name, data, space, tr=tr, start=start)
+            write_bold(folder / path.name, data, space, tr=tr, start=start)
         for index, path in enumerate(paths):
             content = {**about, **shared}
             if index < half:
                 content["NeuroframesStandardDeviation"] = paths[index + half].name
             else:
-                content["Description"] = f"Standard deviation of {paths[index - half].name}; 0 where measured."
-            write_sidecar(Path(folder) / path.name, content)
-        for path in paths:
-            os.replace(Path(folder) / path.name, path)
-            os.replace(sidecar_path(Path(folder) / path.name), sidecar_path(path))
+                source = paths[index - half].name
+                content["Description"] = f"Standard deviation of {source}; 0 where measured."
+            write_sidecar(folder / path.name, content)
+        _move_all([target for path in paths for target in (path, sidecar_path(path))], folder)
     return tuple(paths)
+
+
+def _move_all(targets: Sequence[Path], folder: Path) -> None:
+    """Rename files of `folder` to `targets`; if one can't be, none stays."""
+    moved: list[Path] = []
+    try:
+        for target in targets:
+            os.replace(folder / target.name, target)
+            moved.append(target)
+    except BaseException:
+        for target in moved:
+            target.unlink()
+        raise

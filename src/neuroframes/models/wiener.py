@@ -1,0 +1,64 @@
+"""At which time scales a prediction may be believed.
+
+A prediction m of z is right at some frequencies and noise at others. The filter that makes the most of it,
+
+    H_g(f) = Re S_zm(f) / S_mm(f) less its standard error, clipped to [0, 1],
+
+is estimated for each group of latents from multitaper cross-spectra (Wiener 1949), and applied as a
+short symmetric kernel along time, so that z - h * m no longer depends on m at any frequency.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal.windows import hann
+
+from neuroframes.frames.temporal import N_FFT, tapers
+
+Float = NDArray[np.float64]
+
+REACH = 16  # frames on either side
+
+
+def fit_wiener(
+    predictions: Sequence[Float], targets: Sequence[Float], group: NDArray[np.int64], tr: float
+) -> Float:
+    """Kernels h_g, one row a group.
+
+    Parameters
+    ----------
+    predictions, targets : one a segment, shape (K, d)
+        Predictions that the targets had no part in; both 0 at censored frames.
+    group : array of int, shape (d,)
+    tr : float, seconds
+
+    Returns
+    -------
+    array, shape (G, 2 * REACH + 1), lags in frames from -REACH to REACH
+    """
+    n_bins = N_FFT // 2 + 1
+    cross, power, total = (np.zeros((n_bins, len(group))) for _ in range(3))
+    n_spectra = 0
+    for m, z in zip(predictions, targets, strict=True):
+        for taper in tapers(len(z), tr):
+            of_m, of_z = (np.fft.rfft(x * taper[:, None], N_FFT, axis=0) for x in (m, z))
+            cross += (of_z * of_m.conj()).real
+            power += np.square(np.abs(of_m))
+            total += np.square(np.abs(of_z))
+            n_spectra += 1
+    member = np.eye(int(group.max()) + 1)[group]
+    cross, power, total = cross @ member, power @ member, total @ member / (n_spectra * member.sum(axis=0))
+    # Where the prediction has no power there is nothing to believe.
+    power = np.maximum(power, 1e-9 * power.max(axis=0) + 1e-300)
+    gain = np.clip(cross / power - np.sqrt(total / (2 * power)), 0.0, 1.0)
+    kernel = np.fft.irfft(gain, N_FFT, axis=0)
+    symmetric = np.concatenate([kernel[-REACH:], kernel[: REACH + 1]])
+    return (symmetric * hann(2 * REACH + 3)[1:-1, None]).T
+
+
+def smooth(series: Float, kernels: Float, group: NDArray[np.int64]) -> Float:
+    """h * m for evenly spaced frames, the ends held; (K, d) -> (K, d)."""
+    padded = np.pad(series, ((REACH, REACH), (0, 0)), mode="edge")
+    weights = kernels[group]
+    return np.asarray(sum(weights[:, lag] * padded[lag : lag + len(series)] for lag in range(2 * REACH + 1)))

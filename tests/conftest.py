@@ -1,0 +1,130 @@
+"""A small simulated recording with store and model, and small synthetic CIFTI runs."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.cifti2 import BrainModelAxis
+from scipy.ndimage import gaussian_filter1d
+
+from neuroframes.cli import main
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.recording.bold import write_bold
+from neuroframes.recording.simulate import simulate
+from neuroframes.recording.store import prepare
+from neuroframes.training import train
+
+TR = 0.8
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A simulated BIDS data set, its store, and a model trained on runs 1 and 2 of its 3."""
+
+    root: Path
+    store: Path
+    model: Path
+
+    def eeg(self, run: int) -> Path:
+        return self.root / f"sub-01/eeg/sub-01_task-movie_run-{run}_eeg.vhdr"
+
+    def bold(self, run: int, hemisphere: str = "L") -> Path:
+        stem = f"sub-01_task-movie_run-{run}_hemi-{hemisphere}_space-fsaverage5_bold.func.gii"
+        return self.root / "derivatives/fmriprep/sub-01/func" / stem
+
+    def confounds(self, run: int) -> Path:
+        stem = f"sub-01_task-movie_run-{run}_desc-confounds_timeseries.tsv"
+        return self.root / "derivatives/fmriprep/sub-01/func" / stem
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory) -> Recording:
+    """3 runs of 120 frames at a TR of 1 s, 16 channels, strongly coupled, every eighth fsaverage5 vertex."""
+    folder = tmp_path_factory.mktemp("recording")
+    root = simulate(
+        folder / "bids", minutes=6, runs=3, tr=1.0, space="fsaverage5", channels=16, snr=8.0, seed=1
+    )
+    for half in root.glob("derivatives/fmriprep/sub-01/func/*_bold.func.gii"):
+        image = nib.load(half)
+        for array in image.darrays:
+            array.data = array.data[::8]
+            array.dims = list(array.data.shape)
+        nib.save(image, half)
+    (store,) = prepare(root, folder / "stores", progress=False)
+    train(store, out=folder / "model")
+    return Recording(root, store, folder / "model")
+
+
+@pytest.fixture(scope="session")
+def cifti_space() -> CorticalSpace:
+    """100 + 80 cortical grayordinates and 20 voxels."""
+    mask = np.zeros((4, 5, 3), bool)
+    mask[:, :, 1] = True
+    axis = BrainModelAxis.from_surface(np.arange(0, 200, 2), 220, name="CortexLeft")
+    axis += BrainModelAxis.from_surface(np.arange(80), 220, name="CortexRight")
+    return CorticalSpace.from_axis(axis + BrainModelAxis.from_mask(mask, affine=np.eye(4), name="brain_stem"))
+
+
+@pytest.fixture(scope="session")
+def smooth_frames() -> Callable[..., np.ndarray]:
+    """Draw frames (K, V) as BOLD has them: five slow signals in common, a slow rest, drift, noise."""
+
+    def draw(n_frames: int, n_vertices: int, seed: int = 0, tr: float = TR) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        shared = gaussian_filter1d(rng.standard_normal((n_frames + 40, 5)), 2.0 / tr, axis=0)[20:-20]
+        own = gaussian_filter1d(rng.standard_normal((n_frames + 40, n_vertices)), 2.0 / tr, axis=0)[20:-20]
+        signal = shared / shared.std() @ rng.standard_normal((5, n_vertices)) / np.sqrt(5)
+        signal += 0.5 * own / own.std() + 0.15 * rng.standard_normal((n_frames, n_vertices))
+        signal += np.linspace(-1, 1, n_frames)[:, None] * rng.standard_normal(n_vertices)
+        scale = 10 ** rng.uniform(0, 2, n_vertices)
+        return np.asfortranarray(10_000 + scale * signal, np.float32)
+
+    return draw
+
+
+@pytest.fixture
+def run_of(tmp_path, cifti_space, smooth_frames) -> Callable[..., Path]:
+    """Write a CIFTI run; returns its path. Frames are `smooth_frames` unless passed as `data`."""
+
+    def write(
+        n_frames: int = 200, *, name: str = "run", tr: float = TR, data: np.ndarray | None = None
+    ) -> Path:
+        data = smooth_frames(n_frames, cifti_space.V) if data is None else data
+        path = tmp_path / f"sub-01_task-{name}_bold.dtseries.nii"
+        return write_bold(path, data, cifti_space, tr=tr, overwrite=True)[0]
+
+    return write
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder below, with size and time of change: what a failed command must leave alone."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        if path.is_file()
+        else (0, 0)
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def refused(tmp_path, capsys, monkeypatch) -> Iterator[Callable[..., str]]:
+    """Run a command that must fail: exit code 2, one line of error, nothing written. Returns the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> str:
+        before = contents(tmp_path)
+        capsys.readouterr()
+        assert main([os.fspath(argument) for argument in arguments]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert "Traceback" not in printed.err
+        error = printed.err.strip().splitlines()[-1]
+        assert error.startswith("neuroframes: error: ")
+        assert contents(tmp_path) == before
+        return error
+
+    yield run

@@ -1,0 +1,158 @@
+"""Results: all files or none, names that BIDS has, nothing of the user's replaced."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.cifti2 import Cifti2Image
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.report.result import check_result, deviation_path, result_paths, write_result
+
+K = 5
+GIFTI = CorticalSpace.from_counts({"L": 8, "R": 6})
+LEFT = CorticalSpace.from_counts({"L": 8})
+VOLUME = CorticalSpace.from_mask(np.ones((2, 3, 2), bool), np.eye(4))
+
+
+def write(out: Path, space: CorticalSpace, **options: bool) -> tuple[Path, ...]:
+    frames = np.arange(K * space.V, dtype=np.float32).reshape(K, space.V) + 1
+    return write_result(
+        out,
+        frames,
+        frames / 100,
+        space,
+        tr=0.5,
+        start=1.5,
+        measured=np.arange(K) != 2,
+        about={"Description": "Test.", "Sources": ["a", "b"]},
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sub-01_desc-completed_bold.dtseries.nii", "sub-01_desc-completed_stat-std_bold.dtseries.nii"),
+        ("sub-01_desc-completed.func.gii", "sub-01_desc-completed_stat-std.func.gii"),
+        ("x.nii.gz", "x_stat-std.nii.gz"),
+        ("a_b.mgz", "a_stat-std_b.mgz"),
+    ],
+)
+def test_the_deviation_s_name(name, expected):
+    assert deviation_path(Path("folder") / name) == Path("folder") / expected
+
+
+def test_every_file_of_a_result(tmp_path, cifti_space):
+    names = {
+        "c_bold.dtseries.nii": (cifti_space, ["c_bold.dtseries.nii", "c_stat-std_bold.dtseries.nii"]),
+        "v_bold.nii.gz": (VOLUME, ["v_bold.nii.gz", "v_stat-std_bold.nii.gz"]),
+        "l_bold.func.gii": (LEFT, ["l_hemi-L_bold.func.gii", "l_stat-std_hemi-L_bold.func.gii"]),
+        "g_hemi-R_bold.func.gii": (
+            GIFTI,
+            [f"g_hemi-{side}{std}_bold.func.gii" for std in ("", "_stat-std") for side in "LR"],
+        ),
+    }
+    for name, (space, expected) in names.items():
+        written = write(tmp_path / name[0] / name, space)
+        assert [path.name for path in written] == expected
+        assert list(written) == result_paths(tmp_path / name[0] / name, space)
+        sidecars = [f"{path.split('.')[0]}.json" for path in expected]
+        assert sorted(path.name for path in (tmp_path / name[0]).iterdir()) == sorted(expected + sidecars)
+        half = len(expected) // 2
+        for index, sidecar in enumerate(sidecars):
+            about = json.loads((tmp_path / name[0] / sidecar).read_text())
+            assert about["NeuroframesMeasured"] == [True, True, False, True, True]
+            assert (about["RepetitionTime"], about["StartTime"], about["Sources"]) == (0.5, 1.5, ["a", "b"])
+            # The frames name their deviation, hemisphere by hemisphere; the deviation says what it is.
+            if index < half:
+                assert about["NeuroframesStandardDeviation"] == expected[index + half]
+                assert about["Description"] == "Test."
+            else:
+                assert "NeuroframesStandardDeviation" not in about
+                assert expected[index - half] in about["Description"]
+    series = nib.load(tmp_path / "c" / "c_bold.dtseries.nii").header.get_axis(0)
+    assert (series.start, series.step, series.size) == (1.5, 0.5, K)
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_disk_that_is_full_at_any_file_leaves_none(tmp_path, monkeypatch, at):
+    calls = []
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        # Only the moves to where the user looks; the temporaries' own are below a hidden folder.
+        if Path(target).parent == tmp_path / "new":
+            calls.append(target)
+            if len(calls) == at + 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    out = tmp_path / "new" / "x_bold.func.gii"
+    with pytest.raises(OSError, match="no space left") as caught:
+        write(out, GIFTI)
+    assert caught.value.filename == str(out) and len(calls) == at + 1
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_disk_that_is_full_while_writing_leaves_what_was_there(tmp_path, monkeypatch, cifti_space):
+    out = tmp_path / "x_bold.dtseries.nii"
+    before = {path: path.read_bytes() for path in write(out, cifti_space)}
+
+    def full(self: Cifti2Image, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Cifti2Image, "to_filename", full)
+    with pytest.raises(OSError) as caught:
+        write(out, cifti_space, overwrite=True)
+    assert caught.value.filename == str(out)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "taken", ["x_hemi-R_bold.func.gii", "x_hemi-L_bold.json", "x_stat-std_hemi-L_bold.func.gii"]
+)
+def test_any_file_that_exists_needs_overwrite(tmp_path, taken):
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(InputError, match="exists already; pass --overwrite"):
+        write(tmp_path / "x_bold.func.gii", GIFTI)
+    assert [path.name for path in tmp_path.iterdir()] == [taken]
+    assert (tmp_path / taken).read_text() == "mine"
+    write(tmp_path / "x_bold.func.gii", GIFTI, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "expected"),
+    [
+        ("x.nii.gz", GIFTI, ".func.gii or .gii"),
+        ("x.dtseries.nii", VOLUME, ".nii.gz or .nii or .mgz"),
+        ("x.dscalar.nii", VOLUME, ".nii.gz or .nii or .mgz"),
+        ("x.html", VOLUME, ".nii.gz"),
+        (".", GIFTI, ".func.gii"),
+    ],
+)
+def test_the_suffix_must_fit_the_space(tmp_path, name, space, expected):
+    with pytest.raises(InputError, match=expected):
+        check_result(tmp_path / name if name != "." else Path("."), space, False)
+
+
+def test_folders_and_inputs_are_refused(tmp_path):
+    folder = tmp_path / "x_hemi-L_bold.func.gii"
+    folder.mkdir()
+    with pytest.raises(InputError, match="is a folder; give --out the name of a file"):
+        check_result(tmp_path / "x_bold.func.gii", GIFTI, True)
+    written = write(tmp_path / "y_bold.func.gii", GIFTI)
+    with pytest.raises(InputError, match="y_hemi-L_bold.func.gii, which is read here"):
+        check_result(tmp_path / "y_bold.func.gii", GIFTI, True, inputs=written[:2])
+    # Another format with the same stem would take the run's sidecar.
+    with pytest.raises(InputError, match="y_hemi-L_bold.json, which is read here"):
+        check_result(tmp_path / "y_hemi-L_bold.nii.gz", VOLUME, True, inputs=written[:2])

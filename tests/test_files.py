@@ -1,0 +1,160 @@
+"""Files appear whole or not at all, and nobody's folder is deleted."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroframes.errors import InputError
+from neuroframes.files import refuse_existing, room_for, written_whole
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_file_appears_with_the_body_s_content_and_the_temporary_keeps_the_suffixes(tmp_path):
+    target = tmp_path / "deep" / "er" / "x_bold.dtseries.nii"
+    with written_whole(target) as temporary:
+        assert temporary.parent == target.parent and temporary.name.endswith(".dtseries.nii")
+        assert not target.exists()
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert everything(tmp_path) == ["deep", "deep/er", "deep/er/x_bold.dtseries.nii"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_a_failure_leaves_nothing_behind(tmp_path, error):
+    with pytest.raises(type(error)), written_whole(tmp_path / "new" / "file.txt") as temporary:
+        temporary.write_text("half")
+        raise error
+    with pytest.raises(type(error)), written_whole(tmp_path / "new" / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("half")
+        raise error
+    assert everything(tmp_path) == []
+
+
+def test_a_failure_keeps_what_was_there(tmp_path):
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+    with pytest.raises(RuntimeError), written_whole(file, overwrite=True) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert file.read_text() == "old" and everything(tmp_path) == ["x.txt"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.json").write_text('{"format": "neuroframes-model-1"}')
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with (
+        pytest.raises(OSError, match="no space left") as caught,
+        written_whole(model, overwrite=True) as folder,
+    ):
+        folder.mkdir()
+    assert caught.value.filename == str(model)
+    assert everything(tmp_path) == ["model", "model/model.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_said_of_the_target(tmp_path):
+    with pytest.raises(OSError, match="no space left") as caught, written_whole(tmp_path / "x") as temporary:
+        temporary.symlink_to("/dev/full")
+        with temporary.open("w") as file:
+            file.write("x" * 100_000)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "x"))
+    assert everything(tmp_path) == []
+
+
+def test_safetensors_own_error_for_a_full_disk_is_understood(tmp_path):
+    # What its version 0.6 says; it carries no number.
+    error = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(OSError) as caught, room_for(tmp_path / "x"):
+        raise error
+    assert caught.value.errno == errno.ENOSPC and caught.value.__cause__ is error
+
+
+def test_an_existing_target_needs_overwrite(tmp_path):
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(InputError, match="exists already; pass --overwrite"), written_whole(tmp_path / "x"):
+        raise AssertionError("the body must not run")
+    with written_whole(tmp_path / "x", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "x").read_text() == "new"
+
+
+def test_only_folders_that_neuroframes_wrote_are_replaced(tmp_path):
+    own = {
+        "model": ("model.json", {"format": "neuroframes-model-1"}),
+        "evaluation": ("evaluation.json", {"eeg": {"neuroframes": {}}}),
+        "bids": ("dataset_description.json", {"GeneratedBy": [{"Name": "neuroframes simulate"}]}),
+        "run": ("zarr.json", {"attributes": {"stamp": []}}),
+    }
+    for name, (file, content) in own.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(json.dumps(content, indent=2))
+        with written_whole(tmp_path / name, overwrite=True) as temporary:
+            temporary.mkdir()
+        assert everything(tmp_path / name) == []
+    for file, content in {
+        "notes.txt": "mine",
+        "dataset_description.json": '{"Name": "a real data set"}',
+        "model.json": '{"format": "another program"}',
+        "zarr.json": '{"attributes": {"format": "neuroframes-store-1"}}',
+    }.items():
+        folder = tmp_path / f"others-{file}"
+        folder.mkdir()
+        (folder / file).write_text(content)
+        with pytest.raises(InputError, match="neuroframes didn't write"):
+            refuse_existing(folder, True)
+        assert (folder / file).read_text() == content
+
+
+def test_files_and_folders_do_not_replace_each_other(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="file is a file; give --out the name of a folder"):
+        refuse_existing(tmp_path / "file", True, folder=True)
+    with pytest.raises(InputError, match="folder is a folder; give --out the name of a file"):
+        refuse_existing(tmp_path / "folder", True, folder=False)
+    with (
+        pytest.raises(InputError, match="name of a file"),
+        written_whole(tmp_path / "folder", overwrite=True) as temporary,
+    ):
+        temporary.write_text("x")
+    with (
+        pytest.raises(InputError, match="name of a folder"),
+        written_whole(tmp_path / "file", overwrite=True) as temporary,
+    ):
+        temporary.mkdir()
+    with pytest.raises(InputError, match="is a file, so .* can't be written"):
+        refuse_existing(tmp_path / "file" / "below" / "x", False)
+    assert everything(tmp_path) == ["file", "folder"]
+
+
+def test_the_current_folder_is_a_folder_like_others(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text('{"format": "neuroframes-model-1"}')
+    monkeypatch.chdir(tmp_path / "model")
+    with written_whole(Path("."), overwrite=True) as temporary:
+        temporary.mkdir()
+        np.save(temporary / "a.npy", np.arange(3))
+    assert everything(tmp_path) == ["model", "model/a.npy"]
+
+
+def test_inputs_are_never_replaced(tmp_path):
+    inner = tmp_path / "results" / "model"
+    inner.mkdir(parents=True)
+    for out in (inner, tmp_path / "results", tmp_path / "results" / ".." / "results"):
+        with pytest.raises(InputError, match="is or holds model, which is read here"):
+            refuse_existing(out, True, inputs=[inner])
+    refuse_existing(inner, True, inputs=[tmp_path / "results"])

@@ -1,0 +1,88 @@
+"""Frames from EEG alone: one a volume trigger, deterministic, labelled as estimates."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from neuroframes.cli import main
+from neuroframes.errors import InputError
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.reconstruction import reconstruct
+from neuroframes.recording.bold import read_bold
+
+
+@pytest.fixture(scope="module")
+def reconstructed(recording, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "sub-01_run-3_desc-reconstructed_bold.func.gii"
+    return reconstruct(recording.model, eeg=recording.eeg(3), out=out)
+
+
+def test_one_frame_a_trigger_in_the_model_s_space(recording, reconstructed):
+    assert [path.name for path in reconstructed] == [
+        f"sub-01_run-3_desc-reconstructed_{part}bold.func.gii"
+        for part in ("hemi-L_", "hemi-R_", "stat-std_hemi-L_", "stat-std_hemi-R_")
+    ]
+    frames, deviation = read_bold(reconstructed[0]), read_bold(reconstructed[2])
+    measured = read_bold(recording.bold(3))
+    assert frames.data.shape == deviation.data.shape == measured.data.shape  # 120 volumes, 120 triggers
+    assert frames.tr == measured.tr == 1.0
+    frames.space.check_same(measured.space, "the run")
+    model = GaussianModel.load(recording.model)
+    live = model.scale > 0
+    assert np.isfinite(frames.data).all() and (frames.data[:, ~live] == 0).all()
+    # z has variance 1: what EEG explains and what it leaves add up to about that.
+    total = np.mean(frames.data[:, live] ** 2) + np.mean(deviation.data[:, live] ** 2)
+    assert (deviation.data[:, live] > 0).all() and 0.6 < total < 1.6
+
+
+def test_it_says_that_nothing_was_measured(recording, reconstructed):
+    about = json.loads(reconstructed[0].with_suffix("").with_suffix(".json").read_text())
+    assert about["NeuroframesMeasured"] == [False] * 120
+    assert about["RepetitionTime"] == 1.0
+    assert about["Sources"] == [recording.eeg(3).name]
+    assert "(z)" in about["Units"] and "estimates" in about["Description"]
+    assert about["NeuroframesStandardDeviation"] == reconstructed[2].name
+    assert about["NeuroframesModel"] == str(recording.model)
+
+
+def test_it_follows_the_held_out_run(recording, reconstructed):
+    frames, measured = (read_bold(path).data.astype(float) for path in (reconstructed[0], recording.bold(3)))
+    live = measured.std(axis=0) > 0
+    a, b = (x[:, live] - x[:, live].mean(axis=0) for x in (frames, measured))
+    r = (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    assert r.mean() > 0.1
+
+
+def test_the_same_eeg_gives_the_same_bytes(recording, reconstructed, tmp_path):
+    again = reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / reconstructed[0].name)
+    for one, two in zip(reconstructed, again, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_step_of_the_triggers_may_be_said_another_is_in_between(recording, reconstructed, tmp_path):
+    said = reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "said.func.gii", tr=1.0)
+    np.testing.assert_array_equal(read_bold(said[0]).data, read_bold(reconstructed[0]).data)
+    finer = read_bold(
+        reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "finer.func.gii", tr=0.5)[0]
+    )
+    seconds = nib.load(finer.sources[0]).meta["TimeStep"]
+    assert float(seconds) == 500 and finer.tr == 0.5
+    assert len(finer.data) >= 2 * 120
+
+
+def test_without_triggers_frames_run_from_the_start(recording, tmp_path):
+    out = tmp_path / "x.func.gii"
+    eeg, model = str(recording.eeg(3)), str(recording.model)
+    assert main(["reconstruct", model, "--eeg", eeg, "--out", str(out), "--trigger", "none"]) == 0
+    about = json.loads((tmp_path / "x_hemi-L.json").read_text())
+    assert about["StartTime"] == 0 and about["RepetitionTime"] == 1.0
+    assert len(about["NeuroframesMeasured"]) >= 120
+
+
+def test_steps_that_cannot_be(recording, tmp_path):
+    for tr, message in ((0.0, "a TR of 0.0 s"), (float("nan"), "a TR of nan s"), (5000.0, "hold no frame")):
+        with pytest.raises(InputError, match=message):
+            reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "x.func.gii", tr=tr)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,79 @@
+"""Training: what a model holds, that it is deterministic, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from neuroframes.errors import InputError
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.recording.bold import read_bold
+from neuroframes.recording.segments import Part
+from neuroframes.recording.store import open_store
+from neuroframes.training import train
+
+
+def test_a_model_knows_its_recording(recording):
+    model, store = GaussianModel.load(recording.model), open_store(recording.store)
+    assert sorted(path.name for path in recording.model.iterdir()) == ["model.json", "model.safetensors"]
+    model.space.check_same(store.space, "the store")
+    assert model.channels == store.channels and model.tr == 1.0
+    assert model.eeg_settings == {"rate": 200.0, "l_freq": 0.5, "reference": "average"}
+    assert list(model.bands) == ["delta", "theta", "alpha", "beta", "gamma"]
+    assert model.split.test == (Part("task-movie_run-3", 0, 120),)
+    assert model.split.train == (Part("task-movie_run-1", 0, 120), Part("task-movie_run-2", 0, 120))
+
+
+def test_the_scale_is_that_of_the_training_part_alone(recording):
+    model, store = GaussianModel.load(recording.model), open_store(recording.store)
+    squares, n = 0.0, 0
+    for run in store.runs[:2]:
+        at, seen = np.arange(120), ~run.censored
+        data = run.bold()[seen].astype(np.float64)
+        line = np.polynomial.polynomial.polyfit(at[seen], data, 1)
+        residual = data - np.polynomial.polynomial.polyval(at[seen], line).T
+        squares, n = squares + (residual**2).sum(axis=0), n + seen.sum()
+    expected = np.sqrt(squares / n)
+    live = model.scale > 0
+    np.testing.assert_allclose(model.scale[live], expected[live], rtol=1e-3)
+    constant = np.ptp(read_bold(recording.bold(1)).data, axis=0) == 0
+    assert constant.any() and (model.scale[constant] == 0).all()
+
+
+def test_the_same_seed_gives_the_same_model(recording, tmp_path):
+    again = train(recording.store, out=tmp_path / "again")
+    first = load_file(recording.model / "model.safetensors")
+    second = load_file(tmp_path / "again" / "model.safetensors")
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        assert values.tobytes() == second[name].tobytes(), name
+    about = [json.loads((path / "model.json").read_text()) for path in (recording.model, tmp_path / "again")]
+    assert about[0] == about[1]
+    assert (
+        again.prior.autoencoder.n_latents == GaussianModel.load(recording.model).prior.autoencoder.n_latents
+    )
+
+
+def test_options_are_heeded(recording, tmp_path):
+    model = train(
+        recording.store, out=tmp_path / "m", bands="alpha, beta", latents=6, test_fraction=0, overwrite=True
+    )
+    assert list(model.bands) == ["alpha", "beta"] and model.prior.autoencoder.n_latents == 6
+    assert model.split.test == () and len(model.split.train) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bands": "alpha,mu"}, "unknown bands mu; choose from delta"),
+        ({"latents": 0}, "latents 0; expected a positive number"),
+        ({"gap": 10.0}, "a gap of 10 s leaks"),
+        ({"test_fraction": 1.0}, "test fraction is 1"),
+        ({"test_fraction": 0.99}, "can't be split"),
+    ],
+)
+def test_options_that_cannot_be(recording, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        train(recording.store, out=tmp_path / "m", **options)
+    assert list(tmp_path.iterdir()) == []
