@@ -10,7 +10,9 @@ from neuroframes.frames.temporal import N_FFT, TemporalCovariance
 TR = 0.8
 
 
-def make_covariance(n_latents: int, n_groups: int = 1, floor: float = 1e-3, seed: int = 0) -> TemporalCovariance:
+def make_covariance(
+    n_latents: int, n_groups: int = 1, floor: float = 1e-3, seed: int = 0
+) -> TemporalCovariance:
     """Low-pass spectra of different widths and variances; `floor` is the white part of each group."""
     generator = np.random.default_rng(seed)
     frequency = np.arange(N_FFT // 2 + 1) / (N_FFT * TR)

@@ -17,7 +17,9 @@ def frames_of(n_frames=K, n_vertices=V, rank=None, noise=0.3, seed=0):
     generator = np.random.default_rng(seed)
     rank = rank or D
     strength = np.linspace(3, 1, rank)
-    frames = generator.standard_normal((n_frames, rank)) * strength @ generator.standard_normal((rank, n_vertices))
+    frames = (
+        generator.standard_normal((n_frames, rank)) * strength @ generator.standard_normal((rank, n_vertices))
+    )
     frames += noise * generator.standard_normal(frames.shape)
     return (frames - frames.mean(axis=0)).astype(np.float32)
 
@@ -39,7 +41,11 @@ def fitted():
 
 
 def test_blocks_cover_every_vertex_once():
-    assert [range(10000)[b] for b in blocks(10000, 4096)] == [range(4096), range(4096, 8192), range(8192, 10000)]
+    assert [range(10000)[b] for b in blocks(10000, 4096)] == [
+        range(4096),
+        range(4096, 8192),
+        range(8192, 10000),
+    ]
     assert not list(blocks(0))
 
 
@@ -120,7 +126,9 @@ def test_weak_components_of_long_recordings_are_kept():
     # 500 times weaker in variance than the first, as in fMRI: the cut-off mustn't grow with the length.
     generator = np.random.default_rng(2)
     strength = np.sqrt(np.geomspace(1, 1 / 500, 12))
-    frames = (generator.standard_normal((20_000, 12)) * strength @ generator.standard_normal((12, 40))).astype(np.float32)
+    frames = (
+        generator.standard_normal((20_000, 12)) * strength @ generator.standard_normal((12, 40))
+    ).astype(np.float32)
     assert fit(frames, 12)[0].n_latents == 12
 
 

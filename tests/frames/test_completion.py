@@ -104,9 +104,9 @@ def test_beyond_the_measured_frames_the_estimate_relaxes_to_the_prior(prior, end
 
 
 def test_windows_of_a_long_run_agree_with_one_window(prior_of):
-    V, n_frames = 4, 2600
-    prior = prior_of(V, 2, 1)
-    prior = replace(prior, autoencoder=replace(prior.autoencoder, rest=np.full(V, 1e-6, np.float32)))
+    n_vertices, n_frames = 4, 2600
+    prior = prior_of(n_vertices, 2, 1)
+    prior = replace(prior, autoencoder=replace(prior.autoencoder, rest=np.full(n_vertices, 1e-6, np.float32)))
     times = times_of(n_frames)
     generator = np.random.default_rng(5)
     # Circulant embedding: a sample of the process whose covariance the kernel is.

@@ -69,9 +69,7 @@ def as_matrix(function, shape, dtype):
 def matrices(case, dtype):
     operator, shape, dense = case
     forward = as_matrix(operator.apply, shape, dtype)
-    backward = (
-        as_matrix(operator.pinv, (len(dense),), dtype) if len(dense) else np.zeros((dense.shape[1], 0))
-    )
+    backward = as_matrix(operator.pinv, (len(dense),), dtype) if len(dense) else np.zeros((dense.shape[1], 0))
     return forward, backward, ROUNDING[dtype] * max(np.linalg.norm(backward, 2) if len(dense) else 1, 1) ** 2
 
 

@@ -8,7 +8,7 @@ import pytest
 from neuroframes.frames.measurement import AlongTime, Averaging, FrameMask, SamplingTimes
 from neuroframes.frames.posterior import condition, posterior, square_root
 
-K, D = 12, 5
+K, V, D = 12, 7, 5
 GENERATOR = np.random.default_rng(0)
 TIMES = 5.0 + 0.8 * np.arange(K)
 MEASURED = np.isin(np.arange(K), [0, 1, 2, 5, 9, 10])
@@ -126,7 +126,7 @@ def test_repeated_rows_at_length(covariance_of):
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("with_mean", [False, True], ids=["centred", "prior mean"])
 def test_vertices_follow_the_dense_joint_gaussian(prior_of, outside, name, with_mean):
-    operator, V, d = OPERATORS[name], 7, 3
+    operator, d = OPERATORS[name], 3
     prior = prior_of(V, d, 2)
     decoder = prior.autoencoder.decoder.astype(np.float64)
     # Any covariance of the rest between vertices will do, if it is out of the latents' reach and has
@@ -153,14 +153,16 @@ def test_vertices_follow_the_dense_joint_gaussian(prior_of, outside, name, with_
         wanted = expected.reshape(K, V)[:, block]
         assert np.linalg.norm(estimate - wanted) <= 1e-5 * np.linalg.norm(expected)
         std = np.sqrt(np.maximum(np.diagonal(spread), 0)).reshape(K, V)[:, block]
-        assert np.allclose(got.std(block), std, atol=1e-5 * np.sqrt(np.diagonal(covariance).max()) + 1e-4 * std)
+        assert np.allclose(
+            got.std(block), std, atol=1e-5 * np.sqrt(np.diagonal(covariance).max()) + 1e-4 * std
+        )
     rows = np.isin(np.arange(K), [3, 4])
     assert np.array_equal(got.mean(y, slice(0, V), rows), got.mean(y, slice(0, V))[rows])
     assert np.array_equal(got.std(slice(0, V), rows), got.std(slice(0, V))[rows])
 
 
 def test_draws_of_vertices_have_the_stated_mean_and_deviation(prior_of):
-    operator, V, n = OPERATORS["FrameMask"], 6, 2000
+    operator, n = OPERATORS["FrameMask"], 2000
     prior = replace(prior_of(V, 2), spread=1.5)
     generator = np.random.default_rng(7)
     y = generator.standard_normal((6, V)).astype(np.float32)

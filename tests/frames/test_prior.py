@@ -49,7 +49,9 @@ def test_missing_frames_are_not_read(frames, folds):
     for value in (np.nan, 1e30):
         broken = np.where(MEASURED[:, None], frames, np.float32(value))
         prior = fit(broken, RUNS, 4, folds)
-        fitted.append([prior.autoencoder.decoder, prior.autoencoder.rest, prior.latents.power, prior.rest.power])
+        fitted.append(
+            [prior.autoencoder.decoder, prior.autoencoder.rest, prior.latents.power, prior.rest.power]
+        )
     for first, second in zip(*fitted, strict=True):
         assert np.all(np.isfinite(first))
         assert np.array_equal(first, second)

@@ -1,5 +1,7 @@
 """Stationary covariances: their kernels against sums of waves, their estimates against known processes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.linalg import cho_factor, cho_solve
@@ -57,7 +59,9 @@ def test_kernel_is_positive_semi_definite(covariance_of, name):
 
 
 def test_between_frames_noise_is_not_interpolated(covariance_of):
-    kernel = covariance_of(1, floor=0.2).kernel(0, np.array([0.0, TR, TR]), np.array([0.0, 0.05 * TR, TR / 4]))
+    kernel = covariance_of(1, floor=0.2).kernel(
+        0, np.array([0.0, TR, TR]), np.array([0.0, 0.05 * TR, TR / 4])
+    )
     assert kernel[0, 0] == pytest.approx(1)
     assert kernel[0, 1] == pytest.approx(0.8, abs=1e-3)
     assert np.all(kernel[:, 2] < 0.8)
@@ -73,7 +77,9 @@ def test_a_spectrum_of_eleven_orders_of_magnitude(covariance_of):
     frequency = np.arange(N_FFT // 2 + 1) / (N_FFT * TR)
     total = np.where((frequency > 0.01) & (frequency < 0.1), 1.0, 1e-11)  # band-passed
     total /= total.sum()
-    covariance = TemporalCovariance((total - total[0])[None], total[:1] * N_FFT / 2, np.zeros(1, int), np.ones(1), TR)
+    covariance = TemporalCovariance(
+        (total - total[0])[None], total[:1] * N_FFT / 2, np.zeros(1, int), np.ones(1), TR
+    )
     times = TR * np.arange(1024)
     kernel = covariance.kernel(0, times)
     factor = cho_factor(kernel, lower=True)
@@ -186,7 +192,7 @@ def test_long_runs_are_cut_and_runs_pooled():
     x, _ = autoregressive(2500, 4, generator)
     whole = fit_temporal_covariance([(x, np.ones(2500, bool))], TR, np.zeros(4, int))
     edges = np.linspace(0, 2500, 4).astype(int)
-    parts = [(x[a:b], np.ones(b - a, bool)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [(x[a:b], np.ones(b - a, bool)) for a, b in pairwise(edges)]
     again = fit_temporal_covariance(parts, TR, np.zeros(4, int))
     assert np.allclose(whole.power, again.power)
     assert np.allclose(whole.variance, again.variance)
@@ -222,7 +228,11 @@ def test_what_explains_nothing_reduces_nothing(covariance_of):
 
 
 def test_reduction_is_a_ratio_per_frequency_that_never_adds_variance(covariance_of):
-    prior, before, after = covariance_of(6, 2), covariance_of(6, 2, floor=0.05), covariance_of(6, 2, floor=0.3)
+    prior, before, after = (
+        covariance_of(6, 2),
+        covariance_of(6, 2, floor=0.05),
+        covariance_of(6, 2, floor=0.3),
+    )
     after.variance[:] = before.variance * np.array([0.1, 0.5, 0.9, 1, 1.1, 2])
     got = reduced(prior, before, after)
     assert np.allclose(got.variance / prior.variance, [0.1, 0.5, 0.9, 1, 1, 1])

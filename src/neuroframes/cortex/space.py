@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -141,7 +141,7 @@ class CorticalSpace:
 
         if self.kind != "cifti":
             raise InputError(f"space {self.name} is {self.kind}, not CIFTI: it has no brain models axis")
-        parser = Cifti2Parser()
+        parser: Any = Cifti2Parser()
         parser.parse(string=self.header.encode())
         return parser.header.get_axis(1)
 

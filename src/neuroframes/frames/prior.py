@@ -130,7 +130,7 @@ def default_latents(n_measured: int) -> int:
 
 def folds_for(n_measured: int) -> int:
     """Into how many blocks frames are cut so that covariances come from frames left out: at most 4."""
-    return max(1, min(4, n_measured // 64))
+    return 1 if n_measured < 48 else min(4, max(2, n_measured // 64))
 
 
 def fit_frame_prior(

@@ -91,7 +91,7 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
         data, space, start, stated, sources = _read_gifti(path)
     else:
         with _reading(path):
-            image: Any = nib.load(path, mmap=False)  # type: ignore[call-arg]  # read at once below: no map
+            image: Any = nib.load(path, mmap=False)  # read at once below: no map
         read = _read_cifti if isinstance(image, Cifti2Image) else _read_volume
         data, space, start, stated = read(path, image)
         sources = (path,)

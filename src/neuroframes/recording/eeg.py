@@ -6,6 +6,7 @@ after, at the lower rate.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,13 +100,22 @@ def read_eeg(
     if not rate > 0:
         raise InputError(f"an EEG rate of {rate} Hz was asked for; expected a positive number")
     try:
-        raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
     # MNE's readers raise whatever their parsers meet.
     except Exception as error:
         raise InputError(
             f"{path.name}: MNE cannot read it as EEG ({error}); it or a file that belongs to it is "
             "truncated, missing or renamed: copy or export it again"
         ) from error
+    # MNE reads a truncated file as a shorter recording; the markers beyond its end give it away.
+    cut = next((str(w.message) for w in said if "outside data range" in str(w.message)), None)
+    if cut and cut.startswith("Omitted"):
+        raise InputError(
+            f"{path.name}: {raw.times[-1]:.1f} s of samples, but markers lie beyond ({cut}); "
+            "the file is truncated: copy it again"
+        )
     if raw.n_times == 0:
         raise InputError(f"{path.name}: it holds no samples; the file is truncated: copy it again")
     bids = _bids_table(path, "channels")

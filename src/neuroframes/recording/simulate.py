@@ -90,7 +90,7 @@ def simulate(
     """
     out = Path(out)
     n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed, space)
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, folder=True)
     task = progress.add_task("simulate", total=runs) if progress else None
     first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
     settings = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr, "runs": runs}

@@ -125,7 +125,7 @@ def write_eeg(
         (subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)
     ]
     cuts = np.round(scenes[:, 0] * clock.rate).astype(int)
-    markers = [{"onset": int(n), "description": 128, "type": "Response"} for n in volumes]
+    markers: list[dict[str, Any]] = [{"onset": int(n), "description": 128, "type": "Response"} for n in volumes]
     markers += [{"onset": int(n), "description": 1, "type": "Stimulus"} for n in cuts]
     pybv.write_brainvision(
         data=eeg,
@@ -230,7 +230,7 @@ def write_fmriprep(
     for file in files:
         write_sidecar(file, sidecar)
 
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Any] = {
         "csf": fluid[:, 0],
         "white_matter": fluid[:, 1],
         "global_signal": data.mean(axis=1, where=~sources.dead, dtype=np.float64),

@@ -110,12 +110,12 @@ def coloured_noise(
     """Gaussian noise of unit variance whose spectrum has the shape `amplitude`(f)^2, shape (series, n)."""
     # An FFT's noise is periodic: a minute is drawn beyond what is kept, so that the ends don't meet.
     length = scipy.fft.next_fast_len(n + int(60 * rate), real=True)
-    frequency = np.fft.rfftfreq(length, 1 / rate)
+    frequency = np.fft.rfftfreq(length, 1 / rate).astype(np.float64)
     shape = np.zeros(len(frequency))
     shape[1:] = amplitude(frequency[1:])
     shape *= length / np.sqrt(4 * (shape**2).sum())
     spectrum = _complex_normal(rng, (series, len(frequency))) * shape.astype(np.float32)
-    return scipy.fft.irfft(spectrum, length, axis=-1)[:, :n]
+    return np.asarray(scipy.fft.irfft(spectrum, length, axis=-1)[:, :n])
 
 
 def slow_process(rng: Generator, series: int, n: int, rate: float, corner: float = CORNER) -> Array:

@@ -17,8 +17,8 @@ import scipy.sparse
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import HEMISPHERES, MESH_SIZES, adjacency, surface
-from neuroframes.cortex.space import CorticalSpace
+from neuroframes.cortex.mesh import MESH_SIZES, Kind, adjacency, surface
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.recording.band_power import BANDS
 
 Array = NDArray[np.float32]
@@ -162,9 +162,9 @@ def make_montage(channels: int) -> Montage:
     return Montage(tuple(cap[i] for i in kept), positions[kept], fiducials)
 
 
-def _vertex_positions(space: CorticalSpace, kind: str) -> NDArray[np.float64]:
+def _vertex_positions(space: CorticalSpace, kind: Kind) -> NDArray[np.float64]:
     """Millimetres, shape (V, 3)."""
-    both = [surface(space.name, kind, hemi)[0][space.vertex[space.hemisphere == side]]  # type: ignore[arg-type]
+    both = [surface(space.name, kind, hemi)[0][space.vertex[space.hemisphere == side]]
             for side, hemi in enumerate(HEMISPHERES)]  # fmt: skip
     return np.concatenate(both).astype(np.float64)
 

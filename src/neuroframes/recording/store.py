@@ -196,29 +196,36 @@ def prepare(
     stores = {run.subject: out / f"sub-{run.subject}.zarr" for run in runs}
     for store in stores.values():
         _clear(store, settings, overwrite)
-    with _progress(progress) as show:
-        for run in show(runs):
-            store = stores[run.subject]
-            target = store / "runs" / run.name
-            stamp = _stamp(run)
-            if target.exists() and _open_run(target).group.attrs["stamp"] == stamp:
-                continue
-            bold, eeg, times, left_out = _read(run, settings)
-            hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
-            _refuse_copies(out, target, hashes)
-            eeg = _fit_to_store(store, run, bold, eeg, settings)
-            attributes: dict[str, Any] = {"tr": bold.tr, "rate": eeg.rate, "stamp": stamp, "hashes": hashes}
-            attributes["sources"] = {
-                "bold": [str(path) for path in bold.sources],
-                "eeg": str(run.eeg),
-                "confounds": str(run.confounds) if run.confounds else None,
-            }
-            with written_whole(target, overwrite=True) as temporary:
-                group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
-                _write_blocks(group, "bold", bold.data, (len(bold.data), CHUNK_VERTICES))
-                _write_blocks(group, "eeg", eeg.data, (len(eeg.data), CHUNK_SAMPLES))
-                group.create_array("frame_times", data=times)
-                group.create_array("censored", data=left_out)
+    try:
+        with _progress(progress) as show:
+            for run in show(runs):
+                store = stores[run.subject]
+                target = store / "runs" / run.name
+                stamp = _stamp(run)
+                if target.exists() and _open_run(target).group.attrs["stamp"] == stamp:
+                    continue
+                bold, eeg, times, left_out = _read(run, settings)
+                hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
+                _refuse_copies(out, target, hashes)
+                eeg = _fit_to_store(store, run, bold, eeg, settings)
+                attributes: dict[str, Any] = {"tr": bold.tr, "rate": eeg.rate, "stamp": stamp, "hashes": hashes}
+                attributes["sources"] = {
+                    "bold": [str(path) for path in bold.sources],
+                    "eeg": str(run.eeg),
+                    "confounds": str(run.confounds) if run.confounds else None,
+                }
+                with written_whole(target, overwrite=True) as temporary:
+                    group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
+                    _write_blocks(group, "bold", bold.data, (len(bold.data), CHUNK_VERTICES))
+                    _write_blocks(group, "eeg", eeg.data, (len(eeg.data), CHUNK_SAMPLES))
+                    group.create_array("frame_times", data=times)
+                    group.create_array("censored", data=left_out)
+    except BaseException:
+        # A store without a run says nothing; one with some is where the next call goes on.
+        for store in stores.values():
+            if store.exists() and not _finished(store):
+                shutil.rmtree(store)
+        raise
     return tuple(stores.values())
 
 

@@ -89,9 +89,7 @@ def view(
         standard deviation don't fit it, or `out` exists and `overwrite` is False.
     """
     result, out = Path(result), Path(out)
-    if out.is_dir():
-        raise InputError(f"{out} is a folder; pass the name of the HTML file to write")
-    refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite, folder=False, inputs=[result])
     if max_frames < 1:
         raise InputError(f"max_frames is {max_frames}; expected 1 or more")
     bold = read_bold(result, tr=tr)

@@ -1,0 +1,222 @@
+"""The Gaussian backbone: files that come back to the bit, and EEG that counts only where it informs."""
+
+import json
+import pickle
+from dataclasses import fields, is_dataclass, replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.frames.completion import fill_missing
+from neuroframes.models.gaussian import GaussianModel, fit_backbone
+from neuroframes.recording.band_power import BandPower
+from neuroframes.recording.segments import Part, Segment, Split
+
+TR, V, D = 2.0, 40, 4
+
+
+def segment(n_frames, generator, informative=True, run="run-1"):
+    """Frames of rank 4 that follow band power 6 s before, plus noise; a tenth censored."""
+    at = 0.4 * np.arange(round(n_frames * TR / 0.4) + 100)
+    smooth = np.apply_along_axis(np.convolve, 0, generator.standard_normal((len(at), D)), np.ones(12), "same")
+    smooth /= smooth.std(axis=0)
+    times = 25 + TR * np.arange(n_frames)
+    latents = np.stack([np.interp(times - 6, at, feature) for feature in smooth.T], axis=1)
+    mixing = np.random.default_rng(1).standard_normal((D, V)) * np.linspace(1, 0.5, D)[:, None]
+    frames = latents @ mixing + 0.5 * generator.standard_normal((n_frames, V))
+    frames -= frames.mean(axis=0)
+    if not informative:
+        smooth = np.apply_along_axis(
+            np.convolve, 0, generator.standard_normal(smooth.shape), np.ones(12), "same"
+        )
+    power = BandPower(smooth.astype(np.float32), at)
+    measured = generator.random(n_frames) > 0.1
+    return Segment(frames.astype(np.float32), times, times - times[0], measured, power, run)
+
+
+def train(informative, seed=0):
+    generator = np.random.default_rng(seed)
+    segments = [segment(n, generator, informative, f"run-{n}") for n in (220, 180)]
+    prior, with_eeg, eeg = fit_backbone(segments, TR, D, np.random.default_rng(2))
+    return GaussianModel(
+        space=CorticalSpace.from_counts({"L": V}),
+        tr=TR,
+        scale=np.random.default_rng(3).random(V).astype(np.float32),
+        prior=replace(prior, spread=1.0 / 3.0),
+        with_eeg=with_eeg,
+        eeg=eeg,
+        channels=("Fp1", "Cz"),
+        eeg_settings={"rate": 200.0, "l_freq": 0.5, "reference": "average"},
+        bands={"delta": (0.5, 4.0), "alpha": (8.0, 13.0)},
+        split=Split((Part("run-220", 0, 220),), (Part("run-180", 40, 180),), 40.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return train(informative=True)
+
+
+@pytest.fixture
+def stored(model, tmp_path):
+    model.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def assert_same(first, second):
+    """Equal in every field, arrays in type and every bit."""
+    assert type(first) is type(second)
+    if isinstance(first, np.ndarray):
+        assert first.dtype == second.dtype and first.shape == second.shape
+        assert np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(second).tobytes()
+    elif is_dataclass(first):
+        for field in fields(first):
+            assert_same(getattr(first, field.name), getattr(second, field.name))
+    else:
+        assert first == second
+
+
+def test_a_model_comes_back_to_the_bit(model, stored):
+    again = GaussianModel.load(stored)
+    assert_same(again, model)
+    test = segment(100, np.random.default_rng(4))
+    for power in (None, test.power):
+        (prior, mean), (prior_again, mean_again) = (m.given_eeg(power, test.times) for m in (model, again))
+        assert_same(prior_again, prior)
+        assert_same(mean_again, mean)
+
+
+def test_files_are_what_they_say_and_nothing_is_unpickled(stored, monkeypatch):
+    assert sorted(path.name for path in stored.iterdir()) == ["model.json", "model.safetensors"]
+    assert json.loads((stored / "model.json").read_text())["format"] == "neuroframes-model-1"
+    header = (stored / "model.safetensors").read_bytes()
+    length = int.from_bytes(header[:8], "little")
+    tensors = json.loads(header[8 : 8 + length])
+    assert tensors["decoder"]["shape"] == [D, V]
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("a model was unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    GaussianModel.load(stored)
+
+
+def test_an_existing_model_is_replaced_only_when_asked(model, stored):
+    with pytest.raises(InputError, match="exists already; pass --overwrite"):
+        model.save(stored)
+    replace(model, tr=3.0).save(stored, overwrite=True)
+    assert GaussianModel.load(stored).tr == 3.0
+
+
+def damage_missing(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def damage_arrays(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_header(folder):
+    (folder / "model.safetensors").write_bytes(b"\x80\x04 not a model")
+
+
+def damage_json(folder):
+    (folder / "model.json").write_text("{")
+
+
+def damage_encoding(folder):
+    (folder / "model.json").write_bytes(b"\xff\xfe\x00")
+
+
+def damage_type(folder):
+    (folder / "model.json").write_text("[1, 2]")
+
+
+def damage_format(folder):
+    (folder / "model.json").write_text('{"format": "neuroframes-model-0"}')
+
+
+def damage_key(folder):
+    about = json.loads((folder / "model.json").read_text())
+    del about["split"]
+    (folder / "model.json").write_text(json.dumps(about))
+
+
+def damage_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["rest.power"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_missing, "no model can be read there.*make one with: neuroframes train"),
+        (damage_arrays, "no model can be read there"),
+        (damage_header, "no model can be read there"),
+        (damage_json, "no model can be read there"),
+        (damage_encoding, "no model can be read there"),
+        (damage_type, "a model of format None"),
+        (damage_format, "a model of format neuroframes-model-0, but this version reads neuroframes-model-1"),
+        (damage_key, "damaged.*split.*train it again"),
+        (damage_tensor, "damaged.*rest.power.*train it again"),
+    ],
+)
+def test_what_is_no_model_is_refused(stored, damage, message):
+    damage(stored)
+    with pytest.raises(InputError, match=message):
+        GaussianModel.load(stored)
+
+
+def temporal_r(model, test, seen, with_eeg=True):
+    """Mean correlation over vertices, on frames that weren't given."""
+    prior, mean = model.given_eeg(test.power if with_eeg else None, test.times)
+    frames = test.frames.copy()
+    fill_missing(prior, frames, seen, test.times, mean)
+    estimate, truth = frames[~seen], test.frames[~seen]
+    estimate, truth = estimate - estimate.mean(axis=0), truth - truth.mean(axis=0)
+    norms = np.linalg.norm(estimate, axis=0) * np.linalg.norm(truth, axis=0)
+    return np.mean(np.sum(estimate * truth, axis=0) / np.where(norms > 0, norms, 1))
+
+
+def test_informative_eeg_predicts_frames_that_it_never_saw(model):
+    test = segment(200, np.random.default_rng(5))
+    nothing = np.zeros(200, bool)
+    assert temporal_r(model, test, nothing) > 0.5
+    assert temporal_r(model, test, nothing, with_eeg=False) == 0
+    assert np.all(model.with_eeg.variance <= model.prior.latents.variance)
+    assert np.mean(model.with_eeg.variance / model.prior.latents.variance) < 0.6
+    gaps = np.arange(200) % 20 >= 8
+    assert temporal_r(model, test, gaps) > temporal_r(model, test, gaps, with_eeg=False)
+
+
+def test_uninformative_eeg_predicts_nothing_and_costs_nothing():
+    model = train(informative=False)
+    nothing, generator = np.zeros(200, bool), np.random.default_rng(6)
+    tests = [segment(200, generator, informative=False) for _ in range(6)]
+    assert abs(np.mean([temporal_r(model, test, nothing) for test in tests])) < 0.1
+    assert np.all(model.with_eeg.variance > 0.9 * model.prior.latents.variance)
+    gaps = np.arange(200) % 20 >= 8
+    with_eeg, without = ([temporal_r(model, test, gaps, eeg) for test in tests] for eeg in (True, False))
+    assert np.mean(with_eeg) > np.mean(without) - 0.02
+
+
+def test_shuffled_eeg_predicts_nothing(model):
+    generator = np.random.default_rng(7)
+    nothing, r = np.zeros(200, bool), []
+    for _ in range(6):
+        test, other = segment(200, generator), segment(200, generator)
+        r.append(temporal_r(model, replace(test, power=other.power), nothing))
+    assert abs(np.mean(r)) < 0.1
+
+
+def test_without_eeg_the_prior_is_that_without_eeg(model):
+    prior, mean = model.given_eeg(None, np.arange(3.0))
+    assert prior is model.prior and mean is None
