@@ -38,7 +38,7 @@ def coupled():
     """Three runs; the first two latents follow the EEG, the last two don't."""
     generator = np.random.default_rng(0)
     coupling = np.zeros((3, 4))
-    coupling[:, :2] = generator.standard_normal((3, 2)) * 1.5
+    coupling[:, :2] = [[1.5, 1.0], [-1.0, 1.5], [0.5, 1.0]]
     runs = [recording(n, generator, coupling) for n in (150, 130, 120)]
     measured = [generator.random(len(times)) > 0.1 for _, times, _ in runs]
     return runs, measured

@@ -151,8 +151,10 @@ def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = 
     """Frames (K, V) of a segment and their standard deviation, 0 where given."""
     prior, mean = model.given_eeg(segment.power if eeg else None, segment.times)
     frames = np.array(segment.frames, order="F")
+    # The nominal grid: triggers jitter by less than what the prior can tell apart.
+    times = model.tr * np.arange(len(frames), dtype=np.float64)
     deviation = np.zeros_like(frames)
-    deviation[~given] = fill_missing(prior, frames, given, segment.times - segment.times[0], mean)
+    deviation[~given] = fill_missing(prior, frames, given, times, mean)
     return frames, deviation
 
 

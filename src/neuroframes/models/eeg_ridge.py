@@ -45,11 +45,14 @@ class EegRidge:
     def __call__(self, power: BandPower, times: Float) -> Float:
         """Prior mean of the latents, shape (K, d), at `times` (K,), seconds on the EEG clock."""
         standard = BandPower(self.standardisation(power.values), power.times)
+        # Any times will do, on the frame grid or off it: the filter needs the ridge around each of them,
+        # and on a grid the neighbours' neighbours are the same, to the microsecond.
+        around = np.add.outer(np.arange(-REACH, REACH + 1) * self.tr, times)
+        distinct, where = np.unique(around.round(6), return_inverse=True)
+        unfiltered = lagged(standard, distinct, self.lags) @ self.weights
         mean = np.zeros((len(times), len(self.group)))
-        # Any times will do, on the frame grid or off it: the filter is applied by evaluating around each.
-        for step, weights in zip(range(-REACH, REACH + 1), self.kernels.T, strict=True):
-            features = lagged(standard, times + step * self.tr, self.lags)
-            mean += (features @ self.weights) * weights[self.group]
+        for rows, weights in zip(where.reshape(around.shape), self.kernels.T, strict=True):
+            mean += unfiltered[rows] * weights[self.group]
         return mean
 
 

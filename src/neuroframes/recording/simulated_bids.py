@@ -125,7 +125,8 @@ def write_eeg(
         (subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)
     ]
     cuts = np.round(scenes[:, 0] * clock.rate).astype(int)
-    markers: list[dict[str, Any]] = [{"onset": int(n), "description": 128, "type": "Response"} for n in volumes]
+    markers: list[dict[str, Any]] = []
+    markers += [{"onset": int(n), "description": 128, "type": "Response"} for n in volumes]
     markers += [{"onset": int(n), "description": 1, "type": "Stimulus"} for n in cuts]
     pybv.write_brainvision(
         data=eeg,

@@ -208,7 +208,8 @@ def prepare(
                 hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
                 _refuse_copies(out, target, hashes)
                 eeg = _fit_to_store(store, run, bold, eeg, settings)
-                attributes: dict[str, Any] = {"tr": bold.tr, "rate": eeg.rate, "stamp": stamp, "hashes": hashes}
+                attributes: dict[str, Any] = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes}
+                attributes["stamp"] = stamp
                 attributes["sources"] = {
                     "bold": [str(path) for path in bold.sources],
                     "eeg": str(run.eeg),
