@@ -15,7 +15,8 @@ RESULTS = {
 
 def test_markdown_has_methods_by_tasks():
     assert markdown(RESULTS) == (
-        "| temporal_r | eeg | gap-1 |\n| --- | ---: | ---: |\n| ridge | 0.123 | 0.500 |\n| linear |  | nan |\n"
+        "| temporal_r | eeg | gap-1 |\n| --- | ---: | ---: |\n"
+        "| ridge | 0.123 | 0.500 |\n| linear |  | nan |\n"
     )
     assert markdown(RESULTS, region="visual").startswith("| temporal_r, visual | eeg | gap-1 |")
 
