@@ -49,6 +49,8 @@ def _fail(message: str) -> int:
 def _log_to_terminal() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("neuroframes").setLevel(logging.INFO)
+    # It remarks on the voxel size of every CIFTI file, which has none.
+    logging.getLogger("nibabel").setLevel(logging.ERROR)
 
 
 def _parser() -> ArgumentParser:

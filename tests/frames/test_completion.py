@@ -166,7 +166,7 @@ def test_hidden_frames_are_measured_and_few(name):
     # The last gap to be hidden may exceed the budget.
     assert hidden.sum() <= HIDDEN_SHARE * measured.sum() + max(longest, 5)
     assert np.array_equal(hidden, hide_alike(measured))
-    if name != "every second":
+    if name not in ("every second", "mostly missing"):
         assert hidden.sum() >= FEWEST_HIDDEN
 
 

@@ -70,7 +70,9 @@ def likeliest_amplitudes(
     """
     n = len(autocovariance)
     lag = np.abs(np.subtract.outer(np.arange(n), np.arange(n))).ravel()
-    data = toeplitz(autocovariance)
+    # Pairwise averages of censored data need not be a covariance; the nearest one is.
+    values, vectors = np.linalg.eigh(toeplitz(autocovariance))
+    data = (vectors * np.maximum(values, WHITE_FLOOR * autocovariance[0])) @ vectors.T
     amplitudes = np.full(len(atoms), autocovariance[0] / len(atoms))
     for _ in range(iterations):
         covariance = amplitudes @ atoms
@@ -80,7 +82,6 @@ def likeliest_amplitudes(
         expected, observed = (
             atoms @ np.bincount(lag, matrix.ravel(), n) for matrix in (inverse, inverse @ data @ inverse)
         )
-        # Pairwise averages of censored data need not be a covariance: `observed` may dip below 0.
         amplitudes = amplitudes * np.sqrt(np.maximum(observed, 0) / expected)
     return amplitudes
 

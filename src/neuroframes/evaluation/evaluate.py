@@ -33,7 +33,7 @@ Estimate = tuple[Float32, Float32 | None]  # frames and, where stated, their sta
 Method = Callable[[Segment, Mask], Estimate]
 
 OURS, OURS_WITHOUT, OURS_SHUFFLED = "neuroframes", "neuroframes, no EEG", "neuroframes, shuffled EEG"
-SHUFFLES = 5  # one shuffle's r scatters by about .02 around 0
+SHUFFLES = 10  # one shuffle's r scatters by about .02 around 0
 SHOWN = ("temporal_r", "mse", "spatial_r_test_mean", "lag1_error", "coverage")
 
 

@@ -18,6 +18,7 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 HIDDEN_SHARE = 0.15  # of the measured frames, hidden to calibrate the standard deviation
+PRIOR_GAPS = 4  # as many hidden gaps count for as much as the stated standard deviation itself
 FEWEST_HIDDEN = 8  # frames; a quantile of fewer says nothing
 
 
@@ -94,15 +95,17 @@ def calibrated(
         block = slice(start, start + 1)
         errors.append(frames[hidden, block] - posterior.mean(frames[near, block], block, hidden))
         stds.append(posterior.std(block, hidden))
-    return replace(prior, spread=spread_of(np.concatenate(errors), np.concatenate(stds)))
+    spread = spread_of(np.concatenate(errors), np.concatenate(stds))
+    # Errors within a gap go together: a factor from few gaps is shrunk towards 1.
+    n_gaps = len(_runs_of(hidden)[0])
+    return replace(prior, spread=spread ** (n_gaps / (n_gaps + PRIOR_GAPS)))
 
 
 def hide_alike(measured: Mask) -> Mask:
     """Measured frames to hide, so that what is missing then resembles what is missing now.
 
-    A stretch of measured frames hides a gap as long as one of the real ones if at least two frames
-    are left on either side. Where no stretch is as long, gaps grow into the first half of the stretch
-    after them. At most `HIDDEN_SHARE` of the measured frames.
+    A stretch of measured frames hides a gap as long as one of the real ones, or as long as it can
+    with two frames left on either side, but no less than half. At most `HIDDEN_SHARE` of the measured frames.
     """
     gaps = _runs_of(~measured)[1]
     gaps = gaps if len(gaps) else np.ones(1, np.int64)
@@ -114,17 +117,14 @@ def hide_alike(measured: Mask) -> Mask:
     turn = 0
     for start, stop in ((starts[i], starts[i] + stretches[i]) for i in order):
         while hidden.sum() < budget:
-            gap = int(gaps[turn % len(gaps)])
-            margin = min((stop - start - gap) // 2, gap + 1, 9)
-            if margin < 2:
+            wanted = int(gaps[turn % len(gaps)])
+            gap = min(wanted, stop - start - 4)
+            if 2 * gap < max(wanted, 2):
                 break
+            margin = min((stop - start - gap) // 2, gap + 1, 9)
             hidden[start + margin : start + margin + gap] = True
             start += 4 * (gap + margin)
             turn += 1
-    if hidden.sum() < FEWEST_HIDDEN:
-        for start, length in zip(starts[order], stretches[order], strict=True):
-            if start > 0 and length >= 4 and hidden.sum() < budget:
-                hidden[start : start + length // 2] = True
     return hidden
 
 
