@@ -96,7 +96,7 @@ def test_the_sidecars_say_what_is_data(run_of, tmp_path):
     assert deviation.name == "sub-01_desc-completed_stat-std_bold.dtseries.nii"
     about = json.loads((tmp_path / "sub-01_desc-completed_bold.json").read_text())
     assert about["NeuroframesMeasured"] == (~MISSING).tolist()
-    assert about["RepetitionTime"] == TR and about["StartTime"] == 0
+    assert about["RepetitionTime"] == TR and about["NeuroframesStart"] == 0
     assert about["Sources"] == [bold.name, "censor.tsv"]
     assert about["NeuroframesStandardDeviation"] == deviation.name
     assert about["NeuroframesModel"] is None and about["NeuroframesVersion"]

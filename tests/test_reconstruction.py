@@ -77,7 +77,7 @@ def test_without_triggers_frames_run_from_the_start(recording, tmp_path):
     eeg, model = str(recording.eeg(3)), str(recording.model)
     assert main(["reconstruct", model, "--eeg", eeg, "--out", str(out), "--trigger", "none"]) == 0
     about = json.loads((tmp_path / "x_hemi-L.json").read_text())
-    assert about["StartTime"] == 0 and about["RepetitionTime"] == 1.0
+    assert about["NeuroframesStart"] == 0 and about["RepetitionTime"] == 1.0
     assert len(about["NeuroframesMeasured"]) >= 120
 
 

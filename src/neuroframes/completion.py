@@ -18,7 +18,7 @@ from neuroframes.reconstruction import power_at_frames
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
-from neuroframes.recording.sidecar import read_sidecar
+from neuroframes.recording.sidecar import read_sidecar, slice_reference
 from neuroframes.recording.timeline import censored, parse_frames, read_censor
 from neuroframes.report.result import check_result, write_result
 
@@ -93,8 +93,10 @@ def complete(
         logger.warning("%s: no frame is missing; the output equals the input", task.bold.sources[0].name)
     logger.info("filling %d of %d frames", (~task.measured).sum(), n_frames)
     frames, deviation = estimate(task, np.arange(n_frames, dtype=np.float64), np.arange(n_frames), seed)
-    about = {
+    timing = read_sidecar(task.bold.sources[0])
+    about: dict[str, Any] = {
         "Description": "BOLD run whose missing frames were filled: NeuroframesMeasured says which are data.",
+        **{name: timing[name] for name in ("SliceTimingCorrected", "StartTime") if name in timing},
         **task.about,
     }
     return write_result(
@@ -156,7 +158,8 @@ def resample(
         np.asfortranarray(deviation[rows]),
         task.bold.space,
         tr=tr,
-        start=float(task.bold.times[0]),
+        # A frame stands for the middle of its volume, and volumes have another length now.
+        start=float(task.bold.times[0] + (task.bold.tr - tr) / 2),
         measured=known[rows],
         about=about,
         overwrite=overwrite,
@@ -223,8 +226,6 @@ def read_task(
         )
     power, clock = None, None
     if trained is not None and eeg is not None:
-        sidecar = read_sidecar(run.sources[0])
-        corrected = sidecar.get("SliceTimingCorrected") and "StartTime" in sidecar
         power, clock = power_at_frames(
             trained,
             Path(eeg),
@@ -233,7 +234,7 @@ def read_task(
             trigger=trigger,
             onset=onset,
             skip_volumes=skip_volumes,
-            within=float(sidecar["StartTime"]) if corrected else None,
+            within=slice_reference(run.sources[0]),
         )
     about = {
         "Sources": [path.name for path in (*run.sources, *(Path(p) for p in (eeg, confounds, censor) if p))],
@@ -292,7 +293,7 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
         standard[at, block] = residual[:, vertices[block]] / scale[vertices[block]]
     del residual
     times = grid * task.bold.tr
-    prior, mean = _prior(task, standard, known, at, times, usable, seed)
+    prior, mean = _prior(task, standard, at, times, usable, seed)
     std = fill_missing(prior, standard, known, times, mean)
     unknown = np.flatnonzero(~known)
     # Held beyond the first and the last measured frame: a line fitted elsewhere leads anywhere there.
@@ -318,7 +319,6 @@ def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.in
 def _prior(
     task: Task,
     standard: Float32,
-    known: Mask,
     at: NDArray[np.int64],
     times: Float,
     usable: Mask,

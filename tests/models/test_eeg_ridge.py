@@ -6,9 +6,9 @@ from sklearn.linear_model import Ridge as Reference
 
 from neuroframes.models.eeg_ridge import FOLDS, EegRidge, fit_eeg_ridge
 from neuroframes.models.ridge import Ridge, Standardisation
-from neuroframes.models.wiener import REACH
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 
+REACH = 16  # frames
 TR = 2.0
 LAGS = np.arange(0, LAST_LAG + TR / 2, TR)
 
@@ -121,3 +121,29 @@ def test_censored_latents_are_not_read(coupled, fitted):
     assert np.array_equal(again.weights, fitted[0].weights)
     assert np.array_equal(again.kernels, fitted[0].kernels)
     assert all(np.isfinite(part).all() for part in left_out)
+
+
+def test_eeg_of_held_out_time_changes_nothing(coupled):
+    runs, measured = coupled
+    halves = [len(times) // 2 for _, times, _ in runs]
+
+    def model(powers):
+        return fit_eeg_ridge(
+            powers,
+            [times[:half] for (_, times, _), half in zip(runs, halves, strict=True)],
+            [z[:half] for (_, _, z), half in zip(runs, halves, strict=True)],
+            [mask[:half] for mask, half in zip(measured, halves, strict=True)],
+            np.zeros(4, int),
+            TR,
+        )[0]
+
+    powers = [power for power, _, _ in runs]
+    changed = []
+    for (power, times, _), half in zip(runs, halves, strict=True):
+        later = power.times > times[half - 1] + 1
+        assert later.any()
+        changed.append(BandPower(power.values + 10 * later[:, None].astype(np.float32), power.times))
+    before, after = model(powers), model(changed)
+    assert np.array_equal(before.standardisation.centre, after.standardisation.centre)
+    assert np.array_equal(before.weights, after.weights)
+    assert np.array_equal(before.kernels, after.kernels)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from neuroframes.models.wiener import REACH, fit_wiener, smooth
+from neuroframes.models.wiener import fit_wiener, smooth
 
 TR = 0.8
+REACH = 16  # frames: 12.8 s
 GROUP = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 
 
@@ -63,3 +64,10 @@ def test_smoothing_equals_convolution(generator):
     padded = np.pad(series, ((REACH, REACH), (0, 0)), mode="edge")
     for latent in range(8):
         assert np.allclose(got[:, latent], np.convolve(padded[:, latent], symmetric[GROUP[latent]], "valid"))
+
+
+def test_all_of_a_long_run_counts(generator):
+    series = generator.standard_normal((5000, 8))
+    late = np.where(np.arange(5000)[:, None] < 2500, generator.standard_normal((5000, 8)), series)
+    gain = fit_wiener([late], [series], GROUP, TR).sum(axis=1)
+    assert np.all((gain > 0.3) & (gain < 0.6))

@@ -147,7 +147,7 @@ def test_sidecar_states_the_tr_of_gifti(tmp_path):
         image = nib.load(path)
         image.meta.clear()
         nib.save(image, path)
-    with pytest.raises(InputError, match="states a TR; pass --tr"):
+    with pytest.raises(InputError, match="states a TR; .* pass --bold-tr"):
         read_bold(paths[0])
     write_sidecar(paths[0], {"RepetitionTime": np.float64(0.8), "Sources": [paths[0]]})
     assert json.loads((tmp_path / "run_hemi-L.json").read_text())["RepetitionTime"] == 0.8
@@ -159,7 +159,7 @@ def test_contradicting_tr_is_refused_unless_given(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8)[0]
     write_sidecar(path, {"RepetitionTime": 2.0})
-    with pytest.raises(InputError, match=r"header says a TR of 0.8 s but run.*\.json says 2 s.*--tr"):
+    with pytest.raises(InputError, match=r"header says a TR of 0.8 s but run.*\.json says 2 s.*--bold-tr"):
         read_bold(path)
     assert read_bold(path, tr=0.8).tr == 0.8
 

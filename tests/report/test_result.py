@@ -68,7 +68,8 @@ def test_every_file_of_a_result(tmp_path, cifti_space):
         for index, sidecar in enumerate(sidecars):
             about = json.loads((tmp_path / name[0] / sidecar).read_text())
             assert about["NeuroframesMeasured"] == [True, True, False, True, True]
-            assert (about["RepetitionTime"], about["StartTime"], about["Sources"]) == (0.5, 1.5, ["a", "b"])
+            assert (about["RepetitionTime"], about["NeuroframesStart"]) == (0.5, 1.5)
+            assert about["Sources"] == ["a", "b"]
             # The frames name their deviation, hemisphere by hemisphere; the deviation says what it is.
             if index < half:
                 assert about["NeuroframesStandardDeviation"] == expected[index + half]

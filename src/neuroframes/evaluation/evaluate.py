@@ -32,7 +32,8 @@ Mask = NDArray[np.bool_]
 Estimate = tuple[Float32, Float32 | None]  # frames and, where stated, their standard deviation
 Method = Callable[[Segment, Mask], Estimate]
 
-OURS, OURS_WITHOUT, OURS_SHUFFLED = "neuroframes", "neuroframes, no EEG", "neuroframes, shuffled EEG"
+OURS, OURS_WITHOUT, SHUFFLED = "neuroframes", "neuroframes, no EEG", ", shuffled EEG"
+OURS_SHUFFLED = OURS + SHUFFLED
 SHUFFLES = 10  # one shuffle's r scatters by about .02 around 0
 SHOWN = ("temporal_r", "mse", "spatial_r_test_mean", "lag1_error", "coverage")
 
@@ -143,7 +144,7 @@ def compare(
                 _score(methods[name], task, [shuffled(s, generator) for s in test], where)
                 for _ in range(repeats)
             ]
-            results[task][f"{name}, shuffled EEG"] = _mean(scores)
+            results[task][name + SHUFFLED] = _mean(scores)
     return results
 
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.measurement import FrameMask
-from neuroframes.frames.prior import SAMPLE, FramePosterior, FramePrior, spread_of, windows_in_context
+from neuroframes.frames.prior import (
+    CONTEXT,
+    SAMPLE,
+    FramePosterior,
+    FramePrior,
+    spread_of,
+    windows_in_context,
+)
+from neuroframes.frames.temporal import LONGEST_WINDOW
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -56,7 +64,10 @@ def fill_missing(
     std = np.empty((int((~measured).sum()), n_vertices), np.float32, order="F")
     filled = np.empty_like(std)
     done = 0
-    for core, context in windows_in_context(n_frames):
+    # On a grid finer than the frames as much time must surround a window, within reason.
+    step = float(np.median(np.diff(times))) if n_frames > 1 else prior.latents.tr
+    reach = min(LONGEST_WINDOW, max(CONTEXT, round(CONTEXT * prior.latents.tr / step)))
+    for core, context in windows_in_context(n_frames, reach):
         wanted = np.zeros(n_frames, bool)
         wanted[core] = ~measured[core]
         n_wanted = int(wanted.sum())

@@ -213,17 +213,17 @@ def _stretches(runs: list[tuple[slice, Mask]], held: Mask) -> Iterator[tuple[int
             yield number, inside
 
 
-def windows_in_context(n_frames: int) -> Iterator[tuple[slice, slice]]:
-    """Cut a run of any length into windows, each with the frames around it that inform it.
+def windows_in_context(n_frames: int, reach: int = CONTEXT) -> Iterator[tuple[slice, slice]]:
+    """Cut a run of any length into windows, each with the `reach` frames around it that inform it.
 
     Yields
     ------
     core, context : slices of frames; cores tile the run, contexts overlap
     """
-    n_windows = 1 if n_frames <= LONGEST_WINDOW + CONTEXT else -(-n_frames // LONGEST_WINDOW)
+    n_windows = 1 if n_frames <= LONGEST_WINDOW + reach else -(-n_frames // LONGEST_WINDOW)
     edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
     for start, stop in pairwise(edges):
-        yield slice(start, stop), slice(max(0, start - CONTEXT), min(n_frames, stop + CONTEXT))
+        yield slice(start, stop), slice(max(0, start - reach), min(n_frames, stop + reach))
 
 
 def spread_of(errors: NDArray[np.floating], stds: NDArray[np.floating], level: float = 0.9) -> float:

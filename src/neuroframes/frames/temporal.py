@@ -150,7 +150,7 @@ def fit_temporal_covariance(
     stretches = [
         _Window(z[part] / scale, m[part])
         for z, m in series
-        for part in _cut(len(z))
+        for part in windows(len(z))
         if m[part].sum() >= FEWEST_MEASURED // 2
     ]
     if not stretches:
@@ -233,7 +233,8 @@ class _Window:
         self.uncertain[g] = table[np.abs(np.subtract.outer(missing, missing))] - gain @ cross.T
 
 
-def _cut(n_frames: int) -> list[slice]:
+def windows(n_frames: int) -> list[slice]:
+    """Slices that cut a run of any length into windows of at most `LONGEST_WINDOW` frames."""
     n_windows = -(-n_frames // LONGEST_WINDOW)
     edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
     return [slice(start, stop) for start, stop in pairwise(edges)]

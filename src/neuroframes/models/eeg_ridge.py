@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.models.ridge import Ridge, Standardisation
-from neuroframes.models.wiener import REACH, fit_wiener, smooth
+from neuroframes.models.wiener import fit_wiener, smooth
 from neuroframes.recording.band_power import LAST_LAG, BandPower, lagged
 
 Float = NDArray[np.float64]
@@ -30,7 +30,7 @@ class EegRidge:
     standardisation : Standardisation of the band power, not lagged (F,)
     weights : array, shape (L * F, d)
     lags : array, shape (L,), seconds
-    kernels : array, shape (G, 2 * REACH + 1), the filter of each group at lags of whole frames
+    kernels : array, shape (G, 2 * reach + 1), the filter of each group at lags of whole frames
     group : array of int, shape (d,)
     tr : float, seconds
     """
@@ -47,13 +47,20 @@ class EegRidge:
         standard = BandPower(self.standardisation(power.values), power.times)
         # Any times will do, on the frame grid or off it: the filter needs the ridge around each of them,
         # and on a grid the neighbours' neighbours are the same, to the microsecond.
-        around = np.add.outer(np.arange(-REACH, REACH + 1) * self.tr, times)
+        reach = self.kernels.shape[1] // 2
+        around = np.add.outer(np.arange(-reach, reach + 1) * self.tr, times)
         distinct, where = np.unique(around.round(6), return_inverse=True)
         unfiltered = lagged(standard, distinct, self.lags) @ self.weights
         mean = np.zeros((len(times), len(self.group)))
         for rows, weights in zip(where.reshape(around.shape), self.kernels.T, strict=True):
             mean += unfiltered[rows] * weights[self.group]
         return mean
+
+
+def _before(power: BandPower, times: Float) -> NDArray[np.float32]:
+    """Band power that the frames at `times` are explained by: the rest of a run may be held out."""
+    inside = (power.times >= times[0] - LAST_LAG) & (power.times <= times[-1])
+    return power.values[inside]
 
 
 def fit_eeg_ridge(
@@ -78,7 +85,9 @@ def fit_eeg_ridge(
     -------
     EegRidge, and per segment the left-out prediction of its latents (K, d), zero at censored frames
     """
-    standardisation = Standardisation.of(np.concatenate([power.values for power in powers]))
+    standardisation = Standardisation.of(
+        np.concatenate([_before(power, at) for power, at in zip(powers, times, strict=True)])
+    )
     lags = np.arange(0, LAST_LAG + tr / 2, tr)
     features = np.concatenate(
         [

@@ -5,7 +5,8 @@ A prediction m of z is right at some frequencies and noise at others. The filter
     H_g(f) = Re S_zm(f) / S_mm(f) less its standard error, clipped to [0, 1],
 
 is estimated for each group of latents from multitaper cross-spectra (Wiener 1949), and applied as a
-short symmetric kernel along time, so that z - h * m no longer depends on m at any frequency.
+short symmetric kernel along time. The EEG around a frame then counts, up to `REACH` before and after the
+lags of the ridge.
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal.windows import hann
 
-from neuroframes.frames.temporal import N_FFT, tapers
+from neuroframes.frames.temporal import N_FFT, tapers, windows
 
 Float = NDArray[np.float64]
 
-REACH = 16  # frames on either side
+REACH = 12.8  # seconds on either side
 
 
 def fit_wiener(
@@ -35,30 +36,33 @@ def fit_wiener(
 
     Returns
     -------
-    array, shape (G, 2 * REACH + 1), lags in frames from -REACH to REACH
+    array, shape (G, 2 * reach + 1), lags from -reach to reach frames, reach * tr about `REACH`
     """
     n_bins = N_FFT // 2 + 1
     cross, power, total = (np.zeros((n_bins, len(group))) for _ in range(3))
     n_spectra = 0
     for m, z in zip(predictions, targets, strict=True):
-        for taper in tapers(len(z), tr):
-            of_m, of_z = (np.fft.rfft(x * taper[:, None], N_FFT, axis=0) for x in (m, z))
-            cross += (of_z * of_m.conj()).real
-            power += np.square(np.abs(of_m))
-            total += np.square(np.abs(of_z))
-            n_spectra += 1
+        for part in windows(len(z)):
+            for taper in tapers(part.stop - part.start, tr):
+                of_m, of_z = (np.fft.rfft(x[part] * taper[:, None], N_FFT, axis=0) for x in (m, z))
+                cross += (of_z * of_m.conj()).real
+                power += np.square(np.abs(of_m))
+                total += np.square(np.abs(of_z))
+                n_spectra += 1
     member = np.eye(int(group.max()) + 1)[group]
     cross, power, total = cross @ member, power @ member, total @ member / (n_spectra * member.sum(axis=0))
     # Where the prediction has no power there is nothing to believe.
     power = np.maximum(power, 1e-9 * power.max(axis=0) + 1e-300)
     gain = np.clip(cross / power - np.sqrt(total / (2 * power)), 0.0, 1.0)
     kernel = np.fft.irfft(gain, N_FFT, axis=0)
-    symmetric = np.concatenate([kernel[-REACH:], kernel[: REACH + 1]])
-    return (symmetric * hann(2 * REACH + 3)[1:-1, None]).T
+    reach = max(1, round(REACH / tr))
+    symmetric = np.concatenate([kernel[-reach:], kernel[: reach + 1]])
+    return np.asarray((symmetric * hann(2 * reach + 3)[1:-1, None]).T)
 
 
 def smooth(series: Float, kernels: Float, group: NDArray[np.int64]) -> Float:
     """h * m for evenly spaced frames, the ends held; (K, d) -> (K, d)."""
-    padded = np.pad(series, ((REACH, REACH), (0, 0)), mode="edge")
+    n_lags = kernels.shape[1]
+    padded = np.pad(series, ((n_lags // 2, n_lags // 2), (0, 0)), mode="edge")
     weights = kernels[group]
-    return np.asarray(sum(weights[:, lag] * padded[lag : lag + len(series)] for lag in range(2 * REACH + 1)))
+    return np.asarray(sum(weights[:, lag] * padded[lag : lag + len(series)] for lag in range(n_lags)))

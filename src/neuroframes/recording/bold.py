@@ -24,7 +24,7 @@ from nibabel.spatialimages import HeaderDataError
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
-from neuroframes.recording.sidecar import read_sidecar, sidecar_path, split_suffix, write_sidecar
+from neuroframes.recording.sidecar import seconds, sidecar_path, split_suffix, write_sidecar
 
 __all__ = ["Bold", "hemisphere_paths", "read_bold", "write_bold", "write_sidecar"]
 
@@ -318,16 +318,17 @@ def _agreed_tr(path: Path, header: float, given: float | None) -> float:
         if not given > 0:
             raise InputError(f"a TR of {given} s was given; expected a positive number of seconds")
         return float(given)
-    sidecar = float(read_sidecar(path).get("RepetitionTime", 0) or 0)
+    sidecar = seconds(path, "RepetitionTime") or 0.0
     stated = [value for value in (header, sidecar) if value > 0]
     if not stated:
         raise InputError(
-            f"{path.name}: neither its header nor {sidecar_path(path).name} states a TR; pass --tr"
+            f"{path.name}: neither its header nor {sidecar_path(path).name} states a TR; "
+            "write RepetitionTime there, or pass --bold-tr"
         )
     if max(stated) - min(stated) > TR_TOLERANCE * max(stated):
         raise InputError(
             f"{path.name}: the header says a TR of {header:g} s but {sidecar_path(path).name} says "
-            f"{sidecar:g} s; correct the wrong one, or pass --tr"
+            f"{sidecar:g} s; correct the wrong one, or pass --bold-tr"
         )
     # JSON carries the TR in full; headers of volumes round it to float32.
     return stated[-1]

@@ -97,11 +97,16 @@ def read_eeg(
         path = path.with_suffix(".vhdr")
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    if l_freq is not None and not 0 < l_freq < rate / 2:
+        raise InputError(
+            f"a high-pass filter at {l_freq} Hz can't be made for EEG at {rate:g} Hz; "
+            "expected more than 0 and less than half of that (--l-freq)"
+        )
     if not rate > 0:
         raise InputError(f"an EEG rate of {rate} Hz was asked for; expected a positive number")
     try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings(), mne.utils.catch_logging() as log:
+            warnings.simplefilter("ignore")
             raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
     # MNE's readers raise whatever their parsers meet.
     except Exception as error:
@@ -110,10 +115,10 @@ def read_eeg(
             "truncated, missing or renamed: copy or export it again"
         ) from error
     # MNE reads a truncated file as a shorter recording; the markers beyond its end give it away.
-    cut = next((str(w.message) for w in said if "outside data range" in str(w.message)), None)
-    if cut and cut.startswith("Omitted"):
+    cut = re.search(r"Omitted \d+ annotation.* outside data range", log.getvalue())
+    if cut:
         raise InputError(
-            f"{path.name}: {raw.times[-1]:.1f} s of samples, but markers lie beyond ({cut}); "
+            f"{path.name}: {raw.times[-1]:.1f} s of samples, but markers lie beyond ({cut[0]}); "
             "the file is truncated: copy it again"
         )
     if raw.n_times == 0:

@@ -8,14 +8,16 @@ haemodynamic response between what is fitted and what is scored.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG, BandPower, log_band_power
-from neuroframes.recording.store import Store
+
+if TYPE_CHECKING:
+    from neuroframes.recording.store import Store
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -100,7 +102,7 @@ def split_in_time(
     """
     if not 0 <= test_fraction < 1:
         raise InputError(f"the test fraction is {test_fraction:g}; expected at least 0 and below 1")
-    if gap < LAST_LAG + HRF_LENGTH:
+    if not LAST_LAG + HRF_LENGTH <= gap < np.inf:
         raise InputError(
             f"a gap of {gap:g} s leaks: EEG lags and haemodynamic response reach "
             f"{LAST_LAG + HRF_LENGTH:g} s; pass at least --gap {LAST_LAG + HRF_LENGTH:g}"
@@ -158,7 +160,7 @@ def trend_basis(position: NDArray[np.number], n_frames: int) -> NDArray[np.float
 
 
 def load_segments(
-    store: Store,
+    store: "Store",
     parts: Sequence[Part],
     bands: Mapping[str, tuple[float, float]],
     scale: Float32 | None = None,
@@ -188,6 +190,12 @@ def load_segments(
     for part, row, mask in zip(parts, rows, measured, strict=True):
         frames[row] = runs[part.run].bold()[part.start : part.stop]
         detrend(frames[row], mask)
+    # One NaN in a vertex's series would spread over all latents of its frames.
+    for row, mask in zip(rows, measured, strict=True):
+        for start in range(0, store.space.V, BLOCK):
+            block = frames[row, start : start + BLOCK]
+            block[:, ~np.isfinite(block[mask]).all(axis=0)] = 0
+            np.nan_to_num(block, copy=False, nan=0, posinf=0, neginf=0)
     if scale is None:
         scale = vertex_scale(frames, np.concatenate(measured))
     frames[:, scale == 0] = 0

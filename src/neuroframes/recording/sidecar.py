@@ -47,6 +47,25 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     return content
 
 
+def seconds(path: Path, name: str) -> float | None:
+    """A duration that the sidecar of `path` states; None where it doesn't.
+
+    Raises
+    ------
+    InputError
+        If it is no number.
+    """
+    value = read_sidecar(path).get(name)
+    if value is None or (type(value) in (int, float) and np.isfinite(value)):
+        return value
+    raise InputError(f"{sidecar_path(path)}: {name} is {value!r}; expected a number of seconds")
+
+
+def slice_reference(path: Path) -> float | None:
+    """Seconds from a volume's start to the time that its slices were corrected to; None if they weren't."""
+    return seconds(path, "StartTime") if read_sidecar(path).get("SliceTimingCorrected") else None
+
+
 def write_sidecar(path: Path, content: Mapping[str, Any], *, overwrite: bool = False) -> Path:
     """Write `content` beside the image `path`; NumPy numbers, arrays and paths become plain JSON."""
     beside = sidecar_path(Path(path))

@@ -318,7 +318,8 @@ def _add_transients(
     eeg: Array, onsets: Times, topography: NDArray[np.float64], waveform: NDArray[np.float64], rate: float
 ) -> None:
     train = np.zeros(eeg.shape[1], np.float32)
-    train[np.round(onsets * rate).astype(int)] = 1
+    samples = np.round(onsets * rate).astype(int)
+    train[samples[samples < len(train)]] = 1
     course = scipy.signal.oaconvolve(train, waveform.astype(np.float32))[: eeg.shape[1]]
     for row, gain in zip(eeg, topography.astype(np.float32), strict=True):
         row += gain * course

@@ -10,6 +10,7 @@ A run is written under a temporary name and renamed when it is complete, so a ru
 
 import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from neuroframes.files import written_whole
 from neuroframes.recording.bids import Run, find_runs
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, read_eeg
-from neuroframes.recording.sidecar import read_sidecar
+from neuroframes.recording.sidecar import slice_reference
 from neuroframes.recording.timeline import censored, check_covers, frame_times
 
 logger = logging.getLogger(__name__)
@@ -233,9 +234,9 @@ def prepare(
 def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np.ndarray]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
-    left_out = np.zeros(n_frames, bool)
+    left_out = ~np.isfinite(bold.data).any(axis=1)
     if run.confounds:
-        left_out = censored(run.confounds, settings["fd_threshold"], n_frames)
+        left_out |= censored(run.confounds, settings["fd_threshold"], n_frames)
     eeg = read_eeg(
         run.eeg,
         tr=bold.tr,
@@ -243,15 +244,13 @@ def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np
     )
     if not eeg.triggers.size:
         logger.warning("%s: no volume triggers; frames counted from %g s", run.eeg.name, settings["onset"])
-    sidecar = read_sidecar(run.bold[0])
-    corrected = sidecar.get("SliceTimingCorrected") and "StartTime" in sidecar
     times = frame_times(
         eeg.triggers,
         bold.tr,
         n_frames,
         onset=settings["onset"],
         skip=settings["skip_volumes"],
-        within=float(sidecar["StartTime"]) if corrected else None,
+        within=slice_reference(run.bold[0]),
         name=run.eeg.name,
     )
     check_covers(times, bold.tr, eeg.duration, run.eeg.name)
@@ -332,7 +331,9 @@ def _attributes(store: Path) -> dict[str, Any] | None:
 
 
 def _finished(store: Path) -> list[Path]:
-    return sorted(path for path in (store / "runs").glob("*") if not path.name.startswith("."))
+    folders = [path for path in (store / "runs").glob("*") if not path.name.startswith(".")]
+    # run-2 before run-10: a split in time needs the recording's order.
+    return sorted(folders, key=lambda path: [part.zfill(9) for part in re.split(r"(\d+)", path.name)])
 
 
 def _open_run(folder: Path) -> StoredRun:

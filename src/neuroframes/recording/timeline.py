@@ -78,7 +78,7 @@ def frame_times(
         raise InputError(
             f"{name}: volume triggers {worst} and {worst + 1} are {np.diff(triggers)[worst]:.4f} s apart, "
             f"expected the TR of {tr:g} s within {MAX_JITTER:.0%}; check that these are the volume triggers "
-            "(--trigger) and that the TR is right (--tr)"
+            "(--trigger) and that the TR is right"
         )
     return triggers[skip:] + offset
 

@@ -98,7 +98,7 @@ def write_result(
     half = len(paths) // 2
     shared = {
         "RepetitionTime": tr,
-        "StartTime": start,
+        "NeuroframesStart": start,
         "NeuroframesVersion": __version__,
         "NeuroframesMeasured": measured.tolist(),
     }
