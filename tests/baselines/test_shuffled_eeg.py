@@ -8,7 +8,7 @@ from neuroframes.errors import InputError
 from neuroframes.recording.band_power import BandPower
 
 
-def test_blocks_change_places(coupled):
+def test_blocks_change_places_and_none_stays(coupled):
     segment = coupled[1]  # 301 values, 0.8 s apart: 12 blocks of 20 s
     values = np.repeat(np.arange(301, dtype=np.float32)[:, None], 5, axis=1)
     segment = replace(segment, power=BandPower(values, segment.power.times))
@@ -19,16 +19,8 @@ def test_blocks_change_places(coupled):
         assert np.array_equal(moved.power.times, segment.power.times)
         starts = np.flatnonzero(np.diff(trace, prepend=-9) != 1)
         assert len(starts) >= 4 and np.diff(starts).min() >= 25
-
-
-def test_every_place_is_as_likely(coupled):
-    segment = coupled[1]
-    values = np.repeat(np.arange(301, dtype=np.float32)[:, None], 5, axis=1)
-    segment = replace(segment, power=BandPower(values, segment.power.times))
-    traces = [shuffled(segment, np.random.default_rng(seed)).power.values[:, 0] for seed in range(600)]
-    assert abs(np.mean([np.corrcoef(trace, values[:, 0])[0, 1] for trace in traces])) < 4 / np.sqrt(11 * 600)
-    first = np.bincount([int(trace[0]) // 26 for trace in traces], minlength=12)
-    assert first.min() > 600 / 12 - 4 * np.sqrt(600 / 12)
+        # Blocks differ by one value in length, so a moved one lies at least nearly a block away.
+        assert np.abs(trace - values[:, 0]).min() > 12
 
 
 def test_frames_stay_and_the_seed_decides(coupled):

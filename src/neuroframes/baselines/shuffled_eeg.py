@@ -13,8 +13,7 @@ def shuffled(segment: Segment, generator: np.random.Generator, *, block: float =
     """The segment with its run's band power cut into blocks that change places in time.
 
     Within a block the EEG keeps its statistics, spectrum and smoothness; only its relation to the
-    frames is lost. Any permutation may come up, also one that leaves a block in its place: r is then 0
-    in expectation, where permutations that move every block have one of -r_true / (number of blocks - 1).
+    frames is lost. No block stays where it was.
 
     Parameters
     ----------
@@ -36,6 +35,10 @@ def shuffled(segment: Segment, generator: np.random.Generator, *, block: float =
             f"{segment.run}: {duration:.0f} s of EEG can't be shuffled in blocks of {block:g} s; "
             f"two blocks are needed, pass a longer run"
         )
+    # One cycle through all the blocks in random order: a uniform permutation would fix about one.
+    order = generator.permutation(n_blocks)
+    source = np.empty(n_blocks, int)
+    source[order] = np.roll(order, 1)
     blocks = np.array_split(power.values, n_blocks)
-    values = np.concatenate([blocks[index] for index in generator.permutation(n_blocks)])
+    values = np.concatenate([blocks[index] for index in source])
     return replace(segment, power=BandPower(values, power.times))
