@@ -35,3 +35,12 @@ def test_too_little_eeg_is_refused(coupled):
         shuffled(coupled[1], np.random.default_rng(0), block=150)
     with pytest.raises(InputError, match="0 s of EEG"):
         shuffled(replace(coupled[1], power=None), np.random.default_rng(0))
+
+
+def test_blocks_come_from_other_runs_where_there_are_some(coupled):
+    segment = coupled[1]
+    times = segment.power.times
+    other = BandPower(np.full((700, 5), 7, np.float32), np.arange(700) * 0.8)
+    moved = shuffled(segment, np.random.default_rng(0), others=[other])
+    assert moved.power.values.shape == segment.power.values.shape
+    assert np.all(moved.power.values == 7) and np.array_equal(moved.power.times, times)

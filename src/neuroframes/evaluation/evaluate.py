@@ -5,7 +5,7 @@ are fitted on the training part, see the same frames of the test part, and are s
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from neuroframes.evaluation.tasks import TASKS, given_and_scored
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.frames.completion import fill_missing
 from neuroframes.models.gaussian import GaussianModel
+from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment, load_segments
 from neuroframes.recording.store import open_store
 
@@ -125,6 +126,7 @@ def compare(
     in_time: list[Baseline] = [Linear().fit(train), CubicSpline().fit(train), Kriging().fit(train)]
     always: list[Baseline] = [MeanFrame().fit(train), RunMean().fit(train), Drift().fit(train)]
     ridge = RidgeFIR().fit(train)
+    elsewhere = {segment.run: segment.power for segment in (*train, *test) if segment.power is not None}
     results: dict[str, dict[str, Any]] = {}
     for task in tasks:
         if not any(given_and_scored(task, segment)[1].any() for segment in test):
@@ -141,7 +143,7 @@ def compare(
         repeats = SHUFFLES if from_eeg else 1
         for name in (ridge.name, OURS) if from_eeg else (OURS,):
             scores = [
-                _score(methods[name], task, [shuffled(s, generator) for s in test], where)
+                _score(_mean_of(methods[name]), task, _shuffled(test, elsewhere, generator), where)
                 for _ in range(repeats)
             ]
             results[task][name + SHUFFLED] = _mean(scores)
@@ -157,6 +159,20 @@ def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = 
     deviation = np.zeros_like(frames)
     deviation[~given] = fill_missing(prior, frames, given, times, mean)
     return frames, deviation
+
+
+def _shuffled(
+    test: Sequence[Segment], elsewhere: Mapping[str, BandPower], generator: np.random.Generator
+) -> list[Segment]:
+    return [
+        shuffled(segment, generator, others=[p for run, p in elsewhere.items() if run != segment.run])
+        for segment in test
+    ]
+
+
+def _mean_of(method: Method) -> Method:
+    """The method without its standard deviation."""
+    return lambda segment, given: (method(segment, given)[0], None)
 
 
 def _plain(baseline: Baseline) -> Method:

@@ -26,7 +26,7 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 HIDDEN_SHARE = 0.15  # of the measured frames, hidden to calibrate the standard deviation
-PRIOR_GAPS = 4  # as many hidden gaps count for as much as the stated standard deviation itself
+PRIOR_GAPS = 1  # as many hidden gaps count for as much as the stated standard deviation itself
 FEWEST_HIDDEN = 8  # frames; a quantile of fewer says nothing
 
 
