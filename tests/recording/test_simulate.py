@@ -5,6 +5,7 @@ import filecmp
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -261,11 +262,15 @@ def test_existing_output_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "note").read_text() == "mine"
 
 
-@pytest.mark.skipif(shutil.which("bids-validator-deno") is None, reason="bids-validator-deno isn't installed")
+# Beside the interpreter, where a virtual environment that isn't activated has it.
+VALIDATOR = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
+
+
+@pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno isn't installed")
 def test_bids_validator_finds_no_error(recording: Path) -> None:
     for root in (recording, recording / "derivatives" / "fmriprep"):
         run = subprocess.run(
-            ["bids-validator-deno", str(root), "--format", "json"],
+            [str(VALIDATOR), str(root), "--format", "json"],
             capture_output=True,
             text=True,
             check=False,
