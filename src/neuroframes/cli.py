@@ -121,7 +121,7 @@ def _parser() -> ArgumentParser:
 
     sub = command("view", "One self-contained HTML page: the cortex and a frame slider.", "page to write")
     sub.add_argument("result", type=Path, help="a reconstructed, completed or measured image")
-    sub.add_argument("--max-frames", type=int, default=200, help="more are thinned out evenly")
+    sub.add_argument("--max-frames", type=int, default=200, help="more are thinned out, filled ones kept")
     return parser
 
 

@@ -158,7 +158,17 @@ def test_without_a_sidecar_all_frames_are_measured_and_the_page_says_so(frames, 
     assert any("doesn't say which frames were measured" in note for note in meta["notes"])
 
 
+def test_thinning_never_hides_a_reconstructed_frame(result, frames, tmp_path):
+    measured = np.ones(K, bool)
+    measured[[1, 3]] = False
+    write_sidecar(result, {"NeuroframesMeasured": measured}, overwrite=True)
+    page = Page(view(result, tmp_path / "page.html", max_frames=4))
+    assert page.meta["frames"] == [0, 1, 2, 3, 4]
+    assert "every 2nd frame and every reconstructed one shown" in page.meta["facts"]
+
+
 def test_a_long_run_is_thinned_and_the_page_says_so(result, frames, tmp_path):
+    write_sidecar(result, {"NeuroframesMeasured": [True] * K}, overwrite=True)
     page = Page(view(result, tmp_path / "page.html", max_frames=4))
     assert page.meta["frames"] == [0, 2, 4] and len(page.meta["measured"]) == K
     np.testing.assert_allclose(page.meta["times"], [0, 2 * TR, 4 * TR])

@@ -73,7 +73,8 @@ def view(
     kind : str
         The surface that is drawn; see `neuroframes.cortex.mesh.surface`.
     max_frames : int
-        Of a longer file every second, third, ... frame is shown, and the page says so.
+        Of a longer file every second, third, ... frame is shown, and the page says so. Reconstructed
+        frames are all shown besides, unless they are more than this.
     tr : float, seconds, optional
         Overrides what the file says.
 
@@ -97,7 +98,12 @@ def view(
     source = next((file for file in bold.sources if sidecar_path(file).exists()), bold.sources[0])
     sidecar = read_sidecar(source)
 
-    shown = np.arange(0, len(bold.data), -(-len(bold.data) // max_frames))
+    measured, measured_note = _measured(source, sidecar, len(bold.data))
+    stride = -(-len(bold.data) // max_frames)
+    shown = np.arange(0, len(bold.data), stride)
+    # What was filled is what people come to look at: thinning must not hide it where it is the exception.
+    if (~measured).sum() <= max_frames:
+        shown = np.union1d(shown, np.flatnonzero(~measured))
     columns = np.flatnonzero(bold.space.cortical)
     frames = _standardized(bold.data, columns, shown)
     if frames.n_dead == len(columns):
@@ -114,10 +120,9 @@ def view(
         codes = _deviation_codes(relative, limits["deviation_limit"])
         blocks["deviation-codes"] = _on_mesh(codes, bold.space, columns)
 
-    measured, measured_note = _measured(source, sidecar, len(bold.data))
     meta = {
         "name": source.name,
-        "facts": _facts(bold, kind, shown, sidecar),
+        "facts": _facts(bold, kind, stride, len(shown), sidecar),
         "notes": [
             *_notes(bold, columns, frames.n_dead, shown, sidecar),
             *(note for note in (measured_note, deviation_note) if note),
@@ -252,10 +257,13 @@ def _read_deviation(
     return deviation.data, None
 
 
-def _facts(bold: Bold, kind: str, shown: np.ndarray, sidecar: Mapping[str, Any]) -> str:
+def _facts(
+    bold: Bold, kind: str, stride: int, n_shown: int, sidecar: Mapping[str, Any]
+) -> str:
     facts = [f"{bold.space.name}, {kind}", f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
-    if len(shown) < len(bold.data):
-        facts.append(f"every {_ordinal(int(shown[1]) if len(shown) > 1 else len(bold.data))} frame shown")
+    if stride > 1:
+        filled = " and every reconstructed one" if n_shown > -(-len(bold.data) // stride) else ""
+        facts.append(f"every {_ordinal(stride)} frame{filled} shown")
     if not sidecar:
         facts.append("no sidecar")
     return " \u00b7 ".join(facts)
@@ -277,7 +285,7 @@ def _notes(
     notes.append("Times are seconds from the run's start, when the acquisition of the frame begins.")
     if len(shown) < len(bold.data):
         notes.append(
-            f"{len(shown):,} of {len(bold.data):,} frames are shown, evenly spaced, to bound the page."
+            f"{len(shown):,} of {len(bold.data):,} frames are shown, to bound the page."
         )
     if n_dead:
         notes.append(f"{n_dead:,} of {len(columns):,} cortical vertices are constant or NaN, shown grey.")
