@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
-from neuroframes.frames.autoencoder import blocks
+from neuroframes.frames.autoencoder import blocks, columns_of
 from neuroframes.frames.completion import calibrated, fill_missing
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.frames.temporal import FEWEST_MEASURED
@@ -262,7 +262,7 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
         model knows nothing of, are kept as the nearest frame has them, with deviation 0.
     """
     data, n_frames = task.bold.data, len(task.measured)
-    frames = np.asfortranarray(data[np.rint(grid).astype(int)])
+    frames = np.take(data.T, np.rint(grid).astype(int), axis=1).T
     deviation = np.zeros_like(frames)
     known = np.zeros(len(grid), bool)
     known[at] = task.measured
@@ -284,16 +284,18 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
     if task.model is not None:
         # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
         scale = task.model.scale * np.median(scale[usable] / task.model.scale[usable])
+    # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
+    rows = slice(None) if len(at) == len(grid) else at
     vertices = np.flatnonzero(usable)
     if n_dead := len(scale) - len(vertices):
         why = "constant or not finite" + ("" if task.model is None else ", or unknown to the model")
         logger.warning("%d of %d vertices are %s: kept as they are", n_dead, len(scale), why)
     standard = np.zeros((len(grid), len(vertices)), np.float32, order="F")
     for block in blocks(len(vertices)):
-        standard[at, block] = residual[:, vertices[block]] / scale[vertices[block]]
+        standard[rows, block] = residual[:, vertices[block]] / scale[vertices[block]]
     del residual
     times = grid * task.bold.tr
-    prior, mean = _prior(task, standard, at, times, usable, seed)
+    prior, mean = _prior(task, standard[rows], times[at], times, usable, seed)
     std = fill_missing(prior, standard, known, times, mean)
     unknown = np.flatnonzero(~known)
     # Held beyond the first and the last measured frame: a line fitted elsewhere leads anywhere there.
@@ -319,32 +321,26 @@ def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.in
 def _prior(
     task: Task,
     standard: Float32,
-    at: NDArray[np.int64],
+    own_times: Float,
     times: Float,
     usable: Mask,
     seed: int,
 ) -> tuple[FramePrior, Float | None]:
     """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's measured frames."""
     if task.model is not None:
-        clock = None if task.clock is None else np.interp(times, times[at], task.clock)
+        clock = None if task.clock is None else np.interp(times, own_times, task.clock)
         prior, mean = task.model.given_eeg(task.power, times if clock is None else clock)
         return prior.restricted(usable), mean
     logger.info("fitting the prior to the run's %d measured frames", task.measured.sum())
 
-    # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
-    rows = slice(None) if len(at) == len(times) else at
-
-    def columns(block: slice) -> Float32:
-        return standard[rows, block]
-
     n_measured = int(task.measured.sum())
     prior = fit_frame_prior(
-        columns,
+        columns_of(standard),
         standard.shape[1],
-        [(slice(0, len(at)), task.measured)],
+        [(slice(0, len(standard)), task.measured)],
         task.bold.tr,
         default_latents(n_measured),
         np.random.default_rng(seed),
         folds_for(n_measured),
     )
-    return calibrated(prior, standard[rows], task.measured, times[at]), None
+    return calibrated(prior, standard, task.measured, own_times), None

@@ -67,6 +67,17 @@ class LinearAutoencoder:
         return latents.astype(np.float32) @ self.decoder[:, block]
 
 
+def columns_of(frames: Float32) -> Columns:
+    """Frames (K, V) in memory, by blocks of vertices."""
+    return lambda block: frames[:, block]
+
+
+def rows_of(columns: Columns, rows: NDArray[np.bool_] | NDArray[np.integer]) -> Columns:
+    """Some of the frames, in order; along contiguous time series, several times faster than indexing."""
+    index = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return lambda block: np.take(columns(block).T, index, axis=1).T
+
+
 def blocks(n_vertices: int, size: int = BLOCK) -> Iterator[slice]:
     """Slices that cover the vertices in order."""
     for start in range(0, n_vertices, size):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.frames.autoencoder import blocks
+from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.prior import (
     CONTEXT,
@@ -42,7 +42,7 @@ def given_frames(
     times : array, shape (K,), seconds
     mean : array, shape (K, d), or None
     """
-    seen = prior.autoencoder.encode(lambda block: frames[:, block][measured])
+    seen = prior.autoencoder.encode(rows_of(columns_of(frames), measured))
     return prior.given(times, FrameMask(measured), seen, mean)
 
 
@@ -75,10 +75,11 @@ def fill_missing(
             continue
         near, rows = measured[context], wanted[context]
         around = None if mean is None else mean[context]
-        posterior = given_frames(prior, frames[context], near, times[context], around)
+        window = frames[context]
+        posterior = given_frames(prior, window, near, times[context], around)
+        seen = rows_of(columns_of(window), near)
         for block in blocks(n_vertices):
-            seen = frames[context, block][near]
-            filled[done : done + n_wanted, block] = posterior.mean(seen, block, rows)
+            filled[done : done + n_wanted, block] = posterior.mean(seen(block), block, rows)
             std[done : done + n_wanted, block] = posterior.std(block, rows)
         done += n_wanted
     frames[~measured] = filled

@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.frames.autoencoder import Columns, LinearAutoencoder, blocks, fit_autoencoder
+from neuroframes.frames.autoencoder import Columns, LinearAutoencoder, blocks, fit_autoencoder, rows_of
 from neuroframes.frames.measurement import AlongTime
 from neuroframes.frames.posterior import Conditional, Posterior, condition, posterior
 from neuroframes.frames.temporal import (
@@ -161,23 +161,24 @@ def fit_frame_prior(
     sample = np.arange(0, n_vertices, max(1, n_vertices // SAMPLE))
     latent_series, rest_series = [], []
     rest_power = np.zeros(n_vertices)
-    autoencoder, _ = fit_autoencoder(_rows_of(columns, measured), n_vertices, n_latents, generator)
+    autoencoder, _ = fit_autoencoder(rows_of(columns, measured), n_vertices, n_latents, generator)
     for held in _contiguous_folds(measured, folds):
         here = autoencoder
         if folds > 1:
-            fitted = _rows_of(columns, measured & ~held)
+            fitted = rows_of(columns, measured & ~held)
             here, _ = fit_autoencoder(fitted, n_vertices, autoencoder.n_latents, generator)
         rows = np.flatnonzero(held)
         seen = measured[rows]
-        known = here.encode(_rows_of(columns, rows[seen]))
+        frames = rows_of(columns, rows[seen])
+        known = here.encode(frames)
         for block in blocks(n_vertices):
-            rest = columns(block)[rows[seen]] - here.decode(known, block)
+            rest = frames(block) - here.decode(known, block)
             rest_power[block] += np.square(rest).sum(axis=0)
         # What stands at missing frames is never read. A part may have lower rank than the whole.
         latents = np.zeros((len(rows), autoencoder.n_latents))
         latents[seen, : here.n_latents] = known
         rest = np.zeros((len(rows), len(sample)))
-        rest[seen] = np.concatenate([columns(slice(v, v + 1))[rows[seen]] for v in sample], axis=1)
+        rest[seen] = np.concatenate([frames(slice(v, v + 1)) for v in sample], axis=1)
         rest[seen] -= here.decode(known, sample)
         for _, run in _stretches(runs, held):
             inside = np.searchsorted(rows, run)
@@ -193,10 +194,6 @@ def fit_frame_prior(
     )
     shared = replace(rest_covariance, group=np.zeros(1, int), variance=np.ones(1))
     return FramePrior(replace(autoencoder, rest=spread), covariance, shared)
-
-
-def _rows_of(columns: Columns, rows: Mask | NDArray[np.integer]) -> Columns:
-    return lambda block: columns(block)[rows]
 
 
 def _contiguous_folds(measured: Mask, folds: int) -> list[Mask]:
