@@ -208,7 +208,9 @@ def _report(results: Results, model: GaussianModel, test: Sequence[Segment]) -> 
     text = (
         "# Evaluation on held-out time\n\n"
         f"Test part: {parts} ({frames} measured frames), at least {model.split.gap:g} s from the training "
-        "part. Everything was fitted on the training part. Scored are the frames that a task hides; an "
+        "part. All methods were fitted on the training part. Each part's mean and linear trend are its own, "
+        "hidden frames included, for all methods alike; shuffled EEG alone is the mean of "
+        f"{SHUFFLES} shuffles. Scored are the frames that a task hides; an "
         "undefined r, of a constant prediction, counts as 0.\n"
     )
     for region in _regions(results):
