@@ -1,0 +1,1 @@
+"""Diffusion over latents: exact Gaussian denoisers, noise levels, samplers, overlapping windows."""
