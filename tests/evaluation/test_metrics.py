@@ -8,7 +8,15 @@ from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from neuroframes.evaluation import metrics
-from neuroframes.evaluation.metrics import correlation, crps, frame_series, score, vertex_maps
+from neuroframes.evaluation.metrics import (
+    correlation,
+    crps,
+    ensemble_coverage,
+    ensemble_crps,
+    frame_series,
+    score,
+    vertex_maps,
+)
 
 K, V = 60, 23
 
@@ -204,3 +212,56 @@ def test_disagreeing_shapes_and_empty_masks_are_refused(truth, prediction, score
         score(truth, prediction, scored[1:])
     with pytest.raises(ValueError, match="no frame is scored"):
         score(truth, prediction, np.zeros(K, bool))
+
+
+def test_the_fair_crps_of_an_ensemble_equals_its_definition():
+    generator = np.random.default_rng(0)
+    draws, truth = generator.standard_normal((7, 4, 3)), generator.standard_normal((4, 3))
+    expected = np.zeros((4, 3))
+    for k, v in np.ndindex(4, 3):
+        x, y = draws[:, k, v], truth[k, v]
+        pairs = sum(abs(a - b) for a in x for b in x)
+        expected[k, v] = np.mean([abs(a - y) for a in x]) - pairs / (2 * 7 * 6)
+    np.testing.assert_allclose(ensemble_crps(truth, draws), expected, atol=1e-12)
+    np.testing.assert_allclose(ensemble_crps(truth, np.broadcast_to(truth + 2, (5, 4, 3))), 2)
+
+
+@pytest.mark.parametrize("n_draws", [2, 3, 30])
+def test_the_fair_crps_is_that_of_the_law_for_any_number_of_draws(n_draws):
+    generator = np.random.default_rng(n_draws)
+    draws, truth = 0.5 + 2 * generator.standard_normal((n_draws, 400, 500)), np.full((400, 500), 1.2)
+    expected = crps(np.array(1.2), np.array(0.5), np.array(2.0))
+    assert ensemble_crps(truth, draws).mean() == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("n_draws", [19, 39, 99])
+def test_coverage_of_an_ensemble_is_that_of_its_quantiles(n_draws):
+    generator = np.random.default_rng(0)
+    draws, truth = generator.standard_normal((n_draws, 30, 20)), 2 * generator.standard_normal((30, 20))
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0, method="weibull")
+    np.testing.assert_allclose(ensemble_coverage(truth, draws), (low < truth) & (truth < high), atol=1e-9)
+
+
+@pytest.mark.parametrize("n_draws", [1, 2, 8, 16, 32, 50])
+@pytest.mark.parametrize("interval", [0.5, 0.9])
+def test_coverage_is_exact_over_all_ranks_of_an_exchangeable_truth(n_draws, interval):
+    values = np.random.default_rng(0).standard_normal(n_draws + 1)
+    covered = [
+        ensemble_coverage(values[[i], None], np.delete(values, i)[:, None, None], interval).item()
+        for i in range(n_draws + 1)
+    ]
+    assert np.mean(covered) == pytest.approx(interval)
+    tied = values.round()  # ties count as what they are on average
+    covered = [
+        ensemble_coverage(tied[[i], None], np.delete(tied, i)[:, None, None], interval).item()
+        for i in range(n_draws + 1)
+    ]
+    assert np.mean(covered) == pytest.approx(interval)
+
+
+def test_too_narrow_an_ensemble_covers_too_little():
+    generator = np.random.default_rng(1)
+    draws, truth = generator.standard_normal((400, 50, 40)), 2 * generator.standard_normal((50, 40))
+    coverage = ensemble_coverage(truth, draws)
+    assert ((coverage >= 0) & (coverage <= 1)).all()
+    assert coverage.mean() == pytest.approx(2 * norm.cdf(1.645 / 2) - 1, abs=0.03)

@@ -46,6 +46,51 @@ def crps(truth: Array, mean: Array, std: Array) -> Array:
     return np.where(std > 0, score, np.abs(error))
 
 
+def ensemble_crps(truth: Array, draws: Array) -> Array:
+    """Fair continuous ranked probability score of an ensemble, in the unit of `truth`; lower is better.
+
+    mean |x_s - y| - 1 / (2 S (S - 1)) sum |x_s - x_t|, which has the same expectation for any number of draws
+    (Ferro 2014, doi:10.1002/qj.2270); sorted, the second sum is that of (2 s - S - 1) x_(s).
+
+    Parameters
+    ----------
+    truth : array, shape (K, v)
+    draws : array, shape (S, K, v), S at least 2
+
+    Returns
+    -------
+    array, shape (K, v)
+    """
+    n = len(draws)
+    weights = (2 * np.arange(1, n + 1) - n - 1) / (n * (n - 1))
+    return np.abs(draws - truth).mean(axis=0) - np.tensordot(weights, np.sort(draws, axis=0), axes=1)
+
+
+def ensemble_coverage(truth: Array, draws: Array, interval: float = 0.9) -> Array:
+    """How far the central interval of an ensemble covers the truth, 0 to 1; its mean is the coverage.
+
+    Among S draws of its own law the truth has any rank from 0 to S with the same probability. The interval
+    keeps ranks from h to S + 1 - h, h = (1 - interval) / 2 (S + 1), and the two ranks that an h between whole
+    numbers cuts count by the part inside: the expectation is `interval` for any S. For whole h the limits are
+    the draws numbered h and S + 1 - h. A tie counts as all the ranks that it could have.
+
+    Parameters
+    ----------
+    truth : array, shape (K, v)
+    draws : array, shape (S, K, v)
+        Of fewer than 2 / (1 - interval) - 1 draws even a truth beyond all of them is covered in part.
+
+    Returns
+    -------
+    array, shape (K, v)
+    """
+    outside = (1 - interval) / 2 * (len(draws) + 1)
+    low = (draws < truth).sum(axis=0)
+    high = low + (draws == truth).sum(axis=0) + 1
+    inside = np.minimum(high, len(draws) + 1 - outside) - np.maximum(low, outside)
+    return np.asarray(np.maximum(inside, 0) / (high - low))
+
+
 def vertex_maps(
     truth: Frames,
     prediction: Frames,

@@ -1,0 +1,123 @@
+"""Whether one method's r is higher than another's beyond chance: paired block bootstrap over time.
+
+Frames of neighbouring times are nearly equal, and so are their errors: what is drawn again, with replacement,
+are blocks at least as long as EEG lags and haemodynamic response together, the same ones for both methods.
+r needs only counts and sums of x, y, x^2, y^2, x y, and these add up over blocks: with counts N (R, B), R
+replicates of B blocks are N times the sums of each block.
+
+Percentiles are those of Hesterberg (2015, doi:10.1080/00031305.2015.1089789), moved outwards by what a t
+interval of B values is wider than a normal one that divides by B: few blocks would claim too much.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
+
+from neuroframes.evaluation.metrics import CELLS, ROUNDING
+from neuroframes.recording.band_power import LAST_LAG
+from neuroframes.recording.segments import HRF_LENGTH
+
+Array = NDArray[np.float64]
+Frames = Sequence[NDArray[np.float32]]
+
+REPLICATES = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean temporal r of the first method less that of the second, and its interval."""
+
+    difference: float
+    low: float
+    high: float
+    n_blocks: int
+
+
+def compare_r(
+    truth: Frames,
+    first: Frames,
+    second: Frames,
+    scored: Sequence[NDArray[np.bool_]],
+    tr: float,
+    generator: np.random.Generator,
+    *,
+    vertices: NDArray[np.intp] | None = None,
+    block: float = LAST_LAG + HRF_LENGTH,
+    interval: float = 0.95,
+) -> Difference:
+    """Difference of the temporal r of two methods, averaged over vertices, with an interval.
+
+    Parameters
+    ----------
+    truth, first, second : list of array, shape (K, V), one a segment
+        What was measured and what either method says.
+    scored : list of array, shape (K,)
+    tr : float, seconds between frames
+    generator : numpy.random.Generator
+    vertices : array of int
+        That count, by default all. An r that is undefined counts as 0.
+    block : float, seconds
+        Least length of a block; a shorter segment is one of its own.
+    interval : float
+
+    Raises
+    ------
+    ValueError
+        If scored frames lie in fewer than two blocks.
+    """
+    rows = _blocks([np.asarray(mask) for mask in scored], tr, block)
+    n_blocks = len(rows)
+    if n_blocks < 2:
+        raise ValueError(f"scored frames in {n_blocks} blocks of {block:g} s; a bootstrap needs at least two")
+    again = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), REPLICATES)
+    # The first row is the recording as it is.
+    counts = np.concatenate([np.ones((1, n_blocks)), again])
+    lengths = np.array([len(part) for part in rows])
+    order, edges = np.concatenate(rows), np.cumsum([0, *lengths[:-1]])
+    sizes = (counts @ lengths)[:, None]
+    used = np.arange(truth[0].shape[1]) if vertices is None else vertices
+    width = max(1, CELLS // REPLICATES)
+    total = np.zeros((2, len(counts)))
+    for start in range(0, len(used), width):
+        columns = used[start : start + width]
+        x, *predictions = (_centred(frames, columns, order) for frames in (truth, first, second))
+        sum_x, deviation_x = _moments(counts, sizes, *(np.add.reduceat(a, edges) for a in (x, x * x)))
+        for r, y in zip(total, predictions, strict=True):
+            of_y, of_yy, of_xy = (np.add.reduceat(a, edges) for a in (y, y * y, x * y))
+            sum_y, deviation_y = _moments(counts, sizes, of_y, of_yy)
+            r += ((counts @ of_xy - sum_x * sum_y / sizes) / (deviation_x * deviation_y)).sum(axis=1)
+    difference = (total[0] - total[1]) / len(used)
+    outside = ndtr(stdtrit(n_blocks - 1, (1 - interval) / 2) * np.sqrt(n_blocks / (n_blocks - 1)))
+    low, high = np.quantile(difference[1:], [outside, 1 - outside])
+    return Difference(float(difference[0]), float(low), float(high), n_blocks)
+
+
+def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float, block: float) -> list[NDArray[np.intp]]:
+    """Scored rows of each block, counted through all segments; blocks without any are left out."""
+    rows, start = [], 0
+    for mask in scored:
+        n_blocks = max(1, int(len(mask) * tr / block + 1e-9))
+        for part in np.array_split(np.arange(len(mask)), n_blocks):
+            if mask[part].any():
+                rows.append(start + part[mask[part]])
+        start += len(mask)
+    return rows
+
+
+def _centred(frames: Frames, columns: NDArray[np.intp], order: NDArray[np.intp]) -> Array:
+    """Those rows and columns about their means: sums lose no digits, and r is the same."""
+    x = np.concatenate([segment[:, columns] for segment in frames])[order].astype(np.float64)
+    return x - x.mean(axis=0)
+
+
+def _moments(counts: Array, sizes: Array, x: Array, xx: Array) -> tuple[Array, Array]:
+    """Sum of x and standard deviation times sqrt(n) of each replicate, from sums of blocks; shape (R, v).
+
+    The deviation is infinite where constant to within rounding, so that r is 0.
+    """
+    total, squares = counts @ x, counts @ xx
+    spread = squares - total**2 / sizes
+    return total, np.sqrt(np.where(spread > ROUNDING * squares, spread, np.inf))
