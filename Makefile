@@ -40,12 +40,12 @@ $(VENV)/bin/python:
 
 $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing neuroframes in $(VENV)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[diffusion]'
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing neuroframes, with what its tests need, in $(VENV)"
-	@$(PIP) --editable '.[test,dev]'
+	@$(PIP) --editable '.[diffusion,test,dev]'
 	@touch $@ $(INSTALLED)
 
 test: lint types tests  ## lint, types and tests

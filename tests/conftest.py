@@ -16,7 +16,7 @@ from neuroframes.cortex.space import CorticalSpace
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.simulate import simulate
 from neuroframes.recording.store import prepare
-from neuroframes.training import train
+from neuroframes.training.train import train
 
 TR = 0.8
 
@@ -55,7 +55,7 @@ def recording(tmp_path_factory) -> Recording:
             array.dims = list(array.data.shape)
         nib.save(image, half)
     (store,) = prepare(root, folder / "stores", progress=False)
-    train(store, out=folder / "model")
+    train(store, out=folder / "model", preset="gaussian")
     return Recording(root, store, folder / "model")
 
 

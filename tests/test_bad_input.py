@@ -178,6 +178,8 @@ def test_triggers_that_do_not_count_the_frames(recording, gifti_run, refused, ee
     error = refused(*command, "--eeg", eeg)
     assert "volume triggers but 120 frames" in error and "--trigger none" in error
     error = refused(*command, "--eeg", eeg, "--trigger", "none")
+    assert "volume triggers, the first at" in error and "--onset SECONDS" in error
+    error = refused(*command, "--eeg", eeg, "--trigger", "none", "--onset", "0")
     assert "the EEG lasts 90.0 s but the frames go from 0.0 to 120.0 s" in error
     assert "30 of 120 frames have no EEG" in error
     error = refused(*command, "--eeg", recording.eeg(3), "--trigger", "Bell")
@@ -185,6 +187,13 @@ def test_triggers_that_do_not_count_the_frames(recording, gifti_run, refused, ee
     # With another TR the triggers aren't the frames'.
     error = refused(*command, "--eeg", recording.eeg(3), "--bold-tr", "0.9")
     assert "expected the TR of 0.9 s within 5%" in error
+
+
+def test_eeg_of_another_run(recording, gifti_run, refused):
+    beside = ("--model", recording.model, "--eeg", recording.eeg(2))
+    for command in (("complete", gifti_run, "--frames", "3"), ("resample", gifti_run, "--tr", "0.5")):
+        error = refused(*command, *beside, "--out", "o_bold.func.gii")
+        assert f"{recording.eeg(2).name} is of run-2 but {gifti_run.name} of run-3" in error
 
 
 def test_channels_that_are_missing_or_renamed(recording, gifti_run, refused, eeg_of):
@@ -203,6 +212,17 @@ def test_channels_that_are_missing_or_renamed(recording, gifti_run, refused, eeg
         error = refused(*command, "--out", "o_bold.func.gii")
         assert "2 of the 16 channels of the model are missing" in error
         assert f"renamed here, it seems: EEG {first.lower()} for {first}" in error and second in error
+
+
+def test_too_few_of_the_model_s_channels(recording, gifti_run, refused, eeg_of):
+    channels = GaussianModel.load(recording.model).channels
+    eeg = eeg_of(lambda raw: raw.drop_channels(list(channels[3:])))
+    for command in (
+        ("complete", gifti_run, "--model", recording.model, "--eeg", eeg, "--frames", "3"),
+        ("reconstruct", recording.model, "--eeg", eeg),
+    ):
+        error = refused(*command, "--out", "o_bold.func.gii")
+        assert "13 of the 16 channels of the model are missing" in error and "at least 4 of them" in error
 
 
 def test_eeg_that_is_too_slow_for_a_band(recording, refused, eeg_of, tmp_path):

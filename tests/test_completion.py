@@ -283,10 +283,16 @@ def test_resampling_to_a_tr_that_does_not_divide(run_of, tmp_path, smooth_frames
     assert np.isfinite(deviation).all()
 
 
-def test_resampling_to_a_longer_tr(run_of, tmp_path, smooth_frames, cifti_space):
+def test_resampling_to_a_longer_tr(run_of, tmp_path, smooth_frames, cifti_space, caplog):
     data = smooth_frames(120, cifti_space.V)
     written = resample(run_of(data=data), tr=3 * TR, out=tmp_path / "x.dtseries.nii")
     assert np.asarray(nib.load(written[0]).dataobj).tobytes() == data[::3].tobytes("C")
+    assert "faster than every 4.8 s is aliased" in caplog.text
+    # The first frame is the first one's middle, so a longer volume begins before it.
+    assert json.loads((tmp_path / "x.json").read_text())["NeuroframesStart"] == pytest.approx(-TR)
+    caplog.clear()
+    resample(run_of(data=data), tr=1.005 * TR, out=tmp_path / "y.dtseries.nii")
+    assert "aliased" not in caplog.text
 
 
 def test_a_tr_that_a_header_rounded_still_meets_its_frames(tmp_path, smooth_frames, cifti_space):
@@ -335,7 +341,7 @@ def test_with_a_model_and_with_its_eeg(recording, tmp_path):
 def test_eeg_follows_the_sidecar_s_slice_time(recording, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "neuroframes.completion.power_at_frames",
+        "neuroframes.completion.heard_at_frames",
         lambda *_, within, **__: (seen.append(within), (None, None))[1],
     )
     folder = tmp_path / "run"

@@ -50,7 +50,7 @@ def test_a_failure_keeps_what_was_there(tmp_path):
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
     model = tmp_path / "model"
     model.mkdir()
-    (model / "model.json").write_text('{"format": "neuroframes-model-1"}')
+    (model / "model.json").write_text('{"format": "neuroframes-model-2"}')
 
     def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -94,7 +94,7 @@ def test_an_existing_target_needs_overwrite(tmp_path):
 
 def test_only_folders_that_neuroframes_wrote_are_replaced(tmp_path):
     own = {
-        "model": ("model.json", {"format": "neuroframes-model-1"}),
+        "model": ("model.json", {"format": "neuroframes-model-2"}),
         "evaluation": ("evaluation.json", {"eeg": {"neuroframes": {}}}),
         "bids": ("dataset_description.json", {"GeneratedBy": [{"Name": "neuroframes simulate"}]}),
         "run": ("zarr.json", {"attributes": {"stamp": []}}),
@@ -143,7 +143,7 @@ def test_files_and_folders_do_not_replace_each_other(tmp_path):
 
 def test_the_current_folder_is_a_folder_like_others(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.json").write_text('{"format": "neuroframes-model-1"}')
+    (tmp_path / "model" / "model.json").write_text('{"format": "neuroframes-model-2"}')
     monkeypatch.chdir(tmp_path / "model")
     with written_whole(Path("."), overwrite=True) as temporary:
         temporary.mkdir()

@@ -28,7 +28,20 @@ HEAVY = {
     "zarr",
 }
 # Of the package's own parts, each may import those before it and itself.
-FLOW = ("errors", "files", "cortex", "recording", "frames", "models", "baselines", "evaluation", "report")
+FLOW = (
+    "errors",
+    "config",
+    "files",
+    "cortex",
+    "recording",
+    "frames",
+    "diffusion",
+    "models",
+    "baselines",
+    "training",
+    "evaluation",
+    "report",
+)
 
 
 def loaded_after(statements):
@@ -57,6 +70,11 @@ def part(path):
 
 def test_import_is_light():
     assert not loaded_after("import neuroframes") & (HEAVY | {"jsonargparse", "rich"})
+
+
+def test_training_loads_networks_only_when_there_are_some():
+    assert not loaded_after("import neuroframes.training.train") & {"torch", "lightning", "pytorch_lightning"}
+    assert not loaded_after("import neuroframes.config") & (HEAVY | {"numpy"})
 
 
 @pytest.mark.parametrize(

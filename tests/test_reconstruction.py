@@ -2,6 +2,7 @@
 
 import json
 
+import mne
 import nibabel as nib
 import numpy as np
 import pytest
@@ -11,12 +12,19 @@ from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.reconstruction import reconstruct
 from neuroframes.recording.bold import read_bold
+from neuroframes.recording.eeg import read_eeg
 
 
 @pytest.fixture(scope="module")
 def reconstructed(recording, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "sub-01_run-3_desc-reconstructed_bold.func.gii"
     return reconstruct(recording.model, eeg=recording.eeg(3), out=out)
+
+
+def temporal_r(estimate, truth):
+    """Mean over vertices of the correlation along time."""
+    a, b = (x - x.mean(axis=0) for x in (estimate, truth))
+    return np.mean((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
 
 
 def test_one_frame_a_trigger_in_the_model_s_space(recording, reconstructed):
@@ -50,9 +58,25 @@ def test_it_says_that_nothing_was_measured(recording, reconstructed):
 def test_it_follows_the_held_out_run(recording, reconstructed):
     frames, measured = (read_bold(path).data.astype(float) for path in (reconstructed[0], recording.bold(3)))
     live = measured.std(axis=0) > 0
-    a, b = (x[:, live] - x[:, live].mean(axis=0) for x in (frames, measured))
-    r = (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    assert r.mean() > 0.1
+    assert temporal_r(frames[:, live], measured[:, live]) > 0.1
+
+
+def test_missing_channels_are_filled_from_the_others(recording, reconstructed, tmp_path, caplog):
+    channels = GaussianModel.load(recording.model).channels
+    raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="ERROR")
+    gone = np.random.default_rng(0).choice(channels, 3, replace=False)
+    raw.drop_channels(list(gone)).save(tmp_path / "some_eeg.fif", verbose="ERROR")
+    some = reconstruct(recording.model, eeg=tmp_path / "some_eeg.fif", out=tmp_path / "some.func.gii")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1 and "3 of the 16 channels of the model are missing" in warnings[0]
+    assert all(name in warnings[0] for name in gone)
+    estimate, whole, truth = (
+        read_bold(path).data.astype(float) for path in (some[0], reconstructed[0], recording.bold(3))
+    )
+    live = truth.std(axis=0) > 0
+    r_some, r_whole = (temporal_r(frames[:, live], truth[:, live]) for frames in (estimate, whole))
+    assert r_some > 0.85 * r_whole
+    assert np.mean((estimate - whole) ** 2) < 0.2 * np.mean(whole**2)
 
 
 def test_the_same_eeg_gives_the_same_bytes(recording, reconstructed, tmp_path):
@@ -69,7 +93,14 @@ def test_the_step_of_the_triggers_may_be_said_another_is_in_between(recording, r
     )
     seconds = nib.load(finer.sources[0]).meta["TimeStep"]
     assert float(seconds) == 500 and finer.tr == 0.5
-    assert len(finer.data) >= 2 * 120
+    # From the first trigger to the end of the last volume; the trigger's clock is the EEG's.
+    assert len(finer.data) == 2 * 120
+    about = json.loads((tmp_path / "finer_hemi-L.json").read_text())
+    first = read_eeg(recording.eeg(3)).triggers[0]
+    assert first > 0 and about["NeuroframesStart"] == pytest.approx(first)
+    coarse = reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "coarse.func.gii", tr=3.0)
+    at_volumes = read_bold(reconstructed[0]).data[1::3]  # the middle of every third volume, jitter apart
+    np.testing.assert_allclose(read_bold(coarse[0]).data, at_volumes, atol=0.02)
 
 
 def test_without_triggers_frames_run_from_the_start(recording, tmp_path):

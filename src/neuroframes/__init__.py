@@ -17,7 +17,7 @@ _HOMES = {
     "reconstruct": "neuroframes.reconstruction",
     "resample": "neuroframes.completion",
     "simulate": "neuroframes.recording.simulate",
-    "train": "neuroframes.training",
+    "train": "neuroframes.training.train",
     "view": "neuroframes.report.view",
 }
 __all__ = ["__version__", *_HOMES]

@@ -92,8 +92,19 @@ def _parser() -> ArgumentParser:
 
     sub = command("train", "Fit a model to the training part of a store.", "folder of the model")
     sub.add_argument("store", type=Path, help="what prepare wrote for one subject")
+    sub.add_argument(
+        "--preset",
+        choices=("default", "gaussian", "paper"),
+        default="default",
+        help="backbone with a learned correction, backbone alone, or the published recipe",
+    )
     sub.add_argument("--bands", type=str, help="of delta,theta,alpha,beta,gamma; all by default")
     sub.add_argument("--latents", type=int, help="of the autoencoder; default: what frames support")
+    sub.add_argument("--width", type=int, help="of the networks")
+    sub.add_argument("--epochs", type=int, help="of training networks, at most")
+    sub.add_argument("--members", type=int, help="networks that are averaged")
+    sub.add_argument("--devices", type=int, default=1, help="GPUs or processes to train networks on")
+    sub.add_argument("--precision", type=str, default="32-true", help="as Lightning's: bf16-mixed, ...")
     sub.add_argument("--test-fraction", type=float, default=0.25, help="held out at the end, for evaluate")
     sub.add_argument("--gap", type=float, default=40.0, help="seconds between training and test part")
     sub.add_argument("--seed", type=NonNegativeInt, default=0)
@@ -101,10 +112,11 @@ def _parser() -> ArgumentParser:
     sub = command("reconstruct", "Frames from EEG alone.", "image to write")
     sub.add_argument("model", type=Path, help="what train wrote")
     sub.add_argument("--eeg", type=Path, required=True, help="any format that MNE reads")
-    sub.add_argument("--tr", type=float, help="seconds, where the EEG has no volume triggers")
+    sub.add_argument("--tr", type=float, help="seconds between frames, if not the volume triggers' TR")
     sub.add_argument(
         "--trigger", type=str, default="auto", help="description of the volume triggers, or none"
     )
+    _draws(sub)
 
     sub = command("complete", "Fill missing frames; measured ones are kept to the bit.", "image to write")
     _run(sub)
@@ -137,15 +149,23 @@ def _run(sub: ArgumentParser) -> None:
         "--frames", type=str, help="missing frames as 10:14,40: counted from 0, the end included"
     )
     sub.add_argument("--bold-tr", type=float, help="seconds, where the file states none or a wrong one")
-    sub.add_argument("--seed", type=NonNegativeInt, default=0)
+    _draws(sub)
     _clock(sub)
+
+
+def _draws(sub: ArgumentParser) -> None:
+    sub.add_argument("--draws", type=NonNegativeInt, default=0, help="of the posterior, to take its spread from")
+    sub.add_argument("--save-draws", action="store_true", help="write the draws too")
+    sub.add_argument("--seed", type=NonNegativeInt, default=0)
 
 
 def _clock(sub: ArgumentParser) -> None:
     sub.add_argument(
         "--trigger", type=str, default="auto", help="description of the volume triggers, or none"
     )
-    sub.add_argument("--onset", type=float, default=0.0, help="seconds to the first frame, without triggers")
+    sub.add_argument(
+        "--onset", type=float, help="seconds to the first volume, where triggers are missing or not used"
+    )
     sub.add_argument("--skip-volumes", type=NonNegativeInt, default=0, help="dummy scans that the BOLD lacks")
 
 
@@ -173,9 +193,9 @@ def _prepare(**options: Any) -> None:
 
 
 def _train(**options: Any) -> None:
-    from neuroframes.training import train
+    from neuroframes.training.train import train
 
-    train(**options)
+    train(progress=True, **options)
     print(options["out"])
 
 

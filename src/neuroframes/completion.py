@@ -1,7 +1,8 @@
 """Completing runs: censored frames filled, frames at other times added, measured ones kept to the bit."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
-from neuroframes.frames.autoencoder import blocks, columns_of
-from neuroframes.frames.completion import calibrated, fill_missing
+from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
+from neuroframes.frames.completion import calibrated, drawn_frames, fill_missing
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.frames.temporal import FEWEST_MEASURED
-from neuroframes.models.gaussian import GaussianModel
-from neuroframes.reconstruction import power_at_frames
-from neuroframes.recording.band_power import BandPower
+from neuroframes.models.gaussian import GaussianModel, Heard
+from neuroframes.reconstruction import check_draws, heard_at_frames
+from neuroframes.recording.bids import check_same_run
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, slice_reference
@@ -28,6 +29,7 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+LONGER = 1.01  # times the TR: beyond, an output samples more coarsely than its input
 SAME_FRAME = 1e-3  # of a frame: times as near as this are one, since headers round the TR
 
 
@@ -40,14 +42,14 @@ class Task:
     bold : Bold
     measured : array, shape (K,)
     model : GaussianModel or None
-    power, clock : BandPower and the frames' times (K,) on its clock, or None without EEG
-    about : dict, for the sidecar
+    heard, clock : what the model takes from the EEG, and the frames' times (K,) on its clock; None without
+    EEG about : dict, for the sidecar
     """
 
     bold: Bold
     measured: Mask
     model: GaussianModel | None
-    power: BandPower | None
+    heard: Heard | None
     clock: Float | None
     about: dict[str, Any]
 
@@ -57,6 +59,8 @@ def complete(
     *,
     out: str | Path,
     overwrite: bool = False,
+    draws: int = 0,
+    save_draws: bool = False,
     seed: int = 0,
     **beside: Any,
 ) -> tuple[Path, ...]:
@@ -72,6 +76,11 @@ def complete(
     out : path
         Image of the same format.
     overwrite : bool
+    draws : int
+        Take the standard deviation from so many draws of the posterior, at least 2; by default it is in
+        closed form, which leaves out how the learned correction varies.
+    save_draws : bool
+        Write the draws too, each an image of its own.
     seed : int
     **beside
         What is known beside the run: see `read_task`.
@@ -79,7 +88,7 @@ def complete(
     Returns
     -------
     tuple of Path
-        Images written: frames, then their standard deviation (0 where measured).
+        Images written: frames, their standard deviation (0 where measured), then draws.
 
     Raises
     ------
@@ -87,12 +96,15 @@ def complete(
         If nothing or too little is measured, inputs don't fit each other, or `out` exists.
     """
     out = Path(out)
-    task = read_task(bold, out, overwrite=overwrite, **beside)
+    check_draws(draws, save_draws)
+    n_saved = draws if save_draws else 0
+    task = read_task(bold, out, overwrite=overwrite, n_draws=n_saved, **beside)
     n_frames = len(task.measured)
     if task.measured.all():
         logger.warning("%s: no frame is missing; the output equals the input", task.bold.sources[0].name)
     logger.info("filling %d of %d frames", (~task.measured).sum(), n_frames)
-    frames, deviation = estimate(task, np.arange(n_frames, dtype=np.float64), np.arange(n_frames), seed)
+    grid = np.arange(n_frames, dtype=np.float64)
+    frames, deviation, drawn = estimate(task, grid, np.arange(n_frames), seed, draws)
     timing = read_sidecar(task.bold.sources[0])
     about: dict[str, Any] = {
         "Description": "BOLD run whose missing frames were filled: NeuroframesMeasured says which are data.",
@@ -108,6 +120,8 @@ def complete(
         start=float(task.bold.times[0]),
         measured=task.measured,
         about=about,
+        draws=drawn if save_draws else (),
+        n_draws=n_saved,
         overwrite=overwrite,
     )
 
@@ -118,6 +132,8 @@ def resample(
     tr: float,
     out: str | Path,
     overwrite: bool = False,
+    draws: int = 0,
+    save_draws: bool = False,
     seed: int = 0,
     **beside: Any,
 ) -> tuple[Path, ...]:
@@ -125,27 +141,38 @@ def resample(
 
     Parameters
     ----------
-    bold, out, overwrite, seed, **beside
+    bold, out, overwrite, draws, save_draws, seed, **beside
         As in `complete`; `bold_tr` overrides the TR of the file.
     tr : float, seconds
-        Of the output.
+        Of the output. Frames at a longer TR are samples, not means: faster fluctuations alias (with a
+        warning).
 
     Returns
     -------
     tuple of Path
-        Images written: frames, then their standard deviation.
+        Images written: frames, their standard deviation, then draws.
     """
     out = Path(out)
     if not 0 < tr < np.inf:
         raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
-    task = read_task(bold, out, overwrite=overwrite, **beside)
+    check_draws(draws, save_draws)
+    n_saved = draws if save_draws else 0
+    task = read_task(bold, out, overwrite=overwrite, n_draws=n_saved, **beside)
     n_frames, ratio = len(task.measured), tr / task.bold.tr
+    if ratio > LONGER:
+        logger.warning(
+            "%s: at a TR of %g s what fluctuates faster than every %g s is aliased, not averaged; "
+            "low-pass filter the frames first if that matters",
+            task.bold.sources[0].name,
+            tr,
+            2 * tr,
+        )
     wanted = np.arange(0, n_frames - 1 + SAME_FRAME, ratio)  # counted in frames of the run
     wanted = np.where(np.abs(wanted - np.rint(wanted)) < SAME_FRAME, np.rint(wanted), wanted)
     grid = np.union1d(np.arange(n_frames), wanted)
     rows, at = np.searchsorted(grid, wanted), np.searchsorted(grid, np.arange(n_frames))
     logger.info("%d frames at a TR of %g s from %d at %g s", len(wanted), tr, n_frames, task.bold.tr)
-    frames, deviation = estimate(task, grid, at, seed)
+    frames, deviation, drawn = estimate(task, grid, at, seed, draws)
     known = np.zeros(len(grid), bool)
     known[at] = task.measured
     about = {
@@ -162,6 +189,8 @@ def resample(
         start=float(task.bold.times[0] + (task.bold.tr - tr) / 2),
         measured=known[rows],
         about=about,
+        draws=(np.asfortranarray(draw[rows]) for draw in drawn) if save_draws else (),
+        n_draws=n_saved,
         overwrite=overwrite,
     )
 
@@ -178,8 +207,9 @@ def read_task(
     frames: str | None = None,
     bold_tr: float | None = None,
     trigger: str | None = "auto",
-    onset: float = 0.0,
+    onset: float | None = None,
     skip_volumes: int = 0,
+    n_draws: int = 0,
     overwrite: bool = False,
 ) -> Task:
     """Read and check a run and what is known beside it.
@@ -200,15 +230,17 @@ def read_task(
     bold_tr : float, seconds
         Overrides the TR of the file.
     trigger, onset, skip_volumes
-        How the EEG's clock is tied to the frames: see `frame_times`.
+        How the EEG's clock is tied to the frames: see `read_simultaneous_eeg` and `frame_times`.
     overwrite : bool
     """
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
+    if eeg is not None:
+        check_same_run(Path(eeg), Path(bold))
     trained = None if model is None else GaussianModel.load(Path(model))
     run = read_bold(bold, tr=bold_tr)
     name, n_frames = run.sources[0].name, len(run.data)
-    check_result(out, run.space, overwrite, inputs=run.sources)
+    check_result(out, run.space, overwrite, n_draws=n_draws, inputs=run.sources)
     if trained is not None:
         trained.space.check_same(run.space, name)
     missing = ~np.isfinite(run.data).any(axis=1)
@@ -224,9 +256,9 @@ def read_task(
             f"{name}: {n_measured} of {n_frames} frames are measured, the rest censored; at least "
             f"{FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, which needs none"
         )
-    power, clock = None, None
+    heard, clock = None, None
     if trained is not None and eeg is not None:
-        power, clock = power_at_frames(
+        heard, clock = heard_at_frames(
             trained,
             Path(eeg),
             run.tr,
@@ -240,12 +272,14 @@ def read_task(
         "Sources": [path.name for path in (*run.sources, *(Path(p) for p in (eeg, confounds, censor) if p))],
         "NeuroframesModel": None if model is None else str(model),
         "NeuroframesMethod": "exact Gaussian posterior given the measured frames"
-        + (" and the EEG" if power is not None else ""),
+        + (" and the EEG" if heard is not None else ""),
     }
-    return Task(run, ~missing, trained, power, clock, about)
+    return Task(run, ~missing, trained, heard, clock, about)
 
 
-def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple[Float32, Float32]:
+def estimate(
+    task: Task, grid: Float, at: NDArray[np.int64], seed: int, n_draws: int = 0
+) -> tuple[Float32, Float32, Iterator[Float32]]:
     """Frames and standard deviation on a grid that contains the run's frames.
 
     Parameters
@@ -254,12 +288,15 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
     grid : array, shape (G,), positions counted in frames of the run, increasing
     at : array, shape (K,), where in `grid` the run's frames are
     seed : int
+    n_draws : int
+        From which the standard deviation is taken; in closed form if 0.
 
     Returns
     -------
     frames, deviation : array, shape (G, V), in the file's units
         Measured frames to the bit with deviation 0. Vertices that are constant or not finite, or that the
         model knows nothing of, are kept as the nearest frame has them, with deviation 0.
+    draws : iterator of array, shape (G, V)
     """
     data, n_frames = task.bold.data, len(task.measured)
     frames = np.take(data.T, np.rint(grid).astype(int), axis=1).T
@@ -267,7 +304,7 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
     known = np.zeros(len(grid), bool)
     known[at] = task.measured
     if known.all():
-        return frames, deviation
+        return frames, deviation, (frames for _ in range(n_draws))
     residual = np.array(data, order="F")
     with np.errstate(invalid="ignore"):  # vertices with infinite values, which are sorted out here
         trend = detrend(residual, task.measured)
@@ -295,19 +332,34 @@ def estimate(task: Task, grid: Float, at: NDArray[np.int64], seed: int) -> tuple
         standard[rows, block] = residual[:, vertices[block]] / scale[vertices[block]]
     del residual
     times = grid * task.bold.tr
-    prior, mean = _prior(task, standard[rows], times[at], times, usable, seed)
-    std = fill_missing(prior, standard, known, times, mean)
+    generator = np.random.default_rng(seed)
+    clock = None if task.clock is None else np.interp(times, times[at], task.clock)
+    prior, mean = _prior(task, standard, rows, known, times, clock, usable, generator)
+    latents = _draws(task, prior, standard, known, times, clock, n_draws, generator) if n_draws else None
+    std = fill_missing(prior, standard, known, times, mean, latents)
     unknown = np.flatnonzero(~known)
     # Held beyond the first and the last measured frame: a line fitted elsewhere leads anywhere there.
     inside = np.clip(grid[unknown], *np.flatnonzero(task.measured)[[0, -1]])
     basis = trend_basis(inside, n_frames)
+
+    def put(values: Float32) -> None:
+        """Unknown frames of `values`, z-scored, into `frames`, in the file's units."""
+        for block in blocks(len(vertices)):
+            columns = vertices[block]
+            filled = values[unknown, block] * scale[columns] + basis @ trend[:, columns]
+            frames[np.ix_(unknown, columns)] = filled
+
+    def drawn() -> Iterator[Float32]:
+        for draw in () if latents is None else latents:
+            put(drawn_frames(prior, standard, known, times, mean, draw, generator))
+            yield frames.copy(order="F")
+
+    put(standard)
     for block in blocks(len(vertices)):
-        columns = vertices[block]
-        filled = standard[unknown, block] * scale[columns] + basis @ trend[:, columns]
-        frames[np.ix_(unknown, columns)] = filled
-        deviation[np.ix_(unknown, columns)] = std[:, block] * scale[columns]
+        deviation[np.ix_(unknown, vertices[block])] = std[:, block] * scale[vertices[block]]
     _keep_nearest(frames, grid, known, np.flatnonzero(~usable))
-    return frames, deviation
+    # `put` writes into it again for each draw.
+    return frames.copy(order="F") if n_draws else frames, deviation, drawn()
 
 
 def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.int64]) -> None:
@@ -321,26 +373,58 @@ def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.in
 def _prior(
     task: Task,
     standard: Float32,
-    own_times: Float,
+    rows: slice | NDArray[np.int64],
+    known: Mask,
     times: Float,
+    clock: Float | None,
     usable: Mask,
-    seed: int,
+    generator: np.random.Generator,
 ) -> tuple[FramePrior, Float | None]:
     """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's measured frames."""
     if task.model is not None:
-        clock = None if task.clock is None else np.interp(times, own_times, task.clock)
-        prior, mean = task.model.given_eeg(task.power, times if clock is None else clock)
-        return prior.restricted(usable), mean
+        prior = task.model.prior.restricted(usable)
+        seen = None if task.heard is None else _seen(prior, standard, known)
+        given, mean = task.model.given_eeg(task.heard, times if clock is None else clock, seen, known)
+        return replace(prior, latents=given.latents), mean
     logger.info("fitting the prior to the run's %d measured frames", task.measured.sum())
-
+    # A view where the run's frames are the grid.
+    frames = standard[rows]
     n_measured = int(task.measured.sum())
     prior = fit_frame_prior(
-        columns_of(standard),
-        standard.shape[1],
-        [(slice(0, len(standard)), task.measured)],
+        columns_of(frames),
+        frames.shape[1],
+        [(slice(0, len(frames)), task.measured)],
         task.bold.tr,
         default_latents(n_measured),
-        np.random.default_rng(seed),
+        generator,
         folds_for(n_measured),
     )
-    return calibrated(prior, standard, task.measured, own_times), None
+    return calibrated(prior, frames, task.measured, times[rows]), None
+
+
+def _seen(prior: FramePrior, standard: Float32, known: Mask) -> Float:
+    """Latents of the known frames, 0 at the others; shape (G, d)."""
+    seen = np.zeros((len(standard), prior.autoencoder.n_latents))
+    seen[known] = prior.autoencoder.encode(rows_of(columns_of(standard), known))
+    return seen
+
+
+def _draws(
+    task: Task,
+    prior: FramePrior,
+    standard: Float32,
+    known: Mask,
+    times: Float,
+    clock: Float | None,
+    n_draws: int,
+    generator: np.random.Generator,
+) -> Float32:
+    """Draws of the latents on the grid, shape (S, G, d)."""
+    from neuroframes.models.draws import draw_latents, fixed, learned
+
+    seen = _seen(prior, standard, known)
+    if task.model is None or task.heard is None or clock is None:
+        mean_of = fixed(np.zeros_like(seen))
+    else:
+        mean_of = learned(task.model, task.heard, clock, seen, known)
+    return draw_latents(prior.latents, mean_of, times, seen, known, n_draws, generator)

@@ -5,11 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroframes.baselines import CubicSpline, Drift, Kriging, Linear, MeanFrame, Nearest, RidgeFIR, RunMean
+from neuroframes.baselines import (
+    CubicSpline,
+    Drift,
+    Kriging,
+    KrigingEeg,
+    Linear,
+    MeanFrame,
+    Nearest,
+    RidgeFIR,
+    RunMean,
+)
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.evaluation.tasks import TASKS
 
-ALL = [MeanFrame, RunMean, Drift, Linear, Nearest, CubicSpline, Kriging, RidgeFIR]
+ALL = [MeanFrame, RunMean, Drift, Linear, Nearest, CubicSpline, Kriging, RidgeFIR, KrigingEeg]
 
 
 @pytest.fixture(scope="module", params=ALL, ids=lambda kind: kind.__name__)

@@ -24,6 +24,25 @@ def test_it_is_scikit_learn_s_ridge_at_the_chosen_penalty(coupled, segment_of, n
     assert np.allclose(estimate, reference.predict(wanted), atol=1e-4)
 
 
+def test_whole_segments_are_left_out_where_there_are_four(coupled):
+    train, _ = coupled
+    parts = [
+        replace(
+            train,
+            **{name: getattr(train, name)[rows] for name in ("frames", "times", "time_in_run", "measured")},
+        )
+        for rows in np.array_split(np.arange(500), 4)
+    ]
+    model = RidgeFIR().fit(parts)
+    phi = (model.features(train) - model.centre_) / model.scale_
+    targets = train.frames - model.mean_
+    for rows in np.array_split(np.arange(500), 4):
+        kept = np.ones(500, bool)
+        kept[max(rows[0] - 25, 0) : rows[-1] + 26] = False  # 20 s on either side
+        reference = Ridge(alpha=model.penalty_, fit_intercept=False).fit(phi[kept], targets[kept])
+        assert np.allclose(model.left_out_[rows], targets[rows] - reference.predict(phi[rows]), atol=1e-4)
+
+
 def test_coupling_is_found_and_shuffled_eeg_loses_it(coupled):
     train, test = coupled
     model = RidgeFIR().fit([train])

@@ -1,6 +1,7 @@
 """The evaluation of a small model: every method on every task, no leak, files that say the same."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from neuroframes.evaluation.evaluate import OURS, OURS_SHUFFLED, OURS_WITHOUT, c
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.segments import load_segments
 from neuroframes.recording.store import open_store
-from neuroframes.training import train
+from neuroframes.training.train import train
 
 ALWAYS = ["mean frame", "run mean", "drift", "ridge FIR", OURS, OURS_SHUFFLED]
-IN_TIME = ["linear", "cubic spline", "kriging", OURS_WITHOUT]
+IN_TIME = ["linear", "cubic spline", "kriging", "kriging + EEG", OURS_WITHOUT]
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +81,7 @@ def test_predictions_keep_what_is_given_and_see_nothing_else(parts):
     assert (deviation[given] == 0).all() and (deviation[~given][:, model.scale > 0] > 0).all()
     hidden = np.array(segment.frames)
     hidden[~given] = 1e3
-    blind = type(segment)(
-        hidden, segment.times, segment.time_in_run, segment.measured, segment.power, segment.run
-    )
+    blind = replace(segment, frames=hidden)
     np.testing.assert_array_equal(predict(model, blind, given)[0], frames)
 
 
@@ -98,7 +97,7 @@ def test_the_seed_decides_the_shuffles_alone(parts):
 
 def test_what_cannot_be_evaluated(recording, tmp_path):
     everything = tmp_path / "everything"
-    train(recording.store, out=everything, test_fraction=0, latents=4, bands="alpha")
+    train(recording.store, out=everything, preset="gaussian", test_fraction=0, latents=4, bands="alpha")
     with pytest.raises(InputError, match="trained on everything; train with --test-fraction"):
         evaluate(recording.store, model=everything, out=tmp_path / "out")
     with pytest.raises(InputError, match="unknown tasks gap-3, x; choose from eeg, gap-1"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.bids import find_runs
+from neuroframes.recording.bids import check_same_run, find_runs
 
 FUNC = "derivatives/fmriprep/sub-{}/func/sub-{}_task-movie_run-{}"
 
@@ -102,3 +102,31 @@ def test_two_files_for_one_run_are_refused(tmp_path):
     tree(tmp_path, FUNC.format("01", "01", "1") + "_acq-x_space-fsLR_den-91k_bold.dtseries.nii")
     with pytest.raises(InputError, match="expected one BOLD file, got 2"):
         find_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("eeg", "bold", "entity"),
+    [
+        ("sub-01_task-movie_run-2_eeg.vhdr", "sub-01_task-movie_run-3_hemi-L_bold.func.gii", "run-2"),
+        ("sub-02_task-movie_eeg.vhdr", "sub-01_task-movie_run-3_bold.dtseries.nii", "sub-02"),
+        ("sub-01_ses-1_task-rest_eeg.set", "sub-01_ses-1_task-movie_bold.nii.gz", "task-rest"),
+        ("sub-01_ses-1_task-rest_eeg.set", "sub-01_ses-2_task-rest_bold.nii.gz", "ses-1"),
+    ],
+)
+def test_names_that_disagree_are_refused(eeg, bold, entity):
+    with pytest.raises(InputError, match=f"{eeg} is of {entity} but {bold} of .*pass the EEG that was"):
+        check_same_run(Path("a") / eeg, Path("b") / bold)
+
+
+@pytest.mark.parametrize(
+    ("eeg", "bold"),
+    [
+        ("sub-01_task-movie_run-02_eeg.vhdr", "sub-01_task-movie_run-2_space-fsLR_den-91k_bold.dtseries.nii"),
+        ("sub-01_task-movie_run-2.edf", "sub-01_task-movie_run-2_desc-x_bold.nii.gz"),
+        ("sub-01_task-movie_acq-a_eeg.vhdr", "sub-01_ses-1_task-movie_run-2_acq-b_bold.nii.gz"),
+        ("recording.edf", "sub-01_task-movie_bold.nii.gz"),
+        ("sub-01_eeg.edf", "filtered_func.nii.gz"),
+    ],
+)
+def test_names_that_agree_or_say_nothing_pass(eeg, bold):
+    check_same_run(Path(eeg), Path(bold))

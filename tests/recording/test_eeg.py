@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.eeg import check_channels, read_eeg
+from neuroframes.recording.eeg import channels_there, check_channels, read_eeg, read_simultaneous_eeg
 
 pybv = pytest.importorskip("pybv")
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
@@ -105,6 +105,20 @@ def test_volume_triggers_by_regularity_and_tr(tmp_path):
         read_eeg(path, trigger="R128")
 
 
+def test_triggers_that_are_there_cannot_go_unheeded(tmp_path, caplog):
+    times = 2.0 + 0.8 * np.arange(12)
+    path = brainvision(tmp_path, {"Response/128": times})
+    np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=None).triggers, times)
+    with pytest.raises(InputError, match=r"12 volume triggers, the first at 2.000 s, .*--onset SECONDS"):
+        read_simultaneous_eeg(path, trigger=None, onset=None)
+    assert read_simultaneous_eeg(path, trigger=None, onset=0.0).triggers.size == 0
+    assert not caplog.records
+    np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=1.0).triggers, times)
+    assert "frames are at the volume triggers; the onset isn't used" in caplog.text
+    path = brainvision(tmp_path, {"Stimulus/7": 1.0 + 0.5 * np.arange(20)})
+    assert read_simultaneous_eeg(path, trigger=None, onset=None, tr=2.0).triggers.size == 0  # no volumes
+
+
 def test_trigger_channel_and_positions_of_fif(tmp_path):
     montage = mne.channels.make_standard_montage("biosemi64")
     info = mne.create_info(["Fz", "Cz", "Oz", "STI 014"], 500, ["eeg", "eeg", "eeg", "stim"])
@@ -122,15 +136,33 @@ def test_trigger_channel_and_positions_of_fif(tmp_path):
 
 def test_channels_are_reordered_and_missing_ones_named(tmp_path):
     eeg = read_eeg(brainvision(tmp_path))
-    some = check_channels(eeg, ["Oz", "Fz"])
+    some = check_channels(eeg, ["Oz", "Fz"], "run 1")
     assert some.channels == ("Oz", "Fz")
     np.testing.assert_array_equal(some.data, eeg.data[[3, 0]])
     np.testing.assert_array_equal(some.positions, eeg.positions[[3, 0]])
-    assert check_channels(eeg, eeg.channels) is eeg
+    assert check_channels(eeg, eeg.channels, "run 1") is eeg
     with pytest.raises(
-        InputError, match=r"2 of the 3 channels.*missing.*: EEG FZ-Ref, T7; renamed here.*Fz for EEG FZ-Ref;"
+        InputError,
+        match=r"2 of the 3 channels of run 1.*missing.*: EEG FZ-Ref, T7; renamed here.*Fz for EEG FZ-Ref;",
     ):
-        check_channels(eeg, ["EEG FZ-Ref", "Cz", "T7"])
+        check_channels(eeg, ["EEG FZ-Ref", "Cz", "T7"], "run 1")
+
+
+def test_some_channels_may_be_missing(tmp_path, caplog):
+    eeg = read_eeg(brainvision(tmp_path))
+    assert channels_there(eeg, eeg.channels, "rec") is eeg and not caplog.records
+    some = channels_there(eeg, ["T7", "Oz", "T8", "Fz", "Cz", "Pz"], "rec")
+    assert some.channels == ("Oz", "Fz", "Cz", "Pz")
+    np.testing.assert_array_equal(some.data, eeg.data[[3, 0, 1, 2]])
+    (record,) = caplog.records
+    assert "rec: 2 of the 6 channels" in record.getMessage() and record.getMessage().endswith(": T7, T8")
+    with pytest.raises(InputError, match=r"3 of the 6 channels.*T7, T8, FT7; .*has at least 4 of them"):
+        channels_there(eeg, ["T7", "Oz", "T8", "Fz", "Cz", "FT7"], "rec")
+    with pytest.raises(InputError, match=r"19 of the 24 channels.*has at least 6 of them"):
+        channels_there(eeg, [*eeg.channels, *(f"E{i}" for i in range(19))], "rec")
+    with pytest.raises(InputError, match=r"1 of the 5 channels.*renamed here, it seems: Fz for fz; rename"):
+        channels_there(eeg, ["fz", "Cz", "Pz", "Oz", "O1"], "rec")
+    assert channels_there(eeg, ["Cz", "Oz"], "rec").channels == ("Cz", "Oz")  # a model of two
 
 
 def test_files_that_cannot_be_read(tmp_path):

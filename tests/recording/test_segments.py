@@ -7,7 +7,7 @@ import pytest
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.band_power import BANDS, LAST_LAG
+from neuroframes.recording.band_power import BANDS, LAST_LAG, log_band_power
 from neuroframes.recording.segments import (
     HRF_LENGTH,
     SHORTEST_PART,
@@ -20,6 +20,7 @@ from neuroframes.recording.segments import (
     trend_basis,
     vertex_scale,
 )
+from neuroframes.recording.signal import Signal
 
 GAP = LAST_LAG + HRF_LENGTH
 RECORDINGS = {
@@ -194,6 +195,7 @@ class Run:
 class Recording:
     runs: list
     space: CorticalSpace
+    channels: tuple = ("Fz", "Oz")
 
 
 @pytest.fixture
@@ -224,6 +226,22 @@ def test_segments_are_detrended_and_share_one_scale(recording):
         raw = run.data[part.start : part.stop].copy()
         detrend(raw, segment.measured)
         assert np.allclose(segment.frames[:, live], raw[:, live] / scale[live], atol=1e-4)
+
+
+def test_segments_hold_the_eeg_of_their_whole_run_once(recording):
+    bands = {"alpha": BANDS["alpha"]}
+    parts = [Part("a", 0, 25), Part("a", 30, 60), Part("b", 0, 40)]
+    (first, second, other), _ = load_segments(recording, parts, bands)
+    assert first.eeg is second.eeg and first.eeg is not other.eeg
+    for segment, run in ((first, recording.runs[0]), (other, recording.runs[1])):
+        assert np.array_equal(segment.eeg.data, run.eeg())
+        assert segment.eeg.rate == run.eeg_rate and segment.eeg.channels == recording.channels
+        power = log_band_power(segment.eeg.data, segment.eeg.rate, bands)
+        assert np.array_equal(segment.power.values, power.values)
+
+
+def test_a_signal_lasts_from_its_first_sample_to_the_end_of_its_last():
+    assert Signal(np.zeros((2, 500), np.float32), 200.0, ("Fz", "Oz")).duration == 2.5
 
 
 def test_the_test_part_is_scaled_as_the_training_part_was(recording):

@@ -94,6 +94,17 @@ def test_slice_timing_moves_the_time_that_a_frame_stands_for(root, tmp_path):
     np.testing.assert_allclose(second.frame_times - first.frame_times, TR / 2)
 
 
+def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):
+    with pytest.raises(InputError, match=r"run-1_eeg.vhdr: 20 volume triggers.*at 1.500 s.*--onset"):
+        prepare(root, tmp_path / "out", trigger=None, progress=False)
+    (path,) = prepare(root, tmp_path / "out", trigger=None, onset=2.0, progress=False)
+    np.testing.assert_allclose(open_store(path).runs[0].frame_times, 2.0 + TR / 2 + TR * np.arange(K))
+    write_run(tmp_path / "none", "01", 1, n_triggers=0)
+    (path,) = prepare(tmp_path / "none", tmp_path / "without", progress=False)
+    np.testing.assert_allclose(open_store(path).runs[0].frame_times, TR / 2 + TR * np.arange(K))
+    assert caplog.text.count("no volume triggers; frames are counted from the EEG's start") == 1
+
+
 def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monkeypatch):
     out = tmp_path / "out"
     (path,) = prepare(root, out, progress=False)

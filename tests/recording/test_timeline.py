@@ -29,6 +29,14 @@ def test_times_from_onset_without_triggers(triggers):
     np.testing.assert_allclose(frame_times(triggers, 2.0, 2, onset=1.5, skip=1), [4.5, 6.5])
 
 
+def test_without_triggers_and_onset_frames_count_from_the_eeg_s_start(caplog):
+    np.testing.assert_allclose(frame_times(np.empty(0), 2.0, 3, name="a.vhdr"), [1.0, 3.0, 5.0])
+    assert caplog.messages == ["a.vhdr: no volume triggers; frames are counted from the EEG's start"]
+    frame_times(np.empty(0), 2.0, 3, onset=0.0)
+    frame_times(2.0 * np.arange(3), 2.0, 3)
+    assert len(caplog.messages) == 1
+
+
 def test_trigger_count_must_be_the_frame_count():
     triggers = 0.8 * np.arange(105)
     with pytest.raises(InputError, match=r"105 volume triggers but 100 frames; pass --skip-volumes 5"):

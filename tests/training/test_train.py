@@ -11,7 +11,7 @@ from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import Part
 from neuroframes.recording.store import open_store
-from neuroframes.training import train
+from neuroframes.training.train import train, training_eeg
 
 
 def test_a_model_knows_its_recording(recording):
@@ -41,8 +41,23 @@ def test_the_scale_is_that_of_the_training_part_alone(recording):
     assert constant.any() and (model.scale[constant] == 0).all()
 
 
+def test_channels_vary_together_as_in_the_training_part_alone(recording):
+    model, store = GaussianModel.load(recording.model), open_store(recording.store)
+    pieces = list(training_eeg(store, [Part("task-movie_run-1", 30, 90), Part("task-movie_run-2", 0, 120)]))
+    first, second = store.runs[:2]
+    begin = first.frame_times[30] - 20
+    n = round((first.frame_times[89] - begin) * first.eeg_rate) + 1
+    at = int(begin * first.eeg_rate)
+    np.testing.assert_array_equal(pieces[0][0], first.eeg()[:, at : at + n])
+    assert [rate for _, rate in pieces] == [200.0, 200.0] and pieces[1][0].shape[1] < second.eeg().shape[1]
+    eeg = np.concatenate([eeg for eeg, _ in training_eeg(store, model.split.train)], axis=1).astype(float)
+    covariance = eeg @ eeg.T / eeg.shape[1]  # 0.5 to 100 Hz hold nearly all of it
+    error = np.linalg.norm(model.channel_covariance.total - covariance) / np.linalg.norm(covariance)
+    assert error < 0.1
+
+
 def test_the_same_seed_gives_the_same_model(recording, tmp_path):
-    again = train(recording.store, out=tmp_path / "again")
+    again = train(recording.store, out=tmp_path / "again", preset="gaussian")
     first = load_file(recording.model / "model.safetensors")
     second = load_file(tmp_path / "again" / "model.safetensors")
     assert first.keys() == second.keys()
@@ -57,7 +72,13 @@ def test_the_same_seed_gives_the_same_model(recording, tmp_path):
 
 def test_options_are_heeded(recording, tmp_path):
     model = train(
-        recording.store, out=tmp_path / "m", bands="alpha, beta", latents=6, test_fraction=0, overwrite=True
+        recording.store,
+        out=tmp_path / "m",
+        preset="gaussian",
+        bands="alpha, beta",
+        latents=6,
+        test_fraction=0,
+        overwrite=True,
     )
     assert list(model.bands) == ["alpha", "beta"] and model.prior.autoencoder.n_latents == 6
     assert model.split.test == () and len(model.split.train) == 3
@@ -68,6 +89,10 @@ def test_options_are_heeded(recording, tmp_path):
     [
         ({"bands": "alpha,mu"}, "unknown bands mu; choose from delta"),
         ({"latents": 0}, "latents 0; expected a positive number"),
+        ({"preset": "gaussian", "epochs": 3, "width": 8}, "has no networks, so no width, epochs"),
+        ({"preset": "paper", "members": 2}, "one network; leave --members out"),
+        ({"epochs": 0}, "--epochs 0; expected at least 1"),
+        ({"width": 30}, "--width 30 with --heads 4; expected a multiple"),
         ({"gap": 10.0}, "a gap of 10 s leaks"),
         ({"test_fraction": 1.0}, "test fraction is 1"),
         ({"test_fraction": 0.99}, "can't be split"),

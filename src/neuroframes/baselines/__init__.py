@@ -4,6 +4,7 @@ from neuroframes.baselines.cubic_spline import CubicSpline
 from neuroframes.baselines.drift import Drift
 from neuroframes.baselines.interface import Baseline
 from neuroframes.baselines.kriging import Kriging
+from neuroframes.baselines.kriging_eeg import KrigingEeg
 from neuroframes.baselines.linear import Linear
 from neuroframes.baselines.mean_frame import MeanFrame
 from neuroframes.baselines.nearest import Nearest
@@ -16,6 +17,7 @@ __all__ = [
     "CubicSpline",
     "Drift",
     "Kriging",
+    "KrigingEeg",
     "Linear",
     "MeanFrame",
     "Nearest",

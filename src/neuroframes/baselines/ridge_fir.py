@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuroframes.baselines.interface import filled, repetition_time, training_mean
 from neuroframes.errors import InputError
-from neuroframes.models.ridge import Ridge
+from neuroframes.models.ridge import Ridge, folds
 from neuroframes.recording.band_power import LAST_LAG, lagged
 from neuroframes.recording.segments import Segment
 
@@ -21,23 +21,15 @@ JUDGED_VERTICES = 512  # evenly spread, enough to choose one penalty by their po
 class RidgeFIR:
     """Ridge on log band power lagged 0 to 20 s at the TR, one penalty for all vertices.
 
-    Parameters
-    ----------
-    n_folds : int
-        Contiguous blocks of the training frames; a margin of 20 s on either side is left out too, so
-        that frames next to a block, nearly equal to it, don't give it away.
-
     Notes
     -----
-    The penalty is the one with the lowest left-out error pooled over vertices. Centring and scaling
-    come from the whole training part, not from each fold. Measured frames of a segment are
-    returned but not used for its other frames.
+    The penalty is the one with the lowest left-out error pooled over vertices. Whole segments are left out,
+    or blocks where segments are few, with a margin of 20 s on either side, since frames next to a block,
+    nearly equal to it, would give it away. Centring and scaling come from the whole training part, not from
+    each fold. Measured frames of a segment are returned but not used for its other frames.
     """
 
     name = "ridge FIR"
-
-    def __init__(self, n_folds: int = 8) -> None:
-        self.n_folds = n_folds
 
     def features(self, segment: Segment) -> NDArray[np.float64]:
         """Lagged log band power, shape (K, p), lag slowest."""
@@ -46,7 +38,10 @@ class RidgeFIR:
         return lagged(segment.power, segment.times, self.lags_).astype(np.float64)
 
     def fit(self, train: Sequence[Segment]) -> Self:
-        """Choose the penalty and solve for all vertices."""
+        """Choose the penalty and solve for all vertices.
+
+        `left_out_` is the left-out residual of the measured frames at the judged vertices.
+        """
         tr = repetition_time(train)
         self.lags_ = np.arange(0, LAST_LAG + tr / 2, tr)
         self.mean_ = training_mean(train)
@@ -57,11 +52,14 @@ class RidgeFIR:
         flat = deviation <= 1e-6 * np.abs(self.centre_) + 1e-12
         self.scale_ = np.where(flat, np.inf, deviation)
         margin = round(LAST_LAG / tr)
-        ridge = Ridge((phi - self.centre_) / self.scale_, self.n_folds, margin)
+        lengths = [int(segment.measured.sum()) for segment in train]
+        ridge = Ridge((phi - self.centre_) / self.scale_, margin, folds(lengths))
 
         every = -(-len(self.mean_) // JUDGED_VERTICES)
         judged = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
-        self.penalty_ = ridge.best_penalty(judged.astype(np.float64) - self.mean_[::every])
+        targets = judged.astype(np.float64) - self.mean_[::every]
+        self.penalty_ = ridge.best_penalty(targets)
+        self.left_out_ = targets - ridge.left_out(targets, self.penalty_)
 
         # Columns of `left` have mean 0, so left' Y needs no centred copy of the frames.
         ends = np.cumsum([segment.measured.sum() for segment in train])[:-1]

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import Signal
 
 
 def shuffled(
     segment: Segment,
     generator: np.random.Generator,
     *,
-    others: Sequence[BandPower] = (),
+    others: Sequence[Segment] = (),
     block: float = 20.0,
 ) -> Segment:
-    """The segment with band power cut into blocks that change places in time.
+    """The segment with its EEG, and its band power alike, cut into blocks that change places in time.
 
     Within a block the EEG keeps its statistics, spectrum and smoothness; only its relation to the
     frames is lost. Blocks come from other runs where there are some, so that r is 0 in expectation. From the
@@ -28,7 +28,7 @@ def shuffled(
     ----------
     segment : Segment with EEG
     generator : numpy Generator
-    others : sequence of BandPower
+    others : sequence of Segment
         Of other runs.
     block : float, seconds
         Least length of a block; 20 s is as long as the lags of the linear part.
@@ -39,27 +39,44 @@ def shuffled(
         If there is no EEG, or too little for two blocks.
     """
     power = segment.power
-    duration = 0.0 if power is None else len(power.times) * float(power.times[1] - power.times[0])
-    n_blocks = int(duration // block)
+    step = float(power.times[1] - power.times[0]) if power is not None and len(power.times) > 1 else 0.0
+    n_blocks = 0 if power is None else int(len(power.times) * step // block)
     if power is None or n_blocks < 2:
+        duration = 0.0 if power is None else len(power.times) * step
         raise InputError(
             f"{segment.run}: {duration:.0f} s of EEG can't be shuffled in blocks of {block:g} s; "
             f"two blocks are needed, pass a longer run"
         )
     length = len(power.values)
-    elsewhere = [part for other in others for part in _blocks(other.values, length // n_blocks)]
-    if len(elsewhere) > n_blocks:
-        values = np.concatenate([elsewhere[i] for i in generator.permutation(len(elsewhere))[: n_blocks + 1]])
-        return replace(segment, power=BandPower(values[:length], power.times))
-    # One cycle through all the blocks in random order: a uniform permutation would fix about one.
-    order = generator.permutation(n_blocks)
-    source = np.empty(n_blocks, int)
-    source[order] = np.roll(order, 1)
-    blocks = np.array_split(power.values, n_blocks)
-    values = np.concatenate([blocks[index] for index in source])
-    return replace(segment, power=BandPower(values, power.times))
+    size = length // n_blocks
+    n_wanted = -(-length // size)
+    pieces = [piece for other in others for piece in _blocks(other, size)]
+    if len(pieces) >= n_wanted:
+        chosen = [pieces[i] for i in generator.permutation(len(pieces))[:n_wanted]]
+    else:
+        # One cycle through all the blocks in random order: a uniform permutation would fix about one.
+        pieces = _blocks(segment, size)
+        order = generator.permutation(len(pieces))
+        source = np.empty(len(pieces), int)
+        source[order] = np.roll(order, 1)
+        chosen = [pieces[index] for index in source]
+    values = np.concatenate([of.power.values[rows] for of, rows in chosen if of.power is not None])[:length]
+    eeg = segment.eeg
+    if eeg is not None:
+        hop = round(step * eeg.rate)
+        data = np.concatenate([_samples(of.eeg, rows, hop) for of, rows in chosen if of.eeg], axis=1)
+        eeg = replace(eeg, data=data[:, : eeg.data.shape[1]])
+    return replace(segment, power=BandPower(values, power.times), eeg=eeg)
 
 
-def _blocks(values: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
-    """Blocks of at least `size` rows."""
-    return np.array_split(values, max(1, len(values) // size))
+def _blocks(segment: Segment, size: int) -> list[tuple[Segment, np.ndarray]]:
+    """Blocks of at least `size` rows of the band power's grid."""
+    length = 0 if segment.power is None else len(segment.power.times)
+    n_blocks = length // size
+    return [(segment, rows) for rows in np.array_split(np.arange(length), n_blocks)] if n_blocks else []
+
+
+def _samples(eeg: Signal, rows: np.ndarray, hop: int) -> np.ndarray:
+    """EEG (C, len(rows) * hop) of these rows of the band power's grid; a run's last may be cut short."""
+    data = eeg.data[:, rows[0] * hop : (rows[-1] + 1) * hop]
+    return np.pad(data, ((0, 0), (0, len(rows) * hop - data.shape[1])), mode="edge")

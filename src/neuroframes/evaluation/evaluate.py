@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines import CubicSpline, Drift, Kriging, Linear, MeanFrame, RidgeFIR, RunMean, shuffled
+from neuroframes.baselines import (
+    CubicSpline,
+    Drift,
+    Kriging,
+    KrigingEeg,
+    Linear,
+    MeanFrame,
+    RidgeFIR,
+    RunMean,
+    shuffled,
+)
 from neuroframes.baselines.interface import Baseline
 from neuroframes.cortex.regions import regions
 from neuroframes.errors import InputError
@@ -20,9 +30,9 @@ from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.table import Results, markdown, write_json
 from neuroframes.evaluation.tasks import TASKS, given_and_scored
 from neuroframes.files import refuse_existing, written_whole
+from neuroframes.frames.autoencoder import columns_of
 from neuroframes.frames.completion import fill_missing
 from neuroframes.models.gaussian import GaussianModel
-from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment, load_segments
 from neuroframes.recording.store import open_store
 
@@ -126,7 +136,8 @@ def compare(
     in_time: list[Baseline] = [Linear().fit(train), CubicSpline().fit(train), Kriging().fit(train)]
     always: list[Baseline] = [MeanFrame().fit(train), RunMean().fit(train), Drift().fit(train)]
     ridge = RidgeFIR().fit(train)
-    elsewhere = {segment.run: segment.power for segment in (*train, *test) if segment.power is not None}
+    in_time.append(KrigingEeg(ridge).fit(train))
+    elsewhere = {segment.run: segment for segment in (*train, *test)}
     results: dict[str, dict[str, Any]] = {}
     for task in tasks:
         if not any(given_and_scored(task, segment)[1].any() for segment in test):
@@ -152,7 +163,9 @@ def compare(
 
 def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = True) -> Estimate:
     """Frames (K, V) of a segment and their standard deviation, 0 where given."""
-    prior, mean = model.given_eeg(segment.power if eeg else None, segment.times)
+    heard = model.hear(segment.eeg) if eeg and segment.eeg is not None else None
+    seen = model.prior.autoencoder.encode(columns_of(segment.frames))
+    prior, mean = model.given_eeg(heard, segment.times, seen, given)
     frames = np.array(segment.frames, order="F")
     # The nominal grid: triggers jitter by less than what the prior can tell apart.
     times = model.tr * np.arange(len(frames), dtype=np.float64)
@@ -162,10 +175,10 @@ def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = 
 
 
 def _shuffled(
-    test: Sequence[Segment], elsewhere: Mapping[str, BandPower], generator: np.random.Generator
+    test: Sequence[Segment], elsewhere: Mapping[str, Segment], generator: np.random.Generator
 ) -> list[Segment]:
     return [
-        shuffled(segment, generator, others=[p for run, p in elsewhere.items() if run != segment.run])
+        shuffled(segment, generator, others=[other for run, other in elsewhere.items() if run != segment.run])
         for segment in test
     ]
 

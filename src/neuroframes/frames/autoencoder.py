@@ -45,6 +45,11 @@ class LinearAutoencoder:
     def n_latents(self) -> int:
         return len(self.decoder)
 
+    @property
+    def importance(self) -> NDArray[np.float64]:
+        """Squared norm of each row of the decoder, shape (d,): what an error in a latent costs on the cortex."""
+        return np.square(self.decoder, dtype=np.float64).sum(axis=1)
+
     @cached_property
     def encoder(self) -> Float32:
         """D+, shape (V, d)."""

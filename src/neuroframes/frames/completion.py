@@ -4,7 +4,8 @@ Windows of any run share one prior; each is conditioned on its own measured fram
 it, so cost is linear in the run's length. Measured frames are never touched.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,44 +47,106 @@ def given_frames(
     return prior.given(times, FrameMask(measured), seen, mean)
 
 
-def fill_missing(
-    prior: FramePrior, frames: Float32, measured: Mask, times: Float, mean: Float | None = None
-) -> Float32:
-    """Put the posterior mean at the missing frames, in place.
+@dataclass(frozen=True)
+class Filling:
+    """One window of a run: its posterior, and which of its frames are wanted.
 
-    Parameters
+    Attributes
     ----------
-    as in `given_frames`
-
-    Returns
-    -------
-    array, shape (K - n measured, V)
-        Standard deviation of the frames that were filled, in order.
+    posterior : FramePosterior of the window's frames
+    context : slice, the window in the run
+    near : array, shape (K_window,), its measured frames
+    rows : array, shape (K_window,), the missing frames of its core
     """
-    n_frames, n_vertices = frames.shape
-    std = np.empty((int((~measured).sum()), n_vertices), np.float32, order="F")
-    filled = np.empty_like(std)
-    done = 0
+
+    posterior: FramePosterior
+    context: slice
+    near: Mask
+    rows: Mask
+
+
+def fillings(
+    prior: FramePrior, frames: Float32, measured: Mask, times: Float, mean: Float | None = None
+) -> Iterator[Filling]:
+    """The windows of a run that have something missing, in order; parameters as in `given_frames`."""
+    n_frames = len(frames)
     # On a grid finer than the frames as much time must surround a window, within reason.
     step = float(np.median(np.diff(times))) if n_frames > 1 else prior.latents.tr
     reach = min(LONGEST_WINDOW, max(CONTEXT, round(CONTEXT * prior.latents.tr / step)))
     for core, context in windows_in_context(n_frames, reach):
         wanted = np.zeros(n_frames, bool)
         wanted[core] = ~measured[core]
-        n_wanted = int(wanted.sum())
-        if not n_wanted:
-            continue
-        near, rows = measured[context], wanted[context]
-        around = None if mean is None else mean[context]
-        window = frames[context]
-        posterior = given_frames(prior, window, near, times[context], around)
-        seen = rows_of(columns_of(window), near)
+        if wanted.any():
+            near, around = measured[context], None if mean is None else mean[context]
+            posterior = given_frames(prior, frames[context], near, times[context], around)
+            yield Filling(posterior, context, near, wanted[context])
+
+
+def fill_missing(
+    prior: FramePrior,
+    frames: Float32,
+    measured: Mask,
+    times: Float,
+    mean: Float | None = None,
+    draws: NDArray[np.floating] | None = None,
+) -> Float32:
+    """Put the posterior mean at the missing frames, in place.
+
+    Parameters
+    ----------
+    prior, frames, measured, times, mean : as in `given_frames`
+    draws : array, shape (S, K, d)
+        Draws of the latents; the standard deviation is theirs rather than the closed form's.
+
+    Returns
+    -------
+    array, shape (K - n measured, V)
+        Standard deviation of the frames that were filled, in order.
+    """
+    n_vertices = frames.shape[1]
+    std = np.empty((int((~measured).sum()), n_vertices), np.float32, order="F")
+    filled = np.empty_like(std)
+    done = 0
+    for window in fillings(prior, frames, measured, times, mean):
+        here = slice(done, done + int(window.rows.sum()))
+        seen = rows_of(columns_of(frames[window.context]), window.near)
+        drawn = None if draws is None else draws[:, window.context][:, window.rows]
         for block in blocks(n_vertices):
-            filled[done : done + n_wanted, block] = posterior.mean(seen(block), block, rows)
-            std[done : done + n_wanted, block] = posterior.std(block, rows)
-        done += n_wanted
+            filled[here, block] = window.posterior.mean(seen(block), block, window.rows)
+            std[here, block] = window.posterior.std(block, window.rows, drawn)
+        done = here.stop
     frames[~measured] = filled
     return std
+
+
+def drawn_frames(
+    prior: FramePrior,
+    frames: Float32,
+    measured: Mask,
+    times: Float,
+    mean: Float | None,
+    draw: NDArray[np.floating],
+    generator: np.random.Generator,
+    block: slice = slice(None),
+) -> Float32:
+    """One draw of a block of vertices (K, v), measured frames as they are.
+
+    Parameters
+    ----------
+    prior, frames, measured, times, mean : as in `given_frames`
+    draw : array, shape (K, d)
+        Of the latents. What the rest is uncertain of is drawn independently between vertices.
+    generator : numpy.random.Generator
+    block : slice of vertices
+    """
+    drawn = np.array(frames[:, block])
+    for window in fillings(prior, frames, measured, times, mean):
+        rows = np.flatnonzero(window.rows)
+        values = window.posterior.draw(
+            frames[window.context, block][window.near], draw[window.context], generator, block
+        )
+        drawn[window.context.start + rows] = values[rows]
+    return drawn
 
 
 def calibrated(

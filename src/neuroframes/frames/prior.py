@@ -58,23 +58,36 @@ class FramePosterior:
         unexplained = measurements - decode(self.seen, block)
         return decode(self.latents.mean[rows], block) + self.rest.gain[rows].astype(np.float32) @ unexplained
 
-    def std(self, block: slice, rows: Mask | slice = slice(None)) -> Float32:
-        """Marginal standard deviation (K, v) of some rows, calibrated."""
+    def std(
+        self,
+        block: slice,
+        rows: Mask | slice = slice(None),
+        draws: NDArray[np.floating] | None = None,
+    ) -> Float32:
+        """Marginal standard deviation (K, v) of some rows, calibrated; latents' own, or of `draws` (S, K, d)."""
         autoencoder = self.prior.autoencoder
-        latents = np.square(self.latents.std[rows]).astype(np.float32)
-        variance = latents @ np.square(autoencoder.decoder[:, block])
+        if draws is None:
+            latents = np.square(self.latents.std[rows]).astype(np.float32)
+            variance = latents @ np.square(autoencoder.decoder[:, block])
+        else:
+            variance = np.var([autoencoder.decode(draw, block) for draw in draws], axis=0, ddof=1)
         variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
         return np.sqrt(variance) * np.float32(self.prior.spread)
 
-    def draw(self, measurements: Float32, generator: np.random.Generator) -> Float32:
-        """One draw of all vertices (K, V), from the measurements (M, V).
+    def draw(
+        self,
+        measurements: Float32,
+        latents: NDArray[np.floating],
+        generator: np.random.Generator,
+        block: slice = slice(None),
+    ) -> Float32:
+        """One draw of some vertices (K, v), from their measurements (M, v) and a draw of the latents (K, d).
 
         What is uncertain in the rest is drawn independently between vertices.
         """
-        decode, scale = self.prior.autoencoder.decode, self.prior.autoencoder.rest
-        mean = self.mean(measurements, slice(None))
-        deviation = decode(self.latents.draw(generator) - self.latents.mean)
-        rest = generator.standard_normal(mean.shape, np.float32) * scale
+        mean = self.mean(measurements, block)
+        deviation = self.prior.autoencoder.decode(latents - self.latents.mean, block)
+        rest = generator.standard_normal(mean.shape, np.float32) * self.prior.autoencoder.rest[block]
         deviation += self.rest.root().astype(np.float32) @ rest
         return mean + np.float32(self.prior.spread) * deviation
 

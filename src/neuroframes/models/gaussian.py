@@ -10,9 +10,10 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +27,36 @@ from neuroframes.files import written_whole
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
+from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, fit_eeg_ridge
+from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.ridge import Standardisation
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment, Split
+from neuroframes.recording.signal import Signal
+
+if TYPE_CHECKING:
+    from neuroframes.models.correction import Correction
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "neuroframes-model-1"
+FORMAT = "neuroframes-model-2"
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model takes from EEG.
+
+    Attributes
+    ----------
+    power : BandPower, the features of the ridge
+    tokens : what the learned correction takes, None without one
+    """
+
+    power: BandPower
+    tokens: Any = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +72,15 @@ class GaussianModel:
     prior : FramePrior without EEG
     with_eeg : TemporalCovariance of what the EEG leaves over
     eeg : EegRidge
-    channels : tuple of str, length C
+    channel_covariance : ChannelCovariance
+        Names of the channels, and what EEG that lacks some is filled from.
     eeg_settings : dict
         How the EEG is to be read: rate, l_freq, reference.
     bands : dict from name to (low, high), Hz
     split : Split
         What it was trained on, and what it must be tested on.
+    correction : Correction, or None
+        What was learned beside the backbone.
     """
 
     space: CorticalSpace
@@ -65,16 +89,67 @@ class GaussianModel:
     prior: FramePrior
     with_eeg: TemporalCovariance
     eeg: EegRidge
-    channels: tuple[str, ...]
+    channel_covariance: ChannelCovariance
     eeg_settings: Mapping[str, Any]
     bands: Mapping[str, tuple[float, float]]
     split: Split
+    correction: "Correction | None" = None
 
-    def given_eeg(self, power: BandPower | None, times: Float) -> tuple[FramePrior, Float | None]:
-        """The prior of frames at `times` (K,), seconds on the EEG clock, and the latents' mean (K, d)."""
-        if power is None:
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the C channels, in the order of the features."""
+        return self.channel_covariance.channels
+
+    @property
+    def method(self) -> str:
+        """What the model does, for sidecars."""
+        learned = "" if self.correction is None else " with a learned correction of its mean"
+        return f"ridge on lagged log band power, Gaussian backbone{learned}"
+
+    def hear(self, eeg: Signal) -> Heard:
+        """What the model takes from a recording, which may lack channels.
+
+        Those that are missing are filled from the others, with the power that a conditional mean lacks.
+        """
+        known, filters = self.channel_covariance, whitening(self.channel_covariance.total)
+        if eeg.channels != self.channels:
+            eeg, names = Signal(known.fill(eeg.data, eeg.channels), eeg.rate, self.channels), eeg.channels
+            power = eeg_features(eeg.data, eeg.rate, self.bands, filters)
+            offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
+            power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
+        else:
+            power = eeg_features(eeg.data, eeg.rate, self.bands, filters)
+        return Heard(power, None if self.correction is None else self.correction.hear(eeg))
+
+    def given_eeg(
+        self,
+        heard: Heard | None,
+        times: Float,
+        seen: Float | None = None,
+        measured: NDArray[np.bool_] | None = None,
+    ) -> tuple[FramePrior, Float | None]:
+        """The prior of frames, and its latents' mean as EEG and the learned correction have it.
+
+        Parameters
+        ----------
+        heard : Heard, or None without EEG
+        times : array, shape (K,), seconds on the EEG clock
+        seen : array, shape (K, d)
+            Latents of the measured frames, which inform the correction; what stands at others isn't read.
+        measured : array, shape (K,)
+            By default none.
+
+        Returns
+        -------
+        FramePrior, and the mean (K, d) or None
+        """
+        if heard is None:
             return self.prior, None
-        return replace(self.prior, latents=self.with_eeg), self.eeg(power, times)
+        mean = self.eeg(heard.power, times)
+        if self.correction is not None:
+            query = self.correction.query(times, partial(self.eeg, heard.power), seen, measured)
+            mean = mean + self.correction.shift(query, heard.tokens)[0].cpu().numpy()
+        return replace(self.prior, latents=self.with_eeg), mean
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
@@ -84,9 +159,11 @@ class GaussianModel:
             "rest_scale": self.prior.autoencoder.rest,
             "eeg.centre": self.eeg.standardisation.centre,
             "eeg.spread": self.eeg.standardisation.spread,
+            "eeg.responses": self.eeg.responses,
             "eeg.weights": self.eeg.weights,
             "eeg.lags": self.eeg.lags,
             "eeg.kernels": self.eeg.kernels,
+            "channel_covariances": self.channel_covariance.covariances,
         }
         covariances = {"latents": self.prior.latents, "rest": self.prior.rest, "with_eeg": self.with_eeg}
         for name, covariance in covariances.items():
@@ -108,6 +185,8 @@ class GaussianModel:
             contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
             save_file(contiguous, folder / "model.safetensors")
             (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+            if self.correction is not None:
+                self.correction.save(folder)
 
     @classmethod
     def load(cls, path: Path) -> "GaussianModel":
@@ -132,7 +211,12 @@ class GaussianModel:
                 f"{path}: a model of format {found}, but this version reads {FORMAT}; train it again"
             )
         try:
-            return cls._from_stored(about, tensors)
+            model = cls._from_stored(about, tensors)
+            if (path / "correction.json").exists():
+                from neuroframes.models.correction import Correction
+
+                model = replace(model, correction=Correction.load(path))
+            return model
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
 
@@ -155,27 +239,59 @@ class GaussianModel:
             with_eeg=with_eeg,
             eeg=EegRidge(
                 standardisation,
-                weights=tensors["eeg.weights"],
+                responses=tensors["eeg.responses"],
                 lags=tensors["eeg.lags"],
+                weights=tensors["eeg.weights"],
                 kernels=tensors["eeg.kernels"],
                 group=with_eeg.group,
                 tr=tr,
             ),
-            channels=tuple(about["channels"]),
+            channel_covariance=ChannelCovariance(
+                tuple(about["channels"]),
+                tensors["channel_covariances"],
+                average=about["eeg_settings"]["reference"] == "average",
+            ),
             eeg_settings=about["eeg_settings"],
             bands={name: (low, high) for name, (low, high) in about["bands"].items()},
             split=Split.from_json(about["split"]),
         )
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """What `fit_backbone` found, and what it was found from.
+
+    Attributes
+    ----------
+    prior, with_eeg, eeg : see `GaussianModel`
+    latents : list of array, shape (K, d), one a segment
+    left_out : list of array, shape (K, d)
+        The ridge's prediction of each segment, or block, by a fit without it.
+    """
+
+    prior: FramePrior
+    with_eeg: TemporalCovariance
+    eeg: EegRidge
+    latents: list[Float]
+    left_out: list[Float]
+
+
 def fit_backbone(
-    segments: Sequence[Segment], tr: float, n_latents: int | None, generator: np.random.Generator
-) -> tuple[FramePrior, TemporalCovariance, EegRidge]:
+    segments: Sequence[Segment],
+    powers: Sequence[BandPower],
+    n_bands: int,
+    tr: float,
+    n_latents: int | None,
+    generator: np.random.Generator,
+) -> Backbone:
     """Fit prior, EEG ridge and the covariance of what it leaves over, on the training part.
 
     Parameters
     ----------
-    segments : sequence of Segment, with EEG, rows of one array (see `load_segments`)
+    segments : sequence of Segment, rows of one array (see `load_segments`)
+    powers : sequence of BandPower, one a segment
+        Features of its whole run, band fastest.
+    n_bands : int
     tr : float, seconds
     n_latents : int
         By default as many as the measured frames support.
@@ -197,10 +313,11 @@ def fit_backbone(
     every = prior.autoencoder.encode(columns)
     latents = [every[row] for row in rows]
     logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
-    powers = [segment.power for segment in segments if segment.power is not None]
     times = [segment.times for segment in segments]
     group = prior.latents.group
-    eeg, left_out = fit_eeg_ridge(powers, times, latents, measured, group, tr)
+    eeg, left_out = fit_eeg_ridge(
+        powers, times, latents, measured, group, prior.autoencoder.importance, tr, n_bands
+    )
     before = list(zip(latents, measured, strict=True))
     after = [(z - m, mask) for z, m, mask in zip(latents, left_out, measured, strict=True)]
     # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
@@ -208,4 +325,4 @@ def fit_backbone(
     with_eeg = reduced(
         prior.latents, fit_temporal_covariance(before, tr, group), fit_temporal_covariance(after, tr, group)
     )
-    return prior, with_eeg, eeg
+    return Backbone(prior, with_eeg, eeg, latents, left_out)

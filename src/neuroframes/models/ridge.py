@@ -9,6 +9,7 @@ One eigendecomposition, of Phi Phi^T or Phi^T Phi, whichever is smaller, serves 
 and folds: the residual of a block B, left out of the fit, is (I - H_BB)^-1 (Y - H Y)_B.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 PENALTIES = np.logspace(-2, 5, 15)  # times p, the mean diagonal of Phi Phi^T
+N_BLOCKS = 8
+ENOUGH_SEGMENTS = 4  # from so many on, whole segments are left out
 CLIP = 5.0  # robust standard deviations: an artefact is no evidence
 
 
@@ -47,6 +50,20 @@ class Standardisation:
         return np.clip((features - self.centre) / self.spread, -CLIP, CLIP).astype(np.float32)
 
 
+def folds(lengths: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Rows to leave out in turn, of segments with so many rows each: segments, or blocks where they are few.
+
+    Frames of one run share slow fluctuations that another run doesn't have, so a block of a run that was
+    otherwise fitted to is easier than a new run.
+    """
+    rows = np.arange(sum(lengths))
+    if np.count_nonzero(lengths) >= ENOUGH_SEGMENTS:
+        blocks = np.split(rows, np.cumsum(lengths)[:-1])
+    else:
+        blocks = np.array_split(rows, N_BLOCKS)
+    return [block for block in blocks if len(block)]
+
+
 class Ridge:
     """The decomposition of one feature matrix, from which every fit follows.
 
@@ -54,14 +71,16 @@ class Ridge:
     ----------
     features : array, shape (n, p)
         Standardised. An intercept isn't fitted: targets have mean 0.
-    n_folds : int
-        Contiguous blocks that are left out in turn.
     margin : int
         Frames on either side of a block that are left out of the fit with it and not judged, since
         neighbours in time are nearly equal.
+    blocks : sequence of array of int
+        Consecutive rows that are left out in turn; by default `folds` of one segment.
     """
 
-    def __init__(self, features: NDArray[np.floating], n_folds: int, margin: int) -> None:
+    def __init__(
+        self, features: NDArray[np.floating], margin: int, blocks: Sequence[NDArray[np.int64]] | None = None
+    ) -> None:
         phi = np.asarray(features, np.float64)
         n, p = phi.shape
         squared, vectors = np.linalg.eigh(phi @ phi.T if n < p else phi.T @ phi)
@@ -70,7 +89,7 @@ class Ridge:
         self.right: Float = phi.T @ vectors / np.sqrt(self.squared) if n < p else vectors
         self.left: Float = vectors * np.sqrt(self.squared) if n < p else phi @ vectors
         self.penalties = p * PENALTIES
-        self.blocks = np.array_split(np.arange(n), n_folds)
+        self.blocks = folds([n]) if blocks is None else blocks
         self.margin = margin
 
     def coefficients(self, targets: NDArray[np.floating], penalty: float) -> Float:
@@ -81,15 +100,17 @@ class Ridge:
         """Prediction of each block by a fit without it and its margins, shape (n, q)."""
         return targets - self._left_out_residual(targets, self.left.T @ targets, penalty)
 
-    def left_out_errors(self, targets: NDArray[np.floating]) -> Float:
-        """Mean squared left-out error pooled over targets, for each of `penalties`."""
+    def left_out_errors(self, targets: NDArray[np.floating], among: slice = slice(None)) -> Float:
+        """Mean squared left-out error of each target, for each penalty, or some of them; (penalties, q)."""
         projected = self.left.T @ targets
-        residuals = (self._left_out_residual(targets, projected, penalty) for penalty in self.penalties)
-        return np.array([np.square(residual).mean() for residual in residuals])
+        residuals = (
+            self._left_out_residual(targets, projected, penalty) for penalty in self.penalties[among]
+        )
+        return np.array([np.square(residual).mean(axis=0) for residual in residuals])
 
     def best_penalty(self, targets: NDArray[np.floating]) -> float:
-        """The penalty with the lowest left-out error."""
-        return float(self.penalties[self.left_out_errors(targets).argmin()])
+        """The penalty with the lowest left-out error, pooled over targets."""
+        return float(self.penalties[self.left_out_errors(targets).mean(axis=1).argmin()])
 
     def _left_out_residual(self, targets: NDArray[np.floating], projected: Float, penalty: float) -> Float:
         shrinkage = 1 / (self.squared + penalty)

@@ -123,16 +123,33 @@ def find_runs(
     return runs
 
 
+def check_same_run(eeg: Path, bold: Path) -> None:
+    """Raise InputError where an EEG file and a BOLD file say by name that they are of different runs.
+
+    Names count as far as both state subject, session, task or run.
+    """
+    stated = [_entities(path) for path in (eeg, bold)]
+    for entity in ENTITIES:
+        here, there = (entities.get(entity, "") for entities in stated)
+        if here and there and _number(here) != _number(there):
+            raise InputError(
+                f"{eeg.name} is of {entity}-{here} but {bold.name} of {entity}-{there}; "
+                "pass the EEG that was recorded with this BOLD, or rename the file whose name is wrong"
+            )
+
+
 def _entities(path: Path) -> dict[str, str]:
-    return dict(part.split("-", 1) for part in path.name.split("_") if "-" in part)
+    return dict(part.split("-", 1) for part in path.name.partition(".")[0].split("_") if "-" in part)
 
 
 def _key(path: Path) -> Key:
-    entities = _entities(path)
-    run = entities.get("run", "")
-    # run-1 and run-01 are the same run
-    run = f"{int(run):06d}" if run.isdigit() else run
-    return entities["sub"], entities.get("ses", ""), entities.get("task", ""), run
+    subject, session, task, run = (_entities(path).get(name, "") for name in ENTITIES)
+    return subject, session, task, _number(run)
+
+
+def _number(run: str) -> str:
+    """run-1 and run-01 are the same run."""
+    return f"{int(run):06d}" if run.isdigit() else run
 
 
 def _described(key: Key) -> str:

@@ -5,6 +5,8 @@ low-pass filtered and resampled as they are read (`recording.resampling`); high-
 after, at the lower rate.
 """
 
+import logging
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -16,9 +18,13 @@ import numpy as np
 
 from neuroframes.errors import InputError
 from neuroframes.recording.resampling import resampled
+from neuroframes.recording.signal import Signal
 from neuroframes.recording.triggers import volume_triggers
 from neuroframes.recording.tsv import numbers, read_tsv
 
+logger = logging.getLogger(__name__)
+
+FEWEST_CHANNELS, FEWEST_SHARE = 4, 0.25  # of a model's channels: from fewer the others aren't filled
 # Channels that are recorded with EEG but aren't: by name, since most formats carry no types.
 NOT_EEG = re.compile(
     r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^RESP|^PULS|^PPG|^STI|^STATUS|^TRIG|^MISC|^AUX|^BIP|ANNOTATIONS", re.I
@@ -27,14 +33,12 @@ METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
 
 @dataclass(frozen=True)
-class Eeg:
+class Eeg(Signal):
     """An EEG recording.
 
     Attributes
     ----------
-    data : array, shape (C, N), float32, volts
-    rate : float, Hz
-    channels : tuple of str, length C
+    data, rate, channels : see `Signal`
     positions : array, shape (C, 3), metres
         From the file, BIDS electrodes.tsv or the standard 10-05 montage; NaN where unknown.
     triggers : array, shape (n,), seconds
@@ -43,17 +47,9 @@ class Eeg:
         Time of the first sample on that clock: 0.
     """
 
-    data: np.ndarray
-    rate: float
-    channels: tuple[str, ...]
     positions: np.ndarray
     triggers: np.ndarray
     start: float = 0.0
-
-    @property
-    def duration(self) -> float:
-        """Seconds from the first sample to the end of the last."""
-        return self.data.shape[1] / self.rate
 
 
 def read_eeg(
@@ -74,7 +70,7 @@ def read_eeg(
     trigger : str, "auto" or None
         Description of the volume triggers among the annotations, or "CHANNEL/VALUE" of a trigger channel;
         "auto" finds the usual names (R128, T  1, Volume, ...) or else the only regular train; None: there are
-        none.
+        none to be used.
     rate : float, Hz
         Rate to resample to. A recording at a lower rate keeps its own, and where the ratio to the file's rate
         isn't one of small whole numbers, the next rate above is taken that divides it: see `Eeg.rate`.
@@ -148,7 +144,33 @@ def read_eeg(
     return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, path), triggers)
 
 
-def check_channels(eeg: Eeg, expected: Sequence[str], what: str = "the model") -> Eeg:
+def read_simultaneous_eeg(
+    path: str | Path, *, trigger: str | None, onset: float | None, **settings: Any
+) -> Eeg:
+    """As `read_eeg`, where frames are to be placed on the EEG's clock.
+
+    Without an onset (seconds), volume triggers that are there can't go unheeded: frames counted from the
+    EEG's start would all be late or early by the same unknown time, and nothing after this would notice.
+
+    Raises
+    ------
+    InputError
+        As `read_eeg`, and if `trigger` and `onset` are None but there are volume triggers.
+    """
+    path = Path(path)
+    unsaid = trigger is None and onset is None
+    eeg = read_eeg(path, trigger="auto" if unsaid else trigger, **settings)
+    if unsaid and eeg.triggers.size:
+        raise InputError(
+            f"{path.name}: {eeg.triggers.size} volume triggers, the first at {eeg.triggers[0]:.3f} s, "
+            "aren't to be used; say when the first volume begins (--onset SECONDS), or drop --trigger none"
+        )
+    if onset is not None and eeg.triggers.size:
+        logger.warning("%s: frames are at the volume triggers; the onset isn't used", path.name)
+    return eeg
+
+
+def check_channels(eeg: Eeg, expected: Sequence[str], what: str) -> Eeg:
     """The recording with exactly the channels `expected`, in that order; others are dropped.
 
     Raises
@@ -158,17 +180,56 @@ def check_channels(eeg: Eeg, expected: Sequence[str], what: str = "the model") -
     """
     missing = [name for name in expected if name not in eeg.channels]
     if missing:
-        plain = {_plain_name(name): name for name in eeg.channels}
-        renamed = [f"{plain[_plain_name(name)]} for {name}" for name in missing if _plain_name(name) in plain]
-        hint = f"; renamed here, it seems: {', '.join(renamed)}" if renamed else ""
-        raise InputError(
-            f"{len(missing)} of the {len(expected)} channels of {what} are missing from the EEG: "
-            f"{', '.join(missing)}{hint}; rename the channels or use EEG of the same cap"
+        raise _missing(eeg, missing, expected, what, "rename the channels or use EEG of the same cap")
+    return _picked(eeg, expected)
+
+
+def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
+    """The recording with those of a model's channels that it has, in the model's order.
+
+    Warns of those that are missing, by name.
+
+    Raises
+    ------
+    InputError
+        If some look renamed, or fewer than 4 or a quarter are there.
+    """
+    missing = [name for name in expected if name not in eeg.channels]
+    fewest = min(len(expected), max(FEWEST_CHANNELS, math.ceil(FEWEST_SHARE * len(expected))))
+    if _renamed(eeg, missing) or len(expected) - len(missing) < fewest:
+        remedy = f"rename the channels or use EEG that has at least {fewest} of them"
+        raise _missing(eeg, missing, expected, "the model", remedy)
+    if missing:
+        logger.warning(
+            "%s: %d of the %d channels of the model are missing and are filled from the others: %s",
+            file,
+            len(missing),
+            len(expected),
+            ", ".join(missing),
         )
-    order = [eeg.channels.index(name) for name in expected]
+    return _picked(eeg, [name for name in expected if name in eeg.channels])
+
+
+def _picked(eeg: Eeg, names: Sequence[str]) -> Eeg:
+    order = [eeg.channels.index(name) for name in names]
     if order == list(range(len(eeg.channels))):
         return eeg
-    return replace(eeg, data=eeg.data[order], channels=tuple(expected), positions=eeg.positions[order])
+    return replace(eeg, data=eeg.data[order], channels=tuple(names), positions=eeg.positions[order])
+
+
+def _missing(eeg: Eeg, missing: list[str], expected: Sequence[str], what: str, remedy: str) -> InputError:
+    renamed = _renamed(eeg, missing)
+    hint = f"; renamed here, it seems: {', '.join(renamed)}" if renamed else ""
+    return InputError(
+        f"{len(missing)} of the {len(expected)} channels of {what} are missing from the EEG: "
+        f"{', '.join(missing)}{hint}; {remedy}"
+    )
+
+
+def _renamed(eeg: Eeg, missing: Sequence[str]) -> list[str]:
+    """Of the missing channels those that seem to be here by another name: "Fz for EEG FZ-Ref"."""
+    plain = {_plain_name(name): name for name in eeg.channels}
+    return [f"{plain[_plain_name(name)]} for {name}" for name in missing if _plain_name(name) in plain]
 
 
 def _plain_name(name: str) -> str:

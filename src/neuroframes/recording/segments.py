@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG, BandPower, log_band_power
+from neuroframes.recording.signal import Signal
 
 if TYPE_CHECKING:
     from neuroframes.recording.store import Store
@@ -37,8 +38,9 @@ class Segment:
     times : array, shape (K,), seconds on the EEG clock
     time_in_run : array, shape (K,), seconds since the run's first frame
     measured : array, shape (K,), False where censored: neither fitted on nor scored
-    power : BandPower of the whole run, or None without EEG
+    power : BandPower of the channels over the whole run, or None without EEG
     run : str
+    eeg : Signal of the whole run, or None
     """
 
     frames: Float32
@@ -47,6 +49,7 @@ class Segment:
     measured: Mask
     power: BandPower | None
     run: str
+    eeg: Signal | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
@@ -200,15 +203,18 @@ def load_segments(
         scale = vertex_scale(frames, np.concatenate(measured))
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
-    power = {
-        name: log_band_power(runs[name].eeg(), runs[name].eeg_rate, bands)
+    eeg = {
+        name: Signal(runs[name].eeg(), runs[name].eeg_rate, store.channels)
         for name in dict.fromkeys(part.run for part in parts)
     }
+    power = {name: log_band_power(signal.data, signal.rate, bands) for name, signal in eeg.items()}
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
         times = runs[part.run].frame_times
         here = times[part.start : part.stop]
-        segments.append(Segment(frames[row], here, here - times[0], mask, power[part.run], part.run))
+        segments.append(
+            Segment(frames[row], here, here - times[0], mask, power[part.run], part.run, eeg[part.run])
+        )
     return segments, scale
 
 

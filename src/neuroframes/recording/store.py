@@ -26,7 +26,7 @@ from neuroframes.errors import InputError
 from neuroframes.files import written_whole
 from neuroframes.recording.bids import Run, find_runs
 from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.eeg import Eeg, check_channels, read_eeg
+from neuroframes.recording.eeg import Eeg, check_channels, read_simultaneous_eeg
 from neuroframes.recording.sidecar import slice_reference
 from neuroframes.recording.timeline import censored, check_covers, frame_times
 
@@ -142,7 +142,7 @@ def prepare(
     l_freq: float | None = 0.5,
     reference: str | None = "average",
     trigger: str | None = "auto",
-    onset: float = 0.0,
+    onset: float | None = None,
     skip_volumes: int = 0,
     fd_threshold: float = 0.5,
     space: str | None = None,
@@ -162,7 +162,8 @@ def prepare(
     rate, l_freq, reference, trigger
         See `neuroframes.recording.eeg.read_eeg`.
     onset : float, seconds
-        Start of the first frame on the EEG clock where the EEG has no volume triggers.
+        Start of the first volume on the EEG clock where the EEG has no volume triggers, by default its own
+        start, or where `trigger` is None.
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD file.
     fd_threshold : float, mm
@@ -237,13 +238,11 @@ def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np
     left_out = ~np.isfinite(bold.data).any(axis=1)
     if run.confounds:
         left_out |= censored(run.confounds, settings["fd_threshold"], n_frames)
-    eeg = read_eeg(
+    eeg = read_simultaneous_eeg(
         run.eeg,
         tr=bold.tr,
-        **{name: settings[name] for name in ("rate", "l_freq", "reference", "trigger")},
+        **{name: settings[name] for name in ("rate", "l_freq", "reference", "trigger", "onset")},
     )
-    if not eeg.triggers.size:
-        logger.warning("%s: no volume triggers; frames counted from %g s", run.eeg.name, settings["onset"])
     times = frame_times(
         eeg.triggers,
         bold.tr,

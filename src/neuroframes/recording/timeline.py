@@ -5,6 +5,7 @@ t_k = onset + k TR. fMRIPrep's slice-timing correction refers slices to `StartTi
 default TR/2 as well.
 """
 
+import logging
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from neuroframes.errors import InputError
 from neuroframes.recording.tsv import numbers, read_tsv
+
+logger = logging.getLogger(__name__)
 
 # Largest deviation of an interval between triggers from the TR, as a fraction of it.
 MAX_JITTER = 0.05
@@ -26,7 +29,7 @@ def frame_times(
     tr: float,
     n_frames: int,
     *,
-    onset: float = 0.0,
+    onset: float | None = None,
     skip: int = 0,
     within: float | None = None,
     name: str = "EEG",
@@ -41,7 +44,7 @@ def frame_times(
     n_frames : int
         Frames in the BOLD file.
     onset : float, seconds
-        Start of the first frame where there are no triggers.
+        Start of the first volume where there are no triggers; if None the EEG's own start, with a warning.
     skip : int
         Volumes at the start that were acquired but are not in the BOLD file (dummy scans).
     within : float, seconds, optional
@@ -60,6 +63,9 @@ def frame_times(
     """
     offset = tr / 2 if within is None else within
     if triggers is None or len(triggers) == 0:
+        if onset is None:
+            logger.warning("%s: no volume triggers; frames are counted from the EEG's start", name)
+            onset = 0.0
         return onset + offset + tr * (skip + np.arange(n_frames))
     triggers = np.asarray(triggers, np.float64)
     if len(triggers) != n_frames + skip:

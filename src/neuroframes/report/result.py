@@ -3,6 +3,7 @@
     sub-01_..._desc-completed_bold.dtseries.nii            frames, measured ones bit-exact
     sub-01_..._desc-completed_bold.json                    sources, model, version, NeuroframesMeasured
     sub-01_..._desc-completed_stat-std_bold.dtseries.nii   standard deviation, 0 where measured
+    sub-01_..._desc-completed_draw-01_bold.dtseries.nii    a draw, one of many sequences that could be
 
 GIFTI has two images of each, one a hemisphere.
 """
@@ -10,6 +11,7 @@ GIFTI has two images of each, one a hemisphere.
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +27,36 @@ from neuroframes.recording.sidecar import sidecar_path, split_suffix, write_side
 
 
 def deviation_path(path: Path) -> Path:
-    """Where the standard deviation of `path` goes: `stat-std` before the BIDS suffix."""
+    """Where the standard deviation of `path` goes."""
+    return with_entity(path, "stat-std")
+
+
+def with_entity(path: Path, entity: str) -> Path:
+    """`path` with an entity before the BIDS suffix."""
     stem, suffix = split_suffix(path)
     head, underscore, last = stem.rpartition("_")
     # A last part with a dash is an entity, not the BIDS suffix.
     if underscore and "-" not in last:
-        return path.with_name(f"{head}_stat-std_{last}{suffix}")
-    return path.with_name(f"{stem}_stat-std{suffix}")
+        return path.with_name(f"{head}_{entity}_{last}{suffix}")
+    return path.with_name(f"{stem}_{entity}{suffix}")
 
 
-def result_paths(out: Path, space: CorticalSpace) -> list[Path]:
-    """Every image that a result at `out` consists of, the frames before their standard deviation."""
-    both = [out, deviation_path(out)]
+def parts_of(out: Path, n_draws: int) -> list[Path]:
+    """Frames, their standard deviation, and each draw, as if they were one file each."""
+    return [out, deviation_path(out), *(with_entity(out, f"draw-{i + 1:02d}") for i in range(n_draws))]
+
+
+def images_of(part: Path, space: CorticalSpace) -> list[Path]:
+    """The images that hold `part`: GIFTI has one a hemisphere."""
     if space.kind != "gifti":
-        return both
+        return [part]
     sides = [side for side, code in (("L", 0), ("R", 1)) if (space.hemisphere == code).any()]
-    return [hemisphere_paths(path)[side] for path in both for side in sides]
+    return [hemisphere_paths(part)[side] for side in sides]
 
 
-def check_result(out: Path, space: CorticalSpace, overwrite: bool, *, inputs: Iterable[Path] = ()) -> None:
+def check_result(
+    out: Path, space: CorticalSpace, overwrite: bool, *, n_draws: int = 0, inputs: Iterable[Path] = ()
+) -> None:
     """Refuse, before any long work, an `out` that can't be written.
 
     Raises
@@ -59,9 +72,10 @@ def check_result(out: Path, space: CorticalSpace, overwrite: bool, *, inputs: It
             f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
         )
     read = [file for image in inputs for file in (image, sidecar_path(image))]
-    for path in result_paths(out, space):
-        for file in (path, sidecar_path(path)):
-            refuse_existing(file, overwrite, folder=False, inputs=read)
+    for part in parts_of(out, n_draws):
+        for path in images_of(part, space):
+            for file in (path, sidecar_path(path)):
+                refuse_existing(file, overwrite, folder=False, inputs=read)
 
 
 def write_result(
@@ -74,9 +88,11 @@ def write_result(
     start: float,
     measured: NDArray[np.bool_],
     about: Mapping[str, Any],
+    draws: Iterable[NDArray[np.float32]] = (),
+    n_draws: int = 0,
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Write frames and standard deviation with their sidecars: all of these files or none.
+    """Write frames, standard deviation and draws with their sidecars: all of these files or none.
 
     Parameters
     ----------
@@ -87,15 +103,15 @@ def write_result(
     measured : array, shape (K,)
     about : mapping
         What else the sidecar says: Description, Sources, NeuroframesModel, Units ...
+    draws : iterable of `n_draws` arrays, shape (K, V), taken one at a time
 
     Returns
     -------
     tuple of Path
         The images, frames first.
     """
-    check_result(out, space, overwrite)
-    paths = result_paths(out, space)
-    half = len(paths) // 2
+    check_result(out, space, overwrite, n_draws=n_draws)
+    parts = parts_of(out, n_draws)
     shared = {
         "RepetitionTime": tr,
         "NeuroframesStart": start,
@@ -105,16 +121,22 @@ def write_result(
     # Everything is written beside the target first, so that a full disk leaves nothing half done.
     with room_for(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
         folder = Path(scratch)
-        for path, data in ((out, frames), (deviation_path(out), deviation)):
-            write_bold(folder / path.name, data, space, tr=tr, start=start)
-        for index, path in enumerate(paths):
-            content = {**about, **shared}
-            if index < half:
-                content["NeuroframesStandardDeviation"] = paths[index + half].name
-            else:
-                source = paths[index - half].name
-                content["Description"] = f"Standard deviation of {source}; 0 where measured."
-            write_sidecar(folder / path.name, content)
+        for number, (part, data) in enumerate(zip(parts, chain([frames, deviation], draws), strict=True)):
+            write_bold(folder / part.name, data, space, tr=tr, start=start)
+            images = zip(*(images_of(of, space) for of in (part, out, deviation_path(out))), strict=True)
+            for path, source, of_deviation in images:
+                content = {**about, **shared}
+                if number == 0:
+                    content["NeuroframesStandardDeviation"] = of_deviation.name
+                elif number == 1:
+                    content["Description"] = f"Standard deviation of {source.name}; 0 where measured."
+                else:
+                    content["Description"] = (
+                        f"Draw {number - 1} of {n_draws} from the posterior whose mean is {source.name}: "
+                        "one of many sequences that could be; measured frames are the same in all."
+                    )
+                write_sidecar(folder / path.name, content)
+        paths = [path for part in parts for path in images_of(part, space)]
         _move_all([target for path in paths for target in (path, sidecar_path(path))], folder)
     return tuple(paths)
 

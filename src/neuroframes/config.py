@@ -1,0 +1,138 @@
+"""Settings: frozen, checked once, without anything heavy."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neuroframes.errors import InputError
+
+
+@dataclass(frozen=True)
+class PaperSettings:
+    """The recipe of Qu, Gao, Wang and Fu (2026, arXiv 2603.24176); defaults are theirs.
+
+    Attributes
+    ----------
+    frames : int
+        K of a window.
+    latents : int
+        d of the linear autoencoder; fewer where the training frames have a lower rank.
+    width, layers, heads : int
+        Of the transformer.
+    delay : float, seconds
+        A frame is explained by the EEG this long before it.
+    steps : int
+        Of the diffusion; variances grow linearly from `first_beta` to `last_beta`.
+    sampling_steps : int
+        Of DDIM.
+    learning_rate : float
+    batch : int, windows
+    epochs : int
+    clip : float
+        Estimates of the noise-free latents are kept within this many units (their variance is about 1); inf
+        doesn't. Not stated: DDIM's reference code clips, and without it a small error in epsilon is up to
+        158 times as large in the first estimates.
+    weight_decay : float
+        AdamW's; not stated, so its usual value.
+    joint : bool
+        The diffusion loss reaches the autoencoder too; otherwise only the reconstruction does.
+    """
+
+    frames: int = 10
+    latents: int = 1024
+    width: int = 1024
+    layers: int = 6
+    heads: int = 8
+    delay: float = 4.0
+    steps: int = 1000
+    first_beta: float = 1e-4
+    last_beta: float = 2e-2
+    sampling_steps: int = 50
+    learning_rate: float = 1e-4
+    batch: int = 32
+    epochs: int = 200
+    clip: float = 4.0
+    weight_decay: float = 0.01
+    joint: bool = True
+
+    def __post_init__(self) -> None:
+        sizes = ("frames", "latents", "width", "layers", "heads", "batch", "epochs")
+        for name in (*sizes, "steps", "sampling_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}; expected at least 1")
+        if self.width % (4 * self.heads):
+            raise InputError(
+                f"--width {self.width} with --heads {self.heads}; expected a multiple of 4 times the heads"
+            )
+        if not 0 < self.first_beta <= self.last_beta < 1:
+            raise InputError(
+                f"betas from {self.first_beta:g} to {self.last_beta:g}; expected them to rise between 0 and 1"
+            )
+        if self.sampling_steps > self.steps:
+            raise InputError(f"--sampling-steps {self.sampling_steps}; there are {self.steps} to choose from")
+        if not (self.delay >= 0 and self.weight_decay >= 0 and self.learning_rate > 0 and self.clip > 0):
+            raise InputError(
+                "expected a delay and a weight decay of at least 0, a learning rate and a clip above 0"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CorrectionSettings:
+    """What is learned beside the backbone, and how.
+
+    Attributes
+    ----------
+    frames : int
+        K of a window.
+    width, depth, heads : int
+        Of the transformer.
+    virtual_channels, filters : int
+        Of the EEG encoder: spatial filters, and temporal filters for each size of kernel.
+    dropout : float
+    members : int
+        Networks that are averaged, each with another block of the training part for validation.
+    batch : int, windows
+    epochs, patience : int
+        Most epochs, and how many without a better validation r end the training.
+    learning_rate, weight_decay : float
+        AdamW's.
+    average : float
+        Decay of the moving average of weights.
+    channel_dropout, band_dropout : float
+        Share of channels, and of frequency bands, that a window goes without in training.
+    shift : float, seconds
+        EEG is moved in time by up to this, less than what haemodynamic delays differ by.
+    """
+
+    frames: int = 48
+    width: int = 64
+    depth: int = 2
+    heads: int = 4
+    virtual_channels: int = 32
+    filters: int = 8
+    dropout: float = 0.3
+    members: int = 2
+    batch: int = 8
+    epochs: int = 40
+    patience: int = 6
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
+    average: float = 0.98
+    channel_dropout: float = 0.1
+    band_dropout: float = 0.1
+    shift: float = 0.4
+
+    def __post_init__(self) -> None:
+        whole = ("frames", "width", "depth", "heads", "virtual_channels", "filters", "members", "batch")
+        for name in (*whole, "epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}; expected at least 1")
+        if self.width % self.heads:
+            raise InputError(
+                f"--width {self.width} with --heads {self.heads}; expected a multiple of the heads"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,266 @@
+"""The learned correction of the backbone: networks that hear EEG, and a gate that says how far to believe them.
+
+    m~ = m + gate(s, whether frames are measured)_g * mean over members of delta(x, s, m, y, EEG)
+
+Exact conditioning on measurements and noise does the rest (see `diffusion.gaussian`): whatever delta is, the
+result agrees with the measurements. The gate is 0 where validation saw no gain, and was 0 before any.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from neuroframes.config import CorrectionSettings
+from neuroframes.diffusion.windows import Windows
+from neuroframes.models.denoiser import EARLIEST, LATEST, Denoiser
+from neuroframes.models.eeg_encoder import EEGEncoder, Tokens
+from neuroframes.recording.signal import Signal
+
+Float = NDArray[np.float64]
+
+# Noise levels of the gate: linear in log s between them, the last for all beyond.
+LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+TOKEN_STEP = 0.8  # seconds
+PIECE = 64  # tokens encoded at once
+ON_GRID = 0.05  # TR
+
+
+class Member(nn.Module):
+    """One network: an encoder of EEG and a denoiser."""
+
+    def __init__(
+        self, settings: CorrectionSettings, n_latents: int, bands: dict[str, tuple[float, float]]
+    ) -> None:
+        super().__init__()
+        self.encoder = EEGEncoder(
+            settings.width,
+            filters=settings.filters,
+            n_virtual=settings.virtual_channels,
+            bands=bands,
+            step=TOKEN_STEP,
+        )
+        self.denoiser = Denoiser(
+            n_latents,
+            settings.width,
+            settings.depth,
+            settings.heads,
+            token_width=settings.width,
+            dropout=settings.dropout,
+        )
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a correction is asked for: frames on the model's grid, and what is known of them.
+
+    Attributes
+    ----------
+    times : array, shape (n,), seconds on the EEG clock, the model's TR apart, at least a window
+    mean : array, shape (n, d), of the prior
+    given : array, shape (n, d), latents of measured frames, 0 elsewhere
+    measured : array, shape (n,)
+    position : array, shape (K,), where the frames asked for lie, counted in frames of the grid
+    """
+
+    times: Float
+    mean: Float
+    given: Float
+    measured: NDArray[np.bool_]
+    position: Float
+
+    @classmethod
+    def of(
+        cls,
+        times: Float,
+        mean_at: Callable[[Float], Float],
+        seen: Float | None,
+        measured: NDArray[np.bool_] | None,
+        tr: float,
+        shortest: int,
+    ) -> Self:
+        """Put frames at `times` (K,) on a grid of at least `shortest` frames.
+
+        Measured frames off the grid aren't shown to the networks; exact conditioning knows them anyway.
+        """
+        grid, position = grid_of(times, tr, shortest)
+        mean = mean_at(grid)
+        given, known = np.zeros_like(mean), np.zeros(len(grid), bool)
+        if seen is not None and measured is not None:
+            on_grid = np.flatnonzero(measured & (position == np.rint(position)))
+            rows = position[on_grid].astype(int)
+            given[rows], known[rows] = seen[on_grid], True
+        return cls(grid, mean, given, known, position)
+
+    def on_grid(self, values: Tensor) -> Tensor:
+        """Values (S, K, d) of the frames asked for on the grid (S, n, d): the nearest frame's, else the mean."""
+        position = torch.as_tensor(self.position, device=values.device)
+        spread = torch.as_tensor(self.mean, dtype=values.dtype, device=values.device).repeat(
+            len(values), 1, 1
+        )
+        spread[:, position.round().long()] = values
+        return spread
+
+    def at_frames(self, values: Tensor) -> Tensor:
+        """Values (..., n, d) on the grid, interpolated at the frames asked for (..., K, d)."""
+        position = torch.as_tensor(self.position, device=values.device)
+        left = position.long().clamp(max=values.shape[-2] - 2)
+        weight = (position - left).to(values.dtype)[:, None]
+        return torch.lerp(values[..., left, :], values[..., left + 1, :], weight)
+
+
+def grid_of(times: Float, tr: float, shortest: int) -> tuple[Float, Float]:
+    """The model's grid around frames at `times` (K,), at least `shortest` long, and their positions on it."""
+    n_inside = int(np.ceil((times[-1] - times[0]) / tr - ON_GRID)) + 1
+    before = max(0, shortest - n_inside) // 2
+    n = max(shortest, n_inside)
+    grid = times[0] + tr * (np.arange(n) - before)
+    position = (times - grid[0]) / tr
+    near = np.rint(position)
+    return grid, np.clip(np.where(np.abs(position - near) < ON_GRID, near, position), 0, n - 1)
+
+
+class Correction(nn.Module):
+    """Members and their gate.
+
+    Parameters
+    ----------
+    settings : CorrectionSettings
+    bands : dict from name to (low, high), Hz
+    group : array of int, shape (d,)
+    positions : array, shape (C, 3), metres
+    tr : float, seconds
+    """
+
+    gate: Tensor  # (levels, 2, G): without and with measured frames
+    group: Tensor
+    positions: Tensor
+
+    def __init__(
+        self,
+        settings: CorrectionSettings,
+        bands: dict[str, tuple[float, float]],
+        group: NDArray[np.int64],
+        positions: NDArray[np.floating],
+        tr: float,
+    ) -> None:
+        super().__init__()
+        self.settings, self.bands, self.tr = settings, bands, tr
+        self.members = nn.ModuleList(Member(settings, len(group), bands) for _ in range(settings.members))
+        self.register_buffer("gate", torch.zeros(len(LEVELS), 2, int(group.max()) + 1))
+        self.register_buffer("group", torch.as_tensor(group))
+        self.register_buffer("positions", torch.as_tensor(positions, dtype=torch.float64))
+
+    @torch.no_grad()
+    def hear(self, eeg: Signal) -> list[Tokens]:
+        """Tokens of a whole recording, one set a member, in pieces that memory holds."""
+        device = self.gate.device
+        hop, length = round(TOKEN_STEP * eeg.rate), round(self.members[0].encoder.window * eeg.rate)
+        n_tokens = (eeg.data.shape[1] - length) // hop + 1
+        heard = []
+        for member in self.members:
+            pieces = []
+            for first in range(0, n_tokens, PIECE):
+                last = min(first + PIECE, n_tokens)
+                part = torch.as_tensor(eeg.data[:, first * hop : (last - 1) * hop + length], device=device)
+                start = torch.tensor([first * hop / eeg.rate], dtype=torch.float64, device=device)
+                pieces.append(member.encoder(part[None], eeg.rate, self.positions, start))
+            values, times = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
+            heard.append(Tokens(values, times))
+        return heard
+
+    def query(
+        self,
+        times: Float,
+        mean_at: Callable[[Float], Float],
+        seen: Float | None,
+        measured: NDArray[np.bool_] | None,
+    ) -> Query:
+        """Frames at `times` on the model's grid; see `Query.of`."""
+        return Query.of(times, mean_at, seen, measured, self.tr, self.settings.frames)
+
+    def gate_at(self, sigma: float, measured: bool) -> Tensor:
+        """Gate of each latent, shape (d,)."""
+        position = np.interp(np.log(min(sigma, LEVELS[-1])), np.log(LEVELS), np.arange(len(LEVELS)))
+        left = min(int(position), len(LEVELS) - 2)
+        gate = torch.lerp(
+            self.gate[left, int(measured)], self.gate[left + 1, int(measured)], float(position) - left
+        )
+        return gate[self.group]
+
+    @torch.no_grad()
+    def shift(
+        self, query: Query, tokens: list[Tokens], x: Tensor | None = None, sigma: float = np.inf
+    ) -> Tensor:
+        """Gated delta at the frames asked for, shape (S, K, d), float64.
+
+        Parameters
+        ----------
+        query : Query
+        tokens : list of Tokens, one a member, batch of one
+        x : tensor, shape (S, n, d), noised latents on the grid; None where sigma is infinite
+        sigma : float
+        """
+        gate = self.gate_at(sigma, bool(query.measured.any()))
+        n, device = len(query.times), self.gate.device
+        if not gate.any():
+            shape = (1 if x is None else len(x), len(query.position), len(self.group))
+            return torch.zeros(shape, dtype=torch.float64, device=device)
+        cut = Windows.over(n, self.settings.frames, self.settings.frames // 2)
+        rows = torch.stack([torch.arange(n)[window] for window in cut.slices]).to(device)
+        times, mean, given, measured = (
+            torch.as_tensor(array, device=device)[rows]
+            for array in (
+                query.times,
+                query.mean.astype(np.float32),
+                query.given.astype(np.float32),
+                query.measured,
+            )
+        )
+        near = [_around(part, times) for part in tokens]
+        draws = torch.zeros_like(mean)[None] if x is None else x.float()[:, rows]
+        level = torch.full((len(rows),), sigma, device=device)
+        deltas = []
+        for draw in draws:
+            parts = [
+                member.denoiser(draw, level, times, mean, given, measured, heard)
+                for member, heard in zip(self.members, near, strict=True)
+            ]
+            deltas.append(cut.blend(torch.stack(parts).mean(dim=0).double()))
+        return query.at_frames(torch.stack(deltas)) * gate
+
+    def save(self, folder: Path) -> None:
+        """Write `correction.safetensors` and `correction.json` into a folder."""
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / "correction.safetensors")
+        about = {"settings": self.settings.to_json(), "bands": self.bands, "tr": self.tr}
+        (folder / "correction.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        about = json.loads((folder / "correction.json").read_text())
+        state = load_file(folder / "correction.safetensors")
+        bands = {name: (low, high) for name, (low, high) in about["bands"].items()}
+        settings = CorrectionSettings(**about["settings"])
+        correction = cls(settings, bands, state["group"].numpy(), state["positions"].numpy(), about["tr"])
+        correction.load_state_dict(state)
+        return correction.eval()
+
+
+def _around(tokens: Tokens, times: Tensor) -> Tokens:
+    """The tokens that each window (W, K) can hear, those beyond the recording with times of NaN."""
+    own = tokens.times[0]
+    reach = EARLIEST + LATEST + float(times[0, -1] - times[0, 0])
+    first = torch.searchsorted(own, times[:, 0].contiguous() - EARLIEST)
+    index = first[:, None] + torch.arange(int(reach / TOKEN_STEP) + 2, device=own.device)
+    inside = index < len(own)
+    index = index.clamp(max=len(own) - 1)
+    return Tokens(tokens.values[0][index], torch.where(inside, own[index], torch.nan))

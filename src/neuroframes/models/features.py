@@ -1,0 +1,39 @@
+"""What the linear part hears: log band power of the channels and of spatially whitened channels.
+
+A channel mixes what is below it with what is strongest anywhere. Whitening, u = Sigma^(-1/2) x, undoes the
+mixing as far as the training EEG's covariance tells it, a data-driven surface Laplacian; a share of the mean
+variance on the diagonal keeps sensor noise from being blown up.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.recording.band_power import BandPower, log_band_power
+
+Float = NDArray[np.float64]
+
+LOADING = 0.1  # of the mean variance, added to each direction's
+
+
+def whitening(covariance: Float) -> Float:
+    """W = (Sigma + loading I)^(-1/2), scaled so that output stays in volts; shape (C, C)."""
+    values, vectors = np.linalg.eigh(covariance)
+    mean = max(float(values.mean()), np.finfo(np.float64).tiny)
+    gains = np.sqrt(mean / (np.maximum(values, 0) + LOADING * mean))
+    return np.asarray((vectors * gains) @ vectors.T)
+
+
+def eeg_features(
+    eeg: NDArray[np.float32], rate: float, bands: Mapping[str, tuple[float, float]], filters: Float
+) -> BandPower:
+    """Log band power of EEG (C, N), volts, and of the F outputs of spatial filters (F, C).
+
+    Returns
+    -------
+    BandPower, values of shape (T, (C + F) * len(bands)), band fastest
+    """
+    channels = log_band_power(eeg, rate, bands)
+    filtered = log_band_power(filters.astype(np.float32) @ eeg, rate, bands)
+    return BandPower(np.concatenate([channels.values, filtered.values], axis=1), channels.times)

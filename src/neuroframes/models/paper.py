@@ -1,0 +1,327 @@
+"""The recipe of Qu, Gao, Wang and Fu (2026, arXiv 2603.24176), as a model to compare with.
+
+Windows of K frames, z-scored per vertex, are drawn by DDIM in the latent of a linear autoencoder, given
+the raw EEG of the same length a fixed 4 s earlier. Measured frames y = A x enter by replacement at every
+step (InterRecon),
+
+    z <- A+ y + (I - A+ A) z,
+
+with z the estimate of the noise-free latents; the direction of the step follows from the replaced estimate.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from neuroframes import __version__
+from neuroframes.config import PaperSettings
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.diffusion.samplers import ddim, range_replacement
+from neuroframes.diffusion.schedules import alphas_bar, linear_betas
+from neuroframes.errors import InputError
+from neuroframes.files import written_whole
+from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
+from neuroframes.models.paper_network import PaperNetwork
+from neuroframes.recording.segments import Split
+
+FORMAT = "neuroframes-model-paper-1"
+Float32 = NDArray[np.float32]
+Epsilon = Callable[[Tensor, int], Tensor]
+
+
+def signal_shares(settings: PaperSettings) -> Tensor:
+    """a_t of each diffusion step, shape (steps,), float64."""
+    return alphas_bar(linear_betas(settings.steps, settings.first_beta, settings.last_beta))
+
+
+def draw(
+    epsilon: Epsilon,
+    noise: Tensor,
+    settings: PaperSettings,
+    impose: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """DDIM at evenly spaced diffusion steps, the first and the last among them.
+
+    Parameters
+    ----------
+    epsilon : callable
+        Noise in sqrt(a_t) z + sqrt(1 - a_t) n, and t, to n.
+    noise : tensor, shape (..., K, d), standard normal
+    settings : PaperSettings
+    impose : callable, optional
+        From z to A+ y + (I - A+ A) z.
+
+    Returns
+    -------
+    tensor, shape (..., K, d)
+    """
+    shares = signal_shares(settings)
+    steps = torch.linspace(settings.steps - 1, 0, settings.sampling_steps, dtype=torch.float64)
+    chosen = steps.round().long()
+    # Divided by sqrt(a_t), the process is z + s n, which is what samplers work on.
+    sigmas = ((1 - shares) / shares).sqrt()[chosen]
+    step_at = dict(zip(sigmas.tolist(), chosen.tolist(), strict=True))
+
+    def estimate(x: Tensor, sigma: float) -> Tensor:
+        step = step_at[sigma]
+        z = x - sigma * epsilon(x * float(shares[step].sqrt()), step)
+        return z.clamp(-settings.clip, settings.clip)
+
+    denoise = estimate if impose is None else range_replacement(estimate, impose)
+    start = noise / float(shares[chosen[0]].sqrt())
+    return ddim(denoise, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
+
+
+def eeg_windows(
+    eeg: Float32, rate: float, first: NDArray[np.float64], length: float, delay: float
+) -> Float32:
+    """EEG that frames are explained by; 0 before the recording's start and after its end.
+
+    Parameters
+    ----------
+    eeg : array, shape (C, N)
+        Sample n is at n / rate seconds.
+    rate : float, Hz
+    first : array, shape (W,), seconds
+        Beginning of each window's first frame.
+    length : float, seconds
+    delay : float, seconds
+        The EEG's window begins this long before the frames'.
+
+    Returns
+    -------
+    array, shape (W, C, N_w), float32
+    """
+    n_samples = round(length * rate)
+    start = np.round((first - delay) * rate).astype(int)
+    before, after = max(0, -start.min()), max(0, start.max() + n_samples - eeg.shape[1])
+    padded = np.pad(np.asarray(eeg, np.float32), ((0, 0), (before, after)))
+    at = start[:, None] + before + np.arange(n_samples)
+    return np.ascontiguousarray(padded[:, at].transpose(1, 0, 2))
+
+
+@dataclass(frozen=True)
+class PaperModel:
+    """A trained network and what it takes to apply it to another recording.
+
+    Attributes
+    ----------
+    settings : PaperSettings
+    network : PaperNetwork
+    space : CorticalSpace
+    tr : float, seconds
+    rate : float, Hz, of the EEG
+    scale : array, shape (V,)
+        Standard deviation of the training part, in its BOLD's units; 0 where a vertex had no signal.
+    channels : tuple of str, length C
+    eeg_settings : dict
+        How the EEG is to be read: rate, l_freq, reference.
+    split : Split
+        What it was trained on, and what it must be tested on.
+    """
+
+    settings: PaperSettings
+    network: PaperNetwork
+    space: CorticalSpace
+    tr: float
+    rate: float
+    scale: Float32
+    channels: tuple[str, ...]
+    eeg_settings: Mapping[str, Any]
+    split: Split
+
+    def predict(
+        self,
+        frames: Float32,
+        measured: NDArray[np.bool_],
+        eeg: Float32,
+        rate: float,
+        times: NDArray[np.float64],
+        generator: np.random.Generator,
+        *,
+        draws: int = 1,
+        batch: int = 64,
+    ) -> Float32:
+        """Every frame of a run, measured ones as they are.
+
+        Windows of K frames tile the run; the last one ends with it, and overlaps the one before if need be.
+        They don't know of each other.
+
+        Parameters
+        ----------
+        frames : array, shape (K, V), z-scored
+            What stands at missing frames is not read.
+        measured : array, shape (K,)
+        eeg : array, shape (C, N), volts
+        rate : float, Hz
+        times : array, shape (K,), seconds on the EEG clock
+        generator : numpy.random.Generator
+        draws : int
+            1 is a sample; the mean of more nears the posterior mean.
+        batch : int
+            Windows drawn at once.
+
+        Returns
+        -------
+        array, shape (K, V), float32, Fortran order
+
+        Raises
+        ------
+        InputError
+            If the EEG has another rate or number of channels than in training.
+        """
+        if abs(rate - self.rate) > 1e-3 * self.rate or len(eeg) != len(self.channels):
+            raise InputError(
+                f"EEG of {len(eeg)} channels at {rate:g} Hz; the model was trained on "
+                f"{len(self.channels)} at {self.rate:g} Hz: resample it, and give it the model's channels"
+            )
+        n_frames = len(frames)
+        length = min(self.settings.frames, n_frames)
+        starts = np.append(np.arange(0, n_frames - length, length), n_frames - length)
+        rows = starts[:, None] + np.arange(length)
+        device = self.network.decoder.device
+        given = torch.zeros(n_frames, len(self.network.decoder), device=device)
+        known = torch.from_numpy(measured).to(device)
+        given[known] = self._encode(frames, measured)
+        first = times[starts] - self.tr / 2
+        windows = eeg_windows(eeg, rate, first, length * self.tr, self.settings.delay)
+        pieces = []
+        for these in np.array_split(np.arange(len(starts)), -(-len(starts) // batch)):
+            shape = (draws, *rows[these].shape, given.shape[1])
+            noise = torch.from_numpy(generator.standard_normal(shape, np.float32)).to(device)
+            here = torch.from_numpy(windows[these]).to(device), given[rows[these]], known[rows[these]]
+            pieces.append(self._draw(*here, noise))
+        drawn = torch.cat(pieces)
+        twice = drawn.shape[0] * length - n_frames  # frames that the last two windows share
+        estimate = self._decode(torch.cat([drawn[:-1].flatten(0, 1), drawn[-1, twice:]]))
+        for block in blocks(estimate.shape[1]):
+            estimate[measured, block] = frames[measured, block]
+        return estimate
+
+    @torch.inference_mode()
+    def _draw(self, eeg: Tensor, given: Tensor, measured: Tensor, noise: Tensor) -> Tensor:
+        """Mean of the draws (S, W, K, d) of windows; EEG (W, C, N), given (W, K, d), measured (W, K)."""
+        tokens = self.network.eeg(eeg)
+
+        def epsilon(x: Tensor, step: int) -> Tensor:
+            return self.network.transformer(x, torch.full(x.shape[:1], step, device=x.device), tokens)
+
+        def impose(z: Tensor) -> Tensor:
+            return torch.where(measured[..., None], given, z)
+
+        return torch.stack([draw(epsilon, each, self.settings, impose) for each in noise]).mean(dim=0)
+
+    @torch.inference_mode()
+    def _encode(self, frames: Float32, measured: NDArray[np.bool_]) -> Tensor:
+        """Latents (M, d) of the measured frames."""
+        columns, encoder = rows_of(columns_of(frames), measured), self.network.encoder
+        latents = encoder.new_zeros(int(measured.sum()), encoder.shape[1])
+        for block in blocks(len(encoder)):
+            x = torch.from_numpy(np.asarray(columns(block), np.float32)).to(encoder.device)
+            latents += self.network.encode(x, block)
+        return latents
+
+    @torch.inference_mode()
+    def _decode(self, latents: Tensor) -> Float32:
+        """Frames (K, V)."""
+        frames = np.empty((len(latents), self.network.decoder.shape[1]), np.float32, order="F")
+        for block in blocks(frames.shape[1]):
+            frames[:, block] = self.network.decode(latents, block).cpu().numpy()
+        return frames
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        tensors["scale"] = torch.from_numpy(self.scale)
+        about = {
+            "format": FORMAT,
+            "version": __version__,
+            "settings": self.settings.to_json(),
+            "space": self.space.to_json(),
+            "tr": self.tr,
+            "rate": self.rate,
+            "channels": self.channels,
+            "eeg_settings": dict(self.eeg_settings),
+            "split": self.split.to_json(),
+        }
+        with written_whole(path, overwrite=overwrite) as folder:
+            folder.mkdir()
+            safetensors.torch.save_file(tensors, folder / "model.safetensors")
+            (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, *, device: torch.device | str = "cpu") -> "PaperModel":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If there is no model of this format at `path`.
+        """
+        try:
+            about = json.loads((path / "model.json").read_text())
+            tensors = safetensors.torch.load_file(path / "model.safetensors", device=str(device))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(
+                f"{path}: no model can be read there ({error}); "
+                "make one with: neuroframes train STORE --preset paper --out MODEL"
+            ) from error
+        found = about.get("format") if isinstance(about, dict) else None
+        if found != FORMAT:
+            raise InputError(
+                f"{path}: a model of format {found}, but {FORMAT} is expected here; train it again"
+            )
+        try:
+            scale = tensors.pop("scale").cpu().numpy()
+            settings = PaperSettings(**about["settings"])
+            with torch.device("meta"):
+                network = build_network(
+                    settings,
+                    n_vertices=len(scale),
+                    n_latents=len(tensors["decoder"]),
+                    n_channels=len(about["channels"]),
+                    samples_per_frame=about["tr"] * about["rate"],
+                )
+            network.load_state_dict(tensors, assign=True)
+            return cls(
+                settings=settings,
+                network=network.eval(),
+                space=CorticalSpace.from_json(about["space"]),
+                tr=about["tr"],
+                rate=about["rate"],
+                scale=scale,
+                channels=tuple(about["channels"]),
+                eeg_settings=about["eeg_settings"],
+                split=Split.from_json(about["split"]),
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
+
+
+def build_network(
+    settings: PaperSettings,
+    *,
+    n_vertices: int,
+    n_latents: int,
+    n_channels: int,
+    samples_per_frame: float,
+) -> PaperNetwork:
+    """The network of these settings, of random weights."""
+    return PaperNetwork(
+        n_vertices,
+        n_latents,
+        n_channels,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        samples_per_frame=samples_per_frame,
+    )

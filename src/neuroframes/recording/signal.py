@@ -1,0 +1,26 @@
+"""EEG samples with their clock and names."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Signal:
+    """EEG whose sample n is at n / rate seconds.
+
+    Attributes
+    ----------
+    data : array, shape (C, N), float32, volts
+    rate : float, Hz
+    channels : tuple of str, length C
+    """
+
+    data: np.ndarray
+    rate: float
+    channels: tuple[str, ...]
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first sample to the end of the last."""
+        return self.data.shape[1] / self.rate

@@ -1,0 +1,210 @@
+"""Runs of a Lightning trainer that can be interrupted at any moment and end where they would have ended.
+
+What a module draws must follow from its seed and `global_step` alone: the order of its windows where it makes
+its loader, which every epoch asks for anew, and dropout through `SeedEachStep`.
+"""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from torch import Tensor
+
+from neuroframes.errors import InputError
+from neuroframes.training.checkpoint import SafetensorsIO, read_state
+
+STATE = "last.safetensors"
+
+
+def seed_of(*parts: int) -> int:
+    """One seed of several numbers, such as a seed and a step."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+class SeedEachStep(Callback):
+    """Dropout follows from the seed and the step."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        seed = seed_of(self.seed, trainer.global_step, trainer.global_rank)
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+
+class KeepBest(Callback):
+    """Keeps the weights of the best validation: those that it saw, so averaged ones where they are averaged.
+
+    Must come after what averages them. `monitor` is logged in validation; more is better.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.score = float("-inf")
+        self.weights: dict[str, Tensor] | None = None
+        self._validated: dict[str, Tensor] = {}
+
+    def on_validation_epoch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        state = pl_module.state_dict()
+        self._validated = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        logged = trainer.callback_metrics
+        if self.monitor not in logged:
+            raise KeyError(f"validation logs {sorted(logged)}, but no {self.monitor!r}")
+        if (score := float(logged[self.monitor])) > self.score:
+            self.score, self.weights = score, self._validated
+        self._validated = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.score, self.weights = state_dict["score"], state_dict["weights"]
+
+
+class KeepState(Checkpoint):
+    """Writes the state every few epochs and after the last; what ends training early must come before it."""
+
+    def __init__(self, path: Path, every: int, of: dict[str, Any]) -> None:
+        self.path, self.every, self.of, self.complete = path, every, of, False
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epochs = trainer.current_epoch + 1
+        self.complete = trainer.should_stop or epochs == trainer.max_epochs
+        if self.complete or epochs % self.every == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint |= {"of": self.of, "complete": self.complete}
+
+
+def run(
+    module: lightning.LightningModule,
+    folder: Path,
+    *,
+    max_epochs: int,
+    of: Mapping[str, Any] | None = None,
+    monitor: str | None = None,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    precision: Any = "32-true",
+    progress: bool = False,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_every: int = 10,
+) -> dict[str, Tensor]:
+    """Train, from where an interrupted run left its state in `folder`.
+
+    Parameters
+    ----------
+    module : LightningModule
+        Its own weights are of no use afterwards: load those returned.
+    folder : Path
+        For the state; to be removed once the result is written.
+    max_epochs : int
+    of : mapping, optional
+        What tells this training from others, in strings, numbers, lists and dicts: its settings, among them
+        `max_epochs`, its seed, a digest of its data.
+    monitor : str, optional
+        What validation logs and is to be as large as possible.
+    accelerator, devices, precision : see `lightning.Trainer`
+    progress : bool
+        Show a bar.
+    callbacks : sequence of lightning Callback
+    checkpoint_every : int, epochs
+        The state is several times as large as the model, which epochs of seconds don't pay for.
+
+    Returns
+    -------
+    dict of str to tensor, on the CPU
+        `module`'s `state_dict` at the best validation by `monitor`, or else the last; averaged where a
+        callback averages weights.
+
+    Raises
+    ------
+    InputError
+        If the state is another training's, or `monitor` was never a number.
+    KeyboardInterrupt
+        If interrupted; the state stays.
+    """
+    path, of = folder / STATE, dict(of or {})
+    if path.exists() and read_state(path, "of") != of:
+        raise InputError(
+            f"{folder} holds an interrupted training with other settings, another seed or other data; "
+            "repeat its options, or remove that folder to start anew"
+        )
+    if not (path.exists() and read_state(path, "complete")):
+        best = [] if monitor is None else [KeepBest(monitor)]
+        bar = [RichProgressBar(console_kwargs={"stderr": True})] if progress else []
+        with _lightning_as_a_guest():
+            trainer = lightning.Trainer(
+                accelerator=accelerator,
+                devices=devices,
+                precision=precision,
+                max_epochs=max_epochs,
+                logger=False,
+                callbacks=[*callbacks, *best, *bar, KeepState(path, checkpoint_every, of)],
+                plugins=[SafetensorsIO()],
+                default_root_dir=folder,
+                num_sanity_val_steps=0,
+                deterministic=True,
+                enable_progress_bar=progress,
+                enable_model_summary=False,
+                reload_dataloaders_every_n_epochs=1,
+            )
+            device = trainer.strategy.root_device
+            with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
+                trainer.fit(module, ckpt_path=path if path.exists() else None)
+    # From the file, which has the averaged weights as the module's own even where a run goes on at its end.
+    if monitor is None:
+        return dict(read_state(path, "state_dict"))
+    weights = read_state(path, "callbacks", KeepBest.__qualname__, "weights")
+    if weights is None:
+        raise InputError(f"no validation gave a number as {monitor}; try a smaller learning rate")
+    return dict(weights)
+
+
+@contextmanager
+def _lightning_as_a_guest() -> Iterator[None]:
+    """Its chatter and tips silenced, its way to pass on an interrupt undone, global settings as before."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            # Lightning's own business with newer versions of torch.
+            warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec", FutureWarning)
+            for logger in loggers:
+                logger.setLevel(logging.WARNING)
+            yield
+    except SystemExit as stopped:
+        if not isinstance(stopped.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from stopped
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark

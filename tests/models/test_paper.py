@@ -1,0 +1,295 @@
+"""The paper's recipe: its sizes, its sampler against closed forms, and what a model makes of a run."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neuroframes.config import PaperSettings
+from neuroframes.errors import InputError
+from neuroframes.frames.measurement import FrameMask
+from neuroframes.models.paper import PaperModel, build_network, draw, eeg_windows, signal_shares
+from neuroframes.models.paper_network import Attention, RawEEGEncoder, code
+from neuroframes.recording.segments import Part, Segment, Split
+
+PAPER = PaperSettings()
+LINEAR = replace(PAPER, clip=np.inf)
+SMALL = replace(PAPER, frames=6, latents=5, width=32, layers=2, heads=2)
+RATE, TR, C, V = 32.0, 1.0, 3, 200
+
+
+def recording(n_frames, seed):
+    """A segment of random frames, and as random an EEG of its run."""
+    generator = np.random.default_rng(seed)
+    times = 5.0 + np.arange(n_frames) * TR
+    frames = np.asfortranarray(generator.standard_normal((n_frames, V)), np.float32)
+    eeg = 1e-5 * generator.standard_normal((C, round((times[-1] + 1) * RATE)))
+    measured = np.ones(n_frames, bool)
+    return Segment(frames, times, times - 5, measured, None, "run"), eeg.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return [recording(40, 1), recording(33, 2)]
+
+
+@pytest.fixture(scope="module")
+def model(cifti_space):
+    """Of random weights, also where they start at zero, so that everything reaches the frames."""
+    generator = torch.Generator().manual_seed(0)
+    network = build_network(SMALL, n_vertices=V, n_latents=5, n_channels=C, samples_per_frame=RATE * TR)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(std=0.1, generator=generator)
+    patterns = torch.linalg.qr(torch.randn(V, 5, generator=generator)).Q
+    network.set_autoencoder(patterns / 4, 4 * patterns.T)
+    network.eeg.spread.fill_(1e-5)
+    return PaperModel(
+        settings=replace(SMALL, clip=np.inf),  # an untrained network's estimates would all be clipped
+        network=network,
+        space=cifti_space,
+        tr=TR,
+        rate=RATE,
+        scale=np.ones(V, np.float32),
+        channels=("Fz", "Cz", "Pz"),
+        eeg_settings={"rate": RATE, "l_freq": 0.5, "reference": "average"},
+        split=Split((Part("run", 0, 40),), (), 40.0),
+    )
+
+
+def test_sizes_of_the_paper():
+    with torch.device("meta"):
+        network = build_network(
+            PAPER, n_vertices=91_282, n_latents=1024, n_channels=64, samples_per_frame=800.0
+        )
+    count = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
+    w, layers = 1024, 6
+    attention, mlp, modulation = 4 * (w * w + w), 8 * w * w + 5 * w, 6 * (w * w + w)
+    ends = 2 * (w * w + w) + 2 * w + (256 + 1) * w + (w + 1) * w
+    assert count["transformer"] == layers * (2 * attention + mlp + modulation + 2 * w) + ends == 141_955_072
+    assert network.encoder.shape == (91_282, 1024) and network.decoder.shape == (1024, 91_282)
+
+
+def test_settings_are_the_papers_and_are_checked():
+    assert (PAPER.frames, PAPER.latents, PAPER.layers, PAPER.heads, PAPER.delay) == (10, 1024, 6, 8, 4.0)
+    assert (PAPER.learning_rate, PAPER.batch, PAPER.epochs, PAPER.sampling_steps) == (1e-4, 32, 200, 50)
+    for wrong in (
+        {"width": 100},
+        {"layers": 0},
+        {"sampling_steps": 2000},
+        {"last_beta": 1.0},
+        {"delay": -1.0},
+        {"clip": 0.0},
+    ):
+        with pytest.raises(InputError, match="expected|there are"):
+            PaperSettings(**wrong)
+
+
+def test_schedule_endpoints():
+    shares = signal_shares(PAPER)
+    assert len(shares) == 1000 and torch.all(shares.diff() < 0)
+    assert shares[0] == 1 - 1e-4
+    betas = np.linspace(1e-4, 2e-2, 1000)
+    assert float(shares[-1]) == pytest.approx(np.exp(np.log1p(-betas).sum()), rel=1e-9)
+    assert float(shares[-1]) < 5e-5
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    """Mean and covariance of 4 correlated frames, and the exact epsilon of that distribution."""
+    mean = torch.tensor([0.5, -1.0, 0.0, 2.0], dtype=torch.float64)
+    lags = torch.arange(4, dtype=torch.float64)
+    covariance = 0.8 ** (lags[:, None] - lags).abs()
+    shares = signal_shares(PAPER)
+
+    def epsilon(x, step):
+        a = shares[step]
+        marginal = a * covariance + (1 - a) * torch.eye(4, dtype=torch.float64)
+        return (1 - a).sqrt() * torch.linalg.solve(marginal, x - a.sqrt() * mean[:, None])
+
+    return mean, covariance, epsilon
+
+
+def test_ddim_of_a_gaussian_is_linear_and_has_its_distribution(gaussian):
+    mean, covariance, epsilon = gaussian
+    zero, unit = torch.zeros(4, 1, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
+    centre = draw(epsilon, zero, LINEAR)
+    transport = draw(epsilon, unit, LINEAR) - centre
+    # Starting from noise alone loses sqrt(a_T) of the mean, and 50 steps some hundredths of the variance.
+    torch.testing.assert_close(centre[:, 0], mean, rtol=0, atol=0.03)
+    torch.testing.assert_close(transport @ transport.T, covariance, rtol=0, atol=0.08)
+    # The closed form of each step, in the eigenvectors: they are those of the covariance.
+    values, vectors = torch.linalg.eigh(covariance)
+    shares = signal_shares(PAPER)[torch.linspace(999, 0, 50, dtype=torch.float64).round().long()]
+    sigmas = torch.cat([((1 - shares) / shares).sqrt(), torch.zeros(1)])
+    gain = torch.ones(4, dtype=torch.float64) / shares[0].sqrt()
+    for now, then in pairwise(sigmas):
+        shrinkage = values / (values + now**2)
+        gain *= shrinkage + then / now * (1 - shrinkage)
+    torch.testing.assert_close(transport, vectors @ gain.diag() @ vectors.T, rtol=1e-6, atol=1e-8)
+    fine = draw(epsilon, unit, replace(LINEAR, sampling_steps=1000)) - draw(
+        epsilon, zero, replace(LINEAR, sampling_steps=1000)
+    )
+    assert (fine @ fine.T - covariance).abs().max() < (transport @ transport.T - covariance).abs().max() / 5
+
+
+def test_range_replacement_keeps_measured_latents(gaussian):
+    _, _, epsilon = gaussian
+    operator = FrameMask(np.array([False, True, False, True]))
+    given = torch.tensor([[3.0], [-2.0]], dtype=torch.float64)
+    noise = torch.randn(4, 500, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def impose(z):
+        return torch.from_numpy(operator.impose(z.numpy(), given.expand(2, 500).numpy()))
+
+    completed = draw(epsilon, noise, LINEAR, impose)
+    assert torch.equal(completed[operator.measured], given.expand(2, 500))
+    # A neighbour hears of the measurements through the network, though less than it should.
+    (free, mean, covariance), seen = (draw(epsilon, noise, LINEAR), *gaussian[:2]), operator.measured
+    gain = covariance[0, seen] @ covariance[seen][:, seen].inverse()
+    moved = (completed - free)[0].mean() / (gain @ (given[:, 0] - mean[seen]))
+    assert 0.2 < moved < 0.95
+
+
+def test_estimates_are_clipped_and_measurements_are_not():
+    wild = draw(lambda x, step: torch.zeros_like(x), torch.ones(2, 1), PAPER)
+    assert torch.equal(wild, torch.full((2, 1), 4.0))
+    given = torch.tensor([[7.0], [0.0]])
+    imposed = draw(
+        lambda x, step: torch.zeros_like(x), torch.ones(2, 1), PAPER, lambda z: torch.stack([given[0], z[1]])
+    )
+    assert torch.equal(imposed, torch.tensor([[7.0], [4.0]]))
+
+
+def test_attention_equals_torchs():
+    ours, theirs = Attention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
+    with torch.no_grad():
+        layers = (ours.query, ours.key, ours.value)
+        theirs.in_proj_weight.copy_(torch.cat([layer.weight for layer in layers]))
+        theirs.in_proj_bias.copy_(torch.cat([layer.bias for layer in layers]))
+        theirs.out_proj.load_state_dict(ours.out.state_dict())
+    x, context = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
+    torch.testing.assert_close(ours(x, context), theirs(x, context, context)[0])
+
+
+@pytest.mark.parametrize(("n_samples", "n_tokens"), [(1, 1), (64, 1), (65, 2), (1600, 25)])
+def test_eeg_tokens_keep_time(n_samples, n_tokens):
+    encoder = RawEEGEncoder(C, 32, 160.0)
+    eeg = torch.randn(2, C, n_samples)
+    tokens = encoder(eeg)
+    assert tokens.shape == (2, n_tokens, 32)
+    eeg[..., -1] += 1
+    changed = (encoder(eeg) != tokens).any(dim=-1)[0]
+    assert changed[-1] and not changed[:-2].any()
+
+
+def test_the_code_of_a_position_is_a_rotation():
+    """A shift acts on codes as one matrix, wherever they stand: attention can learn a delay."""
+    at = torch.linspace(0, 20, 41, dtype=torch.float64)
+    assert torch.allclose(code(at, 16).square().sum(dim=-1), torch.full((41,), 8.0, dtype=torch.float64))
+    gram = code(at, 16) @ code(at, 16).T
+    for lag in (1, 10, 30):
+        assert torch.allclose(gram.diagonal(lag), gram[0, lag].expand(41 - lag))
+
+
+def test_eeg_windows_are_shifted_by_the_delay_and_padded_with_zeros():
+    eeg = np.arange(1, 101, dtype=np.float32)[None] * np.array([[1], [-1]], np.float32)
+    windows = eeg_windows(eeg, 10.0, np.array([1.0, 6.0, 12.0]), 2.0, 4.0)
+    assert windows.shape == (3, 2, 20)
+    # Sample n is at n / 10 s and has the value n + 1.
+    np.testing.assert_array_equal(windows[1, 0], np.arange(21, 41))
+    np.testing.assert_array_equal(windows[:, 1], -windows[:, 0])
+    np.testing.assert_array_equal(windows[0], 0)
+    np.testing.assert_array_equal(windows[2, 0], [*range(81, 101)])
+    np.testing.assert_array_equal(
+        eeg_windows(eeg, 10.0, np.array([3.5, 13.0]), 2.0, 4.0)[0, 0, :6], [0] * 5 + [1]
+    )
+
+
+def predict(model, recording, measured, seed=0, **options):
+    segment, eeg = recording
+    generator = np.random.default_rng(seed)
+    return model.predict(segment.frames, measured, eeg, RATE, segment.times, generator, **options)
+
+
+@pytest.mark.parametrize("n_frames", [1, 4, 6, 12, 15, 40])
+def test_measured_frames_come_back_exactly_and_missing_ones_are_not_read(model, n_frames):
+    segment, eeg = recording(n_frames, 5)
+    measured = np.arange(n_frames) % 3 == 1
+    blank = replace(segment, frames=segment.frames.copy(order="F"))
+    blank.frames[~measured] = np.nan
+    completed = predict(model, (blank, eeg), measured)
+    assert completed.shape == (n_frames, V) and completed.dtype == np.float32 and completed.flags.f_contiguous
+    np.testing.assert_array_equal(completed[measured], segment.frames[measured])
+    assert np.isfinite(completed).all()
+    np.testing.assert_array_equal(completed, predict(model, (segment, eeg), measured))
+    assert n_frames == 1 or not np.array_equal(completed, predict(model, (segment, eeg), measured, seed=1))
+
+
+def test_windows_tile_the_run_and_know_nothing_of_each_other(model, recordings):
+    segment, eeg = recordings[1]  # 33 frames are 5 windows and a rest of 3
+    nothing = np.zeros(33, bool)
+    free = predict(model, recordings[1], nothing)
+    np.testing.assert_allclose(predict(model, recordings[1], nothing, batch=1), free, rtol=1e-3, atol=1e-3)
+    one = nothing.copy()
+    one[7] = True
+    changed = (np.abs(predict(model, recordings[1], one) - free) > 1e-2).any(axis=1)
+    assert changed[6:12].all() and not changed[:6].any() and not changed[12:].any()
+    # The last three frames alone are of the last window, which starts at 27.
+    louder = eeg.copy()
+    louder[:, round((segment.times[30] - 0.5 - 4 + 1) * RATE) :] *= 3
+    changed = (np.abs(predict(model, (segment, louder), nothing) - free) > 1e-2).any(axis=1)
+    assert changed[30:].all() and not changed[:30].any()
+
+
+def test_several_draws_are_averaged(model, recordings):
+    segment, eeg = recordings[0]
+    nothing, generator = np.zeros(40, bool), np.random.default_rng(3)
+    each = [model.predict(segment.frames, nothing, eeg, RATE, segment.times, generator) for _ in range(2)]
+    mean = predict(model, recordings[0], nothing, seed=3, draws=2)
+    np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-3, atol=1e-3)
+
+
+def test_eeg_unlike_the_trainings_is_refused(model, recordings):
+    segment, eeg = recordings[0]
+    measured, generator = np.zeros(40, bool), np.random.default_rng(0)
+    with pytest.raises(InputError, match="3 channels at 64 Hz; the model was trained on 3 at 32 Hz"):
+        model.predict(segment.frames, measured, eeg, 64.0, segment.times, generator)
+    with pytest.raises(InputError, match="2 channels at 32 Hz"):
+        model.predict(segment.frames, measured, eeg[:2], RATE, segment.times, generator)
+
+
+def test_a_saved_model_predicts_the_same(model, recordings, tmp_path):
+    model.save(tmp_path / "model")
+    before = torch.get_rng_state()
+    loaded = PaperModel.load(tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+    for name in ("settings", "tr", "rate", "channels", "eeg_settings", "split"):
+        assert getattr(loaded, name) == getattr(model, name), name
+    loaded.space.check_same(model.space, "the model")
+    measured = np.arange(40) % 4 == 0
+    np.testing.assert_array_equal(
+        predict(loaded, recordings[0], measured), predict(model, recordings[0], measured)
+    )
+    model.save(tmp_path / "model", overwrite=True)
+
+
+def test_what_is_no_model_is_refused(model, tmp_path):
+    folder = tmp_path / "model"
+    with pytest.raises(InputError, match="no model can be read there.*--preset paper"):
+        PaperModel.load(folder)
+    model.save(folder)
+    about = json.loads((folder / "model.json").read_text())
+    for change, message in (
+        ({"format": "neuroframes-model-2"}, "a model of format neuroframes-model-1"),
+        ({"channels": ["Fz"]}, "damaged.*train it again"),
+        ({"settings": {**about["settings"], "size": 3}}, "damaged.*train it again"),
+    ):
+        (folder / "model.json").write_text(json.dumps({**about, **change}))
+        with pytest.raises(InputError, match=message):
+            PaperModel.load(folder)

@@ -1,0 +1,189 @@
+"""Training of the paper's recipe: its windows, its losses, and that it can be interrupted."""
+
+from dataclasses import replace
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from neuroframes.config import PaperSettings
+from neuroframes.errors import InputError
+from neuroframes.recording.segments import Segment
+from neuroframes.training.paper import (
+    PaperTraining,
+    TrainingWindows,
+    fit_paper,
+    start_network,
+    window_starts,
+)
+from neuroframes.training.run import STATE
+
+SMALL = PaperSettings(
+    frames=6, latents=5, width=32, layers=2, heads=2, learning_rate=3e-3, batch=8, epochs=3
+)
+RATE, TR, C, V = 32.0, 1.0, 3, 200
+
+
+def recording(n_frames, seed):
+    """A segment of slow signals, and EEG whose first channel is louder before the first signal is high."""
+    generator = np.random.default_rng(seed)
+    signals = np.cumsum(generator.standard_normal((n_frames + 4, 5)), axis=0)
+    signals = (signals[4:] - signals[:-4]) / 2
+    patterns = np.random.default_rng(0).standard_normal((5, V)) / np.sqrt(5)
+    frames = signals @ patterns + 0.1 * generator.standard_normal((n_frames, V))
+    times = 5.0 + np.arange(n_frames) * TR
+    eeg = generator.standard_normal((C, round((times[-1] + 1) * RATE)))
+    eeg[0] *= np.exp(np.interp(np.arange(eeg.shape[1]) / RATE + 4, times, signals[:, 0]))
+    segment = Segment(
+        np.asfortranarray(frames, np.float32), times, times - 5, np.ones(n_frames, bool), None, "run"
+    )
+    return segment, (1e-5 * eeg).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return [recording(40, 1), recording(33, 2)]
+
+
+def fit(recordings, settings, folder, **options):
+    segments, eeg = zip(*recordings, strict=True)
+    options = {"checkpoint_every": 1, "accelerator": "cpu", **options}
+    return fit_paper(segments, eeg, RATE, TR, settings, checkpoints=folder, **options)
+
+
+def opened(network):
+    """With what starts at zero, so that nothing reaches what is behind it, at random values instead."""
+    for parameter in network.parameters():
+        if not parameter.any():
+            with torch.no_grad():
+                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+    return network
+
+
+def test_windows_cover_what_is_measured_and_nothing_else():
+    measured = np.ones(50, bool)
+    measured[[12, 20, 21]] = False
+    starts = window_starts(measured, 6)
+    covered = np.zeros(50, bool)
+    for start in starts:
+        assert measured[start : start + 6].all()
+        covered[start : start + 6] = True
+    np.testing.assert_array_equal(covered, measured)
+    assert np.all(np.diff(starts)[np.diff(starts) < 6] <= 3) and len(set(starts)) == len(starts)
+    assert list(window_starts(np.ones(6, bool), 6)) == [0] and len(window_starts(np.ones(5, bool), 6)) == 0
+
+
+def test_training_windows_hold_the_frames_and_eeg_of_their_segment(recordings):
+    segments, eeg = zip(*recordings, strict=True)
+    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+    frames = np.concatenate([segment.frames for segment in segments])
+    np.testing.assert_array_equal(windows.frames[:, windows.rows[0]].T, frames[:6])
+    np.testing.assert_array_equal(windows.frames[:, windows.rows[-1]].T, frames[-6:])
+    # The first frame is centred on 5 s: it begins at 4.5, and its EEG 4 s before that.
+    np.testing.assert_array_equal(windows.eeg[0], eeg[0][:, 16 : 16 + 192])
+    blind = [replace(segment, measured=np.arange(len(segment.frames)) % 6 > 0) for segment in segments]
+    with pytest.raises(InputError, match="no 6 consecutive frames"):
+        TrainingWindows.of(blind, eeg, RATE, TR, SMALL)
+
+
+def test_latents_start_as_whitened_principal_components(recordings):
+    segments, eeg = zip(*recordings, strict=True)
+    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+    before = torch.get_rng_state()
+    network = start_network(segments, windows, SMALL, RATE * TR, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    frames = torch.from_numpy(np.concatenate([segment.frames for segment in segments]))
+    z = network.encode(frames)
+    torch.testing.assert_close(z.T @ z / len(z), torch.eye(5), rtol=0, atol=1e-3)
+    _, s, _ = torch.linalg.svd(frames)
+    left_over = (frames - network.decode(z)).square().sum()
+    torch.testing.assert_close(left_over, s[5:].square().sum(), rtol=1e-3, atol=0)
+    halves = network.encode(frames[:, :80], slice(0, 80)) + network.encode(frames[:, 80:], slice(80, None))
+    torch.testing.assert_close(halves, z, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_gradients_reach_every_parameter(recordings, joint):
+    segments, eeg = zip(*recordings, strict=True)
+    settings = replace(SMALL, joint=joint)
+    windows = TrainingWindows.of(segments, eeg, RATE, TR, settings)
+    network = opened(start_network(segments, windows, settings, RATE * TR, 0))
+    training = PaperTraining(network, windows, settings, 0)
+    which, seed = torch.arange(8), torch.Generator().manual_seed(0)
+    reconstruction, diffusion = training.losses(which, seed)
+    (to_encoder,) = torch.autograd.grad(diffusion, network.encoder, retain_graph=True, allow_unused=True)
+    assert (to_encoder is not None) == joint
+    diffusion.backward(retain_graph=True)
+    reconstruction.backward()
+    for name, parameter in network.named_parameters():
+        # Softmax doesn't see what all keys have in common.
+        if not name.endswith("key.bias"):
+            assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def test_losses_before_training_are_known(recordings):
+    """The head is zero, so the diffusion loss is the noise's variance."""
+    segments, eeg = zip(*recordings, strict=True)
+    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+    training = PaperTraining(start_network(segments, windows, SMALL, RATE * TR, 0), windows, SMALL, 0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        losses = [training.losses(torch.arange(len(windows.rows)), generator) for _ in range(4)]
+    assert np.mean([float(diffusion) for _, diffusion in losses]) == pytest.approx(1, abs=0.05)
+
+
+def test_the_loss_falls(recordings, tmp_path):
+    segments, eeg = zip(*recordings, strict=True)
+    network = fit(recordings, replace(SMALL, epochs=60), tmp_path, checkpoint_every=1000)
+    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+    training = PaperTraining(network, windows, SMALL, 0)
+    with torch.no_grad():
+        reconstruction, diffusion = training.losses(
+            torch.arange(len(windows.rows)).repeat(20), torch.Generator().manual_seed(0)
+        )
+    assert diffusion < 0.6 and reconstruction < 0.03
+
+
+class Stop(lightning.Callback):
+    """Interrupts training in the middle of an epoch."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 5:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("power cut"), KeyboardInterrupt()], ids=["error", "interrupt"]
+)
+def test_interrupted_training_ends_where_it_would_have_ended(recordings, tmp_path, error):
+    expected = fit(recordings, SMALL, tmp_path / "whole").state_dict()
+    with pytest.raises(type(error)):
+        fit(recordings, SMALL, tmp_path / "cut", callbacks=[Stop(error)])
+    assert (tmp_path / "cut" / STATE).exists()
+    network = fit(recordings, SMALL, tmp_path / "cut")
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    # And a training that is complete isn't repeated.
+    again = fit(recordings, SMALL, tmp_path / "cut", callbacks=[Stop(AssertionError("trained again"))])
+    assert torch.equal(again.decoder, network.decoder)
+
+
+def test_the_seed_decides(recordings, tmp_path):
+    settings = replace(SMALL, epochs=1)
+    first, second, other = (
+        fit(recordings, settings, tmp_path / f"{i}", seed=seed).decoder for i, seed in enumerate((0, 0, 1))
+    )
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_the_state_of_another_training_is_refused(recordings, tmp_path):
+    fit(recordings, replace(SMALL, epochs=1), tmp_path)
+    for options in ({"settings": SMALL}, {"settings": replace(SMALL, epochs=1), "seed": 1}):
+        with pytest.raises(InputError, match="other settings, another seed or other data"):
+            fit(recordings, options.pop("settings"), tmp_path, **options)
+    with pytest.raises(InputError, match="other settings"):
+        fit([recordings[1], recordings[0]], replace(SMALL, epochs=1), tmp_path)
