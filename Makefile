@@ -6,6 +6,8 @@
 VENV ?= .venv
 DEMO ?= demo
 DEMO_MINUTES ?= 20
+# "default" also trains networks, which takes some minutes more.
+DEMO_PRESET ?= gaussian
 
 # The first of these that is new enough; `make PYTHON=...` overrides.
 PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13 python; do \
@@ -78,7 +80,7 @@ demo: $(INSTALLED)  ## the whole chain on a simulated recording, in demo/
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && date +%s > $(DEMO)/.started
 	$(NEUROFRAMES) simulate $(RECORDING) --minutes $(DEMO_MINUTES) --tr 0.8 --space fsLR --seed 0
 	$(NEUROFRAMES) prepare $(RECORDING) --out $(DEMO)/stores
-	$(NEUROFRAMES) train $(STORE) --out $(DEMO)/model
+	$(NEUROFRAMES) train $(STORE) --out $(DEMO)/model --preset $(DEMO_PRESET)
 	$(NEUROFRAMES) reconstruct $(DEMO)/model --eeg $(EEG) --out $(RECONSTRUCTED)
 	$(NEUROFRAMES) complete $(FMRIPREP)_$(GRID)_bold.dtseries.nii --out $(COMPLETED) \
 		--model $(DEMO)/model --eeg $(EEG) --confounds $(FMRIPREP)_desc-confounds_timeseries.tsv

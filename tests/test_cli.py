@@ -67,16 +67,17 @@ def test_strings_stay_strings(options_of):
 def test_the_options_of_every_command_fit_its_function(options_of):
     import inspect
 
-    from neuroframes import completion, reconstruction, training
+    from neuroframes import completion, reconstruction, task
     from neuroframes.evaluation.evaluate import evaluate
     from neuroframes.recording.simulate import simulate
     from neuroframes.recording.store import prepare
     from neuroframes.report.view import view
+    from neuroframes.training.train import train
 
     functions = {
         ("simulate", "o"): simulate,
         ("prepare", "b", "--out", "o"): prepare,
-        ("train", "s", "--out", "o"): training.train,
+        ("train", "s", "--out", "o"): train,
         ("reconstruct", "m", "--eeg", "e", "--out", "o"): reconstruction.reconstruct,
         ("evaluate", "s", "--model", "m", "--out", "o"): evaluate,
         ("view", "r", "--out", "o"): view,
@@ -86,7 +87,7 @@ def test_the_options_of_every_command_fit_its_function(options_of):
     for arguments, function in functions.items():
         parameters = dict(inspect.signature(function).parameters)
         if function in (completion.complete, completion.resample):
-            parameters |= inspect.signature(completion.read_task).parameters
+            parameters |= inspect.signature(task.read_task).parameters
         options = options_of(*arguments)
         assert set(options) <= set(parameters), arguments
         for name, value in options.items():
@@ -233,10 +234,8 @@ def test_no_command_replaces_a_folder_that_is_not_its_own(recording, refused, tm
 def test_a_model_and_an_evaluation_are_replaced_when_told(recording, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(recording.model, "model")
-    assert (
-        run("train", recording.store, "--out", "model", "--overwrite", "--bands", "alpha", "--latents", "3")
-        == 0
-    )
+    small = ("--preset", "gaussian", "--bands", "alpha", "--latents", "3")
+    assert run("train", recording.store, "--out", "model", "--overwrite", *small) == 0
     assert capsys.readouterr().out == "model\n"
     assert list(GaussianModel.load(tmp_path / "model").bands) == ["alpha"]
     for overwrite in ([], ["--overwrite"]):
@@ -271,7 +270,8 @@ def test_a_full_disk_in_the_other_commands(recording, refused, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("neuroframes.models.gaussian.save_file", full_rust)
-        error = refused("train", recording.store, "--out", "new/model", "--bands", "alpha", "--latents", "3")
+        small = ("--preset", "gaussian", "--bands", "alpha", "--latents", "3")
+        error = refused("train", recording.store, "--out", "new/model", *small)
         assert "new/model: no space left on the disk" in error
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)

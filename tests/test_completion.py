@@ -341,7 +341,7 @@ def test_with_a_model_and_with_its_eeg(recording, tmp_path):
 def test_eeg_follows_the_sidecar_s_slice_time(recording, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "neuroframes.completion.heard_at_frames",
+        "neuroframes.task.heard_at_frames",
         lambda *_, within, **__: (seen.append(within), (None, None))[1],
     )
     folder = tmp_path / "run"

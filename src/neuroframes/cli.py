@@ -101,6 +101,7 @@ def _parser() -> ArgumentParser:
     sub.add_argument("--bands", type=str, help="of delta,theta,alpha,beta,gamma; all by default")
     sub.add_argument("--latents", type=int, help="of the autoencoder; default: what frames support")
     sub.add_argument("--width", type=int, help="of the networks")
+    sub.add_argument("--layers", type=int, help="of the paper's network")
     sub.add_argument("--epochs", type=int, help="of training networks, at most")
     sub.add_argument("--members", type=int, help="networks that are averaged")
     sub.add_argument("--devices", type=int, default=1, help="GPUs or processes to train networks on")
@@ -128,7 +129,11 @@ def _parser() -> ArgumentParser:
     sub = command("evaluate", "Score a model and the baselines on held-out time.", "folder of the results")
     sub.add_argument("store", type=Path, help="the store that the model was trained on")
     sub.add_argument("--model", type=Path, required=True)
+    sub.add_argument(
+        "--beside", type=str, action="append", help="other models of the same split: commas, or once for each"
+    )
     sub.add_argument("--tasks", type=str, default=TASKS, help="comma-separated")
+    sub.add_argument("--draws", type=NonNegativeInt, default=16, help="of models of the paper's recipe")
     sub.add_argument("--seed", type=NonNegativeInt, default=0)
 
     sub = command("view", "One self-contained HTML page: the cortex and a frame slider.", "page to write")
@@ -154,7 +159,7 @@ def _run(sub: ArgumentParser) -> None:
 
 
 def _draws(sub: ArgumentParser) -> None:
-    sub.add_argument("--draws", type=NonNegativeInt, default=0, help="of the posterior, to take its spread from")
+    sub.add_argument("--draws", type=NonNegativeInt, default=0, help="of the posterior, for its spread")
     sub.add_argument("--save-draws", action="store_true", help="write the draws too")
     sub.add_argument("--seed", type=NonNegativeInt, default=0)
 
@@ -217,13 +222,14 @@ def _resample(trigger: str, **options: Any) -> None:
     print(*resample(trigger=_none(trigger), **options), sep="\n")
 
 
-def _evaluate(**options: Any) -> None:
+def _evaluate(beside: list[str] | None, **options: Any) -> None:
     from rich.console import Console
 
     from neuroframes.evaluation.evaluate import evaluate
     from neuroframes.evaluation.table import table
 
-    results = evaluate(**options)
+    others = [path.strip() for paths in beside or [] for path in paths.split(",")]
+    results = evaluate(beside=others, **options)
     # Into a file or a pipe the table goes in full; rich would fold it at 80 columns.
     Console(width=None if sys.stdout.isatty() else 160).print(table(results))
     print(options["out"])

@@ -2,26 +2,27 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.config import PAPER_DRAWS
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
-from neuroframes.frames.completion import calibrated, drawn_frames, fill_missing
+from neuroframes.frames.completion import calibrated, drawn_frames, fill_missing, fillings
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
-from neuroframes.frames.temporal import FEWEST_MEASURED
-from neuroframes.models.gaussian import GaussianModel, Heard
-from neuroframes.reconstruction import check_draws, heard_at_frames
-from neuroframes.recording.bids import check_same_run
-from neuroframes.recording.bold import Bold, read_bold
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.reconstruction import check_draws
 from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
-from neuroframes.recording.sidecar import read_sidecar, slice_reference
-from neuroframes.recording.timeline import censored, parse_frames, read_censor
-from neuroframes.report.result import check_result, write_result
+from neuroframes.recording.sidecar import read_sidecar
+from neuroframes.report.result import write_result
+from neuroframes.task import Task, read_task
+
+if TYPE_CHECKING:
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -31,27 +32,6 @@ Mask = NDArray[np.bool_]
 
 LONGER = 1.01  # times the TR: beyond, an output samples more coarsely than its input
 SAME_FRAME = 1e-3  # of a frame: times as near as this are one, since headers round the TR
-
-
-@dataclass(frozen=True)
-class Task:
-    """A run, what is measured of it, and what is known beside it.
-
-    Attributes
-    ----------
-    bold : Bold
-    measured : array, shape (K,)
-    model : GaussianModel or None
-    heard, clock : what the model takes from the EEG, and the frames' times (K,) on its clock; None without
-    EEG about : dict, for the sidecar
-    """
-
-    bold: Bold
-    measured: Mask
-    model: GaussianModel | None
-    heard: Heard | None
-    clock: Float | None
-    about: dict[str, Any]
 
 
 def complete(
@@ -67,7 +47,8 @@ def complete(
     """Fill a run's missing frames by their posterior mean and state its standard deviation.
 
     Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout.
-    Without a model the prior is fitted to the measured frames of the run itself.
+    Without a model the prior is fitted to the measured frames of the run itself. A model of the paper's
+    recipe needs the EEG, and always draws.
 
     Parameters
     ----------
@@ -157,7 +138,7 @@ def resample(
         raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
     check_draws(draws, save_draws)
     n_saved = draws if save_draws else 0
-    task = read_task(bold, out, overwrite=overwrite, n_draws=n_saved, **beside)
+    task = read_task(bold, out, overwrite=overwrite, n_draws=n_saved, in_between=True, **beside)
     n_frames, ratio = len(task.measured), tr / task.bold.tr
     if ratio > LONGER:
         logger.warning(
@@ -193,88 +174,6 @@ def resample(
         n_draws=n_saved,
         overwrite=overwrite,
     )
-
-
-def read_task(
-    bold: str | Path,
-    out: Path,
-    *,
-    model: str | Path | None = None,
-    eeg: str | Path | None = None,
-    confounds: str | Path | None = None,
-    fd_threshold: float = 0.5,
-    censor: str | Path | None = None,
-    frames: str | None = None,
-    bold_tr: float | None = None,
-    trigger: str | None = "auto",
-    onset: float | None = None,
-    skip_volumes: int = 0,
-    n_draws: int = 0,
-    overwrite: bool = False,
-) -> Task:
-    """Read and check a run and what is known beside it.
-
-    Parameters
-    ----------
-    bold : path
-    out : path, refused before anything is computed if it can't be written
-    model, eeg : path
-        A trained model, and the EEG of this run. A model may be used without EEG.
-    confounds : path
-        fMRIPrep's table; frames above `fd_threshold` and marked outliers are missing.
-    fd_threshold : float, mm
-    censor : path
-        Table of one line a frame, 1 = missing.
-    frames : str
-        Missing frames, "10:14,40": counted from 0, the end included.
-    bold_tr : float, seconds
-        Overrides the TR of the file.
-    trigger, onset, skip_volumes
-        How the EEG's clock is tied to the frames: see `read_simultaneous_eeg` and `frame_times`.
-    overwrite : bool
-    """
-    if eeg is not None and model is None:
-        raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
-    if eeg is not None:
-        check_same_run(Path(eeg), Path(bold))
-    trained = None if model is None else GaussianModel.load(Path(model))
-    run = read_bold(bold, tr=bold_tr)
-    name, n_frames = run.sources[0].name, len(run.data)
-    check_result(out, run.space, overwrite, n_draws=n_draws, inputs=run.sources)
-    if trained is not None:
-        trained.space.check_same(run.space, name)
-    missing = ~np.isfinite(run.data).any(axis=1)
-    if confounds is not None:
-        missing |= censored(confounds, fd_threshold, n_frames)
-    if censor is not None:
-        missing |= read_censor(censor, n_frames)
-    if frames is not None:
-        missing |= parse_frames(frames, n_frames)
-    n_measured = int((~missing).sum())
-    if n_measured < FEWEST_MEASURED:
-        raise InputError(
-            f"{name}: {n_measured} of {n_frames} frames are measured, the rest censored; at least "
-            f"{FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, which needs none"
-        )
-    heard, clock = None, None
-    if trained is not None and eeg is not None:
-        heard, clock = heard_at_frames(
-            trained,
-            Path(eeg),
-            run.tr,
-            n_frames,
-            trigger=trigger,
-            onset=onset,
-            skip_volumes=skip_volumes,
-            within=slice_reference(run.sources[0]),
-        )
-    about = {
-        "Sources": [path.name for path in (*run.sources, *(Path(p) for p in (eeg, confounds, censor) if p))],
-        "NeuroframesModel": None if model is None else str(model),
-        "NeuroframesMethod": "exact Gaussian posterior given the measured frames"
-        + (" and the EEG" if heard is not None else ""),
-    }
-    return Task(run, ~missing, trained, heard, clock, about)
 
 
 def estimate(
@@ -334,9 +233,7 @@ def estimate(
     times = grid * task.bold.tr
     generator = np.random.default_rng(seed)
     clock = None if task.clock is None else np.interp(times, times[at], task.clock)
-    prior, mean = _prior(task, standard, rows, known, times, clock, usable, generator)
-    latents = _draws(task, prior, standard, known, times, clock, n_draws, generator) if n_draws else None
-    std = fill_missing(prior, standard, known, times, mean, latents)
+    std, standard_draws = _filled(task, standard, rows, known, times, clock, usable, n_draws, generator)
     unknown = np.flatnonzero(~known)
     # Held beyond the first and the last measured frame: a line fitted elsewhere leads anywhere there.
     inside = np.clip(grid[unknown], *np.flatnonzero(task.measured)[[0, -1]])
@@ -350,8 +247,8 @@ def estimate(
             frames[np.ix_(unknown, columns)] = filled
 
     def drawn() -> Iterator[Float32]:
-        for draw in () if latents is None else latents:
-            put(drawn_frames(prior, standard, known, times, mean, draw, generator))
+        for draw in standard_draws:
+            put(draw)
             yield frames.copy(order="F")
 
     put(standard)
@@ -370,6 +267,33 @@ def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.in
     frames[np.ix_(unknown, dead)] = np.where(np.isfinite(kept), kept, frames[np.ix_(nearest, dead)])
 
 
+def _filled(
+    task: Task,
+    standard: Float32,
+    rows: slice | NDArray[np.int64],
+    known: Mask,
+    times: Float,
+    clock: Float | None,
+    usable: Mask,
+    n_draws: int,
+    generator: np.random.Generator,
+) -> tuple[Float32, Iterator[Float32]]:
+    """Fill the unknown frames, z-scored, in place; returns their standard deviation, and draws (G, v)."""
+    paper = None if isinstance(task.model, GaussianModel) else task.model
+    if paper is not None and clock is not None:
+        draws, vertices = n_draws or PAPER_DRAWS, np.flatnonzero(usable)
+        return paper.fill_missing(
+            standard, known, task.heard, clock, generator, draws=draws, vertices=vertices
+        )
+    prior, mean = _prior(task, standard, rows, known, times, clock, usable, generator)
+    latents = _draws(task, prior, standard, known, times, clock, n_draws, generator) if n_draws else None
+    std = fill_missing(prior, standard, known, times, mean, latents)
+    if latents is None:
+        return std, iter(())
+    windows = list(fillings(prior, standard, known, times, mean))
+    return std, (drawn_frames(windows, standard, draw, generator) for draw in latents)
+
+
 def _prior(
     task: Task,
     standard: Float32,
@@ -381,7 +305,7 @@ def _prior(
     generator: np.random.Generator,
 ) -> tuple[FramePrior, Float | None]:
     """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's measured frames."""
-    if task.model is not None:
+    if isinstance(task.model, GaussianModel):
         prior = task.model.prior.restricted(usable)
         seen = None if task.heard is None else _seen(prior, standard, known)
         given, mean = task.model.given_eeg(task.heard, times if clock is None else clock, seen, known)
@@ -423,7 +347,7 @@ def _draws(
     from neuroframes.models.draws import draw_latents, fixed, learned
 
     seen = _seen(prior, standard, known)
-    if task.model is None or task.heard is None or clock is None:
+    if not isinstance(task.model, GaussianModel) or task.heard is None or clock is None:
         mean_of = fixed(np.zeros_like(seen))
     else:
         mean_of = learned(task.model, task.heard, clock, seen, known)

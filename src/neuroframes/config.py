@@ -5,6 +5,8 @@ from typing import Any
 
 from neuroframes.errors import InputError
 
+PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's
+
 
 @dataclass(frozen=True)
 class PaperSettings:
@@ -129,6 +131,8 @@ class CorrectionSettings:
         for name in (*whole, "epochs", "patience"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}; expected at least 1")
+        if self.frames < 24:  # less than a gap and what surrounds it
+            raise InputError(f"--frames {self.frames}; expected at least 24")
         if self.width % self.heads:
             raise InputError(
                 f"--width {self.width} with --heads {self.heads}; expected a multiple of the heads"

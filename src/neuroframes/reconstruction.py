@@ -1,32 +1,42 @@
 """Frames from EEG, and what every command that takes EEG shares."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.config import PAPER_DRAWS
 from neuroframes.errors import InputError
-from neuroframes.frames.completion import drawn_frames, fill_missing
+from neuroframes.frames.completion import drawn_frames, fill_missing, fillings
 from neuroframes.models.gaussian import GaussianModel, Heard
-from neuroframes.recording.eeg import Eeg, channels_there, read_eeg, read_simultaneous_eeg
+from neuroframes.models.load import load_model
+from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_eeg, read_simultaneous_eeg
 from neuroframes.recording.timeline import MAX_JITTER, check_covers, frame_times
 from neuroframes.report.result import check_result, write_result
+
+if TYPE_CHECKING:
+    from neuroframes.models.paper import PaperModel
 
 logger = logging.getLogger(__name__)
 
 
-def heard_by(model: GaussianModel, eeg: Eeg, name: str) -> Heard:
+def heard_by(model: "GaussianModel | PaperModel", eeg: Eeg, name: str) -> Any:
     """What the model takes from EEG that was read with the model's settings.
 
-    Channels that the EEG lacks are filled from the others, with a warning that calls the file `name`.
+    Channels that the EEG lacks are filled from the others, with a warning that calls the file `name`; the
+    paper's recipe needs them all.
     """
+    if not isinstance(model, GaussianModel):
+        return model.hear(check_channels(eeg, model.channels, "the model"))
     eeg = channels_there(eeg, model.channels, name)
     return model.hear(eeg)
 
 
 def heard_at_frames(
-    model: GaussianModel,
+    model: "GaussianModel | PaperModel",
     path: Path,
     tr: float,
     n_frames: int,
@@ -35,8 +45,8 @@ def heard_at_frames(
     onset: float | None,
     skip_volumes: int,
     within: float | None = None,
-) -> tuple[Heard, NDArray[np.float64]]:
-    """What a model takes from an EEG file, and the times of a run's frames on its clock, checked against each other."""
+) -> tuple[Any, NDArray[np.float64]]:
+    """What a model takes from an EEG file, and times of a run's frames, checked against each other."""
     eeg = read_simultaneous_eeg(path, trigger=trigger, onset=onset, tr=tr, **model.eeg_settings)
     times = frame_times(
         eeg.triggers, tr, n_frames, onset=onset, skip=skip_volumes, within=within, name=path.name
@@ -76,7 +86,8 @@ def reconstruct(
         Description of the volume triggers, "auto", or "none".
     draws : int
         Take the standard deviation from so many draws of the posterior, at least 2; by default it is in
-        closed form, which leaves out how the learned correction varies.
+        closed form, which leaves out how the learned correction varies. The mean of a model of the
+        paper's recipe is the draws' as well, of 16 by default.
     save_draws : bool
         Write the draws too, each an image of its own.
     seed : int
@@ -93,30 +104,23 @@ def reconstruct(
         raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
     check_draws(draws, save_draws)
     n_draws = draws if save_draws else 0
-    trained = GaussianModel.load(Path(model))
+    trained = load_model(Path(model))
+    if not isinstance(trained, GaussianModel):
+        draws = draws or PAPER_DRAWS
     check_result(out, trained.space, overwrite, n_draws=n_draws)
     step = trained.tr if tr is None else tr
     logger.info("reading %s", eeg.name)
     recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.eeg_settings)
     heard = heard_by(trained, recording, eeg.name)
     times = _times(recording, step, tr is None, eeg.name)
-    prior, mean = trained.given_eeg(heard, times)
     frames = np.zeros((len(times), trained.space.V), np.float32, order="F")
     nothing = np.zeros(len(times), bool)
     logger.info("reconstructing %d frames", len(times))
-    grid, generator = times - times[0], np.random.default_rng(seed)
-    drawn = None
-    if draws:
-        from neuroframes.models.draws import draw_latents, learned
-
-        seen = np.zeros((len(times), trained.prior.autoencoder.n_latents))
-        mean_of = learned(trained, heard, times, seen, nothing)
-        drawn = draw_latents(prior.latents, mean_of, grid, seen, nothing, draws, generator)
-    deviation = fill_missing(prior, frames, nothing, grid, mean, drawn)
-    each = (
-        drawn_frames(prior, frames, nothing, grid, mean, draw, generator)
-        for draw in (() if drawn is None or not save_draws else drawn)
-    )
+    generator = np.random.default_rng(seed)
+    if isinstance(trained, GaussianModel):
+        deviation, drawn = _posterior(trained, heard, times, frames, draws, generator)
+    else:
+        deviation, drawn = trained.fill_missing(frames, nothing, heard, times, generator, draws=draws)
     about = {
         "Description": "fMRI frames reconstructed from EEG alone: estimates, not measurements.",
         "Units": "standard deviations of each vertex about its training mean (z)",
@@ -134,10 +138,33 @@ def reconstruct(
         start=start,
         measured=nothing,
         about=about,
-        draws=each,
+        draws=drawn if save_draws else (),
         n_draws=n_draws,
         overwrite=overwrite,
     )
+
+
+def _posterior(
+    model: GaussianModel,
+    heard: Heard,
+    times: NDArray[np.float64],
+    frames: NDArray[np.float32],
+    draws: int,
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.float32], Iterator[NDArray[np.float32]]]:
+    """Put the posterior mean into frames (K, V); returns its standard deviation, and draws (K, V)."""
+    prior, mean = model.given_eeg(heard, times)
+    nothing, grid = np.zeros(len(times), bool), times - times[0]
+    if not draws:
+        return fill_missing(prior, frames, nothing, grid, mean), iter(())
+    from neuroframes.models.draws import draw_latents, learned
+
+    seen = np.zeros((len(times), model.prior.autoencoder.n_latents))
+    mean_of = learned(model, heard, times, seen, nothing)
+    drawn = draw_latents(prior.latents, mean_of, grid, seen, nothing, draws, generator)
+    deviation = fill_missing(prior, frames, nothing, grid, mean, drawn)
+    windows = list(fillings(prior, frames, nothing, grid, mean))
+    return deviation, (drawn_frames(windows, frames, draw, generator) for draw in drawn)
 
 
 def check_draws(draws: int, save_draws: bool) -> None:

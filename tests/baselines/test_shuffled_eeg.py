@@ -62,7 +62,7 @@ def test_eeg_moves_with_its_band_power(n_samples, n_others):
     segment = run_with_eeg(n_samples, 0)
     others = [run_with_eeg(n_samples + 23 * i, i, f"other-{i}") for i in range(1, n_others + 1)]
     sources = others or [segment]
-    for seed in range(5):
+    for seed in range(15):
         moved = shuffled(segment, np.random.default_rng(seed), others=others)
         assert moved.eeg.data.shape == segment.eeg.data.shape and moved.eeg.channels == segment.eeg.channels
         again = log_band_power(moved.eeg.data, moved.eeg.rate, BANDS)

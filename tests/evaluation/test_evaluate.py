@@ -95,6 +95,12 @@ def test_the_seed_decides_the_shuffles_alone(parts):
     assert one[OURS] == other[OURS] and one[OURS_SHUFFLED] != other[OURS_SHUFFLED]
 
 
+def test_rows_have_names_of_their_own(parts):
+    model, train_part, test_part = parts
+    with pytest.raises(InputError, match="drift is another row's name; rename the folder"):
+        compare(model, train_part, test_part, ["eeg"], {}, np.random.default_rng(0), {"drift": None})
+
+
 def test_what_cannot_be_evaluated(recording, tmp_path):
     everything = tmp_path / "everything"
     train(recording.store, out=everything, preset="gaussian", test_fraction=0, latents=4, bands="alpha")

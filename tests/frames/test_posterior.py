@@ -70,7 +70,7 @@ def test_mean_and_covariance_are_those_of_a_dense_solve(covariance_of, operator,
         assert np.linalg.norm(scaled - spread) <= 1e-5 * np.linalg.norm(covariance)
         std = np.sqrt(np.maximum(np.diagonal(spread), 0))
         assert np.allclose(got.std[:, j], std, rtol=1e-5, atol=1e-5 * np.sqrt(prior.variance[j]))
-        assert np.allclose(conditional.root() @ conditional.root().T, conditional.covariance, atol=1e-9)
+        assert np.allclose(conditional.root @ conditional.root().T, conditional.covariance, atol=1e-9)
 
 
 def test_without_noise_measurements_are_kept(covariance_of, operator):

@@ -15,6 +15,7 @@ from neuroframes.frames.measurement import FrameMask
 from neuroframes.models.paper import PaperModel, build_network, draw, eeg_windows, signal_shares
 from neuroframes.models.paper_network import Attention, RawEEGEncoder, code
 from neuroframes.recording.segments import Part, Segment, Split
+from neuroframes.recording.signal import Signal
 
 PAPER = PaperSettings()
 LINEAR = replace(PAPER, clip=np.inf)
@@ -210,10 +211,22 @@ def test_eeg_windows_are_shifted_by_the_delay_and_padded_with_zeros():
     )
 
 
-def predict(model, recording, measured, seed=0, **options):
+def heard(eeg, rate=RATE):
+    return Signal(eeg, rate, ("Fz", "Cz", "Pz")[: len(eeg)])
+
+
+def fill(model, recording, measured, seed=0, **options):
+    """Frames (K, V), standard deviation of the missing ones, and the draws."""
     segment, eeg = recording
-    generator = np.random.default_rng(seed)
-    return model.predict(segment.frames, measured, eeg, RATE, segment.times, generator, **options)
+    generator, frames = np.random.default_rng(seed), segment.frames.copy(order="F")
+    deviation, drawn = model.fill_missing(
+        frames, measured, heard(eeg), segment.times, generator, **{"draws": 1, **options}
+    )
+    return frames, deviation, list(drawn)
+
+
+def predict(*arguments, **options):
+    return fill(*arguments, **options)[0]
 
 
 @pytest.mark.parametrize("n_frames", [1, 4, 6, 12, 15, 40])
@@ -246,21 +259,40 @@ def test_windows_tile_the_run_and_know_nothing_of_each_other(model, recordings):
     assert changed[30:].all() and not changed[:30].any()
 
 
-def test_several_draws_are_averaged(model, recordings):
+def test_frames_and_deviation_are_those_of_the_draws(model, recordings):
+    measured = np.arange(40) % 4 == 0
+    frames, deviation, drawn = fill(model, recordings[0], measured, draws=5)
+    np.testing.assert_allclose(np.mean(drawn, axis=0), frames, atol=1e-4)
+    np.testing.assert_allclose(np.std(drawn, axis=0, ddof=1)[~measured], deviation, rtol=1e-3, atol=1e-4)
+    assert (deviation > 0).all() and all(np.array_equal(draw[measured], frames[measured]) for draw in drawn)
+    # Each of them is one of its own noise, which is drawn in order.
+    generator, segment = np.random.default_rng(0), recordings[0][0]
+    for each in drawn[:2]:
+        alone, eeg = segment.frames.copy(order="F"), heard(recordings[0][1])
+        model.fill_missing(alone, measured, eeg, segment.times, generator, draws=1)
+        np.testing.assert_allclose(alone, each, rtol=1e-3, atol=1e-3)
+
+
+def test_vertices_that_are_left_out_count_as_zero(model, recordings):
     segment, eeg = recordings[0]
-    nothing, generator = np.zeros(40, bool), np.random.default_rng(3)
-    each = [model.predict(segment.frames, nothing, eeg, RATE, segment.times, generator) for _ in range(2)]
-    mean = predict(model, recordings[0], nothing, seed=3, draws=2)
-    np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-3, atol=1e-3)
+    measured, some = np.arange(40) % 3 > 0, np.flatnonzero(np.arange(V) % 5)
+    silent = np.where(np.isin(np.arange(V), some), segment.frames, 0).astype(np.float32, order="F")
+    whole = fill(model, (replace(segment, frames=silent), eeg), measured, draws=2)
+    part = fill(model, (replace(segment, frames=silent[:, some]), eeg), measured, draws=2, vertices=some)
+    np.testing.assert_allclose(part[0], whole[0][:, some], atol=1e-4)
+    np.testing.assert_allclose(part[1], whole[1][:, some], atol=1e-4)
 
 
-def test_eeg_unlike_the_trainings_is_refused(model, recordings):
+def test_recordings_unlike_the_trainings_are_refused(model, recordings):
     segment, eeg = recordings[0]
     measured, generator = np.zeros(40, bool), np.random.default_rng(0)
-    with pytest.raises(InputError, match="3 channels at 64 Hz; the model was trained on 3 at 32 Hz"):
-        model.predict(segment.frames, measured, eeg, 64.0, segment.times, generator)
-    with pytest.raises(InputError, match="2 channels at 32 Hz"):
-        model.predict(segment.frames, measured, eeg[:2], RATE, segment.times, generator)
+    for signal, times, message in (
+        (heard(eeg, 64.0), segment.times, "3 channels at 64 Hz; the model was trained on 3 at 32 Hz"),
+        (heard(eeg[:2]), segment.times, "2 channels at 32 Hz"),
+        (heard(eeg), segment.times / 2, "a frame every 0.5 s is wanted; .* one every 1 s"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.fill_missing(segment.frames, measured, signal, times, generator)
 
 
 def test_a_saved_model_predicts_the_same(model, recordings, tmp_path):
@@ -286,7 +318,10 @@ def test_what_is_no_model_is_refused(model, tmp_path):
     model.save(folder)
     about = json.loads((folder / "model.json").read_text())
     for change, message in (
-        ({"format": "neuroframes-model-2"}, "a model of format neuroframes-model-1"),
+        (
+            {"format": "neuroframes-model-2"},
+            "a model of format neuroframes-model-2, but neuroframes-model-paper-1",
+        ),
         ({"channels": ["Fz"]}, "damaged.*train it again"),
         ({"settings": {**about["settings"], "size": 3}}, "damaged.*train it again"),
     ):

@@ -91,6 +91,8 @@ def test_options_are_heeded(recording, tmp_path):
         ({"latents": 0}, "latents 0; expected a positive number"),
         ({"preset": "gaussian", "epochs": 3, "width": 8}, "has no networks, so no width, epochs"),
         ({"preset": "paper", "members": 2}, "one network; leave --members out"),
+        ({"layers": 2}, "--layers is for --preset paper"),
+        ({"preset": "paper", "layers": 0}, "--layers 0; expected at least 1"),
         ({"epochs": 0}, "--epochs 0; expected at least 1"),
         ({"width": 30}, "--width 30 with --heads 4; expected a multiple"),
         ({"gap": 10.0}, "a gap of 10 s leaks"),

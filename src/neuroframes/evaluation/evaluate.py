@@ -6,8 +6,10 @@ are fitted on the training part, see the same frames of the test part, and are s
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from neuroframes.baselines import (
     shuffled,
 )
 from neuroframes.baselines.interface import Baseline
+from neuroframes.config import PAPER_DRAWS
 from neuroframes.cortex.regions import regions
 from neuroframes.errors import InputError
 from neuroframes.evaluation.metrics import score
@@ -33,8 +36,12 @@ from neuroframes.files import refuse_existing, written_whole
 from neuroframes.frames.autoencoder import columns_of
 from neuroframes.frames.completion import fill_missing
 from neuroframes.models.gaussian import GaussianModel
+from neuroframes.models.load import load_model
 from neuroframes.recording.segments import Segment, load_segments
-from neuroframes.recording.store import open_store
+from neuroframes.recording.store import Store, open_store
+
+if TYPE_CHECKING:
+    from neuroframes.models.paper import PaperModel
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +51,7 @@ Estimate = tuple[Float32, Float32 | None]  # frames and, where stated, their sta
 Method = Callable[[Segment, Mask], Estimate]
 
 OURS, OURS_WITHOUT, SHUFFLED = "neuroframes", "neuroframes, no EEG", ", shuffled EEG"
+OURS_GAUSSIAN, PAPER = "neuroframes, Gaussian", "paper's recipe"
 OURS_SHUFFLED = OURS + SHUFFLED
 SHUFFLES = 10  # one shuffle's r scatters by about .02 around 0
 SHOWN = ("temporal_r", "mse", "spatial_r_test_mean", "lag1_error", "coverage")
@@ -55,6 +63,8 @@ def evaluate(
     model: str | Path,
     out: str | Path,
     tasks: str = ",".join(TASKS),
+    beside: Sequence[str | Path] = (),
+    draws: int = PAPER_DRAWS,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Results:
@@ -69,8 +79,12 @@ def evaluate(
         Folder for `evaluation.json` (every metric, task, method and region) and `evaluation.md`.
     tasks : str
         Comma-separated, of those in `neuroframes.evaluation.tasks.TASKS`.
+    beside : sequence of paths
+        Other models, trained on the same part of the same store, that get rows of their own.
+    draws : int
+        Of a model of the paper's recipe: their mean is the estimate.
     seed : int
-        Of the shuffled EEG.
+        Of the shuffled EEG and of draws.
     overwrite : bool
 
     Returns
@@ -80,37 +94,33 @@ def evaluate(
     Raises
     ------
     InputError
-        If the model holds no test part, the store is another subject's, or `out` exists.
+        If the model holds no test part, the store is another subject's, models differ in what they were
+        trained on, or `out` exists.
     """
     out = Path(out)
-    refuse_existing(out, overwrite, folder=True, inputs=[Path(store), Path(model)])
+    refuse_existing(out, overwrite, folder=True, inputs=[Path(path) for path in (store, model, *beside)])
+    if draws < 2:
+        raise InputError(f"--draws {draws}; a standard deviation takes at least 2")
     names = [name.strip() for name in tasks.split(",")]
     if unknown := [name for name in names if name not in TASKS]:
         raise InputError(f"unknown tasks {', '.join(unknown)}; choose from {', '.join(TASKS)}")
-    trained, recording = GaussianModel.load(Path(model)), open_store(store)
-    trained.space.check_same(recording.space, recording.path.name)
-    if trained.channels != recording.channels:
+    trained, recording = load_model(Path(model)), open_store(store)
+    if not isinstance(trained, GaussianModel):
         raise InputError(
-            f"{recording.path.name} has the EEG channels {', '.join(recording.channels)} but "
-            f"{Path(model).name} was trained on {', '.join(trained.channels)}; "
-            "pass the store that it was trained on"
+            f"{model} is of --preset paper; pass it as --beside, and another preset's as --model"
         )
-    known = {run.name: len(run.frame_times) for run in recording.runs}
-    parts = (*trained.split.train, *trained.split.test)
-    if any(part.stop > known.get(part.run, 0) for part in parts):
-        raise InputError(
-            f"{recording.path.name} lacks runs that {Path(model).name} was trained on "
-            f"({', '.join(sorted({part.run for part in parts} - set(known))) or 'its runs are shorter'}); "
-            "pass the store that it was trained on"
-        )
+    _check_trained_on(recording, trained, Path(model))
     if not trained.split.test:
         raise InputError(
             f"{Path(model).name} was trained on everything; train with --test-fraction 0.25 to evaluate"
         )
+    others = _beside([Path(path) for path in beside], trained, recording, draws, seed)
     logger.info("reading training and test part")
     train, scale = load_segments(recording, trained.split.train, trained.bands)
     test, _ = load_segments(recording, trained.split.test, trained.bands, scale)
-    results = compare(trained, train, test, names, regions(recording.space), np.random.default_rng(seed))
+    results = compare(
+        trained, train, test, names, regions(recording.space), np.random.default_rng(seed), others
+    )
     if not results:
         raise InputError(
             f"the test part of {Path(model).name} is too short for the tasks {', '.join(names)}; "
@@ -123,6 +133,48 @@ def evaluate(
     return results
 
 
+def _check_trained_on(recording: Store, model: "GaussianModel | PaperModel", path: Path) -> None:
+    model.space.check_same(recording.space, recording.path.name)
+    if model.channels != recording.channels:
+        raise InputError(
+            f"{recording.path.name} has the EEG channels {', '.join(recording.channels)} but "
+            f"{path.name} was trained on {', '.join(model.channels)}; "
+            "pass the store that it was trained on"
+        )
+    known = {run.name: len(run.frame_times) for run in recording.runs}
+    parts = (*model.split.train, *model.split.test)
+    if any(part.stop > known.get(part.run, 0) for part in parts):
+        raise InputError(
+            f"{recording.path.name} lacks runs that {path.name} was trained on "
+            f"({', '.join(sorted({part.run for part in parts} - set(known))) or 'its runs are shorter'}); "
+            "pass the store that it was trained on"
+        )
+
+
+def _beside(
+    paths: Sequence[Path], ours: GaussianModel, recording: Store, draws: int, seed: int
+) -> dict[str, Method]:
+    """Other models by the names of their rows."""
+    methods: dict[str, Method] = {}
+    for path in paths:
+        model = load_model(path)
+        _check_trained_on(recording, model, path)
+        if model.split != ours.split:
+            raise InputError(
+                f"{path} was trained on another part of the recording; give all models the same "
+                "--test-fraction and --gap"
+            )
+        if isinstance(model, GaussianModel):
+            name, method = path.name if model.correction else OURS_GAUSSIAN, partial(predict, model)
+        else:
+            name, method = PAPER, partial(predict_by_draws, model, n_draws=draws, seed=seed)
+        name = f"{name}, {path.name}" if name in methods else name
+        if name in methods:
+            raise InputError(f"--beside names two models {path.name}; rename a folder")
+        methods[name] = method
+    return methods
+
+
 def compare(
     model: GaussianModel,
     train: Sequence[Segment],
@@ -130,6 +182,7 @@ def compare(
     tasks: Sequence[str],
     where: dict[str, NDArray[np.intp]],
     generator: np.random.Generator,
+    beside: Mapping[str, Method] = MappingProxyType({}),
 ) -> Results:
     """Scores of all methods: task -> method -> region -> metric -> number."""
     logger.info("fitting the baselines")
@@ -150,6 +203,9 @@ def compare(
         methods[OURS] = lambda segment, given: predict(model, segment, given)
         if not from_eeg:
             methods[OURS_WITHOUT] = lambda segment, given: predict(model, segment, given, eeg=False)
+        if taken := methods.keys() & beside.keys():
+            raise InputError(f"--beside: {', '.join(taken)} is another row's name; rename the folder")
+        methods |= beside
         results[task] = {name: _score(method, task, test, where) for name, method in methods.items()}
         repeats = SHUFFLES if from_eeg else 1
         for name in (ridge.name, OURS) if from_eeg else (OURS,):
@@ -171,6 +227,18 @@ def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = 
     times = model.tr * np.arange(len(frames), dtype=np.float64)
     deviation = np.zeros_like(frames)
     deviation[~given] = fill_missing(prior, frames, given, times, mean)
+    return frames, deviation
+
+
+def predict_by_draws(
+    model: "PaperModel", segment: Segment, given: Mask, *, n_draws: int, seed: int
+) -> Estimate:
+    """As `predict`; mean and standard deviation of draws."""
+    assert segment.eeg is not None
+    frames, deviation = np.array(segment.frames, order="F"), np.zeros_like(segment.frames)
+    generator = np.random.default_rng(seed)
+    std, _ = model.fill_missing(frames, given, segment.eeg, segment.times, generator, draws=n_draws)
+    deviation[~given] = std
     return frames, deviation
 
 

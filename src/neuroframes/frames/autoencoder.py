@@ -47,7 +47,7 @@ class LinearAutoencoder:
 
     @property
     def importance(self) -> NDArray[np.float64]:
-        """Squared norm of each row of the decoder, shape (d,): what an error in a latent costs on the cortex."""
+        """Squared norm of the decoder's rows, shape (d,): what an error in a latent costs on the cortex."""
         return np.square(self.decoder, dtype=np.float64).sum(axis=1)
 
     @cached_property

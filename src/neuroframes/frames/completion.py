@@ -4,7 +4,7 @@ Windows of any run share one prior; each is conditioned on its own measured fram
 it, so cost is linear in the run's length. Measured frames are never touched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,11 +120,8 @@ def fill_missing(
 
 
 def drawn_frames(
-    prior: FramePrior,
+    windows: Sequence[Filling],
     frames: Float32,
-    measured: Mask,
-    times: Float,
-    mean: Float | None,
     draw: NDArray[np.floating],
     generator: np.random.Generator,
     block: slice = slice(None),
@@ -133,14 +130,15 @@ def drawn_frames(
 
     Parameters
     ----------
-    prior, frames, measured, times, mean : as in `given_frames`
+    windows : sequence of Filling, see `fillings`
+    frames : array, shape (K, V)
     draw : array, shape (K, d)
         Of the latents. What the rest is uncertain of is drawn independently between vertices.
     generator : numpy.random.Generator
     block : slice of vertices
     """
     drawn = np.array(frames[:, block])
-    for window in fillings(prior, frames, measured, times, mean):
+    for window in windows:
         rows = np.flatnonzero(window.rows)
         values = window.posterior.draw(
             frames[window.context, block][window.near], draw[window.context], generator, block

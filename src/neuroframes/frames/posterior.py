@@ -10,6 +10,7 @@ one Cholesky factorisation of M x M.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class Conditional:
         """Posterior standard deviation of each frame, shape (K,)."""
         return np.sqrt(np.maximum(np.diagonal(self.covariance), 0.0))
 
+    @cached_property
     def root(self) -> Float:
         """R of shape (K, K) with R R^T = covariance."""
         return square_root(self.covariance)
@@ -102,7 +104,7 @@ class Posterior:
         sample = self.mean.copy()
         for g, latents in self.prior.groups():
             normal = generator.standard_normal((len(sample), len(latents)))
-            sample[:, latents] += self.conditionals[g].root() @ normal * np.sqrt(self.prior.variance[latents])
+            sample[:, latents] += self.conditionals[g].root @ normal * np.sqrt(self.prior.variance[latents])
         return sample
 
 

@@ -64,7 +64,10 @@ class FramePosterior:
         rows: Mask | slice = slice(None),
         draws: NDArray[np.floating] | None = None,
     ) -> Float32:
-        """Marginal standard deviation (K, v) of some rows, calibrated; latents' own, or of `draws` (S, K, d)."""
+        """Marginal standard deviation (K, v) of some rows, calibrated; of latents in closed form or `draws`.
+
+        `draws` has shape (S, n, d), those rows.
+        """
         autoencoder = self.prior.autoencoder
         if draws is None:
             latents = np.square(self.latents.std[rows]).astype(np.float32)
@@ -88,7 +91,7 @@ class FramePosterior:
         mean = self.mean(measurements, block)
         deviation = self.prior.autoencoder.decode(latents - self.latents.mean, block)
         rest = generator.standard_normal(mean.shape, np.float32) * self.prior.autoencoder.rest[block]
-        deviation += self.rest.root().astype(np.float32) @ rest
+        deviation += self.rest.root.astype(np.float32) @ rest
         return mean + np.float32(self.prior.spread) * deviation
 
 

@@ -1,4 +1,4 @@
-"""The learned correction of the backbone: networks that hear EEG, and a gate that says how far to believe them.
+"""The learned correction of the backbone: networks that hear EEG, and a gate on what they say.
 
     m~ = m + gate(s, whether frames are measured)_g * mean over members of delta(x, s, m, y, EEG)
 
@@ -31,6 +31,7 @@ LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 TOKEN_STEP = 0.8  # seconds
 PIECE = 64  # tokens encoded at once
 ON_GRID = 0.05  # TR
+DRIFT = 0.01  # by which the scanner's clock may differ from the model's TR
 
 
 class Member(nn.Module):
@@ -63,7 +64,7 @@ class Query:
 
     Attributes
     ----------
-    times : array, shape (n,), seconds on the EEG clock, the model's TR apart, at least a window
+    times : array, shape (n,), seconds on the EEG clock, the TR apart, at least a window
     mean : array, shape (n, d), of the prior
     given : array, shape (n, d), latents of measured frames, 0 elsewhere
     measured : array, shape (n,)
@@ -100,7 +101,7 @@ class Query:
         return cls(grid, mean, given, known, position)
 
     def on_grid(self, values: Tensor) -> Tensor:
-        """Values (S, K, d) of the frames asked for on the grid (S, n, d): the nearest frame's, else the mean."""
+        """Values (S, K, d) of the frames asked for on the grid (S, n, d), elsewhere the mean."""
         position = torch.as_tensor(self.position, device=values.device)
         spread = torch.as_tensor(self.mean, dtype=values.dtype, device=values.device).repeat(
             len(values), 1, 1
@@ -117,7 +118,12 @@ class Query:
 
 
 def grid_of(times: Float, tr: float, shortest: int) -> tuple[Float, Float]:
-    """The model's grid around frames at `times` (K,), at least `shortest` long, and their positions on it."""
+    """The model's grid around frames at `times` (K,), at least `shortest` long, and their positions on it.
+
+    Frames that are the TR apart but for `DRIFT` take the grid with them, or a long run would leave it.
+    """
+    step = (times[-1] - times[0]) / max(1, len(times) - 1)
+    tr = step if abs(step / tr - 1) < DRIFT else tr
     n_inside = int(np.ceil((times[-1] - times[0]) / tr - ON_GRID)) + 1
     before = max(0, shortest - n_inside) // 2
     n = max(shortest, n_inside)
@@ -158,14 +164,18 @@ class Correction(nn.Module):
         self.register_buffer("group", torch.as_tensor(group))
         self.register_buffer("positions", torch.as_tensor(positions, dtype=torch.float64))
 
+    @property
+    def networks(self) -> list[Member]:
+        return [member for member in self.members if isinstance(member, Member)]
+
     @torch.no_grad()
     def hear(self, eeg: Signal) -> list[Tokens]:
         """Tokens of a whole recording, one set a member, in pieces that memory holds."""
         device = self.gate.device
-        hop, length = round(TOKEN_STEP * eeg.rate), round(self.members[0].encoder.window * eeg.rate)
+        hop, length = round(TOKEN_STEP * eeg.rate), round(self.networks[0].encoder.window * eeg.rate)
         n_tokens = (eeg.data.shape[1] - length) // hop + 1
         heard = []
-        for member in self.members:
+        for member in self.networks:
             pieces = []
             for first in range(0, n_tokens, PIECE):
                 last = min(first + PIECE, n_tokens)
@@ -208,9 +218,9 @@ class Correction(nn.Module):
         x : tensor, shape (S, n, d), noised latents on the grid; None where sigma is infinite
         sigma : float
         """
-        gate = self.gate_at(sigma, bool(query.measured.any()))
+        gates = torch.stack([self.gate_at(sigma, known) for known in (False, True)])
         n, device = len(query.times), self.gate.device
-        if not gate.any():
+        if not gates.any():
             shape = (1 if x is None else len(x), len(query.position), len(self.group))
             return torch.zeros(shape, dtype=torch.float64, device=device)
         cut = Windows.over(n, self.settings.frames, self.settings.frames // 2)
@@ -224,6 +234,7 @@ class Correction(nn.Module):
                 query.measured,
             )
         )
+        gate = gates[measured.any(dim=1).long()][:, None]
         near = [_around(part, times) for part in tokens]
         draws = torch.zeros_like(mean)[None] if x is None else x.float()[:, rows]
         level = torch.full((len(rows),), sigma, device=device)
@@ -231,10 +242,10 @@ class Correction(nn.Module):
         for draw in draws:
             parts = [
                 member.denoiser(draw, level, times, mean, given, measured, heard)
-                for member, heard in zip(self.members, near, strict=True)
+                for member, heard in zip(self.networks, near, strict=True)
             ]
-            deltas.append(cut.blend(torch.stack(parts).mean(dim=0).double()))
-        return query.at_frames(torch.stack(deltas)) * gate
+            deltas.append(cut.blend((gate * torch.stack(parts).mean(dim=0)).double()))
+        return query.at_frames(torch.stack(deltas))
 
     def save(self, folder: Path) -> None:
         """Write `correction.safetensors` and `correction.json` into a folder."""
@@ -250,17 +261,18 @@ class Correction(nn.Module):
         state = load_file(folder / "correction.safetensors")
         bands = {name: (low, high) for name, (low, high) in about["bands"].items()}
         settings = CorrectionSettings(**about["settings"])
-        correction = cls(settings, bands, state["group"].numpy(), state["positions"].numpy(), about["tr"])
+        with torch.random.fork_rng(devices=[]):
+            correction = cls(settings, bands, state["group"].numpy(), state["positions"].numpy(), about["tr"])
         correction.load_state_dict(state)
         return correction.eval()
 
 
 def _around(tokens: Tokens, times: Tensor) -> Tokens:
-    """The tokens that each window (W, K) can hear, those beyond the recording with times of NaN."""
+    """The tokens that each window (W, K) can hear, filled up with times of NaN."""
     own = tokens.times[0]
-    reach = EARLIEST + LATEST + float(times[0, -1] - times[0, 0])
-    first = torch.searchsorted(own, times[:, 0].contiguous() - EARLIEST)
-    index = first[:, None] + torch.arange(int(reach / TOKEN_STEP) + 2, device=own.device)
-    inside = index < len(own)
+    first = torch.searchsorted(own, times[:, 0] - EARLIEST)
+    last = torch.searchsorted(own, times[:, -1] + LATEST, right=True)
+    index = first[:, None] + torch.arange(int((last - first).max()), device=own.device)
+    inside = index < last[:, None]
     index = index.clamp(max=len(own) - 1)
     return Tokens(tokens.values[0][index], torch.where(inside, own[index], torch.nan))

@@ -222,11 +222,13 @@ class EEGEncoder(nn.Module):
         Parameters
         ----------
         positions : array, shape (C, 3), metres
-        filters : array, shape (n_virtual, C)
+        filters : array, shape (n, C), n up to n_virtual
+            Other virtual channels stay as they are.
         """
         weights = self.field_weights(torch.as_tensor(positions))[0].cpu().numpy()
         # What the electrodes hardly see stays 0, rather than be blown up between them.
-        self.coefficients.copy_(torch.as_tensor(filters @ np.linalg.pinv(weights.T, rcond=1e-3)))
+        fitted = torch.as_tensor(filters @ np.linalg.pinv(weights.T, rcond=1e-3))
+        self.coefficients[: len(fitted)].copy_(fitted)
 
     def forward(
         self,

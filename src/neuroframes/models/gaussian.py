@@ -119,7 +119,9 @@ class GaussianModel:
             power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
         else:
             power = eeg_features(eeg.data, eeg.rate, self.bands, filters)
-        return Heard(power, None if self.correction is None else self.correction.hear(eeg))
+        # Where the gate is shut nothing is heard, and `shift` asks for nothing.
+        learned = self.correction
+        return Heard(power, learned.hear(eeg) if learned is not None and learned.gate.any() else None)
 
     def given_eeg(
         self,
@@ -217,7 +219,7 @@ class GaussianModel:
 
                 model = replace(model, correction=Correction.load(path))
             return model
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
 
     @classmethod

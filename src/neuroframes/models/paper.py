@@ -10,7 +10,7 @@ with z the estimate of the noise-free latents; the direction of the step follows
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from neuroframes import __version__
-from neuroframes.config import PaperSettings
+from neuroframes.config import PAPER_DRAWS, PaperSettings
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.diffusion.samplers import ddim, range_replacement
 from neuroframes.diffusion.schedules import alphas_bar, linear_betas
@@ -32,6 +32,7 @@ from neuroframes.files import written_whole
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.recording.segments import Split
+from neuroframes.recording.signal import Signal
 
 FORMAT = "neuroframes-model-paper-1"
 Float32 = NDArray[np.float32]
@@ -139,19 +140,42 @@ class PaperModel:
     eeg_settings: Mapping[str, Any]
     split: Split
 
-    def predict(
+    @property
+    def method(self) -> str:
+        """What the model does, for sidecars."""
+        return (
+            "recipe of Qu, Gao, Wang and Fu (2026, arXiv 2603.24176): "
+            "mean of DDIM draws in the latent of a linear autoencoder, given raw EEG"
+        )
+
+    def hear(self, eeg: Signal) -> Signal:
+        """The EEG as it is.
+
+        Raises
+        ------
+        InputError
+            If it has another rate or number of channels than in training.
+        """
+        if abs(eeg.rate - self.rate) > 1e-3 * self.rate or len(eeg.data) != len(self.channels):
+            raise InputError(
+                f"EEG of {len(eeg.data)} channels at {eeg.rate:g} Hz; the model was trained on "
+                f"{len(self.channels)} at {self.rate:g} Hz: resample it, and give it the model's channels"
+            )
+        return eeg
+
+    def fill_missing(
         self,
         frames: Float32,
         measured: NDArray[np.bool_],
-        eeg: Float32,
-        rate: float,
+        eeg: Signal,
         times: NDArray[np.float64],
         generator: np.random.Generator,
         *,
-        draws: int = 1,
+        draws: int = PAPER_DRAWS,
+        vertices: NDArray[np.intp] | None = None,
         batch: int = 64,
-    ) -> Float32:
-        """Every frame of a run, measured ones as they are.
+    ) -> tuple[Float32, Iterator[Float32]]:
+        """Put the mean of draws at the missing frames, in place.
 
         Windows of K frames tile the run; the last one ends with it, and overlaps the one before if need be.
         They don't know of each other.
@@ -161,55 +185,73 @@ class PaperModel:
         frames : array, shape (K, V), z-scored
             What stands at missing frames is not read.
         measured : array, shape (K,)
-        eeg : array, shape (C, N), volts
-        rate : float, Hz
+        eeg : Signal, of the whole run
         times : array, shape (K,), seconds on the EEG clock
         generator : numpy.random.Generator
         draws : int
             1 is a sample; the mean of more nears the posterior mean.
+        vertices : array of int, shape (V,)
+            Those of the model that `frames` has; all by default. Others count as 0.
         batch : int
             Windows drawn at once.
 
         Returns
         -------
-        array, shape (K, V), float32, Fortran order
+        deviation : array, shape (K - n measured, V)
+            Standard deviation of the draws, which is of the latents alone; 0 of a single one.
+        drawn : iterator of array, shape (K, V)
+            Each draw, measured frames as they are.
 
         Raises
         ------
         InputError
-            If the EEG has another rate or number of channels than in training.
+            If the EEG has another rate or number of channels than in training, or frames another TR.
         """
-        if abs(rate - self.rate) > 1e-3 * self.rate or len(eeg) != len(self.channels):
+        eeg, n_frames = self.hear(eeg), len(frames)
+        step = float(np.median(np.diff(times))) if n_frames > 1 else self.tr
+        if abs(step - self.tr) > 0.01 * self.tr:
             raise InputError(
-                f"EEG of {len(eeg)} channels at {rate:g} Hz; the model was trained on "
-                f"{len(self.channels)} at {self.rate:g} Hz: resample it, and give it the model's channels"
+                f"a frame every {step:g} s is wanted; a model of --preset paper has one every {self.tr:g} s, "
+                "as in its training, and none in between: use a model of another preset"
             )
-        n_frames = len(frames)
+        vertices = np.arange(frames.shape[1]) if vertices is None else vertices
         length = min(self.settings.frames, n_frames)
         starts = np.append(np.arange(0, n_frames - length, length), n_frames - length)
         rows = starts[:, None] + np.arange(length)
         device = self.network.decoder.device
         given = torch.zeros(n_frames, len(self.network.decoder), device=device)
         known = torch.from_numpy(measured).to(device)
-        given[known] = self._encode(frames, measured)
+        given[known] = self._encode(frames, measured, vertices)
         first = times[starts] - self.tr / 2
-        windows = eeg_windows(eeg, rate, first, length * self.tr, self.settings.delay)
+        windows = eeg_windows(eeg.data, eeg.rate, first, length * self.tr, self.settings.delay)
         pieces = []
         for these in np.array_split(np.arange(len(starts)), -(-len(starts) // batch)):
             shape = (draws, *rows[these].shape, given.shape[1])
             noise = torch.from_numpy(generator.standard_normal(shape, np.float32)).to(device)
             here = torch.from_numpy(windows[these]).to(device), given[rows[these]], known[rows[these]]
             pieces.append(self._draw(*here, noise))
-        drawn = torch.cat(pieces)
-        twice = drawn.shape[0] * length - n_frames  # frames that the last two windows share
-        estimate = self._decode(torch.cat([drawn[:-1].flatten(0, 1), drawn[-1, twice:]]))
-        for block in blocks(estimate.shape[1]):
-            estimate[measured, block] = frames[measured, block]
-        return estimate
+        drawn = torch.cat(pieces, dim=1)
+        twice = drawn.shape[1] * length - n_frames  # frames that the last two windows share
+        latents = torch.cat([drawn[:, :-1].flatten(1, 2), drawn[:, -1, twice:]], dim=1)[:, ~known]
+        deviation = np.empty((latents.shape[1], len(vertices)), np.float32, order="F")
+        mean = latents.mean(dim=0)
+        for block in blocks(len(vertices)):
+            frames[~measured, block] = self._decode(mean, vertices[block])
+            variance = sum(np.square(self._decode(draw - mean, vertices[block])) for draw in latents)
+            deviation[:, block] = np.sqrt(variance / max(1, draws - 1))
+        return deviation, (self._drawn(draw, frames, measured, vertices) for draw in latents)
+
+    def _drawn(
+        self, latents: Tensor, frames: Float32, measured: NDArray[np.bool_], vertices: NDArray[np.intp]
+    ) -> Float32:
+        drawn = np.array(frames, order="F")
+        for block in blocks(len(vertices)):
+            drawn[~measured, block] = self._decode(latents, vertices[block])
+        return drawn
 
     @torch.inference_mode()
     def _draw(self, eeg: Tensor, given: Tensor, measured: Tensor, noise: Tensor) -> Tensor:
-        """Mean of the draws (S, W, K, d) of windows; EEG (W, C, N), given (W, K, d), measured (W, K)."""
+        """Draws of windows from noise (S, W, K, d); EEG (W, C, N), given (W, K, d), measured (W, K)."""
         tokens = self.network.eeg(eeg)
 
         def epsilon(x: Tensor, step: int) -> Tensor:
@@ -218,25 +260,23 @@ class PaperModel:
         def impose(z: Tensor) -> Tensor:
             return torch.where(measured[..., None], given, z)
 
-        return torch.stack([draw(epsilon, each, self.settings, impose) for each in noise]).mean(dim=0)
+        return torch.stack([draw(epsilon, each, self.settings, impose) for each in noise])
 
     @torch.inference_mode()
-    def _encode(self, frames: Float32, measured: NDArray[np.bool_]) -> Tensor:
+    def _encode(self, frames: Float32, measured: NDArray[np.bool_], vertices: NDArray[np.intp]) -> Tensor:
         """Latents (M, d) of the measured frames."""
         columns, encoder = rows_of(columns_of(frames), measured), self.network.encoder
         latents = encoder.new_zeros(int(measured.sum()), encoder.shape[1])
-        for block in blocks(len(encoder)):
+        for block in blocks(len(vertices)):
             x = torch.from_numpy(np.asarray(columns(block), np.float32)).to(encoder.device)
-            latents += self.network.encode(x, block)
+            latents += self.network.encode(x, torch.from_numpy(vertices[block]))
         return latents
 
     @torch.inference_mode()
-    def _decode(self, latents: Tensor) -> Float32:
-        """Frames (K, V)."""
-        frames = np.empty((len(latents), self.network.decoder.shape[1]), np.float32, order="F")
-        for block in blocks(frames.shape[1]):
-            frames[:, block] = self.network.decode(latents, block).cpu().numpy()
-        return frames
+    def _decode(self, latents: Tensor, vertices: NDArray[np.intp]) -> Float32:
+        """Some vertices of frames (K, v) from latents (K, d)."""
+        decoded: Float32 = self.network.decode(latents, torch.from_numpy(vertices)).cpu().numpy()
+        return decoded
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""

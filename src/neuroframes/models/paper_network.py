@@ -155,11 +155,11 @@ class PaperNetwork(nn.Module):
         self.eeg = RawEEGEncoder(n_channels, width, samples_per_frame)
         self.transformer = FrameTransformer(n_latents, width, layers, heads)
 
-    def encode(self, frames: Tensor, block: slice = slice(None)) -> Tensor:
+    def encode(self, frames: Tensor, block: slice | Tensor = slice(None)) -> Tensor:
         """Latents (..., d) of frames (..., V), or what the vertices in `block` add to them."""
         return frames @ self.encoder[block] / math.sqrt(len(self.encoder))
 
-    def decode(self, latents: Tensor, block: slice = slice(None)) -> Tensor:
+    def decode(self, latents: Tensor, block: slice | Tensor = slice(None)) -> Tensor:
         """Frames (..., V) of latents (..., d), or their vertices in `block`."""
         return latents @ self.decoder[:, block]
 

@@ -60,6 +60,7 @@ def train(
     bands: str | None = None,
     latents: int | None = None,
     width: int | None = None,
+    layers: int | None = None,
     epochs: int | None = None,
     members: int | None = None,
     test_fraction: float = 0.25,
@@ -88,6 +89,8 @@ def train(
         Size of the autoencoder; by default as many as the frames support, or the paper's.
     width, epochs, members : int
         Of the networks, where they are to differ from the preset's; see `neuroframes.config`.
+    layers : int
+        Of the paper's network.
     test_fraction : float
         Share of the recording, at its end, that is held out for `evaluate`; 0 uses everything.
     gap : float, seconds
@@ -108,7 +111,7 @@ def train(
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store)])
     if latents is not None and latents < 1:
         raise InputError(f"--latents {latents}; expected a positive number")
-    asked = {"width": width, "epochs": epochs, "members": members}
+    asked = {"width": width, "layers": layers, "epochs": epochs, "members": members}
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if preset == "gaussian" and changed:
         raise InputError(f"--preset gaussian has no networks, so no {', '.join(changed)}; leave that out")
@@ -116,8 +119,10 @@ def train(
     if preset == "paper":
         if members is not None:
             raise InputError("--preset paper is one network; leave --members out")
-        paper = replace(PaperSettings(), **changed, **({} if latents is None else {"latents": latents}))
+        paper = replace(PaperSettings(), **changed | ({} if latents is None else {"latents": latents}))
     else:
+        if layers is not None:
+            raise InputError("--layers is for --preset paper; leave it out")
         correction = replace(CorrectionSettings(), **changed)
     part = read_training_part(store, bands, test_fraction, gap)
     state = out.with_name(f".{out.name}-training")
