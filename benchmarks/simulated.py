@@ -5,9 +5,8 @@
     python benchmarks/simulated.py stores-1/sub-01.zarr ... --out results
 
 A model is trained on each store (kept in --out), then scored on its held-out end beside ridge and kriging +
-EEG: temporal r of all tasks; the difference to ridge with its block-bootstrap interval; coverage and CRPS from
-draws, beside those of the closed form; the error from EEG alone of sequences of any length; r with channels
-missing.
+EEG: temporal r of all tasks; the difference to ridge with its block-bootstrap interval; coverage and CRPS of
+draws beside the closed form's; the error from EEG alone of sequences of any length; r with channels missing.
 """
 
 import argparse

@@ -361,3 +361,27 @@ def test_eeg_follows_the_sidecar_s_slice_time(recording, tmp_path, monkeypatch):
             eeg=recording.eeg(3),
         )
     assert seen == [0.25, None]
+
+
+def test_draws_agree_with_what_was_measured(run_of, tmp_path):
+    bold = run_of(200)
+    plain = complete(bold, out=tmp_path / "p_bold.dtseries.nii", frames=GAPS)
+    drawn = complete(bold, out=tmp_path / "d_bold.dtseries.nii", frames=GAPS, draws=30, save_draws=True)
+    assert [path.name for path in drawn[2:]] == [f"d_draw-{i:02d}_bold.dtseries.nii" for i in range(1, 31)]
+    original, mean, closed = (read_bold(path).data for path in (bold, *plain))
+    np.testing.assert_array_equal(read_bold(drawn[0]).data, mean)
+    draws = np.stack([read_bold(path).data for path in drawn[2:]])
+    assert all(draw[~MISSING].tobytes() == original[~MISSING].tobytes() for draw in draws)
+    error = (draws[:, MISSING] - mean[MISSING]) / closed[MISSING]
+    assert abs(error.mean()) < 0.1 and abs(error.std() - 1) < 0.1
+    spread = read_bold(drawn[1]).data
+    assert (spread[~MISSING] == 0).all() and abs(spread[MISSING].mean() / closed[MISSING].mean() - 1) < 0.05
+
+
+def test_draws_of_a_resampled_run(run_of, tmp_path):
+    bold = run_of(60)
+    drawn = resample(bold, tr=0.4, out=tmp_path / "r_bold.dtseries.nii", draws=2, save_draws=True)
+    draws = [read_bold(path).data for path in drawn[2:]]
+    for draw in draws:
+        assert draw[::2].tobytes() == read_bold(bold).data.tobytes()
+    assert not np.allclose(draws[0][1::2], draws[1][1::2])

@@ -117,3 +117,29 @@ def test_steps_that_cannot_be(recording, tmp_path):
         with pytest.raises(InputError, match=message):
             reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "x.func.gii", tr=tr)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_draws_scatter_as_the_closed_form_says(recording, reconstructed, tmp_path):
+    written = reconstruct(
+        recording.model,
+        eeg=recording.eeg(3),
+        out=tmp_path / "d_bold.func.gii",
+        draws=40,
+        save_draws=True,
+    )
+    assert len(written) == 2 * (2 + 40)
+    mean, closed = (read_bold(reconstructed[i]).data for i in (0, 2))
+    np.testing.assert_allclose(read_bold(written[0]).data, mean, atol=1e-4)
+    live = closed.any(axis=0)
+    spread = read_bold(written[2]).data[:, live].mean() / closed[:, live].mean()
+    assert abs(spread - 1) < 0.05
+    draws = np.stack([read_bold(path).data[:, live] for path in written[4::2]])
+    error = (draws - mean[:, live]) / closed[:, live]
+    assert abs(error.mean()) < 0.1 and abs(error.std() - 1) < 0.1
+
+
+@pytest.mark.parametrize("options", [{"draws": 1}, {"draws": -2}, {"save_draws": True}])
+def test_draws_that_say_nothing_are_refused(recording, tmp_path, options):
+    with pytest.raises(InputError, match="at least 2"):
+        reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "d_bold.func.gii", **options)
+    assert not list(tmp_path.iterdir())

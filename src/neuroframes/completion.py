@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar
 from neuroframes.report.result import write_result
 from neuroframes.task import Task, read_task
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 

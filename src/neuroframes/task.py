@@ -126,11 +126,13 @@ def read_task(
             skip_volumes=skip_volumes,
             within=slice_reference(run.sources[0]),
         )
+    learned = isinstance(trained, GaussianModel) and trained.correction is not None
     about = {
         "Sources": [path.name for path in (*run.sources, *(Path(p) for p in (eeg, confounds, censor) if p))],
         "NeuroframesModel": None if model is None else str(model),
         "NeuroframesMethod": "exact Gaussian posterior given the measured frames"
         + (" and the EEG" if heard is not None else "")
+        + (" with a learned correction of its mean" if heard is not None and learned else "")
         if paper is None
         else f"{paper.method}, measured frames put into every step",
     }

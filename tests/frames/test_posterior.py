@@ -70,7 +70,7 @@ def test_mean_and_covariance_are_those_of_a_dense_solve(covariance_of, operator,
         assert np.linalg.norm(scaled - spread) <= 1e-5 * np.linalg.norm(covariance)
         std = np.sqrt(np.maximum(np.diagonal(spread), 0))
         assert np.allclose(got.std[:, j], std, rtol=1e-5, atol=1e-5 * np.sqrt(prior.variance[j]))
-        assert np.allclose(conditional.root @ conditional.root().T, conditional.covariance, atol=1e-9)
+        assert np.allclose(conditional.root @ conditional.root.T, conditional.covariance, atol=1e-9)
 
 
 def test_without_noise_measurements_are_kept(covariance_of, operator):
@@ -167,7 +167,7 @@ def test_draws_of_vertices_have_the_stated_mean_and_deviation(prior_of):
     generator = np.random.default_rng(7)
     y = generator.standard_normal((6, V)).astype(np.float32)
     got = prior.given(TIMES, operator, prior.autoencoder.encode(lambda block: y[:, block]))
-    draws = np.stack([got.draw(y, generator) for _ in range(n)])
+    draws = np.stack([got.draw(y, got.latents.draw(generator), generator) for _ in range(n)])
     mean, std = got.mean(y, slice(0, V)), got.std(slice(0, V))
     assert np.all(np.abs(draws.mean(axis=0) - mean) < 5 * std / np.sqrt(n) + 1e-4)
     assert np.allclose(draws.std(axis=0)[~MEASURED], std[~MEASURED], rtol=5 / np.sqrt(2 * n))

@@ -140,6 +140,13 @@ def test_values_go_to_the_grid_and_back():
         np.testing.assert_allclose(draw[others].numpy(), mean_at(query.times[others]))
 
 
+def test_frames_between_do_not_take_the_place_of_those_on_the_grid():
+    times = np.arange(119) * TR / 2
+    query = Query.of(times, lambda at: np.zeros((len(at), D)), None, None, TR, 24)
+    values = torch.arange(119.0)[None, :, None].expand(1, -1, D)
+    torch.testing.assert_close(query.on_grid(values)[0, :, 0], torch.arange(0, 119.0, 2))
+
+
 def test_measured_frames_are_shown_where_they_are_on_the_grid():
     times = 50 + TR * np.array([0, 1, 2.5, 3, 4, 5.0])
     seen = np.random.default_rng(0).standard_normal((6, D))

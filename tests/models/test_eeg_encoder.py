@@ -290,3 +290,16 @@ def test_standardisation_learns_mean_and_spread_and_clips():
     assert torch.allclose(standardise.variance, batches.var(dim=(0, 1, 2)), rtol=0.02)
     assert torch.equal(standardise.eval()(batch), got)
     assert standardise(torch.full((1, 2), 1e6)).tolist() == [[CLIP, CLIP]]
+
+
+def test_mixed_precision_does_not_round_powers():
+    torch.manual_seed(0)
+    encoder, positions, powers = EEGEncoder().eval(), cap(16), []
+    for part in (encoder.band_scale, encoder.filter_scale):
+        part.register_forward_pre_hook(lambda _, inputs: powers.append(inputs[0]))
+    eeg, start = field(positions, 8), torch.zeros(2, dtype=torch.float64)
+    for mixed in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            encoder(eeg, RATE, torch.as_tensor(positions), start)
+    for exact, found in zip(powers[:2], powers[2:], strict=True):
+        torch.testing.assert_close(found, exact)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +13,8 @@ from nibabel.cifti2 import Cifti2Image
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.report.result import check_result, deviation_path, result_paths, write_result
+from neuroframes.recording.bold import read_bold
+from neuroframes.report.result import check_result, deviation_path, write_result
 
 K = 5
 GIFTI = CorticalSpace.from_counts({"L": 8, "R": 6})
@@ -20,7 +22,7 @@ LEFT = CorticalSpace.from_counts({"L": 8})
 VOLUME = CorticalSpace.from_mask(np.ones((2, 3, 2), bool), np.eye(4))
 
 
-def write(out: Path, space: CorticalSpace, **options: bool) -> tuple[Path, ...]:
+def write(out: Path, space: CorticalSpace, **options: Any) -> tuple[Path, ...]:
     frames = np.arange(K * space.V, dtype=np.float32).reshape(K, space.V) + 1
     return write_result(
         out,
@@ -61,7 +63,6 @@ def test_every_file_of_a_result(tmp_path, cifti_space):
     for name, (space, expected) in names.items():
         written = write(tmp_path / name[0] / name, space)
         assert [path.name for path in written] == expected
-        assert list(written) == result_paths(tmp_path / name[0] / name, space)
         sidecars = [f"{path.split('.')[0]}.json" for path in expected]
         assert sorted(path.name for path in (tmp_path / name[0]).iterdir()) == sorted(expected + sidecars)
         half = len(expected) // 2
@@ -79,6 +80,27 @@ def test_every_file_of_a_result(tmp_path, cifti_space):
                 assert expected[index - half] in about["Description"]
     series = nib.load(tmp_path / "c" / "c_bold.dtseries.nii").header.get_axis(0)
     assert (series.start, series.step, series.size) == (1.5, 0.5, K)
+
+
+def test_draws_are_images_of_their_own(tmp_path):
+    out = tmp_path / "g_hemi-L_desc-completed_bold.func.gii"
+    draws = np.random.default_rng(0).standard_normal((2, K, GIFTI.V)).astype(np.float32)
+    written = write(out, GIFTI, draws=iter(draws), n_draws=2)
+    names = [f"g_hemi-{side}_desc-completed_draw-0{i}_bold.func.gii" for i in (1, 2) for side in "LR"]
+    assert [path.name for path in written[4:]] == names
+    for draw, path in zip(draws, written[4::2], strict=True):
+        np.testing.assert_array_equal(read_bold(path).data, draw)
+    for number, name in enumerate(names):
+        about = json.loads((tmp_path / f"{name.split('.')[0]}.json").read_text())
+        assert about["Description"].startswith(f"Draw {1 + number // 2} of 2 from the posterior whose mean is")
+        assert written[number % 2].name in about["Description"]
+        assert about["NeuroframesMeasured"] == [True, True, False, True, True]
+    for path in tmp_path.iterdir():
+        if "draw-01" not in path.name:
+            path.unlink()
+    check_result(out, GIFTI, False)
+    with pytest.raises(InputError, match="draw-01.*exists"):
+        check_result(out, GIFTI, False, n_draws=1)
 
 
 @pytest.mark.parametrize("at", range(8))

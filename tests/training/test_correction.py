@@ -257,6 +257,11 @@ def test_a_batch_that_nothing_can_be_scored_in_teaches_nothing():
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in training.parameters())
 
 
+def test_averaging_of_weights_meets_no_indices():
+    training, _ = training_of(*toy(200))
+    assert not [name for name, buffer in training.named_buffers() if not buffer.is_floating_point()]
+
+
 # What comes through
 
 

@@ -11,6 +11,7 @@ from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import Part
 from neuroframes.recording.store import open_store
+from neuroframes.training import train as module
 from neuroframes.training.train import train, training_eeg
 
 
@@ -104,3 +105,10 @@ def test_options_that_cannot_be(recording, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         train(recording.store, out=tmp_path / "m", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_networks_need_pytorch_before_anything_is_read(tmp_path, monkeypatch, preset):
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"neuroframes\[diffusion\]"):
+        train(tmp_path / "nothing.zarr", out=tmp_path / "model", preset=preset)

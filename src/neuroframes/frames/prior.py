@@ -73,7 +73,10 @@ class FramePosterior:
             latents = np.square(self.latents.std[rows]).astype(np.float32)
             variance = latents @ np.square(autoencoder.decoder[:, block])
         else:
-            variance = np.var([autoencoder.decode(draw, block) for draw in draws], axis=0, ddof=1)
+            away = draws - draws.mean(axis=0)
+            # One after another: all of them at once would be S times the block.
+            squares = (np.square(autoencoder.decode(draw, block)) for draw in away)
+            variance = np.asarray(sum(squares), np.float32) / np.float32(len(draws) - 1)
         variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
         return np.sqrt(variance) * np.float32(self.prior.spread)
 

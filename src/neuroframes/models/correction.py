@@ -101,12 +101,17 @@ class Query:
         return cls(grid, mean, given, known, position)
 
     def on_grid(self, values: Tensor) -> Tensor:
-        """Values (S, K, d) of the frames asked for on the grid (S, n, d), elsewhere the mean."""
-        position = torch.as_tensor(self.position, device=values.device)
+        """Values (S, K, d) of the frames asked for on the grid (S, n, d), elsewhere the mean.
+
+        Where several are nearest to one point of the grid, it has the nearest of them.
+        """
+        rows = np.rint(self.position).astype(int)
+        by_distance = np.lexsort((np.abs(self.position - rows), rows))
+        rows, first = np.unique(rows[by_distance], return_index=True)
         spread = torch.as_tensor(self.mean, dtype=values.dtype, device=values.device).repeat(
             len(values), 1, 1
         )
-        spread[:, position.round().long()] = values
+        spread[:, rows] = values[:, by_distance[first]]
         return spread
 
     def at_frames(self, values: Tensor) -> Tensor:

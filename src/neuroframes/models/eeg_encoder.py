@@ -265,14 +265,16 @@ class EEGEncoder(nn.Module):
             raise InputError(
                 f"EEG lasts {eeg.shape[-1] / rate:.1f} s; a token needs at least {self.window:g} s"
             )
-        filters = self.spatial_filters(positions, keep) / self.amplitude
-        filters = torch.cat([filters, self.mixing @ filters], dim=1).expand(len(eeg), -1, -1)
-        # On a CPU one sequence at a time stays in the cache, which is three times as fast.
-        size = 1 if eeg.device.type == "cpu" else len(eeg)
-        parts = [
-            self.log_powers((w @ x.to(w.dtype)).float(), rate, length, hop)
-            for w, x in zip(filters.split(size), eeg.split(size), strict=True)
-        ]
+        # Rounded to two digits by mixed precision, strong slow waves would drown gamma.
+        with torch.autocast(eeg.device.type, enabled=False):
+            filters = self.spatial_filters(positions, keep) / self.amplitude
+            filters = torch.cat([filters, self.mixing @ filters], dim=1).expand(len(eeg), -1, -1)
+            # On a CPU one sequence at a time stays in the cache, which is three times as fast.
+            size = 1 if eeg.device.type == "cpu" else len(eeg)
+            parts = [
+                self.log_powers((w @ x.to(w.dtype)).float(), rate, length, hop)
+                for w, x in zip(filters.split(size), eeg.split(size), strict=True)
+            ]
         bands, scales = (torch.cat(part) for part in zip(*parts, strict=True))
         scales = self.filter_scale(scales).unflatten(-1, self.scale.shape)
         across = (scales + self.scale).flatten(0, 1)

@@ -66,10 +66,14 @@ class CorrectionTraining(lightning.LightningModule):
         position = np.arange(n_frames)
         hidden = [np.zeros(n_frames, bool), *((position % (2 * gap)) < gap for gap in GAPS)]
         masks = np.concatenate([hidden, random_masks(MASKS, n_frames, np.random.default_rng(seed))])
-        self.gaussian = MaskedGaussianDenoisers(
-            backbone.with_eeg, self.tr * np.arange(n_frames, dtype=np.float64), masks
-        )
+        grid = self.tr * np.arange(n_frames, dtype=np.float64)
+        # In a list it is no submodule: averaging of weights would average its indices, and truncate them.
+        self._gaussian = [MaskedGaussianDenoisers(backbone.with_eeg, grid, masks)]
         self.n_judged = len(hidden)
+
+    @property
+    def gaussian(self) -> MaskedGaussianDenoisers:
+        return self._gaussian[0].to(self.device)
 
     def heard(self, starts: Tensor) -> Tokens:
         """What windows hear, with nothing dropped or moved."""

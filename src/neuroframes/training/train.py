@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,7 +106,8 @@ def train(
     Raises
     ------
     InputError
-        If the EEG's rate is too low for a band, the recording is too short, or `out` exists.
+        If the EEG's rate is too low for a band, the recording is too short, `out` exists, or networks are to
+        be trained and PyTorch isn't installed.
     """
     out = Path(out)
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store)])
@@ -115,6 +117,11 @@ def train(
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if preset == "gaussian" and changed:
         raise InputError(f"--preset gaussian has no networks, so no {', '.join(changed)}; leave that out")
+    if preset != "gaussian" and not (find_spec("torch") and find_spec("lightning")):
+        raise InputError(
+            f"--preset {preset} trains networks, which takes PyTorch and Lightning; "
+            "pip install 'neuroframes[diffusion]', or pass --preset gaussian"
+        )
     # Settings are checked before anything is read.
     if preset == "paper":
         if members is not None:
