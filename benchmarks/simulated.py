@@ -37,6 +37,7 @@ from neuroframes.training.train import train
 DRAWS = 64
 LENGTHS = (3, 10, 30, 300)  # frames
 DRAWN_TASKS = ("eeg", "gap-1", "gap-4", "gap-16", "ends-only")
+SPAN = 400  # frames of the test part that are drawn: each draw asks the networks once a step
 SAMPLE = 256  # vertices on which draws are scored
 CHANNEL_DRAWS = 5
 
@@ -70,14 +71,18 @@ def tasks_table(
     return table
 
 
+def first_frames(segment: Segment, n: int) -> Segment:
+    parts = {name: getattr(segment, name)[:n] for name in ("frames", "times", "time_in_run", "measured")}
+    return replace(segment, **parts)
+
+
 def intervals(model: GaussianModel, test: list[Segment]) -> dict[str, Any]:
     """Coverage of 90 % intervals and CRPS, from draws and in closed form without the correction."""
     backbone, table = replace(model, correction=None), {}
     step = max(1, model.space.V // SAMPLE)
     for task in DRAWN_TASKS:
         sums = np.zeros(5)
-        # One stretch of the test part: each draw asks the networks once a step.
-        for segment in test[:1]:
+        for segment in [first_frames(test[0], SPAN)]:
             given, scored = given_and_scored(task, segment)
             heard = model.hear(segment.eeg)
             times = model.tr * np.arange(len(segment.times))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.config import PAPER_DRAWS
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, need_torch
 from neuroframes.frames.completion import drawn_frames, fill_missing, fillings
 from neuroframes.models.gaussian import GaussianModel, Heard
 from neuroframes.models.load import load_model
@@ -169,6 +169,8 @@ def _posterior(
 
 def check_draws(draws: int, save_draws: bool) -> None:
     """Raise InputError where draws are asked for that say nothing."""
+    if draws:
+        need_torch("--draws takes PyTorch")
     if draws < 0 or draws == 1 or (save_draws and not draws):
         raise InputError(
             f"--draws {draws}{' with --save-draws' if save_draws else ''}; expected at least 2, or 0 for none"

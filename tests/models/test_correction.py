@@ -30,7 +30,7 @@ def network(*, trained=True, gate=1.0, settings=SETTINGS):
     positions = 0.09 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        correction = Correction(settings, BANDS, GROUP, positions, TR).eval()
+        correction = Correction(settings, BANDS, GROUP, positions, TR, RATE).eval()
         for member in correction.networks:
             # Log power of unit noise, as training would have found it.
             for scale in (member.encoder.band_scale, member.encoder.filter_scale):

@@ -302,3 +302,18 @@ def test_features_of_all_channels_from_some(model):
     )
     assert whole.shape[1] == 2 * len(CHANNELS) * len(BANDS)  # channels, and whitened channels
     np.testing.assert_allclose(filled, whole, atol=1e-3)  # two sources, three channels
+
+
+def test_networks_are_left_out_at_another_rate_than_theirs(model, caplog):
+    class Networks:
+        """Stands for a correction of EEG at 200 Hz whose gate is open."""
+
+        rate, gate = 200.0, np.ones(1)
+
+        def hear(self, eeg):
+            return ["tokens"]
+
+    learned = replace(model, correction=Networks())
+    assert learned.hear(Signal(noise(), 200.0, CHANNELS)).tokens == ["tokens"] and not caplog.records
+    at_250 = learned.hear(Signal(noise(), 250.0, CHANNELS))
+    assert at_250.tokens is None and "the backbone alone" in caplog.text

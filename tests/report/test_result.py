@@ -92,7 +92,7 @@ def test_draws_are_images_of_their_own(tmp_path):
         np.testing.assert_array_equal(read_bold(path).data, draw)
     for number, name in enumerate(names):
         about = json.loads((tmp_path / f"{name.split('.')[0]}.json").read_text())
-        assert about["Description"].startswith(f"Draw {1 + number // 2} of 2 from the posterior whose mean is")
+        assert about["Description"].startswith(f"Draw {1 + number // 2} of 2 from the posterior whose mean")
         assert written[number % 2].name in about["Description"]
         assert about["NeuroframesMeasured"] == [True, True, False, True, True]
     for path in tmp_path.iterdir():

@@ -97,7 +97,7 @@ def training_of(segments, found, settings=SETTINGS, fitted=None, judged=None):
     data = TrainingData.of(segments, found)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        correction = Correction(settings, BANDS, GROUP, positions(), TR)
+        correction = Correction(settings, BANDS, GROUP, positions(), TR, RATE)
     (fit, judge), *_ = blocks_of(len(data.z), round(GAP / TR))
     fit, judge = (given if given is not None else own for given, own in ((fitted, fit), (judged, judge)))
     return CorrectionTraining(correction.networks[0], correction, data, found, fit, judge, 0), correction

@@ -11,7 +11,6 @@ from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import Part
 from neuroframes.recording.store import open_store
-from neuroframes.training import train as module
 from neuroframes.training.train import train, training_eeg
 
 
@@ -109,6 +108,6 @@ def test_options_that_cannot_be(recording, tmp_path, options, message):
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_networks_need_pytorch_before_anything_is_read(tmp_path, monkeypatch, preset):
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr("neuroframes.errors.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"neuroframes\[diffusion\]"):
         train(tmp_path / "nothing.zarr", out=tmp_path / "model", preset=preset)

@@ -148,6 +148,7 @@ class Correction(nn.Module):
     group : array of int, shape (d,)
     positions : array, shape (C, 3), metres
     tr : float, seconds
+    rate : float, Hz, of the EEG: the encoders' kernels are in samples
     """
 
     gate: Tensor  # (levels, 2, G): without and with measured frames
@@ -161,9 +162,10 @@ class Correction(nn.Module):
         group: NDArray[np.int64],
         positions: NDArray[np.floating],
         tr: float,
+        rate: float,
     ) -> None:
         super().__init__()
-        self.settings, self.bands, self.tr = settings, bands, tr
+        self.settings, self.bands, self.tr, self.rate = settings, bands, tr, rate
         self.members = nn.ModuleList(Member(settings, len(group), bands) for _ in range(settings.members))
         self.register_buffer("gate", torch.zeros(len(LEVELS), 2, int(group.max()) + 1))
         self.register_buffer("group", torch.as_tensor(group))
@@ -256,7 +258,7 @@ class Correction(nn.Module):
         """Write `correction.safetensors` and `correction.json` into a folder."""
         state = {name: tensor.contiguous().cpu() for name, tensor in self.state_dict().items()}
         save_file(state, folder / "correction.safetensors")
-        about = {"settings": self.settings.to_json(), "bands": self.bands, "tr": self.tr}
+        about = {"settings": self.settings.to_json(), "bands": self.bands, "tr": self.tr, "rate": self.rate}
         (folder / "correction.json").write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod
@@ -267,7 +269,8 @@ class Correction(nn.Module):
         bands = {name: (low, high) for name, (low, high) in about["bands"].items()}
         settings = CorrectionSettings(**about["settings"])
         with torch.random.fork_rng(devices=[]):
-            correction = cls(settings, bands, state["group"].numpy(), state["positions"].numpy(), about["tr"])
+            group, positions = (state[name].numpy() for name in ("group", "positions"))
+            correction = cls(settings, bands, group, positions, about["tr"], about["rate"])
         correction.load_state_dict(state)
         return correction.eval()
 

@@ -85,7 +85,7 @@ def learned(
 ) -> MeanOf:
     """The mean as the EEG and the learned correction have it; clock (K,), seconds on the EEG's."""
     correction, mean_at = model.correction, partial(model.eeg, heard.power)
-    if correction is None or not correction.gate.any():
+    if correction is None or heard.tokens is None:
         return fixed(mean_at(clock))
 
     def of(window: slice) -> tuple[Denoise, int]:

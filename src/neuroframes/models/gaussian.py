@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, need_torch
 from neuroframes.files import written_whole
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "neuroframes-model-2"
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
+SAME_RATE = 1e-3
 Float = NDArray[np.float64]
 
 
@@ -52,7 +53,7 @@ class Heard:
     Attributes
     ----------
     power : BandPower, the features of the ridge
-    tokens : what the learned correction takes, None without one
+    tokens : what the learned correction takes, None where it has nothing to say
     """
 
     power: BandPower
@@ -119,9 +120,17 @@ class GaussianModel:
             power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
         else:
             power = eeg_features(eeg.data, eeg.rate, self.bands, filters)
-        # Where the gate is shut nothing is heard, and `shift` asks for nothing.
         learned = self.correction
-        return Heard(power, learned.hear(eeg) if learned is not None and learned.gate.any() else None)
+        if learned is None or not learned.gate.any():
+            return Heard(power)
+        if abs(eeg.rate - learned.rate) > SAME_RATE * learned.rate:
+            logger.warning(
+                "EEG at %g Hz, but the networks were trained at %g Hz: the backbone alone is used",
+                eeg.rate,
+                learned.rate,
+            )
+            return Heard(power)
+        return Heard(power, learned.hear(eeg))
 
     def given_eeg(
         self,
@@ -148,7 +157,7 @@ class GaussianModel:
         if heard is None:
             return self.prior, None
         mean = self.eeg(heard.power, times)
-        if self.correction is not None:
+        if self.correction is not None and heard.tokens is not None:
             query = self.correction.query(times, partial(self.eeg, heard.power), seen, measured)
             mean = mean + self.correction.shift(query, heard.tokens)[0].cpu().numpy()
         return replace(self.prior, latents=self.with_eeg), mean
@@ -215,10 +224,13 @@ class GaussianModel:
         try:
             model = cls._from_stored(about, tensors)
             if (path / "correction.json").exists():
+                need_torch(f"{path.name} holds networks, which take PyTorch")
                 from neuroframes.models.correction import Correction
 
                 model = replace(model, correction=Correction.load(path))
             return model
+        except InputError:
+            raise
         except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
 

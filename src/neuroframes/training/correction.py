@@ -116,7 +116,7 @@ class CorrectionTraining(lightning.LightningModule):
 
     def training_step(self, starts: Tensor) -> Tensor:
         settings, starts, size = self.settings, starts.cpu(), len(starts)
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.global_step))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.global_step, self.global_rank + 2))
         which = torch.randint(self.n_judged, len(self.gaussian.measured), (size,), generator=generator)
         level = torch.exp(torch.empty(size).uniform_(np.log(0.05), np.log(50.0), generator=generator))
         sigma = torch.where(torch.rand(size, generator=generator) < 0.5, torch.inf, level)
@@ -266,7 +266,7 @@ def fit_correction(
     generator = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        correction = Correction(settings, bands, backbone.prior.latents.group, positions, tr)
+        correction = Correction(settings, bands, backbone.prior.latents.group, positions, tr, data.rate)
     blocks = [
         (fit, judge)
         for fit, judge in blocks_of(len(data.z), int(np.ceil(gap / tr)))
@@ -299,7 +299,8 @@ def fit_correction(
         )
         training.load_state_dict(best)
         training.cpu().eval()
-        sums.append(training.gate_sums())
+        if number < len(blocks):  # another member's windows again would pass for new evidence
+            sums.append(training.gate_sums())
     gain, power = (torch.cat(part, dim=2) for part in zip(*sums, strict=True))
     correction.gate.copy_(gates(gain, power))
     return correction.eval()

@@ -4,7 +4,6 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.config import CorrectionSettings, PaperSettings
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, need_torch
 from neuroframes.files import refuse_existing
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.features import eeg_features, whitening
@@ -117,11 +116,8 @@ def train(
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if preset == "gaussian" and changed:
         raise InputError(f"--preset gaussian has no networks, so no {', '.join(changed)}; leave that out")
-    if preset != "gaussian" and not (find_spec("torch") and find_spec("lightning")):
-        raise InputError(
-            f"--preset {preset} trains networks, which takes PyTorch and Lightning; "
-            "pip install 'neuroframes[diffusion]', or pass --preset gaussian"
-        )
+    if preset != "gaussian":
+        need_torch(f"--preset {preset} trains networks, which takes PyTorch and Lightning")
     # Settings are checked before anything is read.
     if preset == "paper":
         if members is not None:
