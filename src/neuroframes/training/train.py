@@ -1,6 +1,7 @@
 """From a store to a model."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -135,6 +136,8 @@ def train(
         model = _paper(part, paper, state, run)
     else:
         model = _backbone(part, latents, correction if preset == "default" else None, state, run)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
+        return model
     model.save(out, overwrite=overwrite)
     shutil.rmtree(state, ignore_errors=True)
     return model
