@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuroframes.config import PAPER_DRAWS
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
-from neuroframes.frames.completion import calibrated, drawn_frames, fill_missing, fillings
+from neuroframes.frames.completion import calibrated, each_draw, fill_missing
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.reconstruction import check_draws
@@ -287,8 +287,7 @@ def _filled(
     std = fill_missing(prior, standard, known, times, mean, latents)
     if latents is None:
         return std, iter(())
-    windows = list(fillings(prior, standard, known, times, mean))
-    return std, (drawn_frames(windows, standard, draw, generator) for draw in latents)
+    return std, each_draw(prior, standard, known, times, mean, latents, generator)
 
 
 def _prior(

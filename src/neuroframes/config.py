@@ -8,8 +8,21 @@ from neuroframes.errors import InputError
 PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's
 
 
+class Settings:
+    """What settings of every preset can do."""
+
+    def to_json(self: Any) -> dict[str, Any]:
+        return asdict(self)
+
+    def check_positive(self, *names: str) -> None:
+        """Raise InputError where one of these is below 1."""
+        for name in names:
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {value}; expected at least 1")
+
+
 @dataclass(frozen=True)
-class PaperSettings:
+class PaperSettings(Settings):
     """The recipe of Qu, Gao, Wang and Fu (2026, arXiv 2603.24176); defaults are theirs.
 
     Attributes
@@ -58,9 +71,7 @@ class PaperSettings:
 
     def __post_init__(self) -> None:
         sizes = ("frames", "latents", "width", "layers", "heads", "batch", "epochs")
-        for name in (*sizes, "steps", "sampling_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}; expected at least 1")
+        self.check_positive(*sizes, "steps", "sampling_steps")
         if self.width % (4 * self.heads):
             raise InputError(
                 f"--width {self.width} with --heads {self.heads}; expected a multiple of 4 times the heads"
@@ -76,12 +87,9 @@ class PaperSettings:
                 "expected a delay and a weight decay of at least 0, a learning rate and a clip above 0"
             )
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class CorrectionSettings:
+class CorrectionSettings(Settings):
     """What is learned beside the backbone, and how.
 
     Attributes
@@ -128,15 +136,10 @@ class CorrectionSettings:
 
     def __post_init__(self) -> None:
         whole = ("frames", "width", "depth", "heads", "virtual_channels", "filters", "members", "batch")
-        for name in (*whole, "epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}; expected at least 1")
+        self.check_positive(*whole, "epochs", "patience")
         if self.frames < 24:  # less than a gap and what surrounds it
             raise InputError(f"--frames {self.frames}; expected at least 24")
         if self.width % self.heads:
             raise InputError(
                 f"--width {self.width} with --heads {self.heads}; expected a multiple of the heads"
             )
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)

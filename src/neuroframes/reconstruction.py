@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuroframes.config import PAPER_DRAWS
 from neuroframes.errors import InputError, need_torch
-from neuroframes.frames.completion import drawn_frames, fill_missing, fillings
+from neuroframes.frames.completion import each_draw, fill_missing
 from neuroframes.models.gaussian import GaussianModel, Heard
 from neuroframes.models.load import load_model
 from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_eeg, read_simultaneous_eeg
@@ -163,8 +163,7 @@ def _posterior(
     mean_of = learned(model, heard, times, seen, nothing)
     drawn = draw_latents(prior.latents, mean_of, grid, seen, nothing, draws, generator)
     deviation = fill_missing(prior, frames, nothing, grid, mean, drawn)
-    windows = list(fillings(prior, frames, nothing, grid, mean))
-    return deviation, (drawn_frames(windows, frames, draw, generator) for draw in drawn)
+    return deviation, each_draw(prior, frames, nothing, grid, mean, drawn, generator)
 
 
 def check_draws(draws: int, save_draws: bool) -> None:

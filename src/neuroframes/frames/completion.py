@@ -119,6 +119,24 @@ def fill_missing(
     return std
 
 
+def each_draw(
+    prior: FramePrior,
+    frames: Float32,
+    measured: Mask,
+    times: Float,
+    mean: Float | None,
+    draws: NDArray[np.floating],
+    generator: np.random.Generator,
+) -> Iterator[Float32]:
+    """All vertices (K, V) of each draw of the latents (S, K, d), computed as they are taken.
+
+    Other parameters are as in `given_frames`.
+    """
+    windows = list(fillings(prior, frames, measured, times, mean))
+    for draw in draws:
+        yield drawn_frames(windows, frames, draw, generator)
+
+
 def drawn_frames(
     windows: Sequence[Filling],
     frames: Float32,

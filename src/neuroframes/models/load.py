@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuroframes.errors import need_torch
 from neuroframes.models.gaussian import GaussianModel
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def load_model(path: Path) -> "GaussianModel | PaperModel":
         paper = False  # what is wrong is said on loading
     if not paper:
         return GaussianModel.load(path)
+    need_torch(f"{path.name} is a network, which takes PyTorch")
     from neuroframes.models.paper import PaperModel
 
     return PaperModel.load(path)
