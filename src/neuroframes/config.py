@@ -5,6 +5,7 @@ from typing import Any
 
 from neuroframes.errors import InputError
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # that networks are trained in, by Lightning's names
 PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's
 
 

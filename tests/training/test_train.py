@@ -106,6 +106,13 @@ def test_options_that_cannot_be(recording, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("options", [{"precision": "nonsense"}, {"devices": 0}])
+def test_what_lightning_would_refuse_late_is_refused_first(tmp_path, options):
+    with pytest.raises(InputError, match="--precision nonsense; choose|--devices 0; expected"):
+        train(tmp_path / "no.zarr", out=tmp_path / "model", **options)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_networks_need_pytorch_before_anything_is_read(tmp_path, monkeypatch, preset):
     monkeypatch.setattr("neuroframes.errors.find_spec", lambda _: None)

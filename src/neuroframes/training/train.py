@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.config import CorrectionSettings, PaperSettings
+from neuroframes.config import PRECISIONS, CorrectionSettings, PaperSettings
 from neuroframes.errors import InputError, need_torch
 from neuroframes.files import refuse_existing
 from neuroframes.models.channels import ChannelCovariance
@@ -113,6 +113,10 @@ def train(
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store)])
     if latents is not None and latents < 1:
         raise InputError(f"--latents {latents}; expected a positive number")
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
+    if devices < 1:
+        raise InputError(f"--devices {devices}; expected at least 1")
     asked = {"width": width, "layers": layers, "epochs": epochs, "members": members}
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if preset == "gaussian" and changed:
