@@ -37,8 +37,8 @@ FLOW = (
     "frames",
     "diffusion",
     "models",
-    "baselines",
     "training",
+    "baselines",
     "evaluation",
     "report",
 )

@@ -1,0 +1,287 @@
+"""Networks of the literature: what each maps the EEG to is its own, the way to vertices is common.
+
+    EEG --inputs--> (B, ...) --network--> features (B, h) --head--> frames (B, V) = m + (W f + b) D
+
+D (d, V) are the principal components of the training frames, fixed, and m their mean. None of the authors
+defines a head on a cortical surface: theirs end in a volume of their own recordings. Training ends where r on
+the last fifth of the training part, a gap away from the rest, is highest.
+"""
+
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from neuroframes.baselines.interface import filled, repetition_time, training_mean
+from neuroframes.errors import InputError
+from neuroframes.frames.autoencoder import fit_autoencoder
+from neuroframes.recording.band_power import LAST_LAG
+from neuroframes.recording.segments import HRF_LENGTH, Segment
+from neuroframes.recording.signal import Signal
+from neuroframes.training.run import SeedEachStep, run, seed_of
+
+Float32 = NDArray[np.float32]
+Inputs = Callable[[NDArray[np.int64]], Tensor]  # some frames' rows (B,) to the network's input (B, ...)
+
+VALIDATED = 0.2  # of the training part, at its end
+JUDGED_VERTICES = 512  # evenly spread; on which r is validated
+
+
+class VertexNetwork(nn.Module):
+    """A network with the common head.
+
+    Parameters
+    ----------
+    body : Module, from input (B, ...) to features (B, h)
+    features : int, h
+    mean : array, shape (V,)
+    components : array, shape (d, V)
+    """
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, body: nn.Module, features: int, mean: Float32, components: Float32) -> None:
+        super().__init__()
+        self.body, self.head = body, nn.Linear(features, len(components))
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("components", torch.from_numpy(components))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Frames (B, V)."""
+        return self.decode(self.body(x))
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Frames (B, V) of features (B, h)."""
+        frames: Tensor = self.mean + self.head(features) @ self.components
+        return frames
+
+
+class NetworkBaseline(ABC):
+    """Base of the networks; see `Baseline` for `fit` and `predict`.
+
+    Measured frames of a segment are returned but not used for its other frames: none of these networks has a
+    way to take them in.
+
+    Parameters
+    ----------
+    epochs : int
+        At most; the best by validation counts.
+    batch : int, frames
+    learning_rate : float
+    latents : int
+        d of the head; fewer where the frames have a lower rank.
+    accelerator : str
+        As Lightning's, for training and prediction.
+    progress : bool
+        Show a bar.
+    seed : int
+
+    Attributes
+    ----------
+    n_parameters : int, that training changes; after `fit`
+    """
+
+    name: str
+    epochs: int
+    batch: int
+    learning_rate: float
+
+    def __init__(
+        self,
+        *,
+        epochs: int | None = None,
+        batch: int | None = None,
+        learning_rate: float | None = None,
+        latents: int = 64,
+        accelerator: str = "auto",
+        progress: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.epochs = epochs or self.epochs
+        self.batch = batch or self.batch
+        self.learning_rate = learning_rate or self.learning_rate
+        self.latents, self.accelerator, self.progress, self.seed = latents, accelerator, progress, seed
+
+    @abstractmethod
+    def inputs(self, segment: Segment) -> Inputs:
+        """What makes the network's input of some frames of a segment; it must not look at the frames."""
+
+    @abstractmethod
+    def body(self, example: Tensor) -> tuple[nn.Module, int]:
+        """The network for inputs like `example` (1, ...), before the head, and how many features it gives."""
+
+    def prepare(self, train: Sequence[Segment]) -> None:  # noqa: B027 - not every input is standardised
+        """Learn what `inputs` standardises by, from the training part; nothing by default."""
+
+    def loss(self, network: VertexNetwork, x: Tensor, frames: Tensor) -> Tensor:
+        """What a step of training lowers, of inputs (B, ...) and frames (B, V)."""
+        return nn.functional.mse_loss(network(x), frames)
+
+    def optimizer(self, network: VertexNetwork, steps_per_epoch: int) -> Any:
+        """What `LightningModule.configure_optimizers` may return; Adam by default."""
+        return torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+
+    def training(self, network: VertexNetwork, data: "TrainingFrames") -> "NetworkTraining":
+        """How it is trained; for those that need more than a loss."""
+        return NetworkTraining(self, network, data)
+
+    def fit(self, train: Sequence[Segment]) -> Self:
+        """Train on the measured frames of the training segments.
+
+        Raises
+        ------
+        InputError
+            If a segment has no EEG, or the training part is too short to validate on.
+        """
+        self.tr_ = repetition_time(train)
+        mean = training_mean(train)
+        self.prepare(train)
+        data = TrainingFrames(train, [self.inputs(segment) for segment in train], self.tr_)
+
+        def columns(block: slice) -> Float32:
+            return np.concatenate([s.frames[s.measured, block] for s in train]) - mean[block]
+
+        autoencoder, _ = fit_autoencoder(columns, len(mean), self.latents, np.random.default_rng(self.seed))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed)
+            body, features = self.body(data.batch(data.fit[:1])[0])
+            network = VertexNetwork(body, features, mean, autoencoder.decoder)
+            training = self.training(network, data)
+        self.n_parameters = sum(p.numel() for p in training.parameters() if p.requires_grad)
+        with tempfile.TemporaryDirectory() as folder:
+            best = run(
+                training,
+                Path(folder),
+                max_epochs=self.epochs,
+                monitor="r",
+                accelerator=self.accelerator,
+                progress=self.progress,
+                callbacks=[SeedEachStep(self.seed)],
+                checkpoint_every=self.epochs,
+            )
+        training.load_state_dict(best)
+        cuda = torch.cuda.is_available() and self.accelerator in ("auto", "gpu", "cuda")
+        self.network_ = network.to("cuda" if cuda else "cpu").eval()
+        return self
+
+    @torch.inference_mode()
+    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> Float32:
+        """Every frame, shape (K, V); see `Baseline.predict`."""
+        inputs, device = self.inputs(segment), self.network_.mean.device
+        rows = np.arange(len(segment.times))
+        pieces = np.array_split(rows, -(-len(rows) // self.batch))
+        frames = [self.network_(inputs(piece).to(device)).cpu().numpy() for piece in pieces]
+        return filled(segment, measured, np.concatenate(frames))
+
+
+class TrainingFrames:
+    """Measured frames of the training part and their inputs, by one number each.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    inputs : sequence of callables, one a segment
+    tr : float, seconds
+
+    Attributes
+    ----------
+    fit, judge : array of int, numbers of the frames to fit to and to validate on, a gap apart
+    """
+
+    def __init__(self, segments: Sequence[Segment], inputs: Sequence[Inputs], tr: float) -> None:
+        self.segments, self.inputs = segments, inputs
+        self.starts = np.cumsum([0, *(len(segment.times) for segment in segments)])
+        measured = np.flatnonzero(np.concatenate([segment.measured for segment in segments]))
+        border = int(len(measured) * (1 - VALIDATED))
+        self.judge = measured[border:]
+        gap = int(np.ceil((LAST_LAG + HRF_LENGTH) / tr))
+        self.fit = measured[:border][measured[:border] < measured[border] - gap]
+        if not len(self.fit):
+            raise InputError(
+                f"{len(measured)} frames can't be split into a part to fit to, a gap of {gap} frames, and a "
+                "part to validate on; train on a longer recording"
+            )
+
+    def batch(self, numbers: NDArray[np.integer]) -> tuple[Tensor, Tensor]:
+        """Inputs (B, ...) and frames (B, V), by segment: in another order than `numbers` where they mix."""
+        where = np.searchsorted(self.starts, numbers, side="right") - 1
+        inputs, frames = [], []
+        for number in np.unique(where):
+            rows = np.asarray(numbers)[where == number] - self.starts[number]
+            inputs.append(self.inputs[number](rows))
+            frames.append(torch.from_numpy(self.segments[number].frames[rows]))
+        return torch.cat(inputs), torch.cat(frames)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TrainingFrames":
+        return self
+
+
+class NetworkTraining(lightning.LightningModule):
+    """One optimisation step, and r on what is held back."""
+
+    def __init__(self, baseline: NetworkBaseline, network: VertexNetwork, data: TrainingFrames) -> None:
+        super().__init__()
+        self.baseline, self.network, self.data = baseline, network, data
+        self.vertices = slice(None, None, -(-len(network.mean) // JUDGED_VERTICES))
+        self.judged: list[tuple[Tensor, Tensor]] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return self.baseline.loss(self.network, *batch)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        x, frames = batch
+        self.judged.append((self.network(x)[:, self.vertices], frames[:, self.vertices]))
+
+    def on_validation_epoch_end(self) -> None:
+        predicted, truth = (torch.cat(part).double() for part in zip(*self.judged, strict=True))
+        self.judged.clear()
+        predicted, truth = predicted - predicted.mean(dim=0), truth - truth.mean(dim=0)
+        norm = (predicted.square().sum(dim=0) * truth.square().sum(dim=0)).sqrt().clamp(min=1e-12)
+        self.log("r", ((predicted * truth).sum(dim=0) / norm).mean())
+
+    def train_dataloader(self) -> "DataLoader[Any]":
+        generator = np.random.default_rng(seed_of(self.baseline.seed, self.global_step))
+        return self._loader(generator.permutation(self.data.fit))
+
+    def val_dataloader(self) -> "DataLoader[Any]":
+        return self._loader(self.data.judge)
+
+    def _loader(self, numbers: NDArray[np.integer]) -> "DataLoader[Any]":
+        count = max(1, len(numbers) // self.baseline.batch)
+        batches: Any = np.array_split(numbers, count)
+        return DataLoader(batches, batch_size=None, collate_fn=self.data.batch)
+
+    def configure_optimizers(self) -> Any:
+        return self.baseline.optimizer(self.network, max(1, len(self.data.fit) // self.baseline.batch))
+
+
+def signal_of(segment: Segment, name: str) -> Signal:
+    """The segment's EEG.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if segment.eeg is None:
+        raise InputError(f"{segment.run}: {name} needs EEG; there is none for this run")
+    return segment.eeg
+
+
+def history(features: Tensor, length: int) -> Inputs:
+    """Inputs (B, length, ...) that end at each frame, of features (K + length - 1, ...), one a TR."""
+    steps = torch.arange(length)
+
+    def inputs(rows: NDArray[np.int64]) -> Tensor:
+        return features[torch.from_numpy(rows)[:, None] + steps]
+
+    return inputs
