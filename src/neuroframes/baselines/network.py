@@ -258,7 +258,7 @@ class NetworkTraining(lightning.LightningModule):
     def _loader(self, numbers: NDArray[np.integer]) -> "DataLoader[Any]":
         count = max(1, len(numbers) // self.baseline.batch)
         batches: Any = np.array_split(numbers, count)
-        return DataLoader(batches, batch_size=None, collate_fn=self.data.batch)
+        return DataLoader(batches, batch_size=None, collate_fn=self.data.batch)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Any:
         return self.baseline.optimizer(self.network, max(1, len(self.data.fit) // self.baseline.batch))
