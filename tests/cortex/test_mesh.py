@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from neuroframes.cortex.mesh import MESH_SIZES, adjacency, cortical_vertices, sulcal_depth, surface
+from neuroframes.cortex.mesh import (
+    MESH_SIZES,
+    adjacency,
+    cortical_vertices,
+    farthest_points,
+    sulcal_depth,
+    surface,
+)
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 
@@ -129,3 +136,12 @@ def test_a_missing_package_is_named(monkeypatch):
         surface("fsLR-32k", "sphere", "R")
     with pytest.raises(InputError, match="pip install nilearn"):
         surface("fsaverage5", "sphere", "R")
+
+
+def test_farthest_points_are_each_the_farthest_from_those_before():
+    points = np.random.default_rng(0).standard_normal((50, 3))
+    chosen = farthest_points(points, 8, first=3)
+    assert chosen[0] == 3
+    for n in range(1, 8):
+        distance = np.linalg.norm(points[:, None] - points[chosen[:n]], axis=2).min(axis=1)
+        assert chosen[n] == distance.argmax()

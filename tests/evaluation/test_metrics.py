@@ -82,6 +82,8 @@ def test_differences_and_lag_1_equal_a_loop_over_pairs(truth, prediction, scored
     x, y = truth.astype(float), prediction.astype(float)
     step = (y[second] - y[first]) - (x[second] - x[first])
     assert np.allclose(maps["frame_difference"], np.mean(step**2, axis=0))
+    steps = (y[second] - y[first]).T, (x[second] - x[first]).T
+    assert np.allclose(maps["difference_r"], [pearsonr(a, b)[0] for a, b in zip(*steps, strict=True)])
     for name, array in (("truth", x), ("prediction", y)):
         expected = [pearsonr(array[first, v], array[second, v])[0] for v in range(V)]
         assert np.allclose(maps[f"lag1_{name}"], expected)
@@ -90,7 +92,8 @@ def test_differences_and_lag_1_equal_a_loop_over_pairs(truth, prediction, scored
 def test_score_averages_maps_and_series(truth, prediction, scored):
     maps = vertex_maps(truth, prediction, scored)
     whole = score(truth, prediction, scored)["whole"]
-    for name in ("mse", "temporal_r", "r2", "frame_difference", "lag1_truth", "lag1_prediction"):
+    means = ("mse", "temporal_r", "r2", "frame_difference", "difference_r", "lag1_truth", "lag1_prediction")
+    for name in means:
         assert whole[name] == pytest.approx(maps[name].mean())
     assert whole["lag1_error"] == pytest.approx(np.abs(maps["lag1_truth"] - maps["lag1_prediction"]).mean())
     ratio = maps["variance_prediction"].sum() / maps["variance_truth"].sum()
@@ -104,7 +107,8 @@ def test_a_list_of_segments_is_pooled_not_averaged(truth, prediction, scored):
     joint = score(truth, prediction, scored)["whole"]
     parts = [[array[:25], array[25:]] for array in (truth, prediction, scored)]
     split = score(*parts)["whole"]
-    across = {"frame_difference", "lag1_truth", "lag1_prediction", "lag1_error"}  # the pair 24-25 is gone
+    # The pair 24-25 is gone.
+    across = {"frame_difference", "difference_r", "lag1_truth", "lag1_prediction", "lag1_error"}
     assert {name: split[name] for name in split if name not in across} == pytest.approx(
         {name: joint[name] for name in joint if name not in across}
     )

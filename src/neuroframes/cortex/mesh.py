@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse
 from nibabel.cifti2 import Cifti2Image
 from nibabel.gifti import GiftiImage
+from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace, hcp_data
 from neuroframes.errors import InputError
@@ -76,6 +77,28 @@ def surface(name: str, kind: Kind, hemi: str) -> tuple[np.ndarray, np.ndarray]:
     else:
         coordinates, faces = GiftiImage.from_filename(_surface_file(name, kind, hemi)).agg_data()
         coordinates, faces = coordinates.astype(np.float32), faces.astype(np.int32)
+    coordinates.flags.writeable = faces.flags.writeable = False
+    return coordinates, faces
+
+
+@lru_cache(maxsize=4)
+def flat_surface(name: str, hemi: str) -> tuple[np.ndarray, np.ndarray]:
+    """One hemisphere cut open along the medial wall and laid flat.
+
+    Returns
+    -------
+    coordinates : array, shape (n, 2), float32, millimetres
+        x to the right, y upwards; void for vertices of no face (on the medial wall and along the cuts).
+    faces : array, shape (m, 3), int32
+        Those of `surface` but for the medial wall and the cuts. Both arrays are read-only.
+    """
+    require_mesh(name)
+    if name == "fsaverage5":
+        file = _fsaverage_data(f"flat_{_FSAVERAGE_SIDES[hemi]}.gii.gz")
+    else:
+        file = hcp_data(f"S1200.{hemi}.flat.32k_fs_LR.surf.gii")
+    coordinates, faces = GiftiImage.from_filename(file).agg_data()
+    coordinates, faces = coordinates[:, :2].astype(np.float32), faces.astype(np.int32)
     coordinates.flags.writeable = faces.flags.writeable = False
     return coordinates, faces
 
@@ -158,6 +181,16 @@ def adjacency(space: CorticalSpace) -> scipy.sparse.csr_array:
     ).tocsr()
     graph.data[:] = 1  # two faces share an edge, and coo -> csr adds them up
     return graph
+
+
+def farthest_points(points: NDArray[np.floating], n: int, first: int = 0) -> NDArray[np.int64]:
+    """Indices of `n` of the `points` (m, 3), each as far as can be from those before it."""
+    chosen = [first]
+    distance = np.full(len(points), np.inf)
+    while len(chosen) < n:
+        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(int(distance.argmax()))
+    return np.array(chosen)
 
 
 def _surface_file(name: str, kind: str, hemi: str) -> Path:

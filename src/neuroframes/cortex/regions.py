@@ -5,7 +5,9 @@ stream, ventral stream, MT+ complex and neighbours), "auditory" is 10 and 11 (ea
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
+from neuroframes.cortex.mesh import MESH_SIZES, farthest_points, flat_surface, surface
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace, hcp_data
 
 VISUAL = {
@@ -19,6 +21,7 @@ AUDITORY = {
     *("A4", "A5", "STSda", "STSdp", "STSva", "STSvp", "STGa", "TA2"),
 }
 REGIONS = {"visual": VISUAL, "auditory": AUDITORY, "V1": {"V1"}}
+N_PARCELS = 100  # of a hemisphere without labels; the MMP has 180
 
 
 def regions(space: CorticalSpace) -> dict[str, np.ndarray]:
@@ -34,6 +37,37 @@ def regions(space: CorticalSpace) -> dict[str, np.ndarray]:
         return {}
     area = _areas(space)
     return {name: np.flatnonzero(np.isin(area, list(members))) for name, members in REGIONS.items()}
+
+
+def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
+    """Parcel of each value of a frame, numbered from 0, those of the left hemisphere first.
+
+    Returns
+    -------
+    array, shape (V,), int64, or None if the space has no mesh
+        On fsLR-32k the 360 areas of the MMP. fsaverage5 has no labels in a package that can be relied on:
+        there the cortex nearest to each of 200 points, spread evenly over the registration spheres. -1 off
+        the cortex, which on fsaverage5 is what the flat surface covers.
+    """
+    if space.name not in MESH_SIZES:
+        return None
+    if space.name == "fsLR-32k":
+        area = _areas(space)
+        label = np.full(space.V, -1)
+        cortex = area != ""
+        pairs = np.stack([space.hemisphere[cortex], np.unique(area, return_inverse=True)[1][cortex]])
+        label[cortex] = np.unique(pairs, axis=1, return_inverse=True)[1]
+        return label
+    label = np.full(space.V, -1)
+    for hemi, side in HEMISPHERES.items():
+        sphere = surface(space.name, "sphere", hemi)[0]
+        cortex = np.unique(flat_surface(space.name, hemi)[1])
+        seeds = cortex[farthest_points(sphere[cortex], N_PARCELS)]
+        mesh = np.full(len(sphere), -1)
+        mesh[cortex] = (sphere[cortex] @ sphere[seeds].T).argmax(axis=1) + side * N_PARCELS
+        here = space.hemisphere == side
+        label[here] = mesh[space.vertex[here]]
+    return label
 
 
 def _areas(space: CorticalSpace) -> np.ndarray:

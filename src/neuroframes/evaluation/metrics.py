@@ -116,9 +116,9 @@ def vertex_maps(
         mse; temporal_r (NaN where undefined); r2 = 1 - SSE / SST with SST about the mean of the scored
         truth (0 where the truth is constant, as in scikit-learn); mean and variance over the scored
         frames of truth and prediction; frame_difference, the mean of (dx_predicted - dx_true)^2 over
-        adjacent frames of one segment of which at least one is scored; lag1 of truth and
-        prediction, r over the same pairs (NaN where undefined); with `std` also coverage (0 to 1) and
-        crps; signal, 1 where the truth is finite and varies.
+        adjacent frames of one segment of which at least one is scored; difference_r, r of dx_predicted and
+        dx_true, and lag1 of truth and prediction, over the same pairs (NaN where undefined); with `std`
+        also coverage (0 to 1) and crps; signal, 1 where the truth is finite and varies.
     """
     rows = _Rows(truth, prediction, scored, std, censored)
     parts = [
@@ -189,7 +189,7 @@ def score(
     Returns
     -------
     dict from region to dict of float
-        Means over vertices: mse, temporal_r, r2, frame_difference, lag1_truth, lag1_prediction,
+        Means over vertices: mse, temporal_r, r2, frame_difference, difference_r, lag1_truth, lag1_prediction,
         lag1_error (mean absolute difference of the two), and with `std` coverage and crps. Means over frames:
         spatial_r, spatial_r_test_mean, cosine. variance_ratio, mean variance of the
         prediction over that of the truth. Counts: frames, vertices, undefined_r (vertices whose r counts as
@@ -239,6 +239,7 @@ def _summary(
         **{name: np.nan_to_num(values).mean() for name, values in series.items()},
         "variance_ratio": here["variance_prediction"].mean() / here["variance_truth"].mean(),
         "frame_difference": here["frame_difference"].mean(),
+        "difference_r": np.nan_to_num(here["difference_r"]).mean(),
         "lag1_truth": lag1_truth.mean(),
         "lag1_prediction": lag1_prediction.mean(),
         "lag1_error": np.abs(lag1_prediction - lag1_truth).mean(),
@@ -326,11 +327,14 @@ def _maps(
         "signal": (np.isfinite(truth).all(axis=0) & (np.ptp(truth, axis=0) > 0)).astype(float),
     }
     if len(pairs):
-        maps["frame_difference"] = np.mean((error[pairs + 1] - error[pairs]) ** 2, axis=0)
+        step_truth, step_prediction = (z[pairs + 1] - z[pairs] for z in (truth, prediction))
+        maps["frame_difference"] = np.mean((step_prediction - step_truth) ** 2, axis=0)
+        maps["difference_r"] = correlation(step_truth, step_prediction)
         maps["lag1_truth"] = correlation(truth[pairs], truth[pairs + 1])
         maps["lag1_prediction"] = correlation(prediction[pairs], prediction[pairs + 1])
     else:
-        maps |= dict.fromkeys(("frame_difference", "lag1_truth", "lag1_prediction"), np.full(len(r2), np.nan))
+        undefined = ("frame_difference", "difference_r", "lag1_truth", "lag1_prediction")
+        maps |= dict.fromkeys(undefined, np.full(len(r2), np.nan))
     if std is not None:
         reach = ndtri(0.5 + interval / 2) * std[scored]
         maps["coverage"] = np.mean(np.abs(error[scored]) <= reach, axis=0)

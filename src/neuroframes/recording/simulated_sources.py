@@ -17,7 +17,7 @@ import scipy.sparse
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import MESH_SIZES, Kind, adjacency, surface
+from neuroframes.cortex.mesh import MESH_SIZES, Kind, adjacency, farthest_points, surface
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.recording.band_power import BANDS
 
@@ -133,16 +133,6 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
         scale=(mean * 0.015 * np.exp(0.2 * (coarse @ rng.normal(size=len(seeds))))).astype(np.float32),
         dead=dead,
     )
-
-
-def farthest_points(points: NDArray[np.floating], n: int, first: int = 0) -> NDArray[np.int64]:
-    """Indices of `n` of the `points` (m, 3), each as far as can be from those before it."""
-    chosen = [first]
-    distance = np.full(len(points), np.inf)
-    while len(chosen) < n:
-        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        chosen.append(int(distance.argmax()))
-    return np.array(chosen)
 
 
 def make_montage(channels: int) -> Montage:

@@ -1,0 +1,234 @@
+"""Whether a sequence of frames looks, covaries and fluctuates as the truth does.
+
+SSIM compares frames as images, FC similarity which parcels go together, the spectral error how fast. None of
+them follows time: frames of the right look, covariance and spectrum at the wrong moments pass, so temporal r
+stands beside them. `noise_ceiling` is what that r could reach. Frames are (K, V) in z-units of the
+training part.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.fft
+import scipy.sparse
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, uniform_filter
+from scipy.signal.windows import hann
+
+from neuroframes.evaluation.metrics import ROUNDING, correlation
+
+Array = NDArray[np.float64]
+Frames = Sequence[NDArray[np.float32]]  # one (K, V) array a segment
+Mask = Sequence[NDArray[np.bool_]]
+
+WINDOW = 7  # pixels, of SSIM
+SSIM_FRAMES = 200  # of those scored, evenly spread: neighbouring frames are nearly equal
+WELCH = 100.0  # seconds of a spectrum's segments: 0.01 Hz between frequencies
+SILENCE = 40.0  # dB, the largest difference that counts: no power at all would be infinitely far off
+PIXELS = 2**20  # frames x pixels worked on at once: 8 MiB in float64
+
+
+def ssim(truth: NDArray[np.floating], prediction: NDArray[np.floating], index: NDArray[np.int64]) -> float:
+    """Mean structural similarity of frames on a raster (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
+
+    With mean m, sample variance v and covariance c of truth x and prediction y in a window,
+    (2 m_x m_y + C1) (2 c + C2) / ((m_x^2 + m_y^2 + C1) (v_x + v_y + C2)), C1 = (0.01 R)^2, C2 = (0.03 R)^2,
+    averaged over windows and frames. R is the range of the truth, largest less smallest value in all frames.
+
+    The trap: in raw units every frame is nearly the mean image, and so is a prediction that knows nothing of
+    time. In z-units a prediction of 0 still gets what C1 and C2 give, the more the larger R is.
+
+    Parameters
+    ----------
+    truth, prediction : array, shape (K, V)
+    index : array, shape (H, W)
+        Of `cortex.flat.flat_index`. Windows of 7 x 7 pixels that reach beyond the cortex don't count.
+    """
+    windows = binary_erosion(index >= 0, np.ones((WINDOW, WINDOW)))
+    if not windows.any():
+        raise ValueError(f"no window of {WINDOW} x {WINDOW} pixels of {index.shape} lies within the cortex")
+    shown = truth[:, np.unique(index[index >= 0])]
+    data_range = float(shown.max()) - float(shown.min())
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    unbiased = WINDOW**2 / (WINDOW**2 - 1)
+    step = max(1, PIXELS // index.size)
+    total = 0.0
+    for start in range(0, len(truth), step):
+        x, y = (
+            np.where(index >= 0, frames[start : start + step][:, index], 0).astype(np.float64)
+            for frames in (truth, prediction)
+        )
+        mean_x, mean_y, xx, yy, xy = (
+            uniform_filter(image, (0, WINDOW, WINDOW))[:, windows] for image in (x, y, x * x, y * y, x * y)
+        )
+        squares = mean_x**2 + mean_y**2
+        variances = unbiased * (xx + yy - squares)
+        covariance = unbiased * (xy - mean_x * mean_y)
+        similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+        total += similarity.mean(axis=1).sum()
+    return float(total / len(truth))
+
+
+def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDArray[np.int64]) -> float:
+    """Pearson r between the functional connectivity of truth and prediction, above the diagonal.
+
+    Connectivity is the correlation of parcels' means along the scored frames of all segments. Parcels whose
+    truth is constant are left out; a constant prediction correlates with nothing, so silence gets 0.
+
+    The trap: it takes any frames of the right covariance, draws without EEG as well. Few scored frames, or
+    frames that hardly fluctuate independently, make any connectivity uncertain.
+
+    Parameters
+    ----------
+    truth, prediction : list of array, shape (K, V)
+    scored : list of array, shape (K,)
+    parcels : array, shape (V,)
+        Of `cortex.regions.parcels`; -1 belongs to none.
+    """
+    members = np.flatnonzero(parcels >= 0)
+    sums = scipy.sparse.csr_array(
+        (np.ones(len(members), np.float32), (parcels[members], members)),
+        shape=(parcels.max() + 1, len(parcels)),
+    )
+    # Correlations of sums are those of means.
+    x, y = (
+        np.concatenate([(sums @ part.T).T[rows] for part, rows in zip(frames, scored, strict=True)])
+        for frames in (truth, prediction)
+    )
+    x, y = standardised(x), standardised(y)
+    varying = x.any(axis=0)
+    above = np.triu_indices(varying.sum(), 1)
+    x, y = x[:, varying], y[:, varying]
+    return float(np.nan_to_num(correlation((x.T @ x)[above][:, None], (y.T @ y)[above][:, None])[0]))
+
+
+def spectra(frames: Frames, tr: float) -> tuple[Array, Array]:
+    """Power spectrum by Welch's method (1967, doi:10.1109/TAU.1967.1161901), averaged over vertices.
+
+    Hann windows of 100 s that overlap by half, each without its mean, over whole sequences: frames that
+    were given are part of what one would analyse, and gaps are shorter than a window. Segments shorter
+    than 100 s are left out; if all are, windows are as long as the longest.
+
+    Parameters
+    ----------
+    frames : list of array, shape (K, V)
+    tr : float, seconds
+
+    Returns
+    -------
+    frequencies, power : arrays, shape (F,), Hz up to 1 / (2 tr) without 0, and squared units of frames per Hz
+    """
+    n = min(round(WELCH / tr), max(len(part) for part in frames))
+    taper = hann(n, sym=False)
+    # The power of all vertices at f is d(f)' G d(f)*, with G the sum of x x' over windows and vertices.
+    transform = scipy.fft.rfft(taper[:, None] * (np.eye(n) - 1 / n), axis=0)[1:]
+    products, count = np.zeros((n, n)), 0
+    for part in frames:
+        centred = part - part.mean(axis=0)
+        for start in range(0, len(part) - n + 1, max(1, n // 2)):
+            window = centred[start : start + n]
+            products += window @ window.T
+            count += part.shape[1]
+    power = np.einsum("fi,ij,fj->f", transform, products, transform.conj(), optimize=True).real
+    power *= 2 * tr / (count * (taper**2).sum())
+    if n % 2 == 0:
+        power[-1] /= 2  # Nyquist has no negative twin
+    return scipy.fft.rfftfreq(n, tr)[1:], power
+
+
+def spectral_error(truth: Frames, prediction: Frames, tr: float) -> float:
+    """Mean absolute difference of the log power of `spectra`, dB, over frequencies up to Nyquist.
+
+    A frequency counts 40 dB at most, so a constant prediction gets 40. Sequences are complete, with the
+    frames that were given, and censored frames as they are in either.
+
+    The trap: shuffled frames of the right spectrum get 0, and a posterior mean never does: it has less power
+    than the truth by as much as it doesn't know. Too much at some vertices and too little at others cancels.
+    """
+    x, y = (spectra(frames, tr)[1] for frames in (truth, prediction))
+    ratio = np.divide(y, x, out=np.ones_like(x), where=x > 0)
+    bound = 10 ** (SILENCE / 10)
+    return float(np.abs(10 * np.log10(np.clip(ratio, 1 / bound, bound))).mean())
+
+
+def noise_ceiling(runs: Sequence[NDArray[np.float32]]) -> Array:
+    """The temporal r that a perfect prediction of the repeated signal would have with a single run.
+
+    Runs x_i = s + e_i of one stimulus, with errors independent between runs, correlate by
+    rho = var s / (var s + var e), and s correlates with each of them by sqrt(rho). Given is the root of the
+    mean r of all pairs, 0 where that is negative (Schoppe et al. 2016, doi:10.3389/fncom.2016.00010; for fMRI
+    Lage-Castellanos et al. 2019, doi:10.1371/journal.pcbi.1006397).
+
+    The trap: what the stimulus doesn't repeat counts as noise, also when it is of the brain, so a prediction
+    from EEG may exceed it. What repeats for other reasons (drift, motion at the same scenes) raises it, and
+    clipping makes it positive on average where there is no signal.
+
+    Parameters
+    ----------
+    runs : list of at least two arrays, shape (K, V), the same frames of the stimulus in each
+
+    Returns
+    -------
+    array, shape (V,), 0 to 1; 0 where a run is constant
+    """
+    if len(runs) < 2:
+        raise ValueError(f"{len(runs)} run; a noise ceiling needs at least two of the same stimulus")
+    n = len(runs)
+    total, varying = np.zeros(runs[0].shape), np.ones(runs[0].shape[1], bool)
+    for run in runs:
+        z = standardised(run)
+        total += z
+        varying &= z.any(axis=0)
+    # |sum z|^2 holds every pair twice, and each of the n runs with itself, which is 1.
+    mean_r = ((total**2).sum(axis=0) - n) / (n * (n - 1))
+    return np.where(varying, np.sqrt(np.maximum(mean_r, 0)), 0)
+
+
+def similarity_scores(
+    truth: Frames,
+    prediction: Frames,
+    scored: Mask,
+    *,
+    tr: float,
+    index: NDArray[np.int64] | None,
+    parcels: NDArray[np.int64] | None,
+) -> dict[str, float]:
+    """What stands beside `metrics.score`, over the whole cortex.
+
+    Parameters
+    ----------
+    truth, prediction : list of array, shape (K, V), z-units
+        Complete sequences, one a segment: the frames that were given are in both.
+    scored : list of array, shape (K,)
+    tr : float, seconds
+    index : array, shape (H, W), of `cortex.flat.flat_index`; without it no SSIM
+    parcels : array, shape (V,), of `cortex.regions.parcels`; without it no FC similarity
+
+    Returns
+    -------
+    dict of float
+        ssim, over at most 200 scored frames, evenly spread; fc_similarity, over all scored frames;
+        spectral_error in dB, over all frames.
+    """
+    scores = {}
+    if index is not None:
+        rows = [(segment, row) for segment, mask in enumerate(scored) for row in np.flatnonzero(mask)]
+        spread = np.linspace(0, len(rows) - 1, min(len(rows), SSIM_FRAMES)).round().astype(int)
+        x, y = (
+            np.stack([frames[segment][row] for segment, row in (rows[i] for i in spread)])
+            for frames in (truth, prediction)
+        )
+        scores["ssim"] = ssim(x, y, index)
+    if parcels is not None:
+        scores["fc_similarity"] = fc_similarity(truth, prediction, scored, parcels)
+    return {**scores, "spectral_error": spectral_error(truth, prediction, tr)}
+
+
+def standardised(frames: NDArray[np.floating]) -> Array:
+    """Columns of mean 0 and unit length, float64; 0 where constant to within rounding."""
+    x = frames.astype(np.float64)
+    squares = (x**2).sum(axis=0)
+    x -= x.mean(axis=0)
+    spread = (x**2).sum(axis=0)
+    varying = spread > ROUNDING * squares
+    return np.where(varying, x, 0) / np.sqrt(np.where(varying, spread, 1))
