@@ -1,0 +1,138 @@
+"""What all networks share: the split for validation, the best epoch, the head."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neuroframes.baselines.network import (
+    NetworkBaseline,
+    NetworkTraining,
+    TrainingFrames,
+    VertexNetwork,
+    history,
+    signal_of,
+)
+from neuroframes.errors import InputError
+from neuroframes.recording.band_power import LAST_LAG
+from neuroframes.recording.segments import HRF_LENGTH
+
+TR = 0.8
+GAP = 50  # frames: 40 s
+
+
+class Perceptron(NetworkBaseline):
+    """A small network of the EEG at each frame, with dropout, whose validations are written down."""
+
+    name = "perceptron"
+    epochs, batch, learning_rate = 3, 16, 1e-2
+
+    def inputs(self, segment):
+        eeg = signal_of(segment, self.name)
+        sample = np.round(segment.times * eeg.rate).astype(int)
+        return history(torch.from_numpy(1e5 * eeg.data[:, sample].T), 1)
+
+    def body(self, example):
+        layers = nn.Flatten(), nn.Linear(example[0].numel(), 8), nn.ReLU(), nn.Dropout(0.2)
+        return nn.Sequential(*layers), 8
+
+    def training(self, network, data):
+        self.data, self.validated = data, []
+        baseline = self
+
+        class Recorded(NetworkTraining):
+            def on_validation_epoch_end(self):
+                super().on_validation_epoch_end()
+                baseline.validated.append(float(self.trainer.callback_metrics["r"]))
+
+        return Recorded(self, network, data)
+
+
+def every_r(truth, predicted):
+    return [np.corrcoef(*pair)[0, 1] for pair in zip(truth.T, predicted.T, strict=True)]
+
+
+def test_a_gap_lies_between_what_is_fitted_and_what_is_validated(with_eeg):
+    assert pytest.approx(LAST_LAG + HRF_LENGTH) == GAP * TR
+    train, _ = with_eeg
+    censored = replace(train, measured=np.arange(400) % 7 != 0)
+    data = TrainingFrames([censored], [lambda rows: torch.zeros(len(rows))], TR)
+    assert data.judge[-1] == 398  # 399 is censored
+    assert data.judge[0] - data.fit[-1] > GAP
+    numbers = np.concatenate([data.fit, data.judge])
+    assert censored.measured[numbers].all()
+    left_out = np.setdiff1d(np.flatnonzero(censored.measured), numbers)
+    assert len(left_out) == censored.measured[data.fit[-1] + 1 : data.judge[0]].sum()
+    assert len(data.judge) == pytest.approx(0.2 * censored.measured.sum(), abs=1)
+
+
+def test_batches_pair_each_frame_with_its_own_input(with_eeg):
+    segments = list(with_eeg)
+    inputs = [
+        lambda rows, first=10 * number: torch.from_numpy(rows + first) for number in range(len(segments))
+    ]
+    data = TrainingFrames(segments, inputs, TR)
+    x, frames = data.batch(np.array([401, 3, 400, 0]))
+    assert x.tolist() == [3, 0, 11, 10]
+    expected = np.concatenate([segments[0].frames[[3, 0]], segments[1].frames[[1, 0]]])
+    assert np.array_equal(frames, expected)
+
+
+def test_too_short_a_training_part_is_refused(with_eeg):
+    train, _ = with_eeg
+    fields = ("frames", "times", "time_in_run", "measured")
+    short = replace(train, **{name: getattr(train, name)[:60] for name in fields})
+    with pytest.raises(InputError, match="60 frames can't be split .* gap of 50 frames"):
+        Perceptron().fit([short])
+
+
+def test_frames_are_the_mean_and_the_head_times_the_components():
+    generator = np.random.default_rng(0)
+    mean, components = (generator.standard_normal(s).astype(np.float32) for s in (7, (3, 7)))
+    network = VertexNetwork(nn.Linear(4, 5), 5, mean, components)
+    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    features = network.body(x)
+    latents = features @ network.head.weight.T + network.head.bias
+    expected = mean + latents.detach().numpy() @ components
+    np.testing.assert_allclose(network(x).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert {name for name, _ in network.named_parameters()} == {
+        f"{part}.{kind}" for part in ("body", "head") for kind in ("weight", "bias")
+    }
+
+
+def test_the_best_epoch_is_kept(with_eeg):
+    train, _ = with_eeg
+    model = Perceptron(epochs=6, learning_rate=0.3).fit([train])
+    rows = model.data.judge
+    predicted = model.predict(train, np.zeros(400, bool))[rows]
+    best = max(model.validated)
+    assert len(model.validated) == 6
+    assert model.validated[-1] < best
+    assert np.mean(every_r(train.frames[rows], predicted)) == pytest.approx(best, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_frames_and_measured_ones_stay(with_eeg):
+    train, test = with_eeg
+    measured = np.arange(200) % 3 == 0
+    once, again, other = (
+        Perceptron(epochs=2, seed=seed).fit([train]).predict(test, measured) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(once, again)
+    assert not np.allclose(once, other)
+    assert np.array_equal(once[measured], test.frames[measured])
+    assert once.dtype == np.float32
+
+
+def test_components_come_from_measured_frames_and_parameters_are_counted(with_eeg):
+    train, _ = with_eeg
+    measured = np.arange(400) % 5 != 0
+    frames = np.where(measured[:, None], train.frames, np.nan)
+    model = Perceptron(epochs=1, latents=3).fit([replace(train, frames=frames, measured=measured)])
+    values = train.frames[measured] - train.frames[measured].mean(axis=0)
+    leading = np.linalg.svd(values)[2][:3]
+    components = model.network_.components.numpy()
+    angles = np.linalg.svd(leading @ np.linalg.qr(components.T)[0])[1]
+    np.testing.assert_allclose(angles, 1, atol=1e-3)
+    assert model.n_parameters == (6 * 8 + 8) + (8 * 3 + 3)
