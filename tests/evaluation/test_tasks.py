@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neuroframes.evaluation.tasks import TASKS, ends_only, gap_mask, given_and_scored
+from neuroframes.evaluation.tasks import TASKS, ends_only, every_nth, gap_mask, given_and_scored, irregular
 from neuroframes.recording.segments import Segment
 
 
@@ -45,8 +45,19 @@ def test_ends_only():
     assert np.array_equal(np.flatnonzero(mask), [0, 19, 20, 39, 40, 59, 60, 61, 62, 63])
 
 
+def test_every_nth_and_irregular():
+    assert np.array_equal(np.flatnonzero(every_nth(8)), [0, 3, 6])
+    mask = irregular(3000)
+    assert np.array_equal(mask, irregular(3000))
+    assert abs(mask.mean() - 0.3) < 0.03
+    # Geometric distances between measured frames, so no period.
+    distances = np.diff(np.flatnonzero(mask))
+    assert abs((distances == 1).mean() - 0.3) < 0.05 and distances.max() > 10
+
+
 def test_names():
-    assert list(TASKS) == ["eeg", "gap-1", "gap-2", "gap-4", "gap-8", "gap-16", "ends-only"]
+    gaps = ["gap-1", "gap-2", "gap-4", "gap-8", "gap-16"]
+    assert list(TASKS) == ["eeg", *gaps, "ends-only", "every-third", "irregular"]
     assert not TASKS["eeg"](30).any()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 
@@ -70,7 +71,15 @@ def test_a_store_holds_what_the_readers_give(root, tmp_path):
     np.testing.assert_allclose(run.frame_times, 1.5 + TR / 2 + TR * np.arange(K), atol=1e-9)
     assert (run.tr, run.eeg_rate) == (TR, 200.0)
     assert np.flatnonzero(run.censored).tolist() == [2]
+    assert run.motion is None  # these confounds have displacement alone
     assert zarr.open_group(path, mode="r").metadata.zarr_format == 3
+
+
+def test_a_store_holds_the_motion_of_the_confounds(recording):
+    run = open_store(recording.store).runs[1]
+    columns = pd.read_table(recording.confounds(2))
+    expected = columns[["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]]
+    np.testing.assert_allclose(run.motion, expected, atol=1e-9)
 
 
 def test_chunks_join_without_a_seam(root, tmp_path, monkeypatch):

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.timeline import censored, check_covers, frame_times, parse_frames, read_censor
+from neuroframes.recording.timeline import (
+    MOTION,
+    censored,
+    check_covers,
+    frame_times,
+    motion,
+    parse_frames,
+    read_censor,
+)
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -88,6 +96,20 @@ def test_censored_needs_a_column_about_motion(tmp_path):
     path = table(tmp_path / "other.tsv", "framewise_displacement\nn/a\nmuch")
     with pytest.raises(InputError, match="line 3: expected a number or n/a, got 'much'"):
         censored(path, 0.5, 2)
+
+
+@pytest.mark.parametrize("names", MOTION, ids=["fMRIPrep since 1.2", "before"])
+def test_motion_in_the_order_of_its_names_whatever_the_table_s(tmp_path, names):
+    text = " ".join(["csf", *reversed(names)]) + "\n9 6 5 4 3 2 1\n9 n/a 50 40 30 20 10"
+    got = motion(table(tmp_path / "confounds.tsv", text), 2)
+    assert got.tolist() == [[1, 2, 3, 4, 5, 6], [10, 20, 30, 40, 50, 0]]
+
+
+def test_without_all_six_parameters_motion_is_unknown(tmp_path):
+    path = table(tmp_path / "confounds.tsv", "trans_x trans_y framewise_displacement\n0 1 2")
+    assert motion(path, 1) is None
+    with pytest.raises(InputError, match="1 lines but the BOLD has 2 frames"):
+        motion(path, 2)
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="samples of other programs are not beside this checkout")

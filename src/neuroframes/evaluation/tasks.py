@@ -54,10 +54,23 @@ def eeg_only(n_frames: int) -> NDArray[np.bool_]:
     return np.zeros(n_frames, bool)
 
 
+def every_nth(n_frames: int, *, n: int = 3) -> NDArray[np.bool_]:
+    """One of every `n` frames measured, from the first on; shape (K,)."""
+    mask: NDArray[np.bool_] = np.arange(n_frames) % n == 0
+    return mask
+
+
+def irregular(n_frames: int, *, share: float = 0.3) -> NDArray[np.bool_]:
+    """Frames measured at irregular times: each with probability `share`, the same ones at every call."""
+    return np.random.default_rng(n_frames).random(n_frames) < share
+
+
 TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
     "eeg": eeg_only,
     **{f"gap-{gap}": partial(gap_mask, gap=gap) for gap in (1, 2, 4, 8, 16)},
     "ends-only": ends_only,
+    "every-third": every_nth,
+    "irregular": irregular,
 }
 
 

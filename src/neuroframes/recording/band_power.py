@@ -25,6 +25,7 @@ BANDS: Mapping[str, tuple[float, float]] = {
 }
 WINDOW = 2.0  # seconds; two cycles of the slowest resolvable line, short against the HRF
 LAST_LAG = 20.0  # seconds
+SILENCE = 1e-18  # V^2/Hz; a millionth of a squared microvolt keeps the logarithm of a flat channel finite
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ def log_band_power(
         padded = np.pad(trace.astype(np.float64), (before, after), mode="reflect")
         spectrum = rfft(sliding_window_view(padded, length)[::hop][:n_steps] * window)
         power[:, channel] = (np.square(spectrum.real) + np.square(spectrum.imag)) @ band_mean
-    # A flat channel has power 0; a millionth of a squared microvolt keeps its logarithm finite.
-    values = np.log(np.maximum(power.reshape(n_steps, -1), 1e-18))
+    values = np.log(np.maximum(power.reshape(n_steps, -1), SILENCE))
     return BandPower(values, np.arange(n_steps) * (hop / rate))
 
 

@@ -41,6 +41,7 @@ class Segment:
     power : BandPower of the channels over the whole run, or None without EEG
     run : str
     eeg : Signal of the whole run, or None
+    motion : array, shape (K, 6), mm and rad, or None where it isn't known
     """
 
     frames: Float32
@@ -50,6 +51,7 @@ class Segment:
     power: BandPower | None
     run: str
     eeg: Signal | None = None
+    motion: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
@@ -212,8 +214,10 @@ def load_segments(
     for part, row, mask in zip(parts, rows, measured, strict=True):
         times = runs[part.run].frame_times
         here = times[part.start : part.stop]
+        motion = runs[part.run].motion
+        moved = None if motion is None else motion[part.start : part.stop]
         segments.append(
-            Segment(frames[row], here, here - times[0], mask, power[part.run], part.run, eeg[part.run])
+            Segment(frames[row], here, here - times[0], mask, power[part.run], part.run, eeg[part.run], moved)
         )
     return segments, scale
 

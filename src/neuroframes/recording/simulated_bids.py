@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from neuroframes.recording.bold import write_bold, write_sidecar
 from neuroframes.recording.simulated_signals import OUTLIER, Clock, Subject
 from neuroframes.recording.simulated_sources import NETWORKS, Montage, Sources
+from neuroframes.recording.timeline import MOTION
 
 SUBJECT, TASK = "sub-01", "movie"
 BIDS_VERSION = "1.10.0"
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
-MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 README = """# Simulated EEG-fMRI
 
 Written by `neuroframes simulate`; no person was recorded. EEG is in `sub-01/eeg`, BOLD as fMRIPrep would
@@ -237,7 +237,7 @@ def write_fmriprep(
         "global_signal": data.mean(axis=1, where=~sources.dead, dtype=np.float64),
         # The first volume has none before it.
         "framewise_displacement": ["n/a", *subject.displacement[1:]],
-        **dict(zip(MOTION_COLUMNS, subject.motion.T, strict=True)),
+        **dict(zip(MOTION[0], subject.motion.T, strict=True)),
     }
     frames = np.arange(len(data))
     for number, outlier in enumerate(np.flatnonzero(subject.displacement > OUTLIER)):

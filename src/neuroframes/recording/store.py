@@ -2,7 +2,7 @@
 
     OUT/sub-01.zarr/                 attributes: space, channels, positions, rate, settings
       runs/task-movie_run-1/         attributes: tr, rate, sources, hashes
-        bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)
+        bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)
 
 A run is written under a temporary name and renamed when it is complete, so a run that is there is whole, and
 `prepare` goes on where it was interrupted.
@@ -28,7 +28,7 @@ from neuroframes.recording.bids import Run, find_runs
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, read_simultaneous_eeg
 from neuroframes.recording.sidecar import slice_reference
-from neuroframes.recording.timeline import censored, check_covers, frame_times
+from neuroframes.recording.timeline import censored, check_covers, frame_times, motion
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class StoredRun:
     frame_times : array, shape (K,), float64, seconds on the EEG clock
         The centre of each frame's acquisition.
     censored : array, shape (K,), bool
+    motion : array, shape (K, 6), mm and rad, or None where it isn't known
     eeg_rate : float, Hz
     sources : dict
         "bold", "eeg", "confounds": the files it was made from.
@@ -59,6 +60,7 @@ class StoredRun:
     tr: float
     frame_times: np.ndarray
     censored: np.ndarray
+    motion: np.ndarray | None
     eeg_rate: float
     sources: dict[str, Any]
     group: zarr.Group
@@ -206,7 +208,7 @@ def prepare(
                 stamp = _stamp(run)
                 if target.exists() and _open_run(target).group.attrs["stamp"] == stamp:
                     continue
-                bold, eeg, times, left_out = _read(run, settings)
+                bold, eeg, times, left_out, moved = _read(run, settings)
                 hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
                 _refuse_copies(out, target, hashes)
                 eeg = _fit_to_store(store, run, bold, eeg, settings)
@@ -223,6 +225,8 @@ def prepare(
                     _write_blocks(group, "eeg", eeg.data, (len(eeg.data), CHUNK_SAMPLES))
                     group.create_array("frame_times", data=times)
                     group.create_array("censored", data=left_out)
+                    if moved is not None:
+                        group.create_array("motion", data=moved)
     except BaseException:
         # A store without a run says nothing; one with some is where the next call goes on.
         for store in stores.values():
@@ -232,12 +236,14 @@ def prepare(
     return tuple(stores.values())
 
 
-def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np.ndarray]:
+def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
     left_out = ~np.isfinite(bold.data).any(axis=1)
+    moved = None
     if run.confounds:
         left_out |= censored(run.confounds, settings["fd_threshold"], n_frames)
+        moved = motion(run.confounds, n_frames)
     eeg = read_simultaneous_eeg(
         run.eeg,
         tr=bold.tr,
@@ -253,7 +259,7 @@ def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np
         name=run.eeg.name,
     )
     check_covers(times, bold.tr, eeg.duration, run.eeg.name)
-    return bold, eeg, times, left_out
+    return bold, eeg, times, left_out, moved
 
 
 def _fit_to_store(store: Path, run: Run, bold: Bold, eeg: Eeg, settings: dict[str, Any]) -> Eeg:
@@ -343,6 +349,7 @@ def _open_run(folder: Path) -> StoredRun:
         attributes["tr"],
         np.asarray(group["frame_times"]),
         np.asarray(group["censored"]),
+        np.asarray(group["motion"]) if "motion" in group else None,
         attributes["rate"],
         attributes["sources"],
         group,

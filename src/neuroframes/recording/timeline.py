@@ -21,6 +21,11 @@ MAX_JITTER = 0.05
 # Column names of fMRIPrep since 1.2, then before.
 DISPLACEMENT = ("framewise_displacement", "FramewiseDisplacement")
 OUTLIERS = re.compile(r"(motion_outlier|non_steady_state_outlier|NonSteadyStateOutlier)_?\d+")
+# Translations in mm, rotations in rad; fMRIPrep since 1.2, then before.
+MOTION = (
+    ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"),
+    ("X", "Y", "Z", "RotX", "RotY", "RotZ"),
+)
 CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "framewise_displacement")
 
 
@@ -144,6 +149,28 @@ def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> np.nd
     for name in outliers:
         result |= numbers(path, name, columns[name]) > 0
     return result
+
+
+def motion(confounds: str | Path, n_frames: int) -> np.ndarray | None:
+    """Head motion of each frame, from an fMRIPrep confounds table.
+
+    Returns
+    -------
+    array, shape (n_frames, 6), float64, or None where the table has no such columns
+        Three translations (mm), three rotations (rad), 0 where it says n/a.
+
+    Raises
+    ------
+    InputError
+        If the number of lines is not `n_frames`, or an entry is no number.
+    """
+    path = Path(confounds)
+    columns = read_tsv(path)
+    _check_length(path, columns, n_frames)
+    for names in MOTION:
+        if set(names) <= columns.keys():
+            return np.nan_to_num(np.stack([numbers(path, name, columns[name]) for name in names], axis=1))
+    return None
 
 
 def read_censor(path: str | Path, n_frames: int) -> np.ndarray:
