@@ -47,7 +47,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing neuroframes, with what its tests need, in $(VENV)"
-	@$(PIP) --editable '.[diffusion,test,dev]'
+	@$(PIP) --editable '.[diffusion,benchmark,test,dev]'
 	@touch $@ $(INSTALLED)
 
 test: lint types tests  ## lint, types and tests

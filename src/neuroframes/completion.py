@@ -2,23 +2,21 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.config import PAPER_DRAWS
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.completion import calibrated, each_draw, fill_missing
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.models.gaussian import GaussianModel
-from neuroframes.reconstruction import check_draws
+from neuroframes.reconstruction import check_draws, write_estimate
 from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar
-from neuroframes.report.result import write_result
 from neuroframes.task import Task, read_task
 
 logger = logging.getLogger(__name__)
@@ -45,7 +43,7 @@ def complete(
 
     Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout.
     Without a model the prior is fitted to the measured frames of the run itself. A model of the paper's
-    recipe needs the EEG, and always draws.
+    recipe needs the EEG, and always draws; a surface model needs it too, and states no standard deviation.
 
     Parameters
     ----------
@@ -66,7 +64,7 @@ def complete(
     Returns
     -------
     tuple of Path
-        Images written: frames, their standard deviation (0 where measured), then draws.
+        Images written: frames, their standard deviation (0 where measured) if there is one, then draws.
 
     Raises
     ------
@@ -76,7 +74,7 @@ def complete(
     out = Path(out)
     check_draws(draws, save_draws)
     n_saved = draws if save_draws else 0
-    task = read_task(bold, out, overwrite=overwrite, n_draws=n_saved, **beside)
+    task = read_task(bold, out, overwrite=overwrite, draws=draws, save_draws=save_draws, **beside)
     n_frames = len(task.measured)
     if task.measured.all():
         logger.warning("%s: no frame is missing; the output equals the input", task.bold.sources[0].name)
@@ -89,7 +87,7 @@ def complete(
         **{name: timing[name] for name in ("SliceTimingCorrected", "StartTime") if name in timing},
         **task.about,
     }
-    return write_result(
+    return write_estimate(
         out,
         frames,
         deviation,
@@ -135,7 +133,8 @@ def resample(
         raise InputError(f"a TR of {tr} s was given; expected a positive number of seconds")
     check_draws(draws, save_draws)
     n_saved = draws if save_draws else 0
-    task = read_task(bold, out, overwrite=overwrite, n_draws=n_saved, in_between=True, **beside)
+    options: dict[str, Any] = {"overwrite": overwrite, "draws": draws, "save_draws": save_draws, **beside}
+    task = read_task(bold, out, in_between=True, **options)
     n_frames, ratio = len(task.measured), tr / task.bold.tr
     if ratio > LONGER:
         logger.warning(
@@ -157,10 +156,10 @@ def resample(
         "Description": "BOLD run resampled in time: NeuroframesMeasured says which frames are data.",
         **task.about,
     }
-    return write_result(
+    return write_estimate(
         out,
         np.asfortranarray(frames[rows]),
-        np.asfortranarray(deviation[rows]),
+        None if deviation is None else np.asfortranarray(deviation[rows]),
         task.bold.space,
         tr=tr,
         # A frame stands for the middle of its volume, and volumes have another length now.
@@ -175,7 +174,7 @@ def resample(
 
 def estimate(
     task: Task, grid: Float, at: NDArray[np.int64], seed: int, n_draws: int = 0
-) -> tuple[Float32, Float32, Iterator[Float32]]:
+) -> tuple[Float32, Float32 | None, Iterator[Float32]]:
     """Frames and standard deviation on a grid that contains the run's frames.
 
     Parameters
@@ -191,16 +190,16 @@ def estimate(
     -------
     frames, deviation : array, shape (G, V), in the file's units
         Measured frames to the bit with deviation 0. Vertices that are constant or not finite, or that the
-        model knows nothing of, are kept as the nearest frame has them, with deviation 0.
+        model knows nothing of, are kept as the nearest frame has them, with deviation 0. There is no
+        deviation where the model states none.
     draws : iterator of array, shape (G, V)
     """
     data, n_frames = task.bold.data, len(task.measured)
     frames = np.take(data.T, np.rint(grid).astype(int), axis=1).T
-    deviation = np.zeros_like(frames)
     known = np.zeros(len(grid), bool)
     known[at] = task.measured
     if known.all():
-        return frames, deviation, (frames for _ in range(n_draws))
+        return frames, np.zeros_like(frames), (frames for _ in range(n_draws))
     residual = np.array(data, order="F")
     with np.errstate(invalid="ignore"):  # vertices with infinite values, which are sorted out here
         trend = detrend(residual, task.measured)
@@ -228,9 +227,9 @@ def estimate(
         standard[rows, block] = residual[:, vertices[block]] / scale[vertices[block]]
     del residual
     times = grid * task.bold.tr
-    generator = np.random.default_rng(seed)
     clock = None if task.clock is None else np.interp(times, times[at], task.clock)
-    std, standard_draws = _filled(task, standard, rows, known, times, clock, usable, n_draws, generator)
+    wanted = Wanted(task, standard, rows, known, times, clock, usable)
+    std, standard_draws = _filled(wanted, n_draws, np.random.default_rng(seed))
     unknown = np.flatnonzero(~known)
     # Held beyond the first and the last measured frame: a line fitted elsewhere leads anywhere there.
     inside = np.clip(grid[unknown], *np.flatnonzero(task.measured)[[0, -1]])
@@ -249,8 +248,11 @@ def estimate(
             yield frames.copy(order="F")
 
     put(standard)
-    for block in blocks(len(vertices)):
-        deviation[np.ix_(unknown, vertices[block])] = std[:, block] * scale[vertices[block]]
+    deviation = None
+    if std is not None:
+        deviation = np.zeros_like(frames)
+        for block in blocks(len(vertices)):
+            deviation[np.ix_(unknown, vertices[block])] = std[:, block] * scale[vertices[block]]
     _keep_nearest(frames, grid, known, np.flatnonzero(~usable))
     # `put` writes into it again for each draw.
     return frames.copy(order="F") if n_draws else frames, deviation, drawn()
@@ -264,51 +266,69 @@ def _keep_nearest(frames: Float32, grid: Float, known: Mask, dead: NDArray[np.in
     frames[np.ix_(unknown, dead)] = np.where(np.isfinite(kept), kept, frames[np.ix_(nearest, dead)])
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be filled.
+
+    Attributes
+    ----------
+    task : Task, of K frames
+    standard : array, shape (G, v), the usable vertices, z-scored
+        Its unknown frames are written to.
+    rows : where in the grid the run's frames are
+    known : array, shape (G,)
+    times : array, shape (G,), seconds
+    clock : array, shape (G,), seconds on the EEG clock, or None
+    usable : array, shape (V,)
+    """
+
+    task: Task
+    standard: Float32
+    rows: slice | NDArray[np.int64]
+    known: Mask
+    times: Float
+    clock: Float | None
+    usable: Mask
+
+    def seen(self, prior: FramePrior) -> Float:
+        """Latents of the known frames, 0 at the others; shape (G, d)."""
+        seen = np.zeros((len(self.standard), prior.autoencoder.n_latents))
+        seen[self.known] = prior.autoencoder.encode(rows_of(columns_of(self.standard), self.known))
+        return seen
+
+
 def _filled(
-    task: Task,
-    standard: Float32,
-    rows: slice | NDArray[np.int64],
-    known: Mask,
-    times: Float,
-    clock: Float | None,
-    usable: Mask,
-    n_draws: int,
-    generator: np.random.Generator,
-) -> tuple[Float32, Iterator[Float32]]:
-    """Fill the unknown frames, z-scored, in place; returns their standard deviation, and draws (G, v)."""
-    paper = None if isinstance(task.model, GaussianModel) else task.model
-    if paper is not None and clock is not None:
-        draws, vertices = n_draws or PAPER_DRAWS, np.flatnonzero(usable)
-        return paper.fill_missing(
-            standard, known, task.heard, clock, generator, draws=draws, vertices=vertices
+    wanted: Wanted, n_draws: int, generator: np.random.Generator
+) -> tuple[Float32 | None, Iterator[Float32]]:
+    """Fill the unknown frames in place; returns their standard deviation, and draws (G, v)."""
+    model, standard, known, times = wanted.task.model, wanted.standard, wanted.known, wanted.times
+    if model is not None and not isinstance(model, GaussianModel):
+        assert wanted.clock is not None  # `read_task` refuses these models without EEG
+        draws, vertices = model.draws_for(n_draws), np.flatnonzero(wanted.usable)
+        heard = wanted.task.heard
+        return model.fill_missing(
+            standard, known, heard, wanted.clock, generator, draws=draws, vertices=vertices
         )
-    prior, mean = _prior(task, standard, rows, known, times, clock, usable, generator)
-    latents = _draws(task, prior, standard, known, times, clock, n_draws, generator) if n_draws else None
+    prior, mean = _prior(wanted, generator)
+    latents = _draws(wanted, prior, n_draws, generator) if n_draws else None
     std = fill_missing(prior, standard, known, times, mean, latents)
     if latents is None:
         return std, iter(())
     return std, each_draw(prior, standard, known, times, mean, latents, generator)
 
 
-def _prior(
-    task: Task,
-    standard: Float32,
-    rows: slice | NDArray[np.int64],
-    known: Mask,
-    times: Float,
-    clock: Float | None,
-    usable: Mask,
-    generator: np.random.Generator,
-) -> tuple[FramePrior, Float | None]:
+def _prior(wanted: Wanted, generator: np.random.Generator) -> tuple[FramePrior, Float | None]:
     """The model's prior and the EEG's mean on the grid, or a prior fitted to the run's measured frames."""
+    task = wanted.task
     if isinstance(task.model, GaussianModel):
-        prior = task.model.prior.restricted(usable)
-        seen = None if task.heard is None else _seen(prior, standard, known)
-        given, mean = task.model.given_eeg(task.heard, times if clock is None else clock, seen, known)
+        prior = task.model.prior.restricted(wanted.usable)
+        seen = None if task.heard is None else wanted.seen(prior)
+        clock = wanted.times if wanted.clock is None else wanted.clock
+        given, mean = task.model.given_eeg(task.heard, clock, seen, wanted.known)
         return replace(prior, latents=given.latents), mean
     logger.info("fitting the prior to the run's %d measured frames", task.measured.sum())
     # A view where the run's frames are the grid.
-    frames = standard[rows]
+    frames = wanted.standard[wanted.rows]
     n_measured = int(task.measured.sum())
     prior = fit_frame_prior(
         columns_of(frames),
@@ -319,32 +339,16 @@ def _prior(
         generator,
         folds_for(n_measured),
     )
-    return calibrated(prior, frames, task.measured, times[rows]), None
+    return calibrated(prior, frames, task.measured, wanted.times[wanted.rows]), None
 
 
-def _seen(prior: FramePrior, standard: Float32, known: Mask) -> Float:
-    """Latents of the known frames, 0 at the others; shape (G, d)."""
-    seen = np.zeros((len(standard), prior.autoencoder.n_latents))
-    seen[known] = prior.autoencoder.encode(rows_of(columns_of(standard), known))
-    return seen
-
-
-def _draws(
-    task: Task,
-    prior: FramePrior,
-    standard: Float32,
-    known: Mask,
-    times: Float,
-    clock: Float | None,
-    n_draws: int,
-    generator: np.random.Generator,
-) -> Float32:
+def _draws(wanted: Wanted, prior: FramePrior, n_draws: int, generator: np.random.Generator) -> Float32:
     """Draws of the latents on the grid, shape (S, G, d)."""
     from neuroframes.models.draws import draw_latents, fixed, learned
 
-    seen = _seen(prior, standard, known)
-    if not isinstance(task.model, GaussianModel) or task.heard is None or clock is None:
+    seen, model, heard, clock = wanted.seen(prior), wanted.task.model, wanted.task.heard, wanted.clock
+    if not isinstance(model, GaussianModel) or heard is None or clock is None:
         mean_of = fixed(np.zeros_like(seen))
     else:
-        mean_of = learned(task.model, task.heard, clock, seen, known)
-    return draw_latents(prior.latents, mean_of, times, seen, known, n_draws, generator)
+        mean_of = learned(model, heard, clock, seen, wanted.known)
+    return draw_latents(prior.latents, mean_of, wanted.times, seen, wanted.known, n_draws, generator)

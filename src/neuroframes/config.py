@@ -144,3 +144,60 @@ class CorrectionSettings(Settings):
             raise InputError(
                 f"--width {self.width} with --heads {self.heads}; expected a multiple of the heads"
             )
+
+
+@dataclass(frozen=True)
+class SurfaceSettings(Settings):
+    """The surface model and its training (see `neuroframes.models.surface_network`).
+
+    Attributes
+    ----------
+    frames : int
+        K of a window.
+    width : int
+        Of the EEG's tokens, the graph convolutions and the decoder, whose perceptron is width, 2 width,
+        width, 1.
+    embedding : int
+        Learned features of each vertex.
+    heads : int
+        Of the frames' attention to the EEG.
+    virtual_channels, filters : int
+        Of the EEG encoder: spatial filters, and temporal filters for each size of kernel.
+    hidden : int
+        Of the LSTM over frames, in each direction.
+    smoothness : float
+        Weight in the loss of mean (x_{t+1} - x_t)^2.
+    learning_rate, weight_decay : float
+        AdamW's.
+    batch : int, windows
+    epochs, patience : int
+        Most epochs, and how many without a better validation r end the training.
+    """
+
+    frames: int = 10
+    width: int = 512
+    embedding: int = 32
+    heads: int = 4
+    virtual_channels: int = 32
+    filters: int = 64
+    hidden: int = 16
+    smoothness: float = 0.1
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    batch: int = 4
+    epochs: int = 50
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        self.check_positive("width", "embedding", "heads", "virtual_channels", "filters", "hidden")
+        self.check_positive("batch", "epochs", "patience")
+        if self.frames < 10:  # the shortest that has a measured stretch, a gap and a stretch again
+            raise InputError(f"--frames {self.frames}; expected at least 10")
+        if self.width % (2 * self.heads):
+            raise InputError(
+                f"--width {self.width} with --heads {self.heads}; expected a multiple of twice the heads"
+            )
+        if not (self.smoothness >= 0 and self.weight_decay >= 0 and self.learning_rate > 0):
+            raise InputError(
+                "expected a smoothness and a weight decay of at least 0, and a learning rate above 0"
+            )

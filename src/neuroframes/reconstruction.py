@@ -1,33 +1,39 @@
 """Frames from EEG, and what every command that takes EEG shares."""
 
 import logging
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.config import PAPER_DRAWS
+from neuroframes import __version__
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, need_torch
+from neuroframes.files import room_for
 from neuroframes.frames.completion import each_draw, fill_missing
 from neuroframes.models.gaussian import GaussianModel, Heard
 from neuroframes.models.load import load_model
+from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_eeg, read_simultaneous_eeg
+from neuroframes.recording.sidecar import sidecar_path, write_sidecar
 from neuroframes.recording.timeline import MAX_JITTER, check_covers, frame_times
-from neuroframes.report.result import check_result, write_result
+from neuroframes.report.result import check_result, images_of, write_result
 
 if TYPE_CHECKING:
-    from neuroframes.models.paper import PaperModel
+    from neuroframes.models.network_model import NetworkModel
 
 logger = logging.getLogger(__name__)
 
 
-def heard_by(model: "GaussianModel | PaperModel", eeg: Eeg, name: str) -> Any:
+def heard_by(model: "GaussianModel | NetworkModel", eeg: Eeg, name: str) -> Any:
     """What the model takes from EEG that was read with the model's settings.
 
-    Channels that the EEG lacks are filled from the others, with a warning that calls the file `name`; the
-    paper's recipe needs them all.
+    Channels that the EEG lacks are filled from the others, with a warning that calls the file `name`; models
+    that are a network alone need them all.
     """
     if not isinstance(model, GaussianModel):
         return model.hear(check_channels(eeg, model.channels, "the model"))
@@ -36,7 +42,7 @@ def heard_by(model: "GaussianModel | PaperModel", eeg: Eeg, name: str) -> Any:
 
 
 def heard_at_frames(
-    model: "GaussianModel | PaperModel",
+    model: "GaussianModel | NetworkModel",
     path: Path,
     tr: float,
     n_frames: int,
@@ -97,7 +103,7 @@ def reconstruct(
     Returns
     -------
     tuple of Path
-        Images written: frames, their standard deviation, then draws.
+        Images written: frames, their standard deviation where the model states one, then draws.
     """
     out, eeg = Path(out), Path(eeg)
     if tr is not None and not 0 < tr < np.inf:
@@ -106,7 +112,7 @@ def reconstruct(
     n_draws = draws if save_draws else 0
     trained = load_model(Path(model))
     if not isinstance(trained, GaussianModel):
-        draws = draws or PAPER_DRAWS
+        draws = trained.draws_for(draws)
     check_result(out, trained.space, overwrite, n_draws=n_draws)
     step = trained.tr if tr is None else tr
     logger.info("reading %s", eeg.name)
@@ -117,6 +123,7 @@ def reconstruct(
     nothing = np.zeros(len(times), bool)
     logger.info("reconstructing %d frames", len(times))
     generator = np.random.default_rng(seed)
+    deviation: NDArray[np.float32] | None
     if isinstance(trained, GaussianModel):
         deviation, drawn = _posterior(trained, heard, times, frames, draws, generator)
     else:
@@ -129,7 +136,7 @@ def reconstruct(
         "NeuroframesMethod": trained.method + (f"; standard deviation of {draws} draws" if draws else ""),
     }
     start = float(times[0] - step / 2)
-    return write_result(
+    return write_estimate(
         out,
         frames,
         deviation,
@@ -142,6 +149,51 @@ def reconstruct(
         n_draws=n_draws,
         overwrite=overwrite,
     )
+
+
+def write_estimate(
+    out: Path,
+    frames: NDArray[np.float32],
+    deviation: NDArray[np.float32] | None,
+    space: CorticalSpace,
+    *,
+    tr: float,
+    start: float,
+    measured: NDArray[np.bool_],
+    about: Mapping[str, Any],
+    overwrite: bool,
+    **draws: Any,
+) -> tuple[Path, ...]:
+    """As `write_result`; without a standard deviation the frames alone, whose sidecar then names none."""
+    timing: dict[str, Any] = {"tr": tr, "start": start}
+    if deviation is not None:
+        return write_result(
+            out,
+            frames,
+            deviation,
+            space,
+            measured=measured,
+            about=about,
+            overwrite=overwrite,
+            **timing,
+            **draws,
+        )
+    check_result(out, space, overwrite)
+    stated = {
+        "RepetitionTime": tr,
+        "NeuroframesStart": start,
+        "NeuroframesVersion": __version__,
+        "NeuroframesMeasured": measured.tolist(),
+    }
+    images = images_of(out, space)
+    with room_for(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
+        folder = Path(scratch)
+        write_bold(folder / out.name, frames, space, **timing)
+        for image in images:
+            write_sidecar(folder / image.name, {**about, **stated})
+        for path in (file for image in images for file in (sidecar_path(image), image)):
+            os.replace(folder / path.name, path)
+    return tuple(images)
 
 
 def _posterior(

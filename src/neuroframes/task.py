@@ -19,7 +19,7 @@ from neuroframes.recording.timeline import censored, parse_frames, read_censor
 from neuroframes.report.result import check_result
 
 if TYPE_CHECKING:
-    from neuroframes.models.paper import PaperModel
+    from neuroframes.models.network_model import NetworkModel
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -33,14 +33,14 @@ class Task:
     ----------
     bold : Bold
     measured : array, shape (K,)
-    model : GaussianModel, PaperModel or None
+    model : GaussianModel, NetworkModel or None
     heard, clock : what the model takes from the EEG, and the frames' times (K,) on its clock, or None
     about : dict, for the sidecar
     """
 
     bold: Bold
     measured: Mask
-    model: "GaussianModel | PaperModel | None"
+    model: "GaussianModel | NetworkModel | None"
     heard: Any
     clock: Float | None
     about: dict[str, Any]
@@ -60,7 +60,8 @@ def read_task(
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
-    n_draws: int = 0,
+    draws: int = 0,
+    save_draws: bool = False,
     in_between: bool = False,
     overwrite: bool = False,
 ) -> Task:
@@ -83,6 +84,7 @@ def read_task(
         Overrides the TR of the file.
     trigger, onset, skip_volumes
         How the EEG's clock is tied to the frames: see `read_simultaneous_eeg` and `frame_times`.
+    draws, save_draws : see `complete`
     in_between : bool
         Frames at other times than the run's are wanted, which not every model has.
     overwrite : bool
@@ -92,13 +94,17 @@ def read_task(
     if eeg is not None:
         check_same_run(Path(eeg), Path(bold))
     trained = None if model is None else load_model(Path(model))
-    paper = None if isinstance(trained, GaussianModel) else trained
-    if paper is not None and (in_between or eeg is None):
-        why = "has frames on one grid only" if in_between else "always hears EEG: pass --eeg"
-        raise InputError(f"{model} is of --preset paper, which {why}, or use a model of another preset")
+    network = None if isinstance(trained, GaussianModel) else trained
+    if network is not None:
+        network.draws_for(draws)
+        if in_between or eeg is None:
+            why = "has frames on one grid only" if in_between else "always hears EEG: pass --eeg"
+            raise InputError(
+                f"{model} is of --preset {network.preset}, which {why}, or use a model of another preset"
+            )
     run = read_bold(bold, tr=bold_tr)
     name, n_frames = run.sources[0].name, len(run.data)
-    check_result(out, run.space, overwrite, n_draws=n_draws, inputs=run.sources)
+    check_result(out, run.space, overwrite, n_draws=draws if save_draws else 0, inputs=run.sources)
     if trained is not None:
         trained.space.check_same(run.space, name)
     missing = ~np.isfinite(run.data).any(axis=1)
@@ -133,7 +139,7 @@ def read_task(
         "NeuroframesMethod": "exact Gaussian posterior given the measured frames"
         + (" and the EEG" if heard is not None else "")
         + (" with a learned correction of its mean" if heard is not None and learned else "")
-        if paper is None
-        else f"{paper.method}, measured frames put into every step",
+        if network is None
+        else network.completing,
     }
     return Task(run, ~missing, trained, heard, clock, about)

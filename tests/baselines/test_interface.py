@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from neuroframes.baselines import (
+    BandedRidge,
     CubicSpline,
     Drift,
+    HoldLast,
     Kriging,
     KrigingEeg,
     Linear,
+    LombScargle,
     MeanFrame,
     Nearest,
     RidgeFIR,
@@ -19,7 +22,11 @@ from neuroframes.baselines import (
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.evaluation.tasks import TASKS
 
-ALL = [MeanFrame, RunMean, Drift, Linear, Nearest, CubicSpline, Kriging, RidgeFIR, KrigingEeg]
+ALL = [
+    *(MeanFrame, RunMean, Drift),
+    *(HoldLast, Linear, Nearest, CubicSpline, LombScargle, Kriging),
+    *(RidgeFIR, BandedRidge, KrigingEeg),
+]
 
 
 @pytest.fixture(scope="module", params=ALL, ids=lambda kind: kind.__name__)
@@ -66,7 +73,9 @@ def test_few_given_frames_are_enough(fitted, coupled, n_given):
     assert np.isfinite(fitted.predict(coupled[1], measured)).all()
 
 
-@pytest.mark.parametrize("kind", [MeanFrame, RunMean, Linear, Nearest, CubicSpline, Kriging])
+@pytest.mark.parametrize(
+    "kind", [MeanFrame, RunMean, HoldLast, Linear, Nearest, CubicSpline, LombScargle, Kriging]
+)
 def test_without_any_frame_the_training_mean_remains(kind, coupled, segment_of):
     train = segment_of(coupled[0].frames + 5)
     nothing = np.zeros(len(coupled[1].times), bool)

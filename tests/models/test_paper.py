@@ -313,14 +313,14 @@ def test_a_saved_model_predicts_the_same(model, recordings, tmp_path):
 
 def test_what_is_no_model_is_refused(model, tmp_path):
     folder = tmp_path / "model"
-    with pytest.raises(InputError, match="no model can be read there.*--preset paper"):
+    with pytest.raises(InputError, match="no model can be read there.*neuroframes train"):
         PaperModel.load(folder)
     model.save(folder)
     about = json.loads((folder / "model.json").read_text())
     for change, message in (
         (
             {"format": "neuroframes-model-2"},
-            "a model of format neuroframes-model-2, but neuroframes-model-paper-1",
+            "a model of format neuroframes-model-2, but this version reads neuroframes-model-paper-1",
         ),
         ({"channels": ["Fz"]}, "damaged.*train it again"),
         ({"settings": {**about["settings"], "size": 3}}, "damaged.*train it again"),

@@ -46,6 +46,10 @@ class Drift:
         self.coefficients_ = (np.linalg.pinv(gram, hermitian=True) @ moment).astype(np.float32)
         return self
 
+    @property
+    def n_parameters(self) -> int:
+        return self.coefficients_.size
+
     def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Every frame, shape (K, V); see `Baseline.predict`."""
         estimate = self.basis(segment.time_in_run).astype(np.float32) @ self.coefficients_

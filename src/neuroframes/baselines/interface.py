@@ -18,6 +18,11 @@ class Baseline(Protocol):
 
     name: str
 
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that `fit` determined."""
+        ...
+
     def fit(self, train: Sequence[Segment]) -> Self:
         """Learn from the measured frames of the training segments."""
         ...

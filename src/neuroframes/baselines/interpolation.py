@@ -26,6 +26,10 @@ class TimeInterpolation(ABC):
         self.mean_ = training_mean(train)
         return self
 
+    @property
+    def n_parameters(self) -> int:
+        return len(self.mean_)
+
     @abstractmethod
     def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
         """W for times `known` (n,), n >= 1 and increasing, and `wanted` (m,), in seconds; shape (m, n)."""

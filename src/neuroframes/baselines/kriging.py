@@ -113,6 +113,10 @@ class Kriging(TimeInterpolation):
         self.amplitudes_[0] += WHITE_FLOOR * autocovariance[0]
         return self
 
+    @property
+    def n_parameters(self) -> int:
+        return len(self.mean_) + len(self.amplitudes_)
+
     def kernel(self, lag: NDArray[np.float64]) -> NDArray[np.float64]:
         """Covariance without the white part at time differences `lag`, seconds, any shape."""
         # Few distinct lags occur on a frame grid; the dictionary is evaluated once for each.

@@ -45,6 +45,10 @@ class KrigingEeg:
         self.kriging_ = Kriging().fit(residuals)
         return self
 
+    @property
+    def n_parameters(self) -> int:
+        return self.ridge_.n_parameters + self.kriging_.n_parameters
+
     def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Every frame, shape (K, V); see `Baseline.predict`."""
         seen = measured & segment.measured

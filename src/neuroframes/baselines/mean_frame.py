@@ -20,6 +20,10 @@ class MeanFrame:
         self.mean_ = training_mean(train)
         return self
 
+    @property
+    def n_parameters(self) -> int:
+        return len(self.mean_)
+
     def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Every frame, shape (K, V); see `Baseline.predict`."""
         return filled(segment, measured, self.mean_)

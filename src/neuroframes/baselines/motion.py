@@ -1,8 +1,8 @@
 """Ridge regression of every vertex on head motion alone: what artefacts of movement can explain.
 
 Features are 24, after Friston et al. (1996, doi:10.1002/mrm.1910350312): the six parameters p, their
-differences d(t) = p(t) - p(t - TR), and the squares of both, at 0 to 20 s before each frame. EEG in the scanner
-picks up the head's movement too; a method that is no better than this one may tell no more than that.
+differences d(t) = p(t) - p(t - TR), and the squares of both, at 0 to 20 s before each frame. EEG in the
+scanner picks up the head's movement too; a method that is no better than this one may tell no more than that.
 """
 
 import numpy as np

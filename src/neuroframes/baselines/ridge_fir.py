@@ -37,11 +37,8 @@ class RidgeFIR:
             raise InputError(f"{segment.run}: ridge on band power needs EEG; there is none for this run")
         return lagged(segment.power, segment.times, self.lags_).astype(np.float64)
 
-    def fit(self, train: Sequence[Segment]) -> Self:
-        """Choose the penalty and solve for all vertices.
-
-        `left_out_` is the left-out residual of the measured frames at the judged vertices.
-        """
+    def design(self, train: Sequence[Segment]) -> tuple[NDArray[np.float64], int, list[NDArray[np.int64]]]:
+        """For `Ridge`: standardised features (n, p) of the measured training frames, margin and blocks."""
         tr = repetition_time(train)
         self.lags_ = np.arange(0, LAST_LAG + tr / 2, tr)
         self.mean_ = training_mean(train)
@@ -51,9 +48,16 @@ class RidgeFIR:
         # A flat channel's deviation is rounding; scaled up, it would become a feature.
         flat = deviation <= 1e-6 * np.abs(self.centre_) + 1e-12
         self.scale_ = np.where(flat, np.inf, deviation)
-        margin = round(LAST_LAG / tr)
         lengths = [int(segment.measured.sum()) for segment in train]
-        ridge = Ridge((phi - self.centre_) / self.scale_, margin, folds(lengths))
+        return (phi - self.centre_) / self.scale_, round(LAST_LAG / tr), folds(lengths)
+
+    def fit(self, train: Sequence[Segment]) -> Self:
+        """Choose the penalty and solve for all vertices.
+
+        `left_out_` is the left-out residual of the measured frames at the judged vertices.
+        """
+        phi, margin, blocks = self.design(train)
+        ridge = Ridge(phi, margin, blocks)
 
         every = -(-len(self.mean_) // JUDGED_VERTICES)
         judged = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
@@ -70,6 +74,10 @@ class RidgeFIR:
         self.right_ = ridge.right
         self.coefficients_ = (moment / (ridge.squared + self.penalty_)[:, None]).astype(np.float32)
         return self
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.mean_) * (1 + len(self.centre_))
 
     def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Every frame, shape (K, V); see `Baseline.predict`."""

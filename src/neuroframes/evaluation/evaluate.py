@@ -41,7 +41,7 @@ from neuroframes.recording.segments import Segment, load_segments
 from neuroframes.recording.store import Store, open_store
 
 if TYPE_CHECKING:
-    from neuroframes.models.paper import PaperModel
+    from neuroframes.models.network_model import NetworkModel
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ Estimate = tuple[Float32, Float32 | None]  # frames and, where stated, their sta
 Method = Callable[[Segment, Mask], Estimate]
 
 OURS, OURS_WITHOUT, SHUFFLED = "neuroframes", "neuroframes, no EEG", ", shuffled EEG"
-OURS_GAUSSIAN, PAPER = "neuroframes, Gaussian", "paper's recipe"
+OURS_GAUSSIAN, PAPER, SURFACE = "neuroframes, Gaussian", "paper's recipe", "surface model"
 OURS_SHUFFLED = OURS + SHUFFLED
 SHUFFLES = 10  # one shuffle's r scatters by about .02 around 0
 SHOWN = ("temporal_r", "mse", "spatial_r_test_mean", "lag1_error", "coverage")
@@ -107,7 +107,7 @@ def evaluate(
     trained, recording = load_model(Path(model)), open_store(store)
     if not isinstance(trained, GaussianModel):
         raise InputError(
-            f"{model} is of --preset paper; pass it as --beside, and another preset's as --model"
+            f"{model} is of --preset {trained.preset}; pass it as --beside, and another preset's as --model"
         )
     _check_trained_on(recording, trained, Path(model))
     if not trained.split.test:
@@ -133,7 +133,7 @@ def evaluate(
     return results
 
 
-def _check_trained_on(recording: Store, model: "GaussianModel | PaperModel", path: Path) -> None:
+def _check_trained_on(recording: Store, model: "GaussianModel | NetworkModel", path: Path) -> None:
     model.space.check_same(recording.space, recording.path.name)
     if model.channels != recording.channels:
         raise InputError(
@@ -166,6 +166,8 @@ def _beside(
             )
         if isinstance(model, GaussianModel):
             name, method = path.name if model.correction else OURS_GAUSSIAN, partial(predict, model)
+        elif model.preset == "surface":
+            name, method = SURFACE, partial(predict_by_surface, model)
         else:
             name, method = PAPER, partial(predict_by_draws, model, n_draws=draws, seed=seed)
         name = f"{name}, {path.name}" if name in methods else name
@@ -231,7 +233,7 @@ def predict(model: GaussianModel, segment: Segment, given: Mask, *, eeg: bool = 
 
 
 def predict_by_draws(
-    model: "PaperModel", segment: Segment, given: Mask, *, n_draws: int, seed: int
+    model: "NetworkModel", segment: Segment, given: Mask, *, n_draws: int, seed: int
 ) -> Estimate:
     """As `predict`; mean and standard deviation of draws."""
     assert segment.eeg is not None
@@ -240,6 +242,14 @@ def predict_by_draws(
     std, _ = model.fill_missing(frames, given, segment.eeg, segment.times, generator, draws=n_draws)
     deviation[~given] = std
     return frames, deviation
+
+
+def predict_by_surface(model: "NetworkModel", segment: Segment, given: Mask) -> Estimate:
+    """As `predict`, without a standard deviation."""
+    assert segment.eeg is not None
+    frames = np.array(segment.frames, order="F")
+    model.fill_missing(frames, given, segment.eeg, segment.times, np.random.default_rng(0))
+    return frames, None
 
 
 def _shuffled(

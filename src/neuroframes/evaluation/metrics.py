@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WHOLE = "whole"
-ROUNDING = 1e-14  # a spread below this part of the mean square is float32 rounding of a constant
+ROUNDING = 1e-12  # a spread below this part of the mean square is float32 rounding of a constant
 CELLS = 2**16  # frames x vertices worked on at once: 0.5 MiB in float64 stays in a core's cache
 
 

@@ -21,9 +21,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline, make_interp_spline
 from scipy.linalg import cho_factor, cho_solve
 from scipy.signal.windows import dpss
+from scipy.special import ndtri
 
 from neuroframes.errors import InputError
 
@@ -148,7 +149,7 @@ def fit_temporal_covariance(
     variance = np.sum([np.square(z[m], dtype=np.float64).sum(axis=0) for z, m in series], axis=0) / n_measured
     scale = np.sqrt(np.where(variance > 0, variance, 1.0))
     stretches = [
-        _Window(z[part] / scale, m[part])
+        _Window(z[part] / scale, m[part], group)
         for z, m in series
         for part in windows(len(z))
         if m[part].sum() >= FEWEST_MEASURED // 2
@@ -200,11 +201,14 @@ def _covariance(power: Float, group: NDArray[np.int64], variance: Float, tr: flo
 class _Window:
     """A stretch of one run during the fit: its latents, filled, and what is uncertain in them."""
 
-    def __init__(self, latents: Float, measured: NDArray[np.bool_]) -> None:
+    def __init__(self, latents: Float, measured: NDArray[np.bool_], group: NDArray[np.int64]) -> None:
         self.measured = measured
         self.latents = np.where(measured[:, None], latents, 0.0)
-        self.latents[~measured] = _cubic(self.latents, measured)
         self.uncertain: dict[int, Float] = {}
+        if not measured.all():
+            self.latents[~measured], error = _interpolated(self.latents, measured)
+            for g in range(int(group.max()) + 1):
+                self.uncertain[g] = error[group == g].mean() * np.eye(int((~measured).sum()))
 
     def power(self, g: int, latents: NDArray[np.int64], tr: float) -> Float:
         """Expected multitaper power of one group, summed over frames."""
@@ -247,11 +251,32 @@ def tapers(n_frames: int, tr: float) -> Float:
     return np.asarray(dpss(n_frames, half_bandwidth, max(1, round(1.25 * half_bandwidth))))
 
 
-def _cubic(latents: Float, measured: NDArray[np.bool_]) -> Float:
-    """Cubic spline at missing frames, held beyond the first and last measured one: where EM starts."""
-    at = np.flatnonzero(measured)
-    wanted = np.clip(np.flatnonzero(~measured), at[0], at[-1])
-    return np.asarray(CubicSpline(at, latents[measured])(wanted))
+def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, Float]:
+    """Where EM starts: latents at missing frames (M, d), and their mean squared error (d,), at most 1.
+
+    By cubic spline or linearly, whichever comes nearer to every second measured frame from the others, held
+    beyond the first and last measured one. Without the error what isn't known would count as smooth, and
+    where few frames are measured EM would take long to find out that it isn't.
+    """
+    at, missing = np.flatnonzero(measured), np.flatnonzero(~measured)
+    hidden, given = at[1:-1:2], np.delete(at, np.arange(1, len(at) - 1, 2))
+    # As Gaussian errors of that median: beside a gap, where few frames are, a spline overshoots.
+    misses = [np.abs(latents[hidden] - method(given, latents[given], hidden)) for method in (_cubic, _linear)]
+    errors = [np.square(np.median(miss, axis=0) / ndtri(0.75)) for miss in misses]
+    filled = np.where(
+        errors[0] <= errors[1],
+        _cubic(at, latents[at], missing),
+        _linear(at, latents[at], missing),
+    )
+    return filled, np.minimum(np.minimum(*errors), 1.0)
+
+
+def _cubic(at: NDArray[np.int64], values: Float, wanted: NDArray[np.int64]) -> Float:
+    return np.asarray(CubicSpline(at, values)(np.clip(wanted, at[0], at[-1])))
+
+
+def _linear(at: NDArray[np.int64], values: Float, wanted: NDArray[np.int64]) -> Float:
+    return np.asarray(make_interp_spline(at, values, k=1)(np.clip(wanted, at[0], at[-1])))
 
 
 def _waves(times: Float, angle: Float, amplitude: Float) -> Float:

@@ -6,7 +6,6 @@ The covariance with EEG is that of what the left-out ridge leaves over, so that 
 its own data doesn't leak into it.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError, need_torch
-from neuroframes.files import written_whole
+from neuroframes.errors import need_torch
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
@@ -31,6 +26,7 @@ from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, fit_eeg_ridge
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.ridge import Standardisation
+from neuroframes.models.stored import Stored, read_stored, write_stored
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment, Split
 from neuroframes.recording.signal import Signal
@@ -162,9 +158,15 @@ class GaussianModel:
             mean = mean + self.correction.shift(query, heard.tokens)[0].cpu().numpy()
         return replace(self.prior, latents=self.with_eeg), mean
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
-        """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
-        tensors = {
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that the fit determined."""
+        learned = () if self.correction is None else self.correction.parameters()
+        return sum(tensor.size for tensor in self._tensors().values()) + sum(p.numel() for p in learned)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        """What is stored as arrays."""
+        tensors: dict[str, NDArray[Any]] = {
             "scale": self.scale,
             "decoder": self.prior.autoencoder.decoder,
             "rest_scale": self.prior.autoencoder.rest,
@@ -180,9 +182,11 @@ class GaussianModel:
         for name, covariance in covariances.items():
             for field in COVARIANCE_FIELDS:
                 tensors[f"{name}.{field}"] = getattr(covariance, field)
+        return tensors
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
         about = {
-            "format": FORMAT,
-            "version": __version__,
             "space": self.space.to_json(),
             "tr": self.tr,
             "spread": self.prior.spread,
@@ -191,13 +195,8 @@ class GaussianModel:
             "bands": dict(self.bands),
             "split": self.split.to_json(),
         }
-        with written_whole(path, overwrite=overwrite) as folder:
-            folder.mkdir()
-            contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-            save_file(contiguous, folder / "model.safetensors")
-            (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
-            if self.correction is not None:
-                self.correction.save(folder)
+        beside = None if self.correction is None else self.correction.save
+        write_stored(path, FORMAT, about, self._tensors(), overwrite=overwrite, beside=beside)
 
     @classmethod
     def load(cls, path: Path) -> "GaussianModel":
@@ -208,34 +207,22 @@ class GaussianModel:
         InputError
             If there is no model of this format at `path`.
         """
-        try:
-            about = json.loads((path / "model.json").read_text())
-            tensors = load_file(path / "model.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(
-                f"{path}: no model can be read there ({error}); "
-                "make one with: neuroframes train STORE --out MODEL"
-            ) from error
-        found = about.get("format") if isinstance(about, dict) else None
-        if found != FORMAT:
-            raise InputError(
-                f"{path}: a model of format {found}, but this version reads {FORMAT}; train it again"
-            )
-        try:
-            model = cls._from_stored(about, tensors)
+        return cls.from_stored(read_stored(path))
+
+    @classmethod
+    def from_stored(cls, stored: Stored) -> "GaussianModel":
+        """The model that was read; see `load`."""
+        with stored.opened(FORMAT):
+            model, path = cls._backbone(stored.about, stored.tensors), stored.path
             if (path / "correction.json").exists():
                 need_torch(f"{path.name} holds networks, which take PyTorch")
                 from neuroframes.models.correction import Correction
 
                 model = replace(model, correction=Correction.load(path))
             return model
-        except InputError:
-            raise
-        except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
 
     @classmethod
-    def _from_stored(cls, about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "GaussianModel":
+    def _backbone(cls, about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "GaussianModel":
         tr = about["tr"]
 
         def covariance(name: str) -> TemporalCovariance:

@@ -1,19 +1,19 @@
 """A model by what is stored: torch is loaded only where the model needs it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuroframes.errors import need_torch
 from neuroframes.models.gaussian import GaussianModel
+from neuroframes.models.stored import read_stored
 
 if TYPE_CHECKING:
-    from neuroframes.models.paper import PaperModel
+    from neuroframes.models.network_model import NetworkModel
 
-PAPER = "neuroframes-model-paper-"  # how names of its formats begin
+PAPER, SURFACE = "neuroframes-model-paper-", "neuroframes-model-surface-"  # how names of formats begin
 
 
-def load_model(path: Path) -> "GaussianModel | PaperModel":
+def load_model(path: Path) -> "GaussianModel | NetworkModel":
     """Read what `train` wrote.
 
     Raises
@@ -21,13 +21,14 @@ def load_model(path: Path) -> "GaussianModel | PaperModel":
     InputError
         If there is no model at `path`, or one of another version.
     """
-    try:
-        paper = str(json.loads((path / "model.json").read_text())["format"]).startswith(PAPER)
-    except (OSError, ValueError, KeyError, TypeError):
-        paper = False  # what is wrong is said on loading
-    if not paper:
-        return GaussianModel.load(path)
+    stored = read_stored(path)
+    if not stored.format.startswith((PAPER, SURFACE)):
+        return GaussianModel.from_stored(stored)
     need_torch(f"{path.name} is a network, which takes PyTorch")
-    from neuroframes.models.paper import PaperModel
+    if stored.format.startswith(PAPER):
+        from neuroframes.models.paper import PaperModel
 
-    return PaperModel.load(path)
+        return PaperModel.from_stored(stored)
+    from neuroframes.models.surface import SurfaceModel
+
+    return SurfaceModel.from_stored(stored)

@@ -9,32 +9,23 @@ step (InterRecon),
 with z the estimate of the noise-free latents; the direction of the step follows from the replaced estimate.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
 
-from neuroframes import __version__
 from neuroframes.config import PAPER_DRAWS, PaperSettings
-from neuroframes.cortex.space import CorticalSpace
 from neuroframes.diffusion.samplers import ddim, range_replacement
 from neuroframes.diffusion.schedules import alphas_bar, linear_betas
-from neuroframes.errors import InputError
-from neuroframes.files import written_whole
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
+from neuroframes.models.network_model import NetworkModel
 from neuroframes.models.paper_network import PaperNetwork
-from neuroframes.recording.segments import Split
 from neuroframes.recording.signal import Signal
 
-FORMAT = "neuroframes-model-paper-1"
 Float32 = NDArray[np.float32]
 Epsilon = Callable[[Tensor, int], Tensor]
 
@@ -111,34 +102,15 @@ def eeg_windows(
 
 
 @dataclass(frozen=True)
-class PaperModel:
-    """A trained network and what it takes to apply it to another recording.
+class PaperModel(NetworkModel):
+    """A network of `PaperSettings`; see `NetworkModel`."""
 
-    Attributes
-    ----------
-    settings : PaperSettings
-    network : PaperNetwork
-    space : CorticalSpace
-    tr : float, seconds
-    rate : float, Hz, of the EEG
-    scale : array, shape (V,)
-        Standard deviation of the training part, in its BOLD's units; 0 where a vertex had no signal.
-    channels : tuple of str, length C
-    eeg_settings : dict
-        How the EEG is to be read: rate, l_freq, reference.
-    split : Split
-        What it was trained on, and what it must be tested on.
-    """
+    preset = "paper"
+    format = "neuroframes-model-paper-1"
+    settings_class = PaperSettings
 
     settings: PaperSettings
     network: PaperNetwork
-    space: CorticalSpace
-    tr: float
-    rate: float
-    scale: Float32
-    channels: tuple[str, ...]
-    eeg_settings: Mapping[str, Any]
-    split: Split
 
     @property
     def method(self) -> str:
@@ -148,20 +120,13 @@ class PaperModel:
             "mean of DDIM draws in the latent of a linear autoencoder, given raw EEG"
         )
 
-    def hear(self, eeg: Signal) -> Signal:
-        """The EEG as it is.
+    @property
+    def completing(self) -> str:
+        return f"{self.method}, measured frames put into every step"
 
-        Raises
-        ------
-        InputError
-            If it has another rate or number of channels than in training.
-        """
-        if abs(eeg.rate - self.rate) > 1e-3 * self.rate or len(eeg.data) != len(self.channels):
-            raise InputError(
-                f"EEG of {len(eeg.data)} channels at {eeg.rate:g} Hz; the model was trained on "
-                f"{len(self.channels)} at {self.rate:g} Hz: resample it, and give it the model's channels"
-            )
-        return eeg
+    @staticmethod
+    def draws_for(asked: int) -> int:
+        return asked or PAPER_DRAWS
 
     def fill_missing(
         self,
@@ -175,45 +140,14 @@ class PaperModel:
         vertices: NDArray[np.intp] | None = None,
         batch: int = 64,
     ) -> tuple[Float32, Iterator[Float32]]:
-        """Put the mean of draws at the missing frames, in place.
+        """Put the mean of draws at the missing frames, in place; see `NetworkModel.fill_missing`.
 
         Windows of K frames tile the run; the last one ends with it, and overlaps the one before if need be.
-        They don't know of each other.
-
-        Parameters
-        ----------
-        frames : array, shape (K, V), z-scored
-            What stands at missing frames is not read.
-        measured : array, shape (K,)
-        eeg : Signal, of the whole run
-        times : array, shape (K,), seconds on the EEG clock
-        generator : numpy.random.Generator
-        draws : int
-            1 is a sample; the mean of more nears the posterior mean.
-        vertices : array of int, shape (V,)
-            Those of the model that `frames` has; all by default. Others count as 0.
-        batch : int
-            Windows drawn at once.
-
-        Returns
-        -------
-        deviation : array, shape (K - n measured, V)
-            Standard deviation of the draws, which is of the latents alone; 0 of a single one.
-        drawn : iterator of array, shape (K, V)
-            Each draw, measured frames as they are.
-
-        Raises
-        ------
-        InputError
-            If the EEG has another rate or number of channels than in training, or frames another TR.
+        They don't know of each other. One draw is a sample; the mean of more nears the posterior mean. The
+        standard deviation is that of the draws, which is of the latents alone; 0 of a single one.
         """
         eeg, n_frames = self.hear(eeg), len(frames)
-        step = float(np.median(np.diff(times))) if n_frames > 1 else self.tr
-        if abs(step - self.tr) > 0.01 * self.tr:
-            raise InputError(
-                f"a frame every {step:g} s is wanted; a model of --preset paper has one every {self.tr:g} s, "
-                "as in its training, and none in between: use a model of another preset"
-            )
+        self.check_grid(times)
         vertices = np.arange(frames.shape[1]) if vertices is None else vertices
         length = min(self.settings.frames, n_frames)
         starts = np.append(np.arange(0, n_frames - length, length), n_frames - length)
@@ -278,73 +212,18 @@ class PaperModel:
         decoded: Float32 = self.network.decode(latents, torch.from_numpy(vertices)).cpu().numpy()
         return decoded
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
-        """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        tensors["scale"] = torch.from_numpy(self.scale)
-        about = {
-            "format": FORMAT,
-            "version": __version__,
-            "settings": self.settings.to_json(),
-            "space": self.space.to_json(),
-            "tr": self.tr,
-            "rate": self.rate,
-            "channels": self.channels,
-            "eeg_settings": dict(self.eeg_settings),
-            "split": self.split.to_json(),
-        }
-        with written_whole(path, overwrite=overwrite) as folder:
-            folder.mkdir()
-            safetensors.torch.save_file(tensors, folder / "model.safetensors")
-            (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
-
     @classmethod
-    def load(cls, path: Path, *, device: torch.device | str = "cpu") -> "PaperModel":
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        InputError
-            If there is no model of this format at `path`.
-        """
-        try:
-            about = json.loads((path / "model.json").read_text())
-            tensors = safetensors.torch.load_file(path / "model.safetensors", device=str(device))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(
-                f"{path}: no model can be read there ({error}); "
-                "make one with: neuroframes train STORE --preset paper --out MODEL"
-            ) from error
-        found = about.get("format") if isinstance(about, dict) else None
-        if found != FORMAT:
-            raise InputError(
-                f"{path}: a model of format {found}, but {FORMAT} is expected here; train it again"
+    def _untrained(
+        cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: PaperSettings
+    ) -> PaperNetwork:
+        with torch.device("meta"):
+            return build_network(
+                settings,
+                n_vertices=len(tensors["encoder"]),
+                n_latents=len(tensors["decoder"]),
+                n_channels=len(about["channels"]),
+                samples_per_frame=about["tr"] * about["rate"],
             )
-        try:
-            scale = tensors.pop("scale").cpu().numpy()
-            settings = PaperSettings(**about["settings"])
-            with torch.device("meta"):
-                network = build_network(
-                    settings,
-                    n_vertices=len(scale),
-                    n_latents=len(tensors["decoder"]),
-                    n_channels=len(about["channels"]),
-                    samples_per_frame=about["tr"] * about["rate"],
-                )
-            network.load_state_dict(tensors, assign=True)
-            return cls(
-                settings=settings,
-                network=network.eval(),
-                space=CorticalSpace.from_json(about["space"]),
-                tr=about["tr"],
-                rate=about["rate"],
-                scale=scale,
-                channels=tuple(about["channels"]),
-                eeg_settings=about["eeg_settings"],
-                split=Split.from_json(about["split"]),
-            )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{path}: the model is damaged ({error!r}); train it again") from error
 
 
 def build_network(

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.config import PRECISIONS, CorrectionSettings, PaperSettings
+from neuroframes.config import PRECISIONS, CorrectionSettings, PaperSettings, SurfaceSettings
+from neuroframes.cortex.mesh import MESH_SIZES
 from neuroframes.errors import InputError, need_torch
 from neuroframes.files import refuse_existing
 from neuroframes.models.channels import ChannelCovariance
@@ -22,11 +23,13 @@ from neuroframes.recording.segments import Part, Segment, Split, load_segments, 
 from neuroframes.recording.store import Store, open_store
 
 if TYPE_CHECKING:
+    from neuroframes.models.network_model import NetworkModel
     from neuroframes.models.paper import PaperModel
+    from neuroframes.models.surface import SurfaceModel
 
 logger = logging.getLogger(__name__)
 
-Preset = Literal["default", "gaussian", "paper"]
+Preset = Literal["default", "gaussian", "paper", "surface"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def train(
     progress: bool = False,
     seed: int = 0,
     overwrite: bool = False,
-) -> "GaussianModel | PaperModel":
+) -> "GaussianModel | NetworkModel":
     """Fit a model to the training part of one subject's store and write it.
 
     Training of networks that was interrupted goes on where it stopped when the same call is repeated.
@@ -82,8 +85,9 @@ def train(
         What `prepare` wrote: one subject.
     out : path
         Folder to write the model to.
-    preset : {"default", "gaussian", "paper"}
-        The Gaussian backbone with a learned correction, the backbone alone, or the published recipe.
+    preset : {"default", "gaussian", "paper", "surface"}
+        The Gaussian backbone with a learned correction, the backbone alone, the published recipe, or graph
+        convolutions over the cortical mesh.
     bands : str
         Comma-separated names of the bands to use; all by default.
     latents : int
@@ -106,8 +110,8 @@ def train(
     Raises
     ------
     InputError
-        If the EEG's rate is too low for a band, the recording is too short, `out` exists, or networks are to
-        be trained and PyTorch isn't installed.
+        If the EEG's rate is too low for a band, the recording is too short, `out` exists, networks are to be
+        trained and PyTorch isn't installed, or --preset surface meets a space without a mesh.
     """
     out = Path(out)
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store)])
@@ -117,34 +121,90 @@ def train(
         raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
     if devices < 1:
         raise InputError(f"--devices {devices}; expected at least 1")
-    asked = {"width": width, "layers": layers, "epochs": epochs, "members": members}
-    changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    if preset == "gaussian" and changed:
-        raise InputError(f"--preset gaussian has no networks, so no {', '.join(changed)}; leave that out")
-    if preset != "gaussian":
-        need_torch(f"--preset {preset} trains networks, which takes PyTorch and Lightning")
-    # Settings are checked before anything is read.
-    if preset == "paper":
-        if members is not None:
-            raise InputError("--preset paper is one network; leave --members out")
-        paper = replace(PaperSettings(), **changed | ({} if latents is None else {"latents": latents}))
-    else:
-        if layers is not None:
-            raise InputError("--layers is for --preset paper; leave it out")
-        correction = replace(CorrectionSettings(), **changed)
+    sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
+    settings_of(preset, sizes)  # checked before anything is read
+    if preset == "surface":
+        check_mesh(open_store(store))
     part = read_training_part(store, bands, test_fraction, gap)
     state = out.with_name(f".{out.name}-training")
-    run: dict[str, Any] = {"devices": devices, "precision": precision, "progress": progress, "seed": seed}
-    model: GaussianModel | PaperModel
-    if preset == "paper":
-        model = _paper(part, paper, state, run)
-    else:
-        model = _backbone(part, latents, correction if preset == "default" else None, state, run)
+    options: dict[str, Any] = {**sizes, "devices": devices, "precision": precision, "progress": progress}
+    model = fit(part, preset=preset, state=state, seed=seed, **options)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
         return model
     model.save(out, overwrite=overwrite)
     shutil.rmtree(state, ignore_errors=True)
     return model
+
+
+def fit(
+    part: TrainingPart,
+    *,
+    preset: Preset,
+    state: Path,
+    seed: int = 0,
+    devices: int = 1,
+    precision: str = "32-true",
+    progress: bool = False,
+    **sizes: int | None,
+) -> "GaussianModel | NetworkModel":
+    """Fit a model to a training part; see `train`.
+
+    Parameters
+    ----------
+    part : TrainingPart
+    preset, seed, devices, precision, progress : as in `train`
+    state : Path
+        Folder for the state of training, from which it goes on; to be removed once the model is written.
+    **sizes : latents, width, layers, epochs, members
+        As in `train`, where they are to differ from the preset's.
+    """
+    settings = settings_of(preset, sizes)
+    run = {"devices": devices, "precision": precision, "progress": progress, "seed": seed}
+    if isinstance(settings, PaperSettings):
+        return _paper(part, settings, state, run)
+    if isinstance(settings, SurfaceSettings):
+        return _surface(part, settings, state, run)
+    return _backbone(part, sizes.get("latents"), settings, state, run)
+
+
+def settings_of(
+    preset: Preset, sizes: Mapping[str, int | None]
+) -> PaperSettings | SurfaceSettings | CorrectionSettings | None:
+    """A preset's settings of its networks, with other sizes where they are asked for; None of "gaussian".
+
+    Raises
+    ------
+    InputError
+        If a size isn't one of the preset's, or PyTorch is needed and isn't installed.
+    """
+    changed: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    if preset in ("default", "gaussian"):
+        changed.pop("latents", None)  # the autoencoder's
+    if preset == "gaussian":
+        if changed:
+            raise InputError(f"--preset gaussian has no networks, so no {', '.join(changed)}; leave that out")
+        return None
+    need_torch(f"--preset {preset} trains networks, which takes PyTorch and Lightning")
+    if preset != "default" and "members" in changed:
+        raise InputError(f"--preset {preset} is one network; leave --members out")
+    if preset != "paper" and "layers" in changed:
+        raise InputError("--layers is for --preset paper; leave it out")
+    if preset == "paper":
+        return replace(PaperSettings(), **changed)
+    if preset == "default":
+        return replace(CorrectionSettings(), **changed)
+    if "latents" in changed:
+        raise InputError("--preset surface has no autoencoder, so no latents; leave --latents out")
+    return replace(SurfaceSettings(), **changed)
+
+
+def check_mesh(store: Store) -> None:
+    """Raise InputError unless the store's space has a cortical mesh."""
+    if store.space.name not in MESH_SIZES:
+        raise InputError(
+            f"{store.path.name}: --preset surface needs a cortical mesh, and there is none of the space "
+            f"{store.space.name}; prepare frames on {' or '.join(MESH_SIZES)}, or use another preset"
+        )
 
 
 def read_training_part(
@@ -251,6 +311,37 @@ def _paper(part: TrainingPart, settings: PaperSettings, state: Path, run: dict[s
         space=part.store.space,
         tr=part.tr,
         rate=rate,
+        scale=part.scale,
+        channels=part.store.channels,
+        eeg_settings=part.eeg_settings,
+        split=part.split,
+    )
+
+
+def _surface(
+    part: TrainingPart, settings: SurfaceSettings, state: Path, run: dict[str, Any]
+) -> "SurfaceModel":
+    from neuroframes.models.surface import SurfaceModel
+    from neuroframes.training.surface import fit_surface
+
+    check_mesh(part.store)
+    network = fit_surface(
+        part.segments,
+        part.store.space,
+        part.store.positions,
+        part.bands,
+        settings,
+        part.tr,
+        part.split.gap,
+        folder=state,
+        **run,
+    )
+    return SurfaceModel(
+        settings=settings,
+        network=network,
+        space=part.store.space,
+        tr=part.tr,
+        rate=network.rate,
         scale=part.scale,
         channels=part.store.channels,
         eeg_settings=part.eeg_settings,

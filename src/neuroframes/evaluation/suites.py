@@ -1,0 +1,117 @@
+"""What a benchmark runs: recordings, methods, tasks, and the budgets that networks get.
+
+`quick` shows that everything works, `standard` is what two cores finish within an hour, `paper` is the sizes
+of the publications on a recording as long as theirs, for a cluster. Networks of `quick` and `standard`
+are smaller than their authors', and trained for less: their rows say what that budget gives, not more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from neuroframes.evaluation.tasks import TASKS
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A benchmark's settings.
+
+    Attributes
+    ----------
+    minutes : float
+        Of each simulated recording, in `runs` runs.
+    runs : int
+    space : {"fsLR", "fsaverage5"}
+    seeds : tuple of int
+        One simulated recording each, where no stores are given; a method is seeded by it too.
+    methods, tasks : tuple of str
+    audited : tuple of str
+        Methods that are fitted a second time, under the split that leaks.
+    options : mapping from method to what its fit takes
+    real_bold : bool
+        Whether completion is scored on real BOLD too, where there is some; see `evaluation.real_bold`.
+    """
+
+    minutes: float
+    runs: int
+    space: Literal["fsLR", "fsaverage5"]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...] = tuple(TASKS)
+    audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", "neuroframes backbone")
+    options: Mapping[str, Options] = field(default_factory=lambda: MappingProxyType({}))
+    real_bold: bool = True
+
+
+EVERY = (
+    "mean frame",
+    "run mean",
+    "drift",
+    "hold last",
+    "nearest",
+    "linear",
+    "cubic spline",
+    "Lomb-Scargle",
+    "kriging",
+    "global signal (oracle)",
+    "motion alone",
+    "ridge FIR",
+    "banded ridge",
+    "kriging + EEG",
+    "CNN-TC",
+    "CNN-TAG",
+    "E2FNet",
+    "E2FGAN",
+    "NeuroBOLT-like",
+    "surface model",
+    "paper's recipe",
+    "neuroframes without EEG",
+    "neuroframes backbone",
+    "neuroframes",
+)
+
+SUITES: Mapping[str, Suite] = {
+    "quick": Suite(
+        minutes=12,
+        runs=3,
+        space="fsaverage5",
+        seeds=(0,),
+        methods=(
+            "mean frame",
+            "linear",
+            "cubic spline",
+            "kriging",
+            "global signal (oracle)",
+            "motion alone",
+            "ridge FIR",
+            "kriging + EEG",
+            "CNN-TC",
+            "neuroframes without EEG",
+            "neuroframes backbone",
+        ),
+        tasks=("eeg", "gap-1", "gap-4", "gap-16", "ends-only"),
+        options={"CNN-TC": {"epochs": 3, "batch": 16}},
+        real_bold=False,
+    ),
+    "standard": Suite(
+        minutes=40,
+        runs=8,
+        space="fsaverage5",
+        seeds=(31, 32),
+        methods=EVERY,
+        options={
+            "banded ridge": {"samples": 8},
+            "CNN-TC": {"epochs": 10, "batch": 16},
+            "CNN-TAG": {"epochs": 5, "batch": 16},
+            "E2FNet": {"epochs": 5, "width": 32},
+            "E2FGAN": {"epochs": 5, "width": 32},
+            "NeuroBOLT-like": {"epochs": 3, "depth": 2, "width": 80, "heads": 4},
+            "surface model": {"epochs": 3, "width": 32},
+            "paper's recipe": {"epochs": 20, "width": 256, "layers": 4, "latents": 256},
+        },
+    ),
+    "paper": Suite(minutes=360, runs=20, space="fsLR", seeds=(41, 42, 43, 44, 45), methods=EVERY),
+}

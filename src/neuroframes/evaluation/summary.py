@@ -1,0 +1,233 @@
+"""From the cells of a benchmark to tables and figures.
+
+Recordings of one group are averaged, simulated and real ones never together. A difference to the
+reference is that of temporal r at the vertices that cells keep, paired over time, with its block-bootstrap
+interval; over n recordings the mean's interval reaches sqrt(sum of squared reaches) / n to either side. A
+rank is the mean over tasks and recordings of a method's place by temporal r.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neuroframes.evaluation.bootstrap import compare_r
+from neuroframes.evaluation.cells import kept
+from neuroframes.evaluation.figures import draw_figures
+from neuroframes.evaluation.methods import METHODS
+from neuroframes.evaluation.metrics import WHOLE
+from neuroframes.evaluation.tasks import TASKS
+from neuroframes.files import written_whole
+
+FROM_EEG, IN_TIME = ("ridge FIR",), ("kriging + EEG", "kriging")  # references: the first that is there
+SHOWN = {
+    "mse": "mean squared error",
+    "coverage": "share within the 90 % interval",
+    "crps": "CRPS",
+    "spatial_r_test_mean": "spatial r, each vertex's mean removed",
+    "cosine": "cosine",
+    "ssim": "SSIM on the flattened cortex (a mean image does well by it: see docs/metrics.md)",
+    "fc_similarity": "similarity of functional connectivity",
+    "spectral_error": "spectral error, dB",
+    "difference_r": "r of temporal differences",
+}
+CONTROLS = ("shuffled", "zeroed", "backwards", "other subject")
+
+
+def summarise(out: Path, folders: Sequence[Path]) -> Path:
+    """Write results.csv, results.parquet, benchmark.md and figures into `out`; returns the report's path."""
+    cells = [_read(folder) for folder in folders]
+    scored = sorted((cell for cell in cells if not cell["audit"]), key=_place)
+    audits = sorted((cell for cell in cells if cell["audit"]), key=_place)
+    results = pd.DataFrame(_rows(scored))
+    differences = pd.DataFrame(_differences(scored))
+    with written_whole(out / "results.csv", overwrite=True) as path:
+        results.to_csv(path, index=False)
+    with written_whole(out / "results.parquet", overwrite=True) as path:
+        results.to_parquet(path, index=False)
+    with written_whole(out / "differences.csv", overwrite=True) as path:
+        differences.to_csv(path, index=False)
+    figures = draw_figures(out, results, differences, scored)
+    text = "# Benchmark\n\n" + _about(out)
+    for group, of in results.groupby("group", sort=False):
+        here = [cell for cell in scored if cell["group"] == group]
+        paired = differences[differences["group"] == group] if len(differences) else differences
+        text += f"\n## {group}\n\n" + _group(of, paired, here)
+    if audits:
+        text += "\n" + _audit(audits, results)
+    text += "\n## Figures\n\n" + "".join(f"![{path.stem}]({path.name})\n\n" for path in figures)
+    with written_whole(out / "benchmark.md", overwrite=True) as path:
+        path.write_text(text.rstrip() + "\n")
+    return out / "benchmark.md"
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return {**json.loads((folder / "cell.json").read_text()), "folder": folder}
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return cell["recording"], list(METHODS).index(cell["method"])
+
+
+def _rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every number, tidy."""
+    rows = []
+    for cell in cells:
+        known = {name: cell[name] for name in ("group", "recording", "seed", "method")}
+        for task, regions in cell["scores"].items():
+            for region, metrics in regions.items():
+                for metric, value in metrics.items():
+                    rows.append({**known, "task": task, "region": region, "metric": metric, "value": value})
+        more = {f"control, {name}": value for name, value in cell.get("controls", {}).items()}
+        if "p" in cell:
+            more["p"] = cell["p"]
+        for metric, value in more.items():
+            rows.append({**known, "task": "eeg", "region": WHOLE, "metric": metric, "value": value})
+        for metric, value in cell["cost"].items():
+            if isinstance(value, int | float):
+                rows.append({**known, "task": "", "region": "", "metric": metric, "value": value})
+    return rows
+
+
+def _differences(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each method's r less the reference's, by recording and task."""
+    rows = []
+    by_recording: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for cell in cells:
+        by_recording.setdefault(cell["recording"], {})[cell["method"]] = cell
+    for methods in by_recording.values():
+        for task in TASKS:
+            having = {name: cell for name, cell in methods.items() if task in cell["scores"]}
+            reference = next(
+                (name for name in (FROM_EEG if task == "eeg" else IN_TIME) if name in having), None
+            )
+            if reference is None:
+                continue
+            truth, against, scored = kept(having[reference], task)
+            for name, cell in having.items():
+                if name == reference:
+                    continue
+                _, frames, _ = kept(cell, task)
+                try:
+                    found = compare_r(truth, frames, against, scored, cell["tr"], np.random.default_rng(0))
+                except ValueError:  # a test part of fewer than two blocks has no interval
+                    continue
+                known = {key: cell[key] for key in ("group", "recording", "method")}
+                rows.append({**known, "task": task, "reference": reference, **vars(found)})
+    return rows
+
+
+def _about(out: Path) -> str:
+    about = json.loads((out / "benchmark.json").read_text())
+    lines = [
+        f"neuroframes {about['version']}. The last quarter of each recording is held out, at least 40 s "
+        "after what methods were fitted to. Settings: `benchmark.json`; every number: `results.csv`.\n"
+    ]
+    if smaller := {name: of for name, of in about["options"].items() if name in about["methods"]}:
+        lines.append(
+            "\nSizes and budgets that differ from the methods' own: "
+            + "; ".join(
+                f"{name} ({', '.join(f'{option} {value}' for option, value in of.items())})"
+                for name, of in smaller.items()
+            )
+            + ".\n"
+        )
+    return "".join(lines)
+
+
+def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Mapping[str, Any]]) -> str:
+    """Tables of the recordings of one group."""
+    n = results["recording"].nunique()
+    whole = results[results["region"] == WHOLE]
+    r = whole[whole["metric"] == "temporal_r"]
+    text = f"{n} recording{'s' * (n > 1)}: {', '.join(results['recording'].unique())}.\n\n"
+    text += "### Temporal r\n\n" + _table(_mean(r).assign(rank=_ranks(r)))
+    if len(differences):
+        text += (
+            "\n### Difference of r to the reference, with its 95 % interval\n\n"
+            "The reference is ridge FIR from EEG alone, elsewhere kriging, with EEG where there is some.\n\n"
+            + _table(_intervals(differences))
+        )
+    controls = whole[whole["metric"].str.startswith("control") | (whole["metric"] == "p")]
+    if len(controls):
+        alone = _mean(r)["eeg"].rename("r")
+        columns = _mean(controls.assign(task=controls["metric"].str.removeprefix("control, ")))
+        text += "\n### Controls: r from EEG alone with EEG that can't tell\n\n"
+        text += _table(pd.concat([alone, columns], axis=1).loc[columns.index])
+    for metric, title in SHOWN.items():
+        of = whole[whole["metric"] == metric]
+        if len(of):
+            text += f"\n### {title[0].upper() + title[1:]}\n\n" + _table(_mean(of))
+    for region in (name for name in results["region"].unique() if name not in ("", WHOLE)):
+        of = results[(results["region"] == region) & (results["metric"] == "temporal_r")]
+        text += f"\n### Temporal r, {region}\n\n" + _table(_mean(of))
+    cost = results[(results["region"] == "") & results["value"].notna()]
+    devices = ", ".join(dict.fromkeys(cell["cost"]["device"] for cell in cells))
+    text += f"\n### Cost ({devices})\n\n" + _table(_mean(cost.assign(task=cost["metric"])), "{:,.4g}")
+    return text
+
+
+def _mean(rows: pd.DataFrame) -> pd.DataFrame:
+    """Methods by tasks, mean over recordings, both in their order."""
+    wide = rows.pivot_table("value", "method", "task", sort=False)
+    return wide.loc[[name for name in METHODS if name in wide.index]]
+
+
+def _ranks(rows: pd.DataFrame) -> pd.Series:
+    """Mean place of each method that has a score on all tasks that any of its kind has."""
+    places = rows.groupby(["recording", "task"])["value"].rank(ascending=False)
+    return rows.assign(place=places).groupby("method")["place"].mean()
+
+
+def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Text of the mean difference and its interval."""
+
+    def text(of: pd.DataFrame) -> str:
+        mean = of["difference"].mean()
+        low = mean - np.sqrt(((of["difference"] - of["low"]) ** 2).sum()) / len(of)
+        high = mean + np.sqrt(((of["high"] - of["difference"]) ** 2).sum()) / len(of)
+        return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+    found = {(method, task): text(of) for (method, task), of in rows.groupby(["method", "task"], sort=False)}
+    wide = pd.Series(found).unstack(sort=False)
+    wide = wide[[task for task in TASKS if task in wide]]
+    return wide.loc[[name for name in METHODS if name in wide.index]]
+
+
+def _audit(audits: Sequence[Mapping[str, Any]], results: pd.DataFrame) -> str:
+    """r under the split that leaks, beside that with a gap."""
+    r = results[(results["metric"] == "temporal_r") & (results["region"] == WHOLE)]
+    honest = r[r["task"] == "eeg"].set_index(["recording", "method"])["value"]
+    rows = pd.DataFrame(
+        [
+            {
+                "method": cell["method"],
+                "random windows": cell["leaking r"],
+                "gap": honest.get((cell["recording"], cell["method"]), np.nan),
+            }
+            for cell in audits
+        ]
+    )
+    wide = rows.groupby("method", sort=False).mean()
+    wide["leak"] = wide["random windows"] - wide["gap"]
+    return (
+        "## Leak audit\n\nTemporal r from EEG alone of the same method under the split that is usual, "
+        "overlapping windows dealt at random (80/20), and under the one with a gap.\n\n" + _table(wide)
+    )
+
+
+def _table(values: pd.DataFrame, form: str = "{:.3f}") -> str:
+    """Markdown: methods by columns, "" where there is nothing."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, str):
+            return value
+        return "" if pd.isna(value) else form.format(value)
+
+    header = ["method", *map(str, values.columns)]
+    rows = [[str(name), *map(cell, row)] for name, row in zip(values.index, values.to_numpy(), strict=True)]
+    rule = ["---", *["---:"] * len(values.columns)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])

@@ -1,0 +1,100 @@
+"""What is stored of a model: a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from neuroframes import __version__
+from neuroframes.errors import InputError
+from neuroframes.files import written_whole
+
+# What reading an array or a setting that isn't as it was written may raise.
+DAMAGE = (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model as it was read.
+
+    Attributes
+    ----------
+    path : Path
+    about : dict
+    tensors : dict of name to array
+    """
+
+    path: Path
+    about: dict[str, Any]
+    tensors: dict[str, NDArray[Any]]
+
+    @property
+    def format(self) -> str:
+        return str(self.about.get("format"))
+
+    @contextmanager
+    def opened(self, expected: str) -> Iterator[None]:
+        """Make a model of it in the body.
+
+        Raises
+        ------
+        InputError
+            If it is of another format than expected, or something in it isn't as it was written.
+        """
+        if self.format != expected:
+            raise InputError(
+                f"{self.path}: a model of format {self.format}, but this version reads {expected}; "
+                "train it again"
+            )
+        try:
+            yield
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(f"{self.path}: the model is damaged ({error!r}); train it again") from error
+
+
+def read_stored(path: Path) -> Stored:
+    """Read what `write_stored` wrote.
+
+    Raises
+    ------
+    InputError
+        If there is no model at `path`.
+    """
+    try:
+        about = json.loads((path / "model.json").read_text())
+        tensors = load_file(path / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: no model can be read there ({error}); "
+            "make one with: neuroframes train STORE --out MODEL"
+        ) from error
+    return Stored(path, about if isinstance(about, dict) else {}, tensors)
+
+
+def write_stored(
+    path: Path,
+    model_format: str,
+    about: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    overwrite: bool,
+    beside: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a folder; `beside` writes into it what else there is."""
+    about = {"format": model_format, "version": __version__, **about}
+    with written_whole(path, overwrite=overwrite) as folder:
+        folder.mkdir()
+        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        save_file(contiguous, folder / "model.safetensors")
+        (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+        if beside is not None:
+            beside(folder)

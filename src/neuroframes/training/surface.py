@@ -1,0 +1,268 @@
+"""Training of the surface model: hidden frames of windows from EEG and the others.
+
+    loss = mean over hidden frames of (x - x^)^2 + w mean (x^_{k+1} - x^_k)^2
+
+Every window of a step gets a mask of its own. Validated is temporal r on a block of the training part, a gap
+away from the rest: of windows from EEG alone, and across a gap in their middle.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from neuroframes.config import SurfaceSettings
+from neuroframes.cortex.mesh import adjacency, surface
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.models.surface import heard_by
+from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence, normalised
+from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import Signal
+from neuroframes.training.correction import mean_r
+from neuroframes.training.data import blocks_of, random_masks
+from neuroframes.training.paper import principal_components, window_starts
+from neuroframes.training.run import run, seed_of
+
+Float32 = NDArray[np.float32]
+
+MASKS = 64  # patterns of known frames that training draws from; a quarter is EEG alone
+JUDGED_VERTICES = 512  # evenly spread; on which r is validated
+
+
+class SurfaceWindows:
+    """Windows of K measured frames of the training part, to fit to and to judge by, and the EEG of each.
+
+    Parameters
+    ----------
+    segments : sequence of Segment, with EEG
+    length : int, K
+    margin : int
+        Frames between the block that is judged and the rest.
+    n_samples : int
+        Of a window's EEG.
+
+    Attributes
+    ----------
+    fit, judge : array of int, shape (W, 2), segment and first frame of each window
+    fitted : list of Segment, measured where frames are fitted to
+
+    Raises
+    ------
+    InputError
+        If either has no window.
+    """
+
+    def __init__(self, segments: Sequence[Segment], length: int, margin: int, n_samples: int) -> None:
+        self.segments, self.length, self.n_samples = segments, length, n_samples
+        edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
+        for parts in blocks_of(int(edges[-1]), margin):
+            fit, judge = (
+                [s.measured & part.numpy()[a:b] for s, a, b in zip(segments, edges, edges[1:], strict=False)]
+                for part in parts
+            )
+            self.fit, self.judge = self._starts(fit), self._starts(judge)[::2]
+            if len(self.fit) and len(self.judge):
+                self.fitted = [replace(s, measured=mask) for s, mask in zip(segments, fit, strict=True)]
+                return
+        raise InputError(
+            f"{edges[-1]} frames of the training part hold no {length} consecutive measured ones to fit to "
+            f"and as many to validate on, {margin} frames apart; train on a longer recording, or censor less"
+        )
+
+    def _starts(self, usable: Sequence[NDArray[np.bool_]]) -> NDArray[np.int64]:
+        found = [(i, at) for i, mask in enumerate(usable) for at in window_starts(mask, self.length)]
+        return np.array(found, np.int64).reshape(-1, 2)
+
+    def batch(self, windows: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """EEG (B, C, N) and frames (B, V, K)."""
+        eeg, frames = [], []
+        for number, start in windows:
+            segment = self.segments[number]
+            signal = signal_of(segment)
+            eeg.append(heard_by(signal.data, signal.rate, segment.times[[start]], self.n_samples)[0])
+            frames.append(segment.frames[start : start + self.length].T)
+        return torch.from_numpy(np.stack(eeg)), torch.from_numpy(np.stack(frames))
+
+    def digest(self) -> list[int]:
+        """What tells these data from others."""
+        every = max(1, self.segments[0].frames.shape[1] // 64)
+        frames = [segment.frames[:, ::every].tobytes() for segment in self.segments]
+        return [crc32(part) for part in (self.fit.tobytes(), self.judge.tobytes(), *frames)]
+
+
+class SurfaceTraining(lightning.LightningModule):
+    """One optimisation step, and r on what is held back.
+
+    Parameters
+    ----------
+    network : SpatiotemporalNeuralFrames
+    windows : SurfaceWindows
+    settings : SurfaceSettings
+    seed : int
+    """
+
+    def __init__(
+        self,
+        network: SpatiotemporalNeuralFrames,
+        windows: SurfaceWindows,
+        settings: SurfaceSettings,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network, self.windows, self.settings, self.seed = network, windows, settings, seed
+        masks = random_masks(MASKS, settings.frames, np.random.default_rng(seed))
+        self.masks = torch.from_numpy(masks[~masks.all(axis=1)])
+        position = torch.arange(settings.frames)
+        ends = (position < settings.frames // 4) | (position >= 3 * settings.frames // 4)
+        self.judged_masks = [torch.zeros_like(ends), ends]
+        self.vertices = slice(None, None, -(-len(network.place) // JUDGED_VERTICES))
+        self.judged: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.judged_masks]
+
+    def loss(self, eeg: Tensor, frames: Tensor, known: Tensor) -> Tensor:
+        """Of EEG (B, C, N), frames (B, V, K) and which of them are shown (B, K)."""
+        x = self.network(eeg, known, frames)
+        hidden = (~known)[:, None].expand_as(x)
+        error = (x - frames).square()[hidden].mean()
+        return error + self.settings.smoothness * TemporalCoherence.roughness(x)
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        eeg, frames = batch
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.global_step, self.global_rank + 1))
+        which = torch.randint(len(self.masks), (len(eeg),), generator=generator)
+        loss = self.loss(eeg, frames, self.masks[which].to(self.device))
+        self.log("loss", loss, prog_bar=True, batch_size=len(eeg))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        eeg, frames = batch
+        for mask, (truth, estimate) in zip(self.judged_masks, self.judged, strict=True):
+            known = mask.to(self.device).expand(len(eeg), -1)
+            x = self.network(eeg, known, frames)
+            for values, kept in ((frames, truth), (x, estimate)):
+                kept.append(values[:, self.vertices][..., ~mask].transpose(1, 2).flatten(0, 1).double())
+
+    def on_validation_epoch_end(self) -> None:
+        r = []
+        for truth, estimate in self.judged:
+            n = truth[0].shape[1]
+            weight = torch.full((n,), 1 / n, dtype=torch.float64)
+            r.append(mean_r(torch.cat(truth), torch.cat(estimate), weight))
+            truth.clear()
+            estimate.clear()
+        self.log("r", torch.stack(r).mean().float(), prog_bar=True, sync_dist=True)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        # By the step: the epoch's number isn't settled yet where training goes on.
+        generator = np.random.default_rng(seed_of(self.seed, self.global_step))
+        return self._loader(generator.permutation(self.windows.fit))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self.windows.judge)
+
+    def _loader(self, windows: NDArray[np.int64]) -> DataLoader[Any]:
+        listed: Any = windows.tolist()
+        return DataLoader(listed, self.settings.batch, collate_fn=self.windows.batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+
+def fit_surface(
+    segments: Sequence[Segment],
+    space: CorticalSpace,
+    positions: NDArray[np.floating],
+    bands: Mapping[str, tuple[float, float]],
+    settings: SurfaceSettings,
+    tr: float,
+    gap: float,
+    *,
+    folder: Path,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    **options: Any,
+) -> SpatiotemporalNeuralFrames:
+    """Train on segments of the training part; goes on where an interrupted training left its state.
+
+    Parameters
+    ----------
+    segments : sequence of Segment, with EEG
+    space : CorticalSpace, of V vertices, with a mesh
+    positions : array, shape (C, 3), metres
+    bands : mapping from name to (low, high), Hz
+    settings : SurfaceSettings
+    tr, gap : float, seconds
+        Step between frames; what is left out between what is fitted to and validated on.
+    folder : Path
+        For the state of training; to be removed once the model is written.
+    seed : int
+    callbacks : sequence of lightning Callback
+    **options
+        Of `training.run.run`: accelerator, devices, precision, progress.
+
+    Raises
+    ------
+    InputError
+        If the space has no mesh, no window can be cut, or the state is another training's.
+    """
+    indices, values = normalised(adjacency(space))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = SpatiotemporalNeuralFrames(
+            settings,
+            indices=indices,
+            values=values,
+            place=places(space),
+            positions=torch.as_tensor(positions, dtype=torch.float32),
+            bands=bands,
+            tr=tr,
+            rate=signal_of(segments[0]).rate,
+        )
+    windows = SurfaceWindows(segments, settings.frames, int(np.ceil(gap / tr)), network.n_samples)
+    autoencoder = principal_components(windows.fitted, settings.embedding, np.random.default_rng(seed))
+    with torch.no_grad():  # vertices that vary together start out alike
+        patterns = torch.from_numpy(autoencoder.decoder.T)
+        network.embedding[:, : patterns.shape[1]] = patterns / patterns.std(dim=0)
+    training = SurfaceTraining(network, windows, settings, seed)
+    best = run(
+        training,
+        folder,
+        max_epochs=settings.epochs,
+        of={"settings": settings.to_json(), "seed": seed, "gap": gap, "data": windows.digest()},
+        monitor="r",
+        checkpoint_every=1,
+        callbacks=[*callbacks, EarlyStopping("r", mode="max", patience=settings.patience)],
+        **options,
+    )
+    training.load_state_dict(best)
+    return network.cpu().eval()
+
+
+def places(space: CorticalSpace) -> Tensor:
+    """Direction of each vertex on its hemisphere's sphere, and the hemisphere as -1 or 1; shape (V, 4)."""
+    place = np.zeros((space.V, 4), np.float32)
+    for hemi, side in HEMISPHERES.items():
+        members = space.hemisphere == side
+        at = surface(space.name, "sphere", hemi)[0][space.vertex[members]]
+        place[members, :3] = at / np.linalg.norm(at, axis=1, keepdims=True)
+        place[members, 3] = 2 * side - 1
+    return torch.from_numpy(place)
+
+
+def signal_of(segment: Segment) -> Signal:
+    """The segment's EEG, which there must be."""
+    if segment.eeg is None:
+        raise InputError(f"{segment.run}: the surface model needs EEG; there is none for this run")
+    return segment.eeg

@@ -1,0 +1,117 @@
+"""The benchmark as a whole: what it writes, that it goes on, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neuroframes.errors import InputError
+from neuroframes.evaluation.benchmark import benchmark
+from neuroframes.evaluation.cells import kept
+from neuroframes.evaluation.methods import METHODS, make_baseline
+from neuroframes.evaluation.suites import SUITES
+from neuroframes.evaluation.tasks import TASKS
+
+CHOSEN = {
+    "methods": "mean frame,linear,kriging,motion alone,ridge FIR,neuroframes backbone",
+    "tasks": "eeg,gap-4",
+}
+
+
+@pytest.fixture(scope="module")
+def done(recording, tmp_path_factory):
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    report = benchmark([recording.store], out=out, **CHOSEN)
+    assert report == out / "benchmark.md"
+    return out
+
+
+def test_every_number_is_in_the_table(done):
+    results = pd.read_csv(done / "results.csv")
+    pd.testing.assert_frame_equal(results, pd.read_parquet(done / "results.parquet"))
+    r = results[(results["metric"] == "temporal_r")].set_index(["method", "task"])["value"]
+    assert r["neuroframes backbone", "eeg"] > r["ridge FIR", "eeg"] > 0.1  # strongly coupled
+    assert r["mean frame", "eeg"] == r["mean frame", "gap-4"] == 0
+    assert ("linear", "eeg") not in r and r["linear", "gap-4"] > 0.2
+    text = (done / "benchmark.md").read_text()
+    assert f"| ridge FIR | {r['ridge FIR', 'eeg']:.3f} |" in text
+    for heading in ("Temporal r", "Difference of r", "Controls", "Leak audit", "Cost"):
+        assert heading in text
+
+
+def test_controls_tell_the_eeg_from_what_has_none(done):
+    results = pd.read_csv(done / "results.csv")
+    wide = results.pivot_table("value", "metric", "method")["ridge FIR"]
+    assert wide["control, zeroed"] == 0
+    for name in ("shuffled", "backwards"):
+        assert abs(wide[f"control, {name}"]) < wide["temporal_r"] / 2
+    assert "control, other subject" not in wide  # there is no other subject
+
+
+def test_kept_predictions_give_the_scores_again(done):
+    folder = done / "cells" / "sub-01" / "linear"
+    cell = {**json.loads((folder / "cell.json").read_text()), "folder": folder}
+    truth, frames, scored = kept(cell, "gap-4")
+    x, y = (np.concatenate([a[m] for a, m in zip(of, scored, strict=True)]) for of in (truth, frames))
+    r = [np.corrcoef(a, b)[0, 1] for a, b in zip(x.T, y.T, strict=True) if np.ptp(a) and np.ptp(b)]
+    assert abs(np.mean(r) - cell["scores"]["gap-4"]["whole"]["temporal_r"]) < 0.05  # of some vertices
+
+
+def test_a_finished_cell_is_not_run_again_and_a_missing_one_gives_the_same_table(done, recording):
+    before = (done / "benchmark.md").read_text().split("### Cost")[0]
+    stamps = {path: path.stat().st_mtime_ns for path in done.glob("cells/*/*/cell.json")}
+    removed = done / "cells" / "sub-01" / "ridge-fir"
+    shutil.rmtree(removed)
+    benchmark([recording.store], out=done, **CHOSEN)
+    assert (done / "benchmark.md").read_text().split("### Cost")[0] == before
+    for path, stamp in stamps.items():
+        assert (path.stat().st_mtime_ns == stamp) == (path.parent != removed)
+
+
+def test_a_failed_cell_is_named_and_the_others_are_kept(recording, tmp_path, monkeypatch):
+    stores = tmp_path / "stores" / "sub-01.zarr"
+    shutil.copytree(recording.store, stores)
+    for motion in stores.glob("runs/*/motion"):
+        shutil.rmtree(motion)
+    with pytest.raises(InputError, match=r"1 of 2 cells failed.*sub-01, motion alone: .*confounds have none"):
+        benchmark([stores], out=tmp_path / "out", methods="mean frame,motion alone", tasks="gap-4", workers=1)
+    assert "| mean frame | 0.000 |" in (tmp_path / "out" / "benchmark.md").read_text()
+
+
+def test_cells_run_as_jobs_of_a_cluster(recording, tmp_path):
+    pytest.importorskip("submitit")
+    report = benchmark(
+        [recording.store], out=tmp_path / "out", methods="mean frame", tasks="gap-4", cluster="local"
+    )
+    assert "| mean frame | 0.000 |" in report.read_text()
+
+
+def test_bad_input_is_refused_before_any_work(done, recording, tmp_path):
+    out = tmp_path / "out"
+    for options, message in (
+        ({"suite": "huge"}, "--suite huge; choose from quick, standard, paper"),
+        ({"methods": "linear,magic"}, "unknown methods magic; choose from mean frame"),
+        ({"tasks": "gap-3"}, "unknown tasks gap-3; choose from eeg"),
+        ({"workers": 0}, "--workers 0; expected at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            benchmark([recording.store], out=out, **options)
+    assert not out.exists()
+    with pytest.raises(InputError, match="holds a benchmark with other methods"):
+        benchmark([recording.store], out=done, methods="linear", tasks="eeg,gap-4")
+    with pytest.raises(InputError, match="exists and holds no benchmark"):
+        benchmark([recording.store], out=tmp_path)
+
+
+def test_suites_name_what_there_is():
+    for suite in SUITES.values():
+        assert set(suite.methods) | set(suite.audited) | set(suite.options) <= set(METHODS)
+        assert set(suite.tasks) <= set(TASKS) and set(suite.audited) <= set(suite.methods)
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.baseline])
+def test_every_baseline_can_be_made_with_every_suites_options(name):
+    for suite in SUITES.values():
+        assert make_baseline(METHODS[name], suite.options.get(name, {}), 3).name == name

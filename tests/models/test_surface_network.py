@@ -1,0 +1,239 @@
+"""The surface model's parts against references: a GCN, per-vertex arithmetic, and exact measurements."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+from torch import nn
+from torch.nn import functional
+
+from neuroframes.config import SurfaceSettings
+from neuroframes.errors import InputError
+from neuroframes.frames.measurement import Averaging, FrameMask, SamplingTimes
+from neuroframes.models import surface_network
+from neuroframes.models.denoiser import EARLIEST, LATEST
+from neuroframes.models.surface_network import (
+    CorticalVertexDecoder,
+    GraphConvolution,
+    NullSpaceCompleter,
+    SpatiotemporalNeuralFrames,
+    SurfaceGraphEncoder,
+    TemporalCoherence,
+    normalised,
+)
+
+B, C, V, K, RATE, TR = 2, 6, 30, 10, 32.0, 1.0
+SMALL = SurfaceSettings(width=16, embedding=3, virtual_channels=4, filters=2, hidden=3)
+BANDS = {"alpha": (8.0, 13.0)}
+
+
+def mesh(seed=0):
+    """A random symmetric graph (V, V) without loops, with one vertex apart."""
+    upper = np.triu(np.random.default_rng(seed).random((V, V)) < 0.15, 1).astype(np.float32)
+    upper[:, 7] = upper[7] = 0
+    return csr_array(upper + upper.T)
+
+
+@pytest.fixture
+def network():
+    """Of random weights, also where they start at zero."""
+    indices, values = normalised(mesh())
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        network = SpatiotemporalNeuralFrames(
+            SMALL,
+            indices=indices,
+            values=values,
+            place=torch.randn(V, 4, generator=generator),
+            positions=0.1 * functional.normalize(torch.randn(C, 3, generator=generator), dim=1),
+            bands=BANDS,
+            tr=TR,
+            rate=RATE,
+        )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+    return network.eval()
+
+
+def inputs(seed=1):
+    """EEG (B, C, N) and frames (B, V, K)."""
+    generator = torch.Generator().manual_seed(seed)
+    n = round((EARLIEST + (K - 1) * TR + LATEST) * RATE)
+    eeg = 1e-5 * torch.randn(B, C, n, generator=generator)
+    return eeg, torch.randn(B, V, K, generator=generator)
+
+
+def test_the_normalised_adjacency_is_that_of_kipf_and_welling():
+    indices, values = normalised(mesh())
+    with_loops = mesh().toarray() + np.eye(V)
+    root = with_loops.sum(axis=1) ** -0.5
+    dense = torch.sparse_coo_tensor(indices, values, (V, V), check_invariants=True).to_dense()
+    np.testing.assert_allclose(dense, root[:, None] * with_loops * root, rtol=1e-6)
+    order = indices[0] * V + indices[1]
+    assert (order.diff() > 0).all()  # as coalesced tensors have them
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch_geometric's own imports
+def test_graph_convolutions_equal_torch_geometrics():
+    reference = pytest.importorskip("torch_geometric.nn").GCNConv
+    indices, values = normalised(mesh())
+    edges = torch.from_numpy(np.stack(mesh().nonzero())).long()
+    graph = torch.sparse_coo_tensor(indices, values, (V, V), is_coalesced=True, check_invariants=False)
+    x = torch.randn(B, V, 5, requires_grad=True)
+    ours, theirs = GraphConvolution(5, 7), reference(5, 7)
+    nn.init.normal_(ours.bias)
+    theirs.load_state_dict({"lin.weight": ours.linear.weight, "bias": ours.bias})
+    expected = torch.stack([theirs(each, edges) for each in x])
+    torch.testing.assert_close(ours(x, graph), expected)
+    weight = torch.randn(B, V, 7)
+    gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours(x, graph), expected)]
+    torch.testing.assert_close(*gradients)
+
+    encoder = SurfaceGraphEncoder(indices, values, 5, 4, 6)
+    layers = []
+    for convolution in encoder.convolutions:
+        nn.init.normal_(convolution.bias)
+        layers.append(reference(6, 6))
+        layers[-1].load_state_dict({"lin.weight": convolution.linear.weight, "bias": convolution.bias})
+    eeg = torch.randn(B, 4)
+    assert len(layers) == 3
+    for sample in range(B):
+        h = encoder.vertex(x[sample]) + encoder.eeg(eeg[sample])
+        for layer in layers:
+            h = h + functional.gelu(layer(h, edges))
+        torch.testing.assert_close(encoder(x, eeg)[sample], h)
+
+
+def test_the_decoder_is_a_perceptron_whose_last_layer_the_eeg_scales():
+    with torch.device("meta"):
+        sizes = [tuple(layer.weight.shape) for layer in CorticalVertexDecoder().perceptron[::3]]
+        assert (*sizes, CorticalVertexDecoder().out.weight.shape) == ((1024, 512), (512, 1024), (1, 512))
+    decoder = CorticalVertexDecoder((4, 6, 5, 1), 3)
+    h, eeg = torch.randn(B, V, 4), torch.randn(B, K, 3)
+    frames = decoder(h, eeg)
+    first, norm, _, second, again, _ = decoder.perceptron
+    for sample, vertex, frame in ((0, 0, 0), (1, 29, 9), (1, 3, 4)):
+        hidden = functional.gelu(norm(first(h[sample, vertex])))
+        hidden = functional.gelu(again(second(hidden)))
+        expected = decoder.out(hidden * (1 + decoder.expand(eeg[sample, frame])))
+        torch.testing.assert_close(frames[sample, vertex, frame], expected[0])
+
+
+def test_blocks_change_neither_values_nor_gradients(network, monkeypatch):
+    (eeg, frames), known = inputs(), torch.rand(B, K, generator=torch.Generator().manual_seed(0)) < 0.5
+    found = []
+    for size in (surface_network.CACHED, 8):
+        monkeypatch.setattr(surface_network, "CACHED", size)
+        x = network(eeg, known, frames)
+        gradients = torch.autograd.grad(x.square().sum(), list(network.parameters()))
+        found.append((x.detach(), gradients))
+    (whole, expected), (blocks, gradients) = found
+    torch.testing.assert_close(blocks, whole)
+    for gradient, reference in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-3)
+
+
+def test_known_frames_are_exact_to_the_bit_and_hidden_ones_are_not_read(network):
+    eeg, frames = inputs()
+    known = torch.zeros(B, K, dtype=torch.bool)
+    known[0, [0, 3, 4]] = known[1, [9]] = True
+    x = network(eeg, known, frames)
+    assert torch.equal(x.mT[known], frames.mT[known])
+    assert not torch.isclose(x.mT[~known], frames.mT[~known]).any()
+    blank = torch.where(known[:, None], frames, torch.nan)
+    assert torch.equal(network(eeg, known, blank), x)
+    numbers = torch.tensor([1, 8])
+    x = network(eeg, numbers, frames[..., numbers])
+    assert torch.equal(x[..., numbers], frames[..., numbers])
+
+
+def test_numbers_masks_and_operators_say_the_same(network):
+    eeg, frames = inputs()
+    numbers = torch.tensor([2, 5, 6])
+    mask = torch.isin(torch.arange(K), numbers)
+    expected = network(eeg, numbers, frames[..., numbers])
+    assert torch.equal(network(eeg, mask.expand(B, K), frames), expected)
+    assert torch.equal(network(eeg, FrameMask(mask.numpy()), frames[..., numbers]), expected)
+    nothing = network(eeg, torch.zeros(0, dtype=torch.int64), frames[..., :0])
+    assert torch.equal(network(eeg, torch.zeros(B, K, dtype=torch.bool), frames), nothing)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [Averaging(K, 5), SamplingTimes(np.arange(10.0), np.array([0.3, 2.5, 2.7, 8.0]))],
+    ids=["averaging", "sampling times"],
+)
+def test_any_linear_sampling_is_agreed_with(network, operator):
+    eeg, frames = inputs()
+    y = torch.from_numpy(operator.apply(frames.movedim(2, 0).numpy())).movedim(0, 2)
+    x = network(eeg, operator, y)
+    error = torch.from_numpy(operator.apply(x.detach().movedim(2, 0).numpy())).movedim(0, 2) - y
+    assert error.norm() <= 1e-5 * y.norm()
+    completer, free = NullSpaceCompleter(), torch.randn(B, V, K)
+    # The reference acts along the first axis.
+    expected = operator.impose(free.movedim(2, 0).numpy(), y.movedim(2, 0).numpy())
+    completed = completer(free, operator, y)
+    torch.testing.assert_close(completed.movedim(2, 0), torch.from_numpy(expected))
+    share = np.diag(np.linalg.pinv(operator.matrix) @ operator.matrix).copy()
+    torch.testing.assert_close(completer.share(operator, free), torch.from_numpy(share).float().expand(B, -1))
+
+
+def test_coherence_starts_as_nothing_and_is_an_lstm_of_each_vertex():
+    coherence = TemporalCoherence(3)
+    x, share = torch.randn(B, V, K), torch.rand(B, K)
+    assert torch.equal(coherence(x, share), x)
+    assert (coherence.lstm.num_layers, coherence.lstm.bidirectional) == (2, True)
+    nn.init.normal_(coherence.head.weight)
+    series = torch.stack([x[1, 4], share[1]], dim=1)
+    expected = x[1, 4] + coherence.head(coherence.lstm(series)[0])[:, 0]
+    torch.testing.assert_close(coherence(x, share)[1, 4], expected)
+    torch.testing.assert_close(
+        TemporalCoherence.roughness(x), sum((x[..., k + 1] - x[..., k]).square().mean() for k in range(9)) / 9
+    )
+
+
+def test_gradients_reach_every_parameter(network):
+    eeg, frames = inputs()
+    known = torch.zeros(B, K, dtype=torch.bool)
+    known[0, ::3] = True
+    network.train()(eeg, known, frames).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def test_samples_of_a_batch_know_nothing_of_each_other(network):
+    eeg, frames = inputs()
+    known = torch.zeros(B, K, dtype=torch.bool)
+    known[:, 2] = True
+    both = network(eeg, known, frames)
+    alone = torch.cat([network(eeg[i : i + 1], known[i : i + 1], frames[i : i + 1]) for i in range(B)])
+    torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_frames_hear_the_eeg_around_them_alone(network):
+    """From 25 s before a frame to 5 s after it: what the attention lets through."""
+    eeg, _ = inputs()
+    share = torch.zeros(B, K)
+    before = network.heard(eeg, share)
+    late = eeg.clone()
+    late[..., round((EARLIEST + LATEST + 2.0) * RATE) :] *= 3  # beyond what frames 0 and 1 hear
+    changed = (network.heard(late, share) - before).abs().amax(dim=(0, 2)) > 1e-6
+    assert not changed[0] and changed[4:].all()
+    assert network.n_samples == eeg.shape[-1]
+
+
+def test_bands_above_nyquist_are_refused(network):
+    network.encoder.bands = {"gamma": (30.0, 100.0)}
+    eeg, frames = inputs()
+    with pytest.raises(InputError, match="gamma"):
+        network(eeg, torch.zeros(B, K, dtype=torch.bool), frames)
+
+
+def test_settings_are_the_sketchs_and_are_checked():
+    settings = SurfaceSettings()
+    assert (settings.frames, settings.width, settings.filters) == (10, 512, 64)
+    assert (settings.learning_rate, settings.smoothness) == (1e-4, 0.1)
+    for wrong in ({"frames": 9}, {"width": 100}, {"hidden": 0}, {"smoothness": -1.0}, {"epochs": 0}):
+        with pytest.raises(InputError, match="expected"):
+            SurfaceSettings(**wrong)
