@@ -109,7 +109,7 @@ def run_cell(cell: Cell) -> None:
     with written_whole(cell.folder, overwrite=False) as folder:
         folder.mkdir(parents=True)
         (folder / "cell.json").write_text(json.dumps(about, indent=1) + "\n")
-        np.savez_compressed(folder / "predictions.npz", **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(folder / "predictions.npz", **arrays)
 
 
 def _fit(cell: Cell, part: TrainingPart) -> tuple[Fitted, float]:
@@ -301,11 +301,9 @@ def _completed(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
         if cell.method == DEAF:  # the code path of `neuroframes complete`: it is given the run as it is
             position = np.arange(len(truth))
             wanted = Task(run, given, None, None, None, {})
-            frames, deviation, _ = estimate(wanted, position.astype(np.float64), position, 0)
-            frames, std = (
-                ((frames - trend) / scale).astype(np.float32),
-                (deviation / scale).astype(np.float32),
-            )
+            found, deviation, _ = estimate(wanted, position.astype(np.float64), position, 0)
+            frames = ((found - trend) / scale).astype(np.float32)
+            std = (deviation / scale).astype(np.float32)
         else:
             baseline = make_baseline(METHODS[cell.method], cell.options, cell.recording.seed)
             frames = baseline.fit([segment]).predict(segment, given)

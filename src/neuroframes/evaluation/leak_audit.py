@@ -41,7 +41,8 @@ def leaking_split(
 ) -> tuple[list[Segment], list[Segment]]:
     """The same segments twice: measured in training windows, and measured in test windows."""
     masks = [random_windows(len(segment.times), generator) for segment in segments]
-    return tuple(
+    train, test = (
         [replace(s, measured=s.measured & mask[of]) for s, mask in zip(segments, masks, strict=True)]
         for of in (0, 1)
     )
+    return train, test

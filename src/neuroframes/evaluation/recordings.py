@@ -15,6 +15,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -127,7 +128,8 @@ def read_real_bold(recording: Recording) -> Bold:
         frames, tr = scipy.io.loadmat(path)["tc"].T, 0.72
     else:
         halves = [path, path.with_name(path.name.replace(".lh.", ".rh."))]
-        frames = np.concatenate([np.squeeze(np.asarray(nib.load(half).dataobj)) for half in halves]).T
+        images: list[Any] = [nib.load(half) for half in halves]
+        frames = np.concatenate([np.squeeze(np.asarray(image.dataobj)) for image in images]).T
         frames, tr = frames[:, frames.any(axis=0)], 1.4  # without the medial wall
     data: NDArray[np.float32] = np.asfortranarray(frames, np.float32)
     space = CorticalSpace.from_mask(np.ones((data.shape[1], 1, 1), bool), np.eye(4))

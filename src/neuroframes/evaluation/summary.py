@@ -34,7 +34,7 @@ SHOWN = {
     "spectral_error": "spectral error, dB",
     "difference_r": "r of temporal differences",
 }
-CONTROLS = ("shuffled", "zeroed", "backwards", "other subject")
+COST = "cost"  # stands where a task does
 
 
 def summarise(out: Path, folders: Sequence[Path]) -> Path:
@@ -88,7 +88,7 @@ def _rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             rows.append({**known, "task": "eeg", "region": WHOLE, "metric": metric, "value": value})
         for metric, value in cell["cost"].items():
             if isinstance(value, int | float):
-                rows.append({**known, "task": "", "region": "", "metric": metric, "value": value})
+                rows.append({**known, "task": COST, "region": WHOLE, "metric": metric, "value": value})
     return rows
 
 
@@ -161,10 +161,10 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Map
         of = whole[whole["metric"] == metric]
         if len(of):
             text += f"\n### {title[0].upper() + title[1:]}\n\n" + _table(_mean(of))
-    for region in (name for name in results["region"].unique() if name not in ("", WHOLE)):
+    for region in (name for name in results["region"].unique() if name != WHOLE):
         of = results[(results["region"] == region) & (results["metric"] == "temporal_r")]
         text += f"\n### Temporal r, {region}\n\n" + _table(_mean(of))
-    cost = results[(results["region"] == "") & results["value"].notna()]
+    cost = results[results["task"] == COST]
     devices = ", ".join(dict.fromkeys(cell["cost"]["device"] for cell in cells))
     text += f"\n### Cost ({devices})\n\n" + _table(_mean(cost.assign(task=cost["metric"])), "{:,.4g}")
     return text

@@ -257,9 +257,7 @@ def _read_deviation(
     return deviation.data, None
 
 
-def _facts(
-    bold: Bold, kind: str, stride: int, n_shown: int, sidecar: Mapping[str, Any]
-) -> str:
+def _facts(bold: Bold, kind: str, stride: int, n_shown: int, sidecar: Mapping[str, Any]) -> str:
     facts = [f"{bold.space.name}, {kind}", f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
     if stride > 1:
         filled = " and every reconstructed one" if n_shown > -(-len(bold.data) // stride) else ""
@@ -284,9 +282,7 @@ def _notes(
         )
     notes.append("Times are seconds from the run's start, when the acquisition of the frame begins.")
     if len(shown) < len(bold.data):
-        notes.append(
-            f"{len(shown):,} of {len(bold.data):,} frames are shown, to bound the page."
-        )
+        notes.append(f"{len(shown):,} of {len(bold.data):,} frames are shown, to bound the page.")
     if n_dead:
         notes.append(f"{n_dead:,} of {len(columns):,} cortical vertices are constant or NaN, shown grey.")
     for hemi, side in HEMISPHERES.items():
