@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import toeplitz
@@ -5,6 +7,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from neuroframes.baselines import CubicSpline, Kriging, Linear
+from neuroframes.baselines.interface import training_mean
 from neuroframes.baselines.kriging import dictionary, likeliest_amplitudes, pooled_autocovariance
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
@@ -58,6 +61,20 @@ def test_kernel_of_the_process_is_recovered(smooth):
     lag = TR * np.arange(1, 12)
     assert np.allclose(model.kernel(lag), np.exp(-lag / 6), atol=0.1)
     assert model.amplitudes_.sum() == pytest.approx(1.1, abs=0.15)
+
+
+def test_lags_without_a_pair_of_measured_frames_are_between_their_neighbours(smooth, segment_of):
+    train, _ = smooth
+    every_third = replace(train, measured=np.arange(600) % 3 == 0)
+    got = pooled_autocovariance([every_third], training_mean([every_third]), 31)
+    np.testing.assert_allclose(got, np.interp(np.arange(31), np.arange(0, 31, 3), got[::3]))
+    # Zeros there would say that neighbours have nothing to do with each other.
+    task = np.arange(600) % 3 == 0
+    misses = [
+        np.square(kind().fit([every_third]).predict(every_third, task) - train.frames)[~task].mean()
+        for kind in (Kriging, Linear)
+    ]
+    assert misses[0] < 1.05 * misses[1]
 
 
 def test_posterior_equals_scikit_learn(smooth):

@@ -1,16 +1,21 @@
 """The benchmark as a whole: what it writes, that it goes on, and what it refuses."""
 
 import json
+import os
+import pickle
 import shutil
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.evaluation.benchmark import benchmark
+from neuroframes.evaluation.benchmark import _run_here, benchmark, inapplicable
 from neuroframes.evaluation.cells import kept
-from neuroframes.evaluation.methods import METHODS, make_baseline
+from neuroframes.evaluation.methods import BACKBONE, DEAF, METHODS, ORACLE, make_baseline
+from neuroframes.evaluation.recordings import HCP, OWN, Recording
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
 
@@ -70,14 +75,57 @@ def test_a_finished_cell_is_not_run_again_and_a_missing_one_gives_the_same_table
         assert (path.stat().st_mtime_ns == stamp) == (path.parent != removed)
 
 
-def test_a_failed_cell_is_named_and_the_others_are_kept(recording, tmp_path, monkeypatch):
-    stores = tmp_path / "stores" / "sub-01.zarr"
-    shutil.copytree(recording.store, stores)
-    for motion in stores.glob("runs/*/motion"):
+@pytest.fixture
+def other_store(recording, tmp_path):
+    """The recording once more, as another subject's, without motion."""
+    store = tmp_path / "stores" / "sub-02.zarr"
+    shutil.copytree(recording.store, store)
+    for motion in store.glob("runs/*/motion"):
         shutil.rmtree(motion)
-    with pytest.raises(InputError, match=r"1 of 2 cells failed.*sub-01, motion alone: .*confounds have none"):
-        benchmark([stores], out=tmp_path / "out", methods="mean frame,motion alone", tasks="gap-4", workers=1)
+    return store
+
+
+def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
+    assert inapplicable(Recording("a", OWN, other_store)) == {
+        "motion alone": "the confounds have no motion parameters",
+        "surface model": "frames are on no mesh that is known here",
+    }
+    assert "motion alone" not in inapplicable(Recording("a", OWN, recording.store))
+    bold = inapplicable(Recording("hcp", HCP, other_store))
+    assert {"ridge FIR", "drift", ORACLE, BACKBONE} <= bold.keys()
+    assert not {"linear", "mean frame", DEAF} & bold.keys()
+
+
+def test_a_failed_cell_is_named_and_the_others_are_kept(recording, other_store, tmp_path):
+    shutil.rmtree(other_store / "runs" / "task-movie_run-1" / "eeg")
+    options = {"methods": "mean frame", "tasks": "gap-4", "workers": 1}
+    with pytest.raises(InputError, match=r"1 of 2 cells failed.*sub-02, mean frame: "):
+        benchmark([recording.store, other_store], out=tmp_path / "out", **options)
     assert "| mean frame | 0.000 |" in (tmp_path / "out" / "benchmark.md").read_text()
+    with pytest.raises(InputError, match="no cell of 1 could be run: sub-02, mean frame: "):
+        benchmark([other_store], out=tmp_path / "alone", **options)
+
+
+def test_each_subject_hears_the_other(recording, other_store, tmp_path):
+    stores = [recording.store, other_store]
+    benchmark(stores, out=tmp_path / "out", methods="ridge FIR", tasks="eeg")
+    results = pd.read_csv(tmp_path / "out" / "results.csv").query("method == 'ridge FIR'")
+    wide = results.pivot_table("value", "metric", "recording")
+    # The other one is a copy, and the last run is both what is tested on and what is heard instead.
+    np.testing.assert_allclose(wide.loc["control, other subject"], wide.loc["temporal_r"])
+
+
+def test_a_process_that_dies_takes_no_other_job_with_it(tmp_path):
+    jobs = [str(tmp_path / name) for name in ("a", "die", "b", "c")]
+    failed = _run_here(die_or_touch, jobs, workers=2, progress=False)
+    assert len(failed) == 1 and failed[0].startswith(str(tmp_path / "die"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+def die_or_touch(path: str) -> None:
+    if path.endswith("die"):
+        os._exit(1)
+    Path(path).touch()
 
 
 def test_cells_run_as_jobs_of_a_cluster(recording, tmp_path):
@@ -107,6 +155,8 @@ def test_bad_input_is_refused_before_any_work(done, recording, tmp_path):
 
 def test_suites_name_what_there_is():
     for suite in SUITES.values():
+        assert pickle.loads(pickle.dumps(suite)) == suite
+        assert json.dumps(asdict(suite))
         assert set(suite.methods) | set(suite.audited) | set(suite.options) <= set(METHODS)
         assert set(suite.tasks) <= set(TASKS) and set(suite.audited) <= set(suite.methods)
 

@@ -8,8 +8,9 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.signal import lfilter
 
 from neuroframes.errors import InputError
+from neuroframes.evaluation.tasks import TASKS
 from neuroframes.frames.measurement import FrameMask
-from neuroframes.frames.posterior import condition
+from neuroframes.frames.posterior import condition, posterior
 from neuroframes.frames.temporal import (
     FINER_GRIDS,
     N_FFT,
@@ -185,6 +186,28 @@ def test_expectation_maximisation_gets_close_to_complete_data():
     assert bias.max() < 4 * complete.std(axis=0, ddof=1).max() / np.sqrt(5)
     # At lag 1 a spline through the gaps exaggerates how smooth the process is.
     assert abs(bias[1]) < abs((started - complete).mean(axis=0)[1])
+
+
+@pytest.mark.parametrize("task", ["every-third", "irregular", "ends-only"])
+def test_from_few_measured_frames_the_fit_is_neither_worse_nor_surer_than_it_should(task):
+    """Against the covariance that all frames give; without doubt about what isn't measured, noise is missed."""
+    generator = np.random.default_rng(3)
+    slow = lfilter([1], [1, -0.9], generator.standard_normal((700, 4)), axis=0)[100:]
+    z = np.sqrt(0.75) * slow / slow.std(axis=0) + 0.5 * generator.standard_normal((600, 4))
+    measured = TASKS[task](600)
+    group, times = np.zeros(4, np.int64), TR * np.arange(600)
+
+    def miss(seen):
+        fitted = fit_temporal_covariance([(z, seen)], TR, group)
+        found = posterior(fitted, times, FrameMask(measured), z[measured], np.zeros_like(z))
+        error = (z - found.mean)[~measured]
+        inside = np.abs(error) <= 1.645 * found.std[~measured]
+        return np.square(error).mean(), inside.mean()
+
+    best, _ = miss(np.ones(600, bool))
+    mse, coverage = miss(measured)
+    assert mse < (1.3 if task == "ends-only" else 1.05) * best
+    assert 0.8 < coverage < 0.97
 
 
 def test_long_runs_are_cut_and_runs_pooled():

@@ -30,7 +30,10 @@ WHITE_FLOOR = 1e-6  # of the variance: keeps C_OO invertible where the data are 
 def pooled_autocovariance(
     train: Sequence[Segment], mean: NDArray[np.float32], n_lags: int
 ) -> NDArray[np.float64]:
-    """Mean over vertices and pairs of measured frames of (x_t - m)(x_t+lag - m), shape (n_lags,)."""
+    """Mean over vertices and pairs of measured frames of (x_t - m)(x_t+lag - m), shape (n_lags,).
+
+    A lag at which no two frames are measured takes what its neighbours have.
+    """
     every = -(-len(mean) // POOLED_VERTICES)
     products, pairs = np.zeros(n_lags), np.zeros(n_lags)
     for segment in train:
@@ -41,7 +44,8 @@ def pooled_autocovariance(
         power = np.sum(np.abs(np.fft.rfft(frames, length, axis=0)) ** 2, axis=1)
         products[:lags] += np.fft.irfft(power, length)[:lags] / frames.shape[1]
         pairs[:lags] += np.fft.irfft(np.abs(np.fft.rfft(seen[:, 0], length)) ** 2, length)[:lags].round()
-    return products / np.maximum(pairs, 1)
+    seen, lag = pairs > 0, np.arange(n_lags)
+    return np.interp(lag, lag[seen], products[seen] / pairs[seen])
 
 
 def dictionary(lag: NDArray[np.float64], tr: float) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,14 +26,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from neuroframes import __version__
+from neuroframes.cortex.mesh import MESH_SIZES
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell, run_cell
 from neuroframes.evaluation.methods import METHODS
-from neuroframes.evaluation.recordings import Recording, make_simulated, own, real_bold, to_simulate
+from neuroframes.evaluation.recordings import (
+    SIMULATED,
+    Recording,
+    make_simulated,
+    own,
+    real_bold,
+    to_simulate,
+)
 from neuroframes.evaluation.suites import SUITES, Suite
 from neuroframes.evaluation.summary import summarise
 from neuroframes.evaluation.tasks import TASKS
-from neuroframes.files import written_whole
+from neuroframes.files import refuse_existing, written_whole
+from neuroframes.recording.store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -93,24 +103,29 @@ def benchmark(
     if workers < 1:
         raise InputError(f"--workers {workers}; expected at least 1")
     chosen = _chosen(suite, methods, tasks)
-    if overwrite and (out / ABOUT).exists():
-        shutil.rmtree(out)
-    _claim(out, chosen, paths)
     found = own(paths) if paths else to_simulate(chosen, out / "recordings")
+    if chosen.real_bold or bold_data is not None:
+        found += real_bold(None if bold_data is None else Path(bold_data))
+    if overwrite and (out / ABOUT).exists():
+        refuse_existing(out, overwrite, folder=True, inputs=paths)
+        shutil.rmtree(out)
+    _claim(out, chosen, found)
     here = partial(_run_here, workers=workers, progress=progress)
     unmade = {store for of in found for store in (of.source, of.other) if store and not store.exists()}
-    if not paths and (failed := here(partial(make_simulated, suite=chosen), sorted(unmade))):
+    if failed := here(partial(make_simulated, suite=chosen), sorted(unmade)):
         raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
-    if chosen.real_bold:
-        found += real_bold(None if bold_data is None else Path(bold_data))
-    cells = list(_cells(found, chosen, out / "cells"))
+    left_out = {of.name: inapplicable(of) for of in found}
+    cells = list(_cells(found, left_out, chosen, out / "cells"))
     missing = [cell for cell in cells if not cell.folder.exists()]
     logger.info("%d of %d cells to run", len(missing), len(cells))
     if cluster:
         failed = _submit(missing, out / "submitted", cluster, cluster_parameters or {})
     else:
         failed = here(run_cell, missing)
-    report = summarise(out, [cell.folder for cell in cells if cell.folder.exists()])
+    done = [cell.folder for cell in cells if cell.folder.exists()]
+    if not done:
+        raise InputError(f"no cell of {len(cells)} could be run: {'; '.join(failed)}")
+    report = summarise(out, done)
     if failed:
         raise InputError(
             f"{len(failed)} of {len(cells)} cells failed, and {report} lacks them; the same call runs them "
@@ -127,17 +142,18 @@ def _chosen(name: str, methods: str | None, tasks: str | None) -> Suite:
     for what, text, known in (("methods", methods, tuple(METHODS)), ("tasks", tasks, tuple(TASKS))):
         if text is None:
             continue
-        names = tuple(part.strip() for part in text.split(","))
+        names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
         if unknown := [part for part in names if part not in known]:
             raise InputError(f"unknown {what} {', '.join(unknown)}; choose from {', '.join(known)}")
         suite = replace(suite, **{what: names})  # type: ignore[arg-type]
     return suite
 
 
-def _claim(out: Path, suite: Suite, stores: Sequence[Path]) -> None:
+def _claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
     """Write down what `out` is for, or check that it is for the same."""
     asked = json.loads(json.dumps(asdict(suite), default=dict))
-    asked |= {"version": __version__, "stores": [str(store.resolve()) for store in stores]}
+    sources = {of.name: str(of.source.resolve()) for of in found if of.group != SIMULATED}
+    asked |= {"version": __version__, "recordings": [of.name for of in found], "sources": sources}
     about = out / ABOUT
     if about.exists():
         there = json.loads(about.read_text())
@@ -154,16 +170,34 @@ def _claim(out: Path, suite: Suite, stores: Sequence[Path]) -> None:
             (folder / ABOUT).write_text(json.dumps(asked, indent=2) + "\n")
 
 
-def _cells(found: Sequence[Recording], suite: Suite, folder: Path) -> Iterator[Cell]:
+def inapplicable(recording: Recording) -> dict[str, str]:
+    """Methods that can't be fitted to a recording, and why."""
+    if not recording.has_eeg:
+        reason = "needs EEG, or knows nothing of the moment"
+        fit_for = {name for name, method in METHODS.items() if method.frames and not method.eeg}
+        return dict.fromkeys(METHODS.keys() - fit_for - {"mean frame"}, reason)
+    store, reasons = open_store(recording.source), {}
+    if any(run.motion is None for run in store.runs):
+        reasons["motion alone"] = "the confounds have no motion parameters"
+    if store.space.name not in MESH_SIZES:
+        reasons["surface model"] = "frames are on no mesh that is known here"
+    return reasons
+
+
+def _cells(
+    found: Sequence[Recording], left_out: Mapping[str, Mapping[str, str]], suite: Suite, folder: Path
+) -> Iterator[Cell]:
     """Every cell, those that take longest first: networks stand last among the methods."""
     for name in reversed(suite.methods):
-        method, options = METHODS[name], suite.options.get(name, {})
+        options = suite.options.get(name, {})
         for of in found:
-            audits = [False, True] if of.has_eeg and name in suite.audited else [False]
-            if of.has_eeg or (method.frames and not method.eeg) or name == "mean frame":
-                for audit in audits:
-                    place = folder / of.name / (_slug(name) + "-leak-audit" * audit)
-                    yield Cell(of, name, suite.tasks, options, audit, place)
+            if name in left_out[of.name]:
+                if of.has_eeg:
+                    logger.warning("%s: no %s: %s", of.name, name, left_out[of.name][name])
+                continue
+            for audit in [False, True] if of.has_eeg and name in suite.audited else [False]:
+                place = folder / of.name / (_slug(name) + "-leak-audit" * audit)
+                yield Cell(of, name, suite.tasks, options, audit, place)
 
 
 def _slug(name: str) -> str:
@@ -178,28 +212,39 @@ def _run_here(
     from rich.progress import Progress
 
     failed = []
-    cores = max(1, len(os.sched_getaffinity(0)) // workers)
     with (
-        _threads(cores),
+        _threads(max(1, (os.cpu_count() or 1) // workers)),
         Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar,
-        # A process each: its peak of memory is that of its job alone.
-        ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1) as pool,
     ):
         shown = bar.add_task("", total=len(jobs))
+        broken = []
+        for job, error in _in_pool(function, jobs, workers):
+            bar.update(shown, advance=1, description=str(job))
+            if isinstance(error, BrokenProcessPool):
+                broken.append(job)
+            elif error:
+                failed.append(f"{job}: {error}")
+        # One process that died, of too little memory perhaps, took the others with it.
+        for job in broken:
+            failed += [f"{job}: {error}" for _, error in _in_pool(function, [job], 1) if error]
+    return failed
+
+
+def _in_pool(
+    function: Callable[[Job], None], jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[Job, BaseException | None]]:
+    """Each job as it ends, and what went wrong with it."""
+    # A process each: its peak of memory is that of its job alone.
+    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1) as pool:
         running = {pool.submit(function, job): job for job in jobs}
         try:
             for future in as_completed(running):
-                job = running[future]
-                bar.update(shown, advance=1, description=str(job))
-                if error := future.exception():
-                    logger.warning("%s: %s", job, error)
-                    failed.append(f"{job}: {error}")
+                yield running[future], future.exception()
         except KeyboardInterrupt:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
-    return failed
 
 
 @contextmanager

@@ -26,6 +26,10 @@ Frames = Sequence[NDArray[np.float32]]
 REPLICATES = 2000
 
 
+class TooFewBlocksError(ValueError):
+    """Scored frames fill too few blocks to say anything of chance."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """Mean temporal r of the first method less that of the second, and its interval."""
@@ -65,13 +69,15 @@ def compare_r(
 
     Raises
     ------
-    ValueError
+    TooFewBlocksError
         If scored frames lie in fewer than two blocks.
     """
     rows = _blocks([np.asarray(mask) for mask in scored], tr, block)
     n_blocks = len(rows)
     if n_blocks < 2:
-        raise ValueError(f"scored frames in {n_blocks} blocks of {block:g} s; a bootstrap needs at least two")
+        raise TooFewBlocksError(
+            f"scored frames in {n_blocks} blocks of {block:g} s; a bootstrap needs at least two"
+        )
     again = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), REPLICATES)
     # The first row is the recording as it is.
     counts = np.concatenate([np.ones((1, n_blocks)), again])

@@ -8,9 +8,8 @@ A finished cell is never run again. Everything that follows from cells is in `ne
 
 import json
 import platform
-import resource
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,16 +24,18 @@ from neuroframes.baselines.interface import filled
 from neuroframes.completion import estimate
 from neuroframes.cortex.flat import flat_index
 from neuroframes.cortex.regions import parcels, regions
+from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, zeroed
 from neuroframes.evaluation.evaluate import Estimate
 from neuroframes.evaluation.leak_audit import leaking_split
 from neuroframes.evaluation.methods import DEAF, METHODS, Fitted, fit_method, make_baseline
 from neuroframes.evaluation.metrics import WHOLE, score
-from neuroframes.evaluation.recordings import Recording, read_real_bold
+from neuroframes.evaluation.recordings import HCP, Recording, read_real_bold
 from neuroframes.evaluation.similarity import similarity_scores
 from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.files import written_whole
+from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.segments import (
     Segment,
     detrend,
@@ -42,6 +43,8 @@ from neuroframes.recording.segments import (
     trend_basis,
     vertex_scale,
 )
+from neuroframes.recording.signal import Signal
+from neuroframes.recording.store import open_store
 from neuroframes.task import Task
 from neuroframes.training.train import TrainingPart, read_training_part
 
@@ -91,7 +94,9 @@ class Scored:
 
 
 def run_cell(cell: Cell) -> None:
-    """Fit, score, and write the cell, whole or not at all."""
+    """Fit, score, and write the cell, whole or not at all; nothing where it is there."""
+    if cell.folder.exists():  # another job was as fast
+        return
     if cell.audit:
         about, arrays = _audited(cell)
     elif cell.recording.has_eeg:
@@ -115,9 +120,10 @@ def run_cell(cell: Cell) -> None:
 def _fit(cell: Cell, part: TrainingPart) -> tuple[Fitted, float]:
     """The method, and seconds that fitting took."""
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder) / "state"
-        fitted = fit_method(cell.method, part, cell.options, state, cell.recording.seed)
+    # Beside the cell, so that a training that was interrupted goes on.
+    state = cell.folder.with_name(f".{cell.folder.name}-training")
+    fitted = fit_method(cell.method, part, cell.options, state, cell.recording.seed)
+    shutil.rmtree(state, ignore_errors=True)
     return fitted, time.perf_counter() - began
 
 
@@ -139,12 +145,13 @@ def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
         scores[task] = _scores(result, tr, where, index, labels)
         arrays |= _to_keep(task, result)
     about = {"scores": scores, "tr": tr, "lengths": [len(segment.times) for segment in test]}
-    if method.eeg and "eeg" in cell.tasks:
-        about |= _controls(cell, fitted, test, tr)
+    given = np.arange(len(test[0].times)) % 2 == 0
     began = time.perf_counter()
-    fitted.predict(test[0], given_and_scored(cell.tasks[-1], test[0])[0])
-    per_frame = 1000 * (time.perf_counter() - began) / len(test[0].times)
+    fitted.predict(test[0], given)
+    per_frame = 1000 * (time.perf_counter() - began) / len(given)
     about["cost"] = _cost(fitted.n_parameters, seconds, per_frame)
+    if method.eeg and "eeg" in cell.tasks:
+        about |= _controls(cell, fitted, part, test)
     return about, arrays
 
 
@@ -237,7 +244,7 @@ def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list
     return parts[0], parts[1], np.split(scored, ends)
 
 
-def _controls(cell: Cell, fitted: Fitted, test: Sequence[Segment], tr: float) -> dict[str, Any]:
+def _controls(cell: Cell, fitted: Fitted, part: TrainingPart, test: Sequence[Segment]) -> dict[str, Any]:
     """r from EEG alone where the EEG can't tell, and the probability of the r that there is by chance."""
     generator = np.random.default_rng(cell.recording.seed)
 
@@ -245,7 +252,7 @@ def _controls(cell: Cell, fitted: Fitted, test: Sequence[Segment], tr: float) ->
         result = _estimates(fitted, segments, "eeg")
         return score(result.truth, result.frames, result.scored)[WHOLE]["temporal_r"]
 
-    others = {segment.run: segment for segment in test}
+    others = {segment.run: segment for segment in (*part.segments, *test)}
 
     def shuffle() -> list[Segment]:
         return [
@@ -259,14 +266,16 @@ def _controls(cell: Cell, fitted: Fitted, test: Sequence[Segment], tr: float) ->
         "backwards": r_of([backwards(segment) for segment in test]),
     }
     if cell.recording.other is not None:
-        other = read_training_part(cell.recording.other, None, 0.0, GAP).segments[-1]
-        controls["other subject"] = r_of([of_other(segment, other) for segment in test])
+        run = open_store(cell.recording.other).runs[-1]
+        theirs = Signal(run.eeg(), run.eeg_rate, part.store.channels)
+        power = log_band_power(theirs.data, theirs.rate, part.bands)
+        controls["other subject"] = r_of([of_other(segment, theirs, power) for segment in test])
     result = _estimates(fitted, test, "eeg")
     step = -(-result.truth[0].shape[1] // KEPT_VERTICES)
     truth, frames = ([x[:, ::step] for x in arrays] for arrays in (result.truth, result.frames))
     try:
-        p = permutation_p(truth, frames, result.scored, tr, generator).p
-    except ValueError:  # a test part of too few blocks says nothing of chance
+        p = permutation_p(truth, frames, result.scored, part.tr, generator).p
+    except TooFewBlocksError:
         return {"controls": controls}
     return {"controls": controls, "p": p}
 
@@ -287,7 +296,9 @@ def _completed(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     run = read_real_bold(cell.recording)
     scores: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
-    seconds = 0.0
+    seconds: list[float] = []
+    # HCP's regions are parcels; vertices of brainspace aren't, and have no mesh here.
+    regions_of = np.arange(run.data.shape[1]) if cell.recording.group == HCP else None
     every = Segment(run.data, run.times, run.times, np.ones(len(run.data), bool), None, cell.recording.name)
     for task in (task for task in cell.tasks if task != "eeg"):
         given, scored = given_and_scored(task, every)
@@ -297,30 +308,33 @@ def _completed(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
         truth /= np.where(scale > 0, scale, 1)
         segment = replace(every, frames=truth, measured=given)
         began = time.perf_counter()
-        std: Float32 | None = None
+        std = None
         if cell.method == DEAF:  # the code path of `neuroframes complete`: it is given the run as it is
             position = np.arange(len(truth))
             wanted = Task(run, given, None, None, None, {})
             found, deviation, _ = estimate(wanted, position.astype(np.float64), position, 0)
+            assert deviation is not None
             frames = ((found - trend) / scale).astype(np.float32)
             std = (deviation / scale).astype(np.float32)
         else:
             baseline = make_baseline(METHODS[cell.method], cell.options, cell.recording.seed)
-            frames = baseline.fit([segment]).predict(segment, given)
-        seconds += time.perf_counter() - began
+            baseline.fit([segment])
+            seconds.append(time.perf_counter() - began)
+            frames = baseline.predict(segment, given)
         result = _joined([segment], [(frames, std)], [scored])
         result = replace(result, censored=[np.zeros(len(given), bool)])
-        scores[task] = _scores(result, run.tr, {}, None, None)
+        scores[task] = _scores(result, run.tr, {}, None, regions_of)
         arrays |= _to_keep(task, result)
     return {
         "scores": scores,
         "tr": run.tr,
         "lengths": [len(run.data)],
-        "cost": _cost(None, seconds, None),
+        # Ours fits and fills at once.
+        "cost": _cost(None, float(np.mean(seconds)) if seconds else None, None),
     }, arrays
 
 
-def _cost(parameters: int | None, seconds: float, per_frame: float | None) -> dict[str, Any]:
+def _cost(parameters: int | None, seconds: float | None, per_frame: float | None) -> dict[str, Any]:
     """What a cell took; its process runs nothing else."""
     torch = sys.modules.get("torch")
     on_gpu = torch is not None and torch.cuda.is_available()
@@ -328,6 +342,18 @@ def _cost(parameters: int | None, seconds: float, per_frame: float | None) -> di
         "parameters": parameters,
         "fit s": seconds,
         "ms per frame": per_frame,
-        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak GiB": _peak(),
         "device": torch.cuda.get_device_name() if torch is not None and on_gpu else platform.machine(),
     }
+
+
+def _peak() -> float | None:
+    """GiB of memory at most so far, on the GPU too where one was used; None where the system doesn't say."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    # Not getrusage: its maximum is inherited from the process that started this one.
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    torch = sys.modules.get("torch")
+    on_gpu = torch.cuda.max_memory_allocated() if torch is not None and torch.cuda.is_available() else 0
+    return int(line.split()[1]) / 2**20 + on_gpu / 2**30

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.baselines.interface import training_mean
-from neuroframes.errors import InputError
 from neuroframes.recording.band_power import SILENCE, BandPower
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import Signal
 
 Float32 = NDArray[np.float32]
 
@@ -28,26 +28,12 @@ def backwards(segment: Segment) -> Segment:
     return _changed(segment, lambda data: data[:, ::-1].copy(), lambda values: values[::-1].copy())
 
 
-def of_other(segment: Segment, other: Segment) -> Segment:
-    """The segment with another subject's EEG, repeated where it is shorter.
-
-    Raises
-    ------
-    InputError
-        If channels or rates differ.
-    """
-    ours, theirs = segment.eeg, other.eeg
-    if ours is None or theirs is None or segment.power is None or other.power is None:
-        raise InputError(f"{segment.run}: the other subject's EEG needs EEG in both recordings")
-    if (ours.channels, ours.rate) != (theirs.channels, theirs.rate):
-        raise InputError(
-            f"the other subject's {other.run} has {len(theirs.channels)} channels at {theirs.rate:g} Hz, "
-            f"{segment.run} {len(ours.channels)} at {ours.rate:g} Hz; prepare both with the same settings"
-        )
-    samples = np.arange(ours.data.shape[1]) % theirs.data.shape[1]
-    rows = np.arange(len(segment.power.times)) % len(other.power.times)
-    power = other.power.values[rows]
-    return _changed(segment, lambda _: theirs.data[:, samples], lambda _: power)
+def of_other(segment: Segment, eeg: Signal, power: BandPower) -> Segment:
+    """The segment with another subject's EEG (C, N) and its band power, repeated where they are shorter."""
+    length = 0 if segment.eeg is None else segment.eeg.data.shape[1]
+    n_rows = 0 if segment.power is None else len(segment.power.times)
+    samples, rows = np.arange(length) % eeg.data.shape[1], np.arange(n_rows) % len(power.times)
+    return _changed(segment, lambda _: eeg.data[:, samples], lambda _: power.values[rows])
 
 
 def _changed(

@@ -1,6 +1,6 @@
 """Figures of a benchmark: r with intervals, r by length of gap, spectra, coverage.
 
-One colour a family of methods, ours apart; what a figure can't show (ties, hundredths) stands in the tables.
+Bars have one colour a family of methods, ours apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +138,7 @@ def _coverage(axes: Axes, of: pd.DataFrame) -> bool:
     for name, row in share.iterrows():
         axes.plot(row.index, row.to_numpy(), "o-", ms=4, label=name, linewidth=1)
     axes.axhline(0.9, color="black", linewidth=0.8)
-    axes.set_ylim(0.5, 1)
+    axes.set_ylim(0, 1)
     axes.set_ylabel("share within the stated 90 % interval")
     axes.legend(frameon=False, fontsize=8)
     return True

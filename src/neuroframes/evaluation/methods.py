@@ -27,8 +27,8 @@ class Method:
     ----------
     baseline : str
         "module.Class" of `neuroframes`, or "".
-    preset : str
-        Of `train`, or "".
+    preset : str or None
+        Of `train`.
     predict : callable
         From a preset's model, a segment and the mask of given frames.
     eeg : bool
@@ -63,6 +63,7 @@ class Fitted:
     n_parameters: int
 
 
+ORACLE = "global signal (oracle)"
 OURS, BACKBONE, DEAF = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 _network = partial(Method, seeded=True)
 _in_time = partial(Method, eeg=False, frames=True)
@@ -77,7 +78,7 @@ METHODS: Mapping[str, Method] = {
     "cubic spline": _in_time("baselines.cubic_spline.CubicSpline"),
     "Lomb-Scargle": _in_time("baselines.lomb_scargle.LombScargle"),
     "kriging": _in_time("baselines.kriging.Kriging"),
-    "global signal (oracle)": Method("evaluation.controls.GlobalSignal", eeg=False),
+    ORACLE: Method("evaluation.controls.GlobalSignal", eeg=False),
     "motion alone": Method("baselines.motion.MotionRidge", eeg=False),
     "ridge FIR": Method("baselines.ridge_fir.RidgeFIR"),
     "banded ridge": Method("baselines.banded_ridge.BandedRidge", seeded=True),

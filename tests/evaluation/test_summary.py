@@ -1,0 +1,76 @@
+"""Tables of a benchmark, from numbers made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neuroframes.evaluation.methods import ORACLE
+from neuroframes.evaluation.recordings import SIMULATED
+from neuroframes.evaluation.summary import _audit, _intervals, _mean, _ranks, _table
+
+
+def rows(values: dict[tuple[str, str, str], float]) -> pd.DataFrame:
+    """(recording, method, task) -> temporal r."""
+    return pd.DataFrame(
+        [
+            {
+                "group": SIMULATED,
+                "recording": recording,
+                "method": method,
+                "task": task,
+                "region": "whole",
+                "metric": "temporal_r",
+                "value": value,
+            }
+            for (recording, method, task), value in values.items()
+        ]
+    )
+
+
+def test_means_are_over_recordings_in_the_order_of_the_methods():
+    table = _mean(
+        rows(
+            {
+                ("a", "linear", "gap-1"): 0.5,
+                ("b", "linear", "gap-1"): 0.7,
+                ("a", "mean frame", "eeg"): 0.0,
+                ("b", "mean frame", "eeg"): 0.0,
+            }
+        )
+    )
+    assert list(table.index) == ["mean frame", "linear"]
+    assert table.loc["linear", "gap-1"] == pytest.approx(0.6)
+    assert np.isnan(table.loc["linear", "eeg"])
+    assert "| linear |  | 0.600 |" in _table(table[["eeg", "gap-1"]])
+
+
+def test_ranks_compare_like_with_like_and_an_oracle_has_none():
+    r = {
+        "linear": {"gap-1": 0.5},
+        "ridge FIR": {"gap-1": 0.1, "eeg": 0.2},
+        ORACLE: {"gap-1": 0.9, "eeg": 0.9},
+    }
+    r["mean frame"] = {"gap-1": 0.0, "eeg": 0.0}
+    ranks = _ranks(rows({("a", name, task): value for name, of in r.items() for task, value in of.items()}))
+    assert ranks["rank, completion"].to_dict() == {"linear": 1, "ridge FIR": 2, "mean frame": 3}
+    assert ranks["rank, EEG alone"].dropna().to_dict() == {"ridge FIR": 1, "mean frame": 2}
+
+
+def test_the_interval_of_a_mean_is_that_of_independent_recordings():
+    of = {"method": "CNN-TC", "task": "eeg"}
+    differences = pd.DataFrame(
+        [
+            {**of, "difference": -0.10, "low": -0.13, "high": -0.08},
+            {**of, "difference": -0.20, "low": -0.24, "high": -0.18},
+        ]
+    )
+    # Reaches of .03 and .04 below, .02 and .02 above: sqrt(.0025) / 2 and sqrt(.0008) / 2.
+    assert _intervals(differences).loc["CNN-TC", "eeg"] == "-0.150 (-0.175 to -0.136)"
+
+
+def test_the_leak_is_the_difference_of_the_two_splits():
+    audits = [
+        {"recording": name, "method": "ridge FIR", "leaking r": r} for name, r in (("a", 0.5), ("b", 0.7))
+    ]
+    results = rows({("a", "ridge FIR", "eeg"): 0.1, ("b", "ridge FIR", "eeg"): 0.2})
+    assert "| ridge FIR | 0.600 | 0.150 | 0.450 |" in _audit(audits, results)
