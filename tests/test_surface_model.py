@@ -14,12 +14,17 @@ from neuroframes.cortex.regions import regions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.evaluation.evaluate import OURS, SURFACE, evaluate
+from neuroframes.evaluation.metrics import score
+from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.load import load_model
 from neuroframes.models.surface import SurfaceModel
-from neuroframes.reconstruction import reconstruct
+from neuroframes.reconstruction import heard_by, reconstruct
 from neuroframes.recording.bold import read_bold, write_bold
+from neuroframes.recording.eeg import read_simultaneous_eeg
+from neuroframes.recording.segments import detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
-from neuroframes.recording.store import prepare
+from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.timeline import frame_times
 from neuroframes.training.train import train
 
 TINY = {"preset": "surface", "width": 8, "epochs": 1, "bands": "alpha,beta"}
@@ -99,12 +104,29 @@ def test_completion_keeps_measured_frames_and_the_file_s_units(recording, patche
     hidden = np.zeros(120, bool)
     hidden[[*range(20, 30), 60]] = True
     assert values[~hidden].tobytes() == truth[~hidden].tobytes()
-    assert np.median(np.abs(values - truth)[hidden] / truth.std(axis=0)) < 4
+    np.testing.assert_allclose(values[hidden], _filled(trained, recording, truth, ~hidden)[hidden], rtol=1e-4)
     about = read_sidecar(out)
     assert "NeuroframesStandardDeviation" not in about
     assert about["NeuroframesMeasured"] == (~hidden).tolist()
     assert "EEG and the measured frames" in about["NeuroframesMethod"]
     assert len(list(tmp_path.iterdir())) == 2
+    # Nothing to fill: no deviation either, and that of an earlier result goes.
+    (tmp_path / "x_stat-std_bold.dtseries.nii").write_text("another model's")
+    given["frames"] = None
+    assert complete(run, out=out, overwrite=True, **given) == (out,)
+    assert read_bold(out).data.tobytes() == truth.tobytes() and len(list(tmp_path.iterdir())) == 2
+
+
+def _filled(trained, recording, truth, measured):
+    """`fill_missing` of the z-scored run, in the file's units."""
+    model, frames = load_model(trained), np.array(truth, order="F")
+    trend = detrend(frames, measured)
+    scale = model.scale * np.median(vertex_scale(frames, measured) / model.scale)
+    eeg = read_simultaneous_eeg(recording.eeg(3), trigger="auto", onset=None, tr=1.0, **model.eeg_settings)
+    times = frame_times(eeg.triggers, 1.0, len(truth), name="eeg")
+    frames /= scale
+    model.fill_missing(frames, measured, heard_by(model, eeg, "eeg"), times, np.random.default_rng(0))
+    return frames * scale + trend_basis(np.arange(len(truth)), len(truth)) @ trend
 
 
 def test_what_it_cannot_do_is_refused(recording, patches, trained, tmp_path):
@@ -133,7 +155,7 @@ def test_it_needs_a_mesh_and_has_its_own_options(recording, patches, tmp_path):
         ({"latents": 4}, "no autoencoder.*leave --latents out"),
         ({"members": 2}, "one network; leave --members out"),
         ({"layers": 2}, "--layers is for --preset paper"),
-        ({"width": 9}, "--width 9 with --heads 4"),
+        ({"width": 9}, "--width 9 with 4 heads"),
     ):
         with pytest.raises(InputError, match=message):
             train(patches[1], out=out, preset="surface", **wrong)
@@ -145,7 +167,15 @@ def test_it_stands_beside_others_in_the_table(patches, trained, tmp_path):
     given = ("--model", tmp_path / "model", "--beside", trained, "--tasks", "eeg,gap-4")
     assert main(["evaluate", str(patches[1]), *map(str, given), "--out", str(tmp_path / "out")]) == 0
     results = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    for by_method in results.values():
-        assert -1 <= by_method[SURFACE]["whole"]["temporal_r"] <= 1
+    model, store = load_model(trained), open_store(patches[1])
+    bands = model.network.encoder.bands
+    _, scale = load_segments(store, model.split.train, bands)
+    (test,), _ = load_segments(store, model.split.test, bands, scale)
+    for task, by_method in results.items():
+        given, scored = given_and_scored(task, test)
+        frames = np.array(test.frames, order="F")
+        model.fill_missing(frames, given, test.eeg, test.times, np.random.default_rng(0))
+        expected = score(test.frames, frames, scored)["whole"]
+        assert by_method[SURFACE]["whole"]["temporal_r"] == pytest.approx(expected["temporal_r"], rel=1e-6)
         assert "coverage" not in by_method[SURFACE]["whole"] and "coverage" in by_method[OURS]["whole"]
     assert f"| {SURFACE} |" in (tmp_path / "out" / "evaluation.md").read_text()

@@ -14,9 +14,10 @@ from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.completion import calibrated, each_draw, fill_missing
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.models.gaussian import GaussianModel
-from neuroframes.reconstruction import check_draws, write_estimate
+from neuroframes.reconstruction import check_draws
 from neuroframes.recording.segments import detrend, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar
+from neuroframes.report.result import write_result
 from neuroframes.task import Task, read_task
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def complete(
         **{name: timing[name] for name in ("SliceTimingCorrected", "StartTime") if name in timing},
         **task.about,
     }
-    return write_estimate(
+    return write_result(
         out,
         frames,
         deviation,
@@ -156,7 +157,7 @@ def resample(
         "Description": "BOLD run resampled in time: NeuroframesMeasured says which frames are data.",
         **task.about,
     }
-    return write_estimate(
+    return write_result(
         out,
         np.asfortranarray(frames[rows]),
         None if deviation is None else np.asfortranarray(deviation[rows]),
@@ -199,7 +200,9 @@ def estimate(
     known = np.zeros(len(grid), bool)
     known[at] = task.measured
     if known.all():
-        return frames, np.zeros_like(frames), (frames for _ in range(n_draws))
+        model = task.model
+        stated = model is None or isinstance(model, GaussianModel) or model.states_deviation
+        return frames, np.zeros_like(frames) if stated else None, (frames for _ in range(n_draws))
     residual = np.array(data, order="F")
     with np.errstate(invalid="ignore"):  # vertices with infinite values, which are sorted out here
         trend = detrend(residual, task.measured)

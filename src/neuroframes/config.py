@@ -6,6 +6,7 @@ from typing import Any
 from neuroframes.errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # that networks are trained in, by Lightning's names
+OPTIONS = ("latents", "width", "layers", "epochs", "members")  # of `train`; other settings are Python's
 PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's
 
 
@@ -19,7 +20,8 @@ class Settings:
         """Raise InputError where one of these is below 1."""
         for name in names:
             if (value := getattr(self, name)) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {value}; expected at least 1")
+                option = f"--{name}" if name in OPTIONS else name
+                raise InputError(f"{option} {value}; expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,14 @@ class PaperSettings(Settings):
         self.check_positive(*sizes, "steps", "sampling_steps")
         if self.width % (4 * self.heads):
             raise InputError(
-                f"--width {self.width} with --heads {self.heads}; expected a multiple of 4 times the heads"
+                f"--width {self.width} with {self.heads} heads; expected a multiple of 4 times the heads"
             )
         if not 0 < self.first_beta <= self.last_beta < 1:
             raise InputError(
                 f"betas from {self.first_beta:g} to {self.last_beta:g}; expected them to rise between 0 and 1"
             )
         if self.sampling_steps > self.steps:
-            raise InputError(f"--sampling-steps {self.sampling_steps}; there are {self.steps} to choose from")
+            raise InputError(f"sampling_steps {self.sampling_steps}; there are {self.steps} to choose from")
         if not (self.delay >= 0 and self.weight_decay >= 0 and self.learning_rate > 0 and self.clip > 0):
             raise InputError(
                 "expected a delay and a weight decay of at least 0, a learning rate and a clip above 0"
@@ -139,10 +141,10 @@ class CorrectionSettings(Settings):
         whole = ("frames", "width", "depth", "heads", "virtual_channels", "filters", "members", "batch")
         self.check_positive(*whole, "epochs", "patience")
         if self.frames < 24:  # less than a gap and what surrounds it
-            raise InputError(f"--frames {self.frames}; expected at least 24")
+            raise InputError(f"frames {self.frames}; expected at least 24")
         if self.width % self.heads:
             raise InputError(
-                f"--width {self.width} with --heads {self.heads}; expected a multiple of the heads"
+                f"--width {self.width} with {self.heads} heads; expected a multiple of the heads"
             )
 
 
@@ -192,10 +194,12 @@ class SurfaceSettings(Settings):
         self.check_positive("width", "embedding", "heads", "virtual_channels", "filters", "hidden")
         self.check_positive("batch", "epochs", "patience")
         if self.frames < 10:  # the shortest that has a measured stretch, a gap and a stretch again
-            raise InputError(f"--frames {self.frames}; expected at least 10")
+            raise InputError(f"frames {self.frames}; expected at least 10")
+        if self.filters % 2:  # two heads attend across the kernels
+            raise InputError(f"filters {self.filters}; expected an even number")
         if self.width % (2 * self.heads):
             raise InputError(
-                f"--width {self.width} with --heads {self.heads}; expected a multiple of twice the heads"
+                f"--width {self.width} with {self.heads} heads; expected a multiple of twice the heads"
             )
         if not (self.smoothness >= 0 and self.weight_decay >= 0 and self.learning_rate > 0):
             raise InputError(

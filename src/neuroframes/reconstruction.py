@@ -1,27 +1,20 @@
 """Frames from EEG, and what every command that takes EEG shares."""
 
 import logging
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes import __version__
-from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, need_torch
-from neuroframes.files import room_for
 from neuroframes.frames.completion import each_draw, fill_missing
 from neuroframes.models.gaussian import GaussianModel, Heard
 from neuroframes.models.load import load_model
-from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_eeg, read_simultaneous_eeg
-from neuroframes.recording.sidecar import sidecar_path, write_sidecar
 from neuroframes.recording.timeline import MAX_JITTER, check_covers, frame_times
-from neuroframes.report.result import check_result, images_of, write_result
+from neuroframes.report.result import check_result, write_result
 
 if TYPE_CHECKING:
     from neuroframes.models.network_model import NetworkModel
@@ -136,7 +129,7 @@ def reconstruct(
         "NeuroframesMethod": trained.method + (f"; standard deviation of {draws} draws" if draws else ""),
     }
     start = float(times[0] - step / 2)
-    return write_estimate(
+    return write_result(
         out,
         frames,
         deviation,
@@ -149,51 +142,6 @@ def reconstruct(
         n_draws=n_draws,
         overwrite=overwrite,
     )
-
-
-def write_estimate(
-    out: Path,
-    frames: NDArray[np.float32],
-    deviation: NDArray[np.float32] | None,
-    space: CorticalSpace,
-    *,
-    tr: float,
-    start: float,
-    measured: NDArray[np.bool_],
-    about: Mapping[str, Any],
-    overwrite: bool,
-    **draws: Any,
-) -> tuple[Path, ...]:
-    """As `write_result`; without a standard deviation the frames alone, whose sidecar then names none."""
-    timing: dict[str, Any] = {"tr": tr, "start": start}
-    if deviation is not None:
-        return write_result(
-            out,
-            frames,
-            deviation,
-            space,
-            measured=measured,
-            about=about,
-            overwrite=overwrite,
-            **timing,
-            **draws,
-        )
-    check_result(out, space, overwrite)
-    stated = {
-        "RepetitionTime": tr,
-        "NeuroframesStart": start,
-        "NeuroframesVersion": __version__,
-        "NeuroframesMeasured": measured.tolist(),
-    }
-    images = images_of(out, space)
-    with room_for(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
-        folder = Path(scratch)
-        write_bold(folder / out.name, frames, space, **timing)
-        for image in images:
-            write_sidecar(folder / image.name, {**about, **stated})
-        for path in (file for image in images for file in (sidecar_path(image), image)):
-            os.replace(folder / path.name, path)
-    return tuple(images)
 
 
 def _posterior(

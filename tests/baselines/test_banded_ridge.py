@@ -123,6 +123,10 @@ def test_what_it_cannot_do_without_it_says(one_band, segment_of, monkeypatch):
     short = segment_of(train.frames[:40], power=train.power)
     with pytest.raises(InputError, match="40 measured frames are too few .* 25 frames on either side"):
         BandedRidge().fit([short])
+    uneven = BandPower(train.power.values[:, :14], train.power.times)
+    for segment in (replace(train, power=uneven), replace(train, power=uneven, eeg=None)):
+        with pytest.raises(InputError, match="14 features of band power are not as many for each band"):
+            BandedRidge().fit([segment])
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs himalaya; pip install"):
         BandedRidge().fit([train])

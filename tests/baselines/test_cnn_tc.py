@@ -142,6 +142,18 @@ def test_the_loss_is_the_mean_absolute_error_and_reaches_every_parameter(nonline
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(("nonlinear", "n_read"), [(False, 1), (True, 2)])
+def test_weights_of_steps_that_are_not_read_have_no_gradient(nonlinear, n_read):
+    """The last step counts: of the second Conv3D's outputs the Conv1D reads one, or two with kernels of 3."""
+    network = Transcoder(6, 5, 2, nonlinear)
+    network(normal(3, 6, 5)).square().sum().backward()
+    for parameter in (network.narrow.weight, network.narrow.bias):
+        read = parameter.grad.flatten(1).abs().amax(dim=1) if parameter.ndim > 1 else parameter.grad.abs()
+        assert (read[:-n_read] == 0).all() and (read[-n_read:] > 0).all()
+    taps = network.along_time.weight.grad.abs().amax(dim=(0, 1))
+    assert (taps > 0).tolist() == ([True, True, False] if nonlinear else [True])  # behind the last is padding
+
+
 def test_it_finds_a_slow_potential(with_eeg, fitted):
     _, test = with_eeg
     nothing = np.zeros(200, bool)

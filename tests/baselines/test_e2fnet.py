@@ -98,7 +98,7 @@ def test_without_enough_eeg_it_says_so():
 
 @pytest.mark.parametrize("width", [0, 12])
 def test_widths_are_multiples_of_eight(width):
-    with pytest.raises(ValueError, match="multiple of 8"):
+    with pytest.raises(InputError, match="multiple of 8"):
         E2FNet(width=width)
 
 

@@ -13,11 +13,11 @@ from neuroframes.baselines.network import (
     TrainingFrames,
     VertexNetwork,
     history,
-    signal_of,
 )
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
+from neuroframes.training.surface import signal_of
 
 TR = 0.8
 GAP = 50  # frames: 40 s
@@ -66,6 +66,8 @@ def test_a_gap_lies_between_what_is_fitted_and_what_is_validated(with_eeg):
     left_out = np.setdiff1d(np.flatnonzero(censored.measured), numbers)
     assert len(left_out) == censored.measured[data.fit[-1] + 1 : data.judge[0]].sum()
     assert len(data.judge) == pytest.approx(0.2 * censored.measured.sum(), abs=1)
+    (fitted,) = data.fitted
+    np.testing.assert_array_equal(np.flatnonzero(fitted.measured), data.fit)
 
 
 def test_batches_pair_each_frame_with_its_own_input(with_eeg):
@@ -102,6 +104,29 @@ def test_frames_are_the_mean_and_the_head_times_the_components():
     }
 
 
+def test_latents_are_the_least_squares_ones():
+    generator = np.random.default_rng(0)
+    mean, frames = generator.standard_normal(7), generator.standard_normal((2, 7))
+    components = np.linalg.qr(generator.standard_normal((7, 3)))[0].T * [[3], [2], [1]]
+    network = VertexNetwork(nn.Identity(), 3, mean.astype(np.float32), components.astype(np.float32))
+    expected = np.linalg.lstsq(components.T, (frames - mean).T, rcond=None)[0].T
+    np.testing.assert_allclose(network.encode(torch.from_numpy(frames).float()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["epochs", "batch", "latents"])
+def test_sizes_below_one_are_refused(size):
+    with pytest.raises(InputError, match=f"perceptron: {size} 0; expected at least 1"):
+        Perceptron(**{size: 0})
+
+
+def test_other_channels_than_in_training_are_refused(with_eeg):
+    train, test = with_eeg
+    model = Perceptron(epochs=1).fit([train])
+    fewer = replace(test, eeg=replace(test.eeg, data=test.eeg.data[:5], channels=test.eeg.channels[:5]))
+    with pytest.raises(InputError, match="EEG of 5 channels; perceptron was trained on 6"):
+        model.predict(fewer, np.zeros(200, bool))
+
+
 def test_the_best_epoch_is_kept(with_eeg):
     train, _ = with_eeg
     model = Perceptron(epochs=6, learning_rate=0.3).fit([train])
@@ -125,14 +150,16 @@ def test_the_same_seed_gives_the_same_frames_and_measured_ones_stay(with_eeg):
     assert once.dtype == np.float32
 
 
-def test_components_come_from_measured_frames_and_parameters_are_counted(with_eeg):
+def test_components_come_from_the_fitted_frames_and_parameters_are_counted(with_eeg):
     train, _ = with_eeg
     measured = np.arange(400) % 5 != 0
     frames = np.where(measured[:, None], train.frames, np.nan)
     model = Perceptron(epochs=1, latents=3).fit([replace(train, frames=frames, measured=measured)])
-    values = train.frames[measured] - train.frames[measured].mean(axis=0)
+    fitted = train.frames[model.data.fit]
+    np.testing.assert_allclose(model.network_.mean.cpu(), fitted.mean(axis=0), atol=1e-6)
+    values = fitted - fitted.mean(axis=0)
     leading = np.linalg.svd(values)[2][:3]
-    components = model.network_.components.numpy()
+    components = model.network_.components.cpu().numpy()
     angles = np.linalg.svd(leading @ np.linalg.qr(components.T)[0])[1]
     np.testing.assert_allclose(angles, 1, atol=1e-3)
     assert model.n_parameters == (6 * 8 + 8) + (8 * 3 + 3)

@@ -185,5 +185,5 @@ def test_the_same_seed_gives_the_same_frames(with_eeg):
 def test_what_it_cannot_do_without_it_says(with_eeg):
     with pytest.raises(InputError, match="NeuroBOLT-like needs EEG; there is none"):
         NeuroBolt().fit([replace(with_eeg[0], eeg=None)])
-    with pytest.raises(ValueError, match="the width is 100; expected a multiple of 10 and of 8"):
+    with pytest.raises(InputError, match="the width is 100; expected a multiple of 10 and of 8"):
         NeuroBolt(width=100)

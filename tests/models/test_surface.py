@@ -99,13 +99,14 @@ def test_windows_are_blended(model):
     """Against one window at a time, by the network's own call."""
     frames, eeg, times = run = recording(23)
     measured = np.arange(23) % 5 == 0
-    windows = Windows.over(23, K, K // 2)
+    windows, device = Windows.over(23, K, K // 2), model.network.place.device
     pieces = []
     for window in windows.slices:
         heard = heard_by(eeg.data, RATE, times[[window.start]], model.network.n_samples)
-        known, given = torch.from_numpy(measured[window]), torch.from_numpy(frames[window].T.copy())
+        given = frames[None, window].transpose(0, 2, 1).copy()
+        inputs = [torch.from_numpy(part).to(device) for part in (heard, measured[None, window], given)]
         with torch.no_grad():
-            pieces.append(model.network(torch.from_numpy(heard), known[None], given[None])[0].T)
+            pieces.append(model.network(*inputs)[0].T.cpu())
     expected = windows.blend(pieces).numpy()
     np.testing.assert_allclose(fill(model, run, measured), expected, rtol=1e-4, atol=1e-5)
 
@@ -141,6 +142,22 @@ def test_a_saved_model_predicts_the_same(model, tmp_path):
         assert getattr(loaded, name) == getattr(model, name), name
     measured = np.arange(20) % 4 == 0
     assert fill(loaded, recording(20), measured).tobytes() == fill(model, recording(20), measured).tobytes()
+
+
+def test_it_goes_to_the_gpu_where_there_is_one(model, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda _, device: asked.append(device))
+    replace(model).save(tmp_path / "model")
+    load_model(tmp_path / "model")
+    assert asked == ["cuda", "cuda"]
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(torch.OutOfMemoryError):  # no damage of the model
+        load_model(tmp_path / "model")
 
 
 def test_what_is_no_model_is_refused(model, tmp_path):

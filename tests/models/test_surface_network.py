@@ -161,8 +161,12 @@ def test_numbers_masks_and_operators_say_the_same(network):
 
 @pytest.mark.parametrize(
     "operator",
-    [Averaging(K, 5), SamplingTimes(np.arange(10.0), np.array([0.3, 2.5, 2.7, 8.0]))],
-    ids=["averaging", "sampling times"],
+    [
+        Averaging(K, 5),
+        SamplingTimes(np.arange(10.0), np.array([0.3, 2.5, 2.7, 8.0])),
+        SamplingTimes(np.arange(10.0), np.array([2.5, 2.5001, 8.0])),
+    ],
+    ids=["averaging", "sampling times", "sampling times that nearly coincide"],
 )
 def test_any_linear_sampling_is_agreed_with(network, operator):
     eeg, frames = inputs()
@@ -171,12 +175,33 @@ def test_any_linear_sampling_is_agreed_with(network, operator):
     error = torch.from_numpy(operator.apply(x.detach().movedim(2, 0).numpy())).movedim(0, 2) - y
     assert error.norm() <= 1e-5 * y.norm()
     completer, free = NullSpaceCompleter(), torch.randn(B, V, K)
-    # The reference acts along the first axis.
-    expected = operator.impose(free.movedim(2, 0).numpy(), y.movedim(2, 0).numpy())
-    completed = completer(free, operator, y)
-    torch.testing.assert_close(completed.movedim(2, 0), torch.from_numpy(expected))
+    # The reference acts along the first axis, in double precision.
+    expected = operator.impose(free.double().movedim(2, 0).numpy(), y.double().movedim(2, 0).numpy())
+    with torch.autocast("cpu"):
+        completed = completer(free, operator, y)
+    torch.testing.assert_close(completed.movedim(2, 0), torch.from_numpy(expected).float())
     share = np.diag(np.linalg.pinv(operator.matrix) @ operator.matrix).copy()
     torch.testing.assert_close(completer.share(operator, free), torch.from_numpy(share).float().expand(B, -1))
+
+
+def test_what_is_known_must_fit_the_frames(network):
+    eeg, frames = inputs()
+    mask = torch.arange(K) % 3 == 0
+    assert torch.equal(network(eeg, mask, frames), network(eeg, mask.expand(B, K), frames))
+    for known, given, expected in (
+        (mask[:9], frames, "a mask of 2 samples' 10 frames, and as many frames"),
+        (mask.expand(3, K), frames, "a mask of 2 samples' 10 frames"),
+        (mask, frames[..., mask], "a mask of 2 samples' 10 frames"),
+        (torch.tensor([1, 10]), frames[..., :2], "2 numbers of frames, from 0 to 9"),
+        (torch.tensor([-1, 2]), frames[..., :2], "2 numbers of frames, from 0 to 9"),
+        (torch.tensor([[1, 2]]), frames[..., :2], "2 numbers of frames"),
+        (torch.tensor([1, 2]), frames[..., :3], "3 numbers of frames"),
+        (torch.tensor([1.0, 2.0]), frames[..., :2], "2 numbers of frames"),
+        (Averaging(K, 5), frames[..., :3], r"an operator \(3, 10\)"),
+        (Averaging(12, 6), frames[..., :2], r"an operator \(2, 10\)"),
+    ):
+        with pytest.raises(InputError, match=f"expected {expected}"):
+            network(eeg, known, given)
 
 
 def test_coherence_starts_as_nothing_and_is_an_lstm_of_each_vertex():
@@ -234,6 +259,13 @@ def test_settings_are_the_sketchs_and_are_checked():
     settings = SurfaceSettings()
     assert (settings.frames, settings.width, settings.filters) == (10, 512, 64)
     assert (settings.learning_rate, settings.smoothness) == (1e-4, 0.1)
-    for wrong in ({"frames": 9}, {"width": 100}, {"hidden": 0}, {"smoothness": -1.0}, {"epochs": 0}):
-        with pytest.raises(InputError, match="expected"):
+    for wrong, message in (
+        ({"frames": 9}, "^frames 9; expected at least 10"),
+        ({"width": 100}, "--width 100 with 4 heads; expected a multiple of twice the heads"),
+        ({"hidden": 0}, "^hidden 0; expected at least 1"),
+        ({"filters": 3}, "^filters 3; expected an even number"),
+        ({"smoothness": -1.0}, "expected a smoothness"),
+        ({"epochs": 0}, "--epochs 0; expected at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
             SurfaceSettings(**wrong)

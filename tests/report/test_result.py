@@ -22,12 +22,12 @@ LEFT = CorticalSpace.from_counts({"L": 8})
 VOLUME = CorticalSpace.from_mask(np.ones((2, 3, 2), bool), np.eye(4))
 
 
-def write(out: Path, space: CorticalSpace, **options: Any) -> tuple[Path, ...]:
+def write(out: Path, space: CorticalSpace, *, stated: bool = True, **options: Any) -> tuple[Path, ...]:
     frames = np.arange(K * space.V, dtype=np.float32).reshape(K, space.V) + 1
     return write_result(
         out,
         frames,
-        frames / 100,
+        frames / 100 if stated else None,
         space,
         tr=0.5,
         start=1.5,
@@ -101,6 +101,38 @@ def test_draws_are_images_of_their_own(tmp_path):
     check_result(out, GIFTI, False)
     with pytest.raises(InputError, match="draw-01.*exists"):
         check_result(out, GIFTI, False, n_draws=1)
+
+
+def test_without_a_deviation_none_is_named_nor_left_from_before(tmp_path):
+    out = tmp_path / "g_hemi-L_desc-completed_bold.func.gii"
+    before = write(out, GIFTI)
+    other = tmp_path / "g_stat-std_bold.func.gii"
+    other.write_text("another's")
+    left, right = write(out, GIFTI, stated=False, overwrite=True)
+    assert (left, right) == before[:2]
+    sidecars = [path.with_name(f"{path.name.split('.')[0]}.json") for path in (left, right)]
+    assert set(tmp_path.iterdir()) == {left, right, *sidecars, other}
+    assert read_bold(left).data.shape == (K, GIFTI.V)
+    for sidecar in sidecars:
+        about = json.loads(sidecar.read_text())
+        assert "NeuroframesStandardDeviation" not in about and about["Description"] == "Test."
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_without_a_deviation_a_full_disk_leaves_none_either(tmp_path, monkeypatch, at):
+    moved, move = [], os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).parent == tmp_path / "new":
+            moved.append(target)
+            if len(moved) == at + 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        write(tmp_path / "new" / "x_bold.func.gii", GIFTI, stated=False)
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.mark.parametrize("at", range(8))

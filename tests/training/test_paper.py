@@ -19,9 +19,7 @@ from neuroframes.training.paper import (
 )
 from neuroframes.training.run import STATE
 
-SMALL = PaperSettings(
-    frames=6, latents=5, width=32, layers=2, heads=2, learning_rate=3e-3, batch=8, epochs=3
-)
+SMALL = PaperSettings(frames=6, latents=5, width=32, layers=2, heads=2, learning_rate=3e-3, batch=8, epochs=3)
 RATE, TR, C, V = 32.0, 1.0, 3, 200
 
 
@@ -187,3 +185,6 @@ def test_the_state_of_another_training_is_refused(recordings, tmp_path):
             fit(recordings, options.pop("settings"), tmp_path, **options)
     with pytest.raises(InputError, match="other settings"):
         fit([recordings[1], recordings[0]], replace(SMALL, epochs=1), tmp_path)
+    other_eeg = [recordings[0], (recordings[1][0], 2 * recordings[1][1])]
+    with pytest.raises(InputError, match="other data"):
+        fit(other_eeg, replace(SMALL, epochs=1), tmp_path)

@@ -20,7 +20,7 @@ SETTINGS = SurfaceSettings(
     width=16, embedding=4, virtual_channels=4, filters=2, hidden=4, learning_rate=3e-3, batch=8, epochs=2
 )
 RATE, TR, C, V, GAP = 32.0, 1.0, 6, 60, 10.0
-BANDS = {"alpha": (8.0, 13.0)}
+BANDS, POSITIONS = {"alpha": (8.0, 13.0)}, 0.1 * np.eye(C)[:, :3] + 0.01
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,9 @@ def segments(space):
     return found
 
 
-def fit(segments, space, folder, settings=SETTINGS, **options):
-    positions = 0.1 * np.eye(6)[:, :3] + 0.01
+def fit(segments, space, folder, settings=SETTINGS, *, positions=POSITIONS, bands=BANDS, **options):
     options = {"accelerator": "cpu", **options}
-    return fit_surface(segments, space, positions, BANDS, settings, TR, GAP, folder=folder, **options)
+    return fit_surface(segments, space, positions, bands, settings, TR, GAP, folder=folder, **options)
 
 
 @pytest.fixture
@@ -168,5 +167,13 @@ def test_interrupted_training_ends_where_it_would_have_ended(segments, space, tm
         assert torch.equal(tensor, expected[name]), name
     other = fit(segments, space, tmp_path / "other", seed=1)
     assert not torch.equal(other.embedding, expected["embedding"])
-    with pytest.raises(InputError, match="other settings, another seed or other data"):
-        fit(segments, space, tmp_path / "cut", seed=1)
+    eeg = segments[1].eeg
+    other_eeg = [segments[0], replace(segments[1], eeg=replace(eeg, data=2 * eeg.data))]
+    for given, options in (
+        (segments, {"seed": 1}),
+        (segments, {"bands": {"alpha": (8.0, 12.0)}}),
+        (segments, {"positions": 1.01 * POSITIONS}),
+        (other_eeg, {}),
+    ):
+        with pytest.raises(InputError, match="other settings, another seed or other data"):
+            fit(given, space, tmp_path / "cut", **options)

@@ -94,7 +94,7 @@ def test_options_are_heeded(recording, tmp_path):
         ({"layers": 2}, "--layers is for --preset paper"),
         ({"preset": "paper", "layers": 0}, "--layers 0; expected at least 1"),
         ({"epochs": 0}, "--epochs 0; expected at least 1"),
-        ({"width": 30}, "--width 30 with --heads 4; expected a multiple"),
+        ({"width": 30}, "--width 30 with 4 heads; expected a multiple"),
         ({"gap": 10.0}, "a gap of 10 s leaks"),
         ({"test_fraction": 1.0}, "test fraction is 1"),
         ({"test_fraction": 0.99}, "can't be split"),

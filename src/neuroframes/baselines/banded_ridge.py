@@ -32,7 +32,7 @@ ALPHAS_AT_ONCE = 5  # each takes a matrix of left-out by fitted frames
 class BandedRidge(RidgeFIR):
     """`RidgeFIR` with penalties of each band and principal component, chosen by its left-out blocks.
 
-    Where a segment has no EEG beside its band power, one channel is assumed.
+    Where a segment has no EEG beside its band power, that is taken to be of the five default bands.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ class BandedRidge(RidgeFIR):
         Raises
         ------
         InputError
-            Without himalaya, or if the training part is too short to leave out blocks with their margins.
+            Without himalaya, or if the training part is too short to leave out blocks with their margins, or
+            its features aren't as many in each band.
         """
         if find_spec("himalaya") is None:
             raise InputError(f"{self.name} needs himalaya; pip install 'neuroframes[benchmark]'")
@@ -112,5 +113,11 @@ class BandedRidge(RidgeFIR):
         """Views of the features (..., p) of each band, which varies fastest among them."""
         assert segment.power is not None
         n_features = segment.power.values.shape[1]
-        n_bands = len(BANDS) if segment.eeg is None else n_features // len(segment.eeg.channels)
+        known = len(BANDS) if segment.eeg is None else len(segment.eeg.channels)
+        n_bands = known if segment.eeg is None else n_features // known
+        if n_features % known:
+            raise InputError(
+                f"{segment.run}: {n_features} features of band power are not as many for each band; "
+                "give segments the EEG that they come from"
+            )
         return [phi[..., band::n_bands] for band in range(n_bands)]

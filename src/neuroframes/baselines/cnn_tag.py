@@ -26,10 +26,10 @@ from neuroframes.baselines.network import (
     TrainingFrames,
     VertexNetwork,
     history,
-    signal_of,
 )
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
+from neuroframes.training.surface import signal_of
 
 WINDOW = 2.16  # seconds: the authors' TR, so that bins are 0.46 Hz apart
 BINS = 134  # from 0.46 to 62 Hz
@@ -46,8 +46,9 @@ def sparsemax(scores: Tensor) -> Tensor:
     With z sorted, largest first, the k largest are kept while 1 + k z_k > z_1 + ... + z_k.
     """
     ordered = scores.sort(dim=-1, descending=True).values
-    total = ordered.cumsum(dim=-1)
-    rank = torch.arange(1, scores.shape[-1] + 1, device=scores.device)
+    n = scores.shape[-1]
+    total = ordered @ ordered.new_ones(n, n).triu()  # torch's cumulative sum isn't deterministic on a GPU
+    rank = torch.arange(1, n + 1, device=scores.device)
     kept = (1 + rank * ordered > total).sum(dim=-1, keepdim=True)
     return (scores - (total.gather(-1, kept - 1) - 1) / kept).clamp(min=0)
 
@@ -55,8 +56,8 @@ def sparsemax(scores: Tensor) -> Tensor:
 def magnitudes(eeg: Signal, ends: NDArray[np.float64]) -> NDArray[np.float32]:
     """Spectra of the 2.16 s up to some times, z-scored across channels at each bin.
 
-    Bins are the same frequencies whatever TR and rate. EEG below 125 Hz is padded with zeros, so that as many
-    bins reach up to its Nyquist frequency.
+    Bins are the same frequencies whatever the TR, at rates of 125 Hz and more. Slower EEG is padded with
+    zeros, so that as many bins reach up to its Nyquist frequency.
 
     Parameters
     ----------
@@ -227,9 +228,8 @@ class CnnTag(NetworkBaseline):
         body: Any = network.body
         z, attention = body.encode(x)
         predicted = network.decode(body.project(z, attention))
-        # The components are orthogonal, so this is the pseudo-inverse.
-        latents = (frames - network.mean) @ network.components.T / network.components.square().sum(dim=1)
-        similarity = functional.cosine_similarity(z, network.get_submodule("frame_encoder")(latents))
+        encoded = network.get_submodule("frame_encoder")(network.encode(frames))
+        similarity = functional.cosine_similarity(z, encoded)
         penalty = sum(
             parameter.square().sum()
             for layer in body.blocks.modules()

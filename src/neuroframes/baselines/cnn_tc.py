@@ -17,10 +17,11 @@ from scipy.signal import oaconvolve
 from scipy.signal.windows import hann
 from torch import Tensor, nn
 
-from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, history, signal_of
+from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, history
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
+from neuroframes.training.surface import signal_of
 
 SHAPE = (8, 8, 4)  # that the 256 values of a step are arranged in
 WIDTH = 256

@@ -57,10 +57,8 @@ class AdversarialTraining(NetworkTraining):
         return loss.detach()
 
     def within_reach(self, frames: Tensor) -> Tensor:
-        """Projection of frames (B, V) onto the head's components, which are orthogonal."""
-        mean, components = self.network.mean, self.network.components
-        latents = (frames - mean) @ components.T / components.square().sum(dim=1)
-        return mean + latents @ components
+        """Projection of frames (B, V) onto the head's components."""
+        return self.network.mean + self.network.encode(frames) @ self.network.components
 
     def descend(self, optimizer: Any, loss: Tensor) -> None:
         """One clipped step."""

@@ -34,11 +34,11 @@ from neuroframes.baselines.network import (
     TrainingFrames,
     VertexNetwork,
     history,
-    signal_of,
 )
 from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
+from neuroframes.training.surface import signal_of
 
 STEPS = 20  # repetition times before a frame
 BINS = 249
@@ -69,7 +69,7 @@ class E2FNet(NetworkBaseline):
     def __init__(self, *, width: int = 256, **settings: Any) -> None:
         super().__init__(**settings)
         if width < 8 or width % 8:
-            raise ValueError(f"the width is {width}; expected a multiple of 8")
+            raise InputError(f"the width is {width}; expected a multiple of 8")
         self.width = width
 
     def inputs(self, segment: Segment) -> Inputs:

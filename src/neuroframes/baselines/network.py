@@ -2,14 +2,15 @@
 
     EEG --inputs--> (B, ...) --network--> features (B, h) --head--> frames (B, V) = m + (W f + b) D
 
-D (d, V) are the principal components of the training frames, fixed, and m their mean. None of the authors
-defines a head on a cortical surface: theirs end in a volume of their own recordings. Training ends where r on
-the last fifth of the training part, a gap away from the rest, is highest.
+D (d, V) are the principal components of the frames that are fitted to, fixed, and m their mean. None of the
+authors defines a head on a cortical surface: theirs end in a volume of their own recordings. All epochs are
+run; that with the highest r on the last fifth of the training part, a gap away from the rest, counts.
 """
 
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,13 +26,15 @@ from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import fit_autoencoder
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH, Segment
-from neuroframes.recording.signal import Signal
+from neuroframes.training.correction import mean_r
 from neuroframes.training.run import SeedEachStep, run, seed_of
+from neuroframes.training.surface import signal_of
 
 Float32 = NDArray[np.float32]
 Inputs = Callable[[NDArray[np.int64]], Tensor]  # some frames' rows (B,) to the network's input (B, ...)
 
 VALIDATED = 0.2  # of the training part, at its end
+PREDICTED = 64  # frames at once, at least
 JUDGED_VERTICES = 512  # evenly spread; on which r is validated
 
 
@@ -64,6 +67,11 @@ class VertexNetwork(nn.Module):
         frames: Tensor = self.mean + self.head(features) @ self.components
         return frames
 
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latents (B, d) of frames (B, V); by the pseudo-inverse, since components are orthogonal."""
+        latents: Tensor = (frames - self.mean) @ self.components.T / self.components.square().sum(dim=1)
+        return latents
+
 
 class NetworkBaseline(ABC):
     """Base of the networks; see `Baseline` for `fit` and `predict`.
@@ -74,7 +82,7 @@ class NetworkBaseline(ABC):
     Parameters
     ----------
     epochs : int
-        At most; the best by validation counts.
+        All are run; the best by validation counts.
     batch : int, frames
     learning_rate : float
     latents : int
@@ -88,6 +96,11 @@ class NetworkBaseline(ABC):
     Attributes
     ----------
     n_parameters : int, that training changes; after `fit`
+
+    Raises
+    ------
+    InputError
+        If epochs, batch or latents are below 1.
     """
 
     name: str
@@ -106,10 +119,13 @@ class NetworkBaseline(ABC):
         progress: bool = False,
         seed: int = 0,
     ) -> None:
-        self.epochs = epochs or self.epochs
-        self.batch = batch or self.batch
-        self.learning_rate = learning_rate or self.learning_rate
+        self.epochs = self.epochs if epochs is None else epochs
+        self.batch = self.batch if batch is None else batch
+        self.learning_rate = self.learning_rate if learning_rate is None else learning_rate
         self.latents, self.accelerator, self.progress, self.seed = latents, accelerator, progress, seed
+        for name in ("epochs", "batch", "latents"):
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"{self.name}: {name} {value}; expected at least 1")
 
     @abstractmethod
     def inputs(self, segment: Segment) -> Inputs:
@@ -143,12 +159,13 @@ class NetworkBaseline(ABC):
             If a segment has no EEG, or the training part is too short to validate on.
         """
         self.tr_ = repetition_time(train)
-        mean = training_mean(train)
+        self.n_channels_ = len(signal_of(train[0], self.name).data)
         self.prepare(train)
         data = TrainingFrames(train, [self.inputs(segment) for segment in train], self.tr_)
+        mean = training_mean(data.fitted)
 
         def columns(block: slice) -> Float32:
-            return np.concatenate([s.frames[s.measured, block] for s in train]) - mean[block]
+            return np.concatenate([s.frames[s.measured, block] for s in data.fitted]) - mean[block]
 
         autoencoder, _ = fit_autoencoder(columns, len(mean), self.latents, np.random.default_rng(self.seed))
         with torch.random.fork_rng(devices=[]):
@@ -175,10 +192,21 @@ class NetworkBaseline(ABC):
 
     @torch.inference_mode()
     def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> Float32:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
+        """Every frame, shape (K, V); see `Baseline.predict`.
+
+        Raises
+        ------
+        InputError
+            If there is no EEG, or it has another number of channels than in training.
+        """
+        if (n_channels := len(signal_of(segment, self.name).data)) != self.n_channels_:
+            raise InputError(
+                f"{segment.run}: EEG of {n_channels} channels; {self.name} was trained on "
+                f"{self.n_channels_}: give it the same ones"
+            )
         inputs, device = self.inputs(segment), self.network_.mean.device
         rows = np.arange(len(segment.times))
-        pieces = np.array_split(rows, -(-len(rows) // self.batch))
+        pieces = np.array_split(rows, -(-len(rows) // max(self.batch, PREDICTED)))
         frames = [self.network_(inputs(piece).to(device)).cpu().numpy() for piece in pieces]
         return filled(segment, measured, np.concatenate(frames))
 
@@ -195,6 +223,7 @@ class TrainingFrames:
     Attributes
     ----------
     fit, judge : array of int, numbers of the frames to fit to and to validate on, a gap apart
+    fitted : list of Segment, measured where frames are fitted to
     """
 
     def __init__(self, segments: Sequence[Segment], inputs: Sequence[Inputs], tr: float) -> None:
@@ -210,6 +239,8 @@ class TrainingFrames:
                 f"{len(measured)} frames can't be split into a part to fit to, a gap of {gap} frames, and a "
                 "part to validate on; train on a longer recording"
             )
+        masks = np.split(np.isin(np.arange(self.starts[-1]), self.fit), self.starts[1:-1])
+        self.fitted = [replace(s, measured=mask) for s, mask in zip(segments, masks, strict=True)]
 
     def batch(self, numbers: NDArray[np.integer]) -> tuple[Tensor, Tensor]:
         """Inputs (B, ...) and frames (B, V), by segment: in another order than `numbers` where they mix."""
@@ -220,9 +251,6 @@ class TrainingFrames:
             inputs.append(self.inputs[number](rows))
             frames.append(torch.from_numpy(self.segments[number].frames[rows]))
         return torch.cat(inputs), torch.cat(frames)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "TrainingFrames":
-        return self
 
 
 class NetworkTraining(lightning.LightningModule):
@@ -244,9 +272,7 @@ class NetworkTraining(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         predicted, truth = (torch.cat(part).double() for part in zip(*self.judged, strict=True))
         self.judged.clear()
-        predicted, truth = predicted - predicted.mean(dim=0), truth - truth.mean(dim=0)
-        norm = (predicted.square().sum(dim=0) * truth.square().sum(dim=0)).sqrt().clamp(min=1e-12)
-        self.log("r", ((predicted * truth).sum(dim=0) / norm).mean())
+        self.log("r", mean_r(truth, predicted, torch.full_like(truth[0], 1 / truth.shape[1])))
 
     def train_dataloader(self) -> "DataLoader[Any]":
         generator = np.random.default_rng(seed_of(self.baseline.seed, self.global_step))
@@ -262,19 +288,6 @@ class NetworkTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return self.baseline.optimizer(self.network, max(1, len(self.data.fit) // self.baseline.batch))
-
-
-def signal_of(segment: Segment, name: str) -> Signal:
-    """The segment's EEG.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if segment.eeg is None:
-        raise InputError(f"{segment.run}: {name} needs EEG; there is none for this run")
-    return segment.eeg
 
 
 def history(features: Tensor, length: int) -> Inputs:

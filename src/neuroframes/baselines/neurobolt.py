@@ -25,8 +25,10 @@ from torch.nn import functional
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, signal_of
+from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork
+from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
+from neuroframes.training.surface import signal_of
 
 RATE = 200  # Hz
 PATCH = 200  # samples
@@ -77,7 +79,7 @@ class NeuroBolt(NetworkBaseline):
     ) -> None:
         super().__init__(**settings)
         if width % heads or width % spectral_heads:
-            raise ValueError(f"the width is {width}; expected a multiple of {heads} and of {spectral_heads}")
+            raise InputError(f"the width is {width}; expected a multiple of {heads} and of {spectral_heads}")
         self.width, self.seconds = width, seconds
         self.depth, self.heads = depth, heads
         self.spectral_depth, self.spectral_heads = spectral_depth, spectral_heads

@@ -135,13 +135,15 @@ def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     where, index, labels = regions(space), flat_index(space), parcels(space)
     method, scores = METHODS[cell.method], {}
     arrays: dict[str, Any] = {}
-    alone = None if method.frames else _alone(fitted, test)
+    alone, from_eeg = None if method.frames else _alone(fitted, test), None
     for task in cell.tasks:
         if task == "eeg" and method.frames and not method.eeg:
             continue
         if not any(given_and_scored(task, segment)[1].any() for segment in test):
             continue
         result = _estimates(fitted, test, task, alone)
+        if task == "eeg":
+            from_eeg = result
         scores[task] = _scores(result, tr, where, index, labels)
         arrays |= _to_keep(task, result)
     about = {"scores": scores, "tr": tr, "lengths": [len(segment.times) for segment in test]}
@@ -150,8 +152,8 @@ def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     fitted.predict(test[0], given)
     per_frame = 1000 * (time.perf_counter() - began) / len(given)
     about["cost"] = _cost(fitted.n_parameters, seconds, per_frame)
-    if method.eeg and "eeg" in cell.tasks:
-        about |= _controls(cell, fitted, part, test)
+    if method.eeg and from_eeg is not None:
+        about |= _controls(cell, fitted, part, test, from_eeg)
     return about, arrays
 
 
@@ -244,13 +246,15 @@ def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list
     return parts[0], parts[1], np.split(scored, ends)
 
 
-def _controls(cell: Cell, fitted: Fitted, part: TrainingPart, test: Sequence[Segment]) -> dict[str, Any]:
-    """r from EEG alone where the EEG can't tell, and the probability of the r that there is by chance."""
+def _controls(
+    cell: Cell, fitted: Fitted, part: TrainingPart, test: Sequence[Segment], result: Scored
+) -> dict[str, Any]:
+    """r from EEG alone where the EEG can't tell, and the probability by chance of the r of `result`."""
     generator = np.random.default_rng(cell.recording.seed)
 
     def r_of(segments: Sequence[Segment]) -> float:
-        result = _estimates(fitted, segments, "eeg")
-        return score(result.truth, result.frames, result.scored)[WHOLE]["temporal_r"]
+        changed = _estimates(fitted, segments, "eeg")
+        return score(changed.truth, changed.frames, changed.scored)[WHOLE]["temporal_r"]
 
     others = {segment.run: segment for segment in (*part.segments, *test)}
 
@@ -270,7 +274,6 @@ def _controls(cell: Cell, fitted: Fitted, part: TrainingPart, test: Sequence[Seg
         theirs = Signal(run.eeg(), run.eeg_rate, part.store.channels)
         power = log_band_power(theirs.data, theirs.rate, part.bands)
         controls["other subject"] = r_of([of_other(segment, theirs, power) for segment in test])
-    result = _estimates(fitted, test, "eeg")
     step = -(-result.truth[0].shape[1] // KEPT_VERTICES)
     truth, frames = ([x[:, ::step] for x in arrays] for arrays in (result.truth, result.frames))
     try:

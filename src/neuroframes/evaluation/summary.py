@@ -154,8 +154,8 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Map
         text += (
             "\n### Difference of r to the reference, with its 95 % interval\n\n"
             "The reference is ridge FIR from EEG alone, elsewhere kriging, with EEG where there is some. Of "
-            f"at most {KEPT_VERTICES} vertices, evenly spread. Intervals are about other stretches of time of "
-            "these recordings, not about other subjects.\n\n" + _table(_intervals(differences))
+            f"at most {KEPT_VERTICES} vertices, evenly spread. Intervals are about other stretches of time "
+            "of these recordings, not about other subjects.\n\n" + _table(_intervals(differences))
         )
     controls = whole[whole["metric"].str.startswith("control")]
     if len(controls):

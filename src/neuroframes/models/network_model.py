@@ -25,6 +25,8 @@ Float32 = NDArray[np.float32]
 class NetworkModel(ABC):
     """Base of the models that are a network alone; subclasses say which, and how it fills frames.
 
+    The network is moved to the GPU if there is one.
+
     Attributes
     ----------
     settings : Settings
@@ -43,6 +45,7 @@ class NetworkModel(ABC):
 
     preset: ClassVar[str]
     format: ClassVar[str]
+    states_deviation: ClassVar[bool] = True
     settings_class: ClassVar[type[Any]]
 
     settings: Settings
@@ -54,6 +57,9 @@ class NetworkModel(ABC):
     channels: tuple[str, ...]
     eeg_settings: Mapping[str, Any]
     split: Split
+
+    def __post_init__(self) -> None:
+        self.network.to("cuda" if torch.cuda.is_available() else "cpu")
 
     @property
     @abstractmethod
@@ -169,7 +175,7 @@ class NetworkModel(ABC):
         write_stored(path, self.format, self.about(), tensors | {"scale": self.scale}, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: Path, *, device: torch.device | str = "cpu") -> Self:
+    def load(cls, path: Path) -> Self:
         """Read what `save` wrote.
 
         Raises
@@ -177,10 +183,10 @@ class NetworkModel(ABC):
         InputError
             If there is no model of this format at `path`.
         """
-        return cls.from_stored(read_stored(path), device=device)
+        return cls.from_stored(read_stored(path))
 
     @classmethod
-    def from_stored(cls, stored: Stored, *, device: torch.device | str = "cpu") -> Self:
+    def from_stored(cls, stored: Stored) -> Self:
         """The model that was read; see `load`."""
         about = stored.about
         with stored.opened(cls.format):
@@ -189,14 +195,15 @@ class NetworkModel(ABC):
             settings = cls.settings_class(**about["settings"])
             network = cls._untrained(about, tensors, settings)
             network.load_state_dict(tensors, assign=True)
-            return cls(
-                settings=settings,
-                network=network.to(device).eval(),
-                space=CorticalSpace.from_json(about["space"]),
-                tr=about["tr"],
-                rate=about["rate"],
-                scale=scale,
-                channels=tuple(about["channels"]),
-                eeg_settings=about["eeg_settings"],
-                split=Split.from_json(about["split"]),
-            )
+            fields: dict[str, Any] = {
+                "settings": settings,
+                "network": network.eval(),
+                "space": CorticalSpace.from_json(about["space"]),
+                "tr": about["tr"],
+                "rate": about["rate"],
+                "scale": scale,
+                "channels": tuple(about["channels"]),
+                "eeg_settings": about["eeg_settings"],
+                "split": Split.from_json(about["split"]),
+            }
+        return cls(**fields)  # here, since a GPU without room for it is no damage

@@ -17,7 +17,7 @@ from neuroframes.errors import InputError
 from neuroframes.files import written_whole
 
 # What reading an array or a setting that isn't as it was written may raise.
-DAMAGE = (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
+DAMAGE = (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)

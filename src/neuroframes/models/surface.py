@@ -51,6 +51,7 @@ class SurfaceModel(NetworkModel):
     """A network of `SurfaceSettings`; see `NetworkModel`."""
 
     preset = "surface"
+    states_deviation = False
     format = "neuroframes-model-surface-1"
     settings_class = SurfaceSettings
 
@@ -135,7 +136,7 @@ class SurfaceModel(NetworkModel):
                 values=tensors["graph.values"],
                 place=tensors["place"],
                 positions=tensors["positions"],
-                bands={name: (low, high) for name, (low, high) in about["bands"].items()},
+                bands={name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
                 tr=about["tr"],
                 rate=about["rate"],
             )

@@ -15,6 +15,7 @@ GCN is D^-1/2 (M + I) D^-1/2 H W + b, M the mesh's adjacency and D the degrees o
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
+import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from neuroframes.config import SurfaceSettings
+from neuroframes.errors import InputError
 from neuroframes.frames.measurement import AlongTime, Mask
 from neuroframes.models.denoiser import EARLIEST, LATEST, Attention, TokenBias
 from neuroframes.models.eeg_encoder import EEGEncoder
@@ -149,8 +151,11 @@ class NullSpaceCompleter(nn.Module):
     def forward(self, x: Tensor, known: Known, y: Tensor) -> Tensor:
         """From x (B, V, K) to the same, which agrees with y."""
         if isinstance(known, AlongTime):
-            matrix, inverse = _matrices(known, x)
-            return x + (y - x @ matrix.mT) @ inverse.mT
+            matrix, inverse = _matrices(known, x.device)
+            # A+ is large where samples lie close together: single precision would miss y.
+            with torch.autocast(x.device.type, enabled=False):
+                free = x.double()
+                return (free + (y.double() - free @ matrix.mT) @ inverse.mT).to(x.dtype)
         if known.dtype == torch.bool:
             return torch.where(known[:, None], y, x)
         return x.index_copy(2, known, y)
@@ -158,17 +163,17 @@ class NullSpaceCompleter(nn.Module):
     def share(self, known: Known, x: Tensor) -> Tensor:
         """How much of each frame is measured: the diagonal of A+ A, shape (B, K), for x (B, V, K)."""
         if isinstance(known, AlongTime):
-            matrix, inverse = _matrices(known, x)
-            return (inverse @ matrix).diagonal().expand(len(x), -1)
+            matrix, inverse = _matrices(known, x.device)
+            return (inverse * matrix.mT).sum(dim=1).to(x.dtype).expand(len(x), -1)
         if known.dtype == torch.bool:
             return known.to(x.dtype)
         return x.new_zeros(len(x), x.shape[2]).index_fill(1, known, 1)
 
 
-def _matrices(known: AlongTime, like: Tensor) -> tuple[Tensor, Tensor]:
-    """A (M, K) and A+ (K, M)."""
-    matrix = torch.from_numpy(known.matrix).to(like)
-    return matrix, torch.from_numpy(known.pinv(torch.eye(len(matrix)).double().numpy())).to(like)
+def _matrices(known: AlongTime, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A (M, K) and A+ (K, M), float64."""
+    inverse = known.pinv(np.eye(len(known.matrix)))
+    return torch.from_numpy(known.matrix).to(device), torch.from_numpy(inverse).to(device)
 
 
 class TemporalCoherence(nn.Module):
@@ -265,12 +270,15 @@ class SpatiotemporalNeuralFrames(nn.Module):
         eeg : tensor, shape (B, C, N), volts
             Sample 0 is `EARLIEST` = 25 s before the centre of the first frame.
         known_indices : tensor of int (n,), tensor of bool (B, K), or AlongTime of M x K
-            See `NullSpaceCompleter`.
+            See `NullSpaceCompleter`; a mask (K,) is that of every sample.
         known_frames : tensor, shape (B, V, n), (B, V, K) or (B, V, M), z-scored
+
+        Raises
+        ------
+        InputError
+            If the shapes of the last two don't fit each other, or there is no frame of such a number.
         """
-        if isinstance(known_indices, AlongTime) and isinstance(known_indices, Mask):
-            # As numbers of frames it is exact.
-            known_indices = torch.from_numpy(known_indices.measured.nonzero()[0]).to(eeg.device)
+        known_indices = self._checked(known_indices, known_frames)
         nothing = known_frames.new_zeros(*known_frames.shape[:2], self.n_frames)
         seen = self.completer(nothing, known_indices, known_frames)
         share = self.completer.share(known_indices, nothing)
@@ -283,6 +291,30 @@ class SpatiotemporalNeuralFrames(nn.Module):
         x = self.completer(x, known_indices, known_frames)
         x = self.coherence(x, share).to(seen.dtype)
         return self.completer(x, known_indices, known_frames)
+
+    def _checked(self, known: Known, frames: Tensor) -> Known:
+        """What is known, as `NullSpaceCompleter` takes it, of frames (B, V, n), (B, V, K) or (B, V, M)."""
+        n_frames, (batch, _, n_given) = self.n_frames, frames.shape
+        if isinstance(known, AlongTime) and isinstance(known, Mask):
+            # As numbers of frames it is exact.
+            known = torch.from_numpy(known.measured.nonzero()[0]).to(frames.device)
+        if isinstance(known, AlongTime):
+            fits, expected = known.matrix.shape == (n_given, n_frames), f"an operator ({n_given}, {n_frames})"
+        elif known.dtype == torch.bool:
+            known = known.expand(batch, -1) if known.ndim == 1 else known
+            fits = known.shape == (batch, n_frames) and n_given == n_frames
+            expected = f"a mask of {batch} samples' {n_frames} frames, and as many frames"
+        else:
+            whole = not known.is_floating_point() and known.shape == (n_given,)
+            fits = whole and bool(((known >= 0) & (known < n_frames)).all())
+            expected = f"{n_given} numbers of frames, from 0 to {n_frames - 1}"
+        if not fits:
+            shape = known.matrix.shape if isinstance(known, AlongTime) else known.shape
+            raise InputError(
+                f"known frames of shape {tuple(frames.shape)} with what says which, of shape {tuple(shape)}; "
+                f"expected {expected}"
+            )
+        return known
 
     def heard(self, eeg: Tensor, share: Tensor) -> Tensor:
         """What frames hear, (B, K, w), from EEG (B, C, N) and how much of each is measured (B, K)."""

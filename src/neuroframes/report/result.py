@@ -81,7 +81,7 @@ def check_result(
 def write_result(
     out: Path,
     frames: NDArray[np.float32],
-    deviation: NDArray[np.float32],
+    deviation: NDArray[np.float32] | None,
     space: CorticalSpace,
     *,
     tr: float,
@@ -97,7 +97,9 @@ def write_result(
     Parameters
     ----------
     out : Path
-    frames, deviation : array, shape (K, V), in the same units
+    frames : array, shape (K, V)
+    deviation : array, shape (K, V), in the same units, or None where none is stated
+        That of an earlier result is removed then.
     space : CorticalSpace
     tr, start : float, seconds
     measured : array, shape (K,)
@@ -111,7 +113,10 @@ def write_result(
         The images, frames first.
     """
     check_result(out, space, overwrite, n_draws=n_draws)
-    parts = parts_of(out, n_draws)
+    parts, stated = parts_of(out, n_draws), deviation is not None
+    if not stated:
+        parts.remove(deviation_path(out))
+    arrays = [frames] if deviation is None else [frames, deviation]
     shared = {
         "RepetitionTime": tr,
         "NeuroframesStart": start,
@@ -121,23 +126,29 @@ def write_result(
     # Everything is written beside the target first, so that a full disk leaves nothing half done.
     with room_for(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
         folder = Path(scratch)
-        for number, (part, data) in enumerate(zip(parts, chain([frames, deviation], draws), strict=True)):
+        for number, (part, data) in enumerate(zip(parts, chain(arrays, draws), strict=True)):
             write_bold(folder / part.name, data, space, tr=tr, start=start)
             images = zip(*(images_of(of, space) for of in (part, out, deviation_path(out))), strict=True)
             for path, source, of_deviation in images:
                 content = {**about, **shared}
                 if number == 0:
-                    content["NeuroframesStandardDeviation"] = of_deviation.name
-                elif number == 1:
+                    if stated:
+                        content["NeuroframesStandardDeviation"] = of_deviation.name
+                elif number < len(arrays):
                     content["Description"] = f"Standard deviation of {source.name}; 0 where measured."
                 else:
                     content["Description"] = (
-                        f"Draw {number - 1} of {n_draws} from the posterior whose mean is {source.name}: "
-                        "one of many sequences that could be; measured frames are the same in all."
+                        f"Draw {number - len(arrays) + 1} of {n_draws} from the posterior whose mean is "
+                        f"{source.name}: one of many sequences that could be; measured frames are the same "
+                        "in all."
                     )
                 write_sidecar(folder / path.name, content)
         paths = [path for part in parts for path in images_of(part, space)]
         _move_all([target for path in paths for target in (path, sidecar_path(path))], folder)
+        # Beside these frames it would pass for theirs.
+        for stale in () if stated else images_of(deviation_path(out), space):
+            stale.unlink(missing_ok=True)
+            sidecar_path(stale).unlink(missing_ok=True)
     return tuple(paths)
 
 

@@ -74,7 +74,7 @@ class TrainingWindows:
         if not rows:
             raise InputError(
                 f"no {settings.frames} consecutive frames of the training part are all measured; "
-                "pass a smaller --frames, or censor less"
+                "train on a longer recording, or censor less"
             )
         frames = torch.cat([torch.from_numpy(segment.frames.T) for segment in segments], dim=1)
         return cls(frames, torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(windows)))
@@ -98,6 +98,11 @@ def window_starts(measured: NDArray[np.bool_], length: int) -> NDArray[np.int64]
             starts += range(begin, end - length, max(1, length // 2))
             starts.append(end - length)
     return np.array(starts, np.int64)
+
+
+def checksum(array: NDArray[Any]) -> int:
+    """CRC-32 of an array's bytes, to tell data of one training from those of another."""
+    return crc32(np.ascontiguousarray(array).data)
 
 
 class PaperTraining(lightning.LightningModule):
@@ -216,7 +221,8 @@ def fit_paper(
         of={
             "settings": settings.to_json(),
             "seed": seed,
-            "data": [crc32(part.numpy().tobytes()) for part in (sample, windows.rows)],
+            "tr": tr,
+            "data": [checksum(part) for part in (sample.numpy(), windows.rows.numpy(), *eeg)],
         },
         accelerator=accelerator,
         devices=devices,

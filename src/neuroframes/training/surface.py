@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import lightning
 import numpy as np
@@ -30,11 +29,12 @@ from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.correction import mean_r
 from neuroframes.training.data import blocks_of, random_masks
-from neuroframes.training.paper import principal_components, window_starts
+from neuroframes.training.paper import checksum, principal_components, window_starts
 from neuroframes.training.run import run, seed_of
 
 Float32 = NDArray[np.float32]
 
+NAME = "the surface model"
 MASKS = 64  # patterns of known frames that training draws from; a quarter is EEG alone
 JUDGED_VERTICES = 512  # evenly spread; on which r is validated
 
@@ -88,7 +88,7 @@ class SurfaceWindows:
         eeg, frames = [], []
         for number, start in windows:
             segment = self.segments[number]
-            signal = signal_of(segment)
+            signal = signal_of(segment, NAME)
             eeg.append(heard_by(signal.data, signal.rate, segment.times[[start]], self.n_samples)[0])
             frames.append(segment.frames[start : start + self.length].T)
         return torch.from_numpy(np.stack(eeg)), torch.from_numpy(np.stack(frames))
@@ -96,8 +96,10 @@ class SurfaceWindows:
     def digest(self) -> list[int]:
         """What tells these data from others."""
         every = max(1, self.segments[0].frames.shape[1] // 64)
-        frames = [segment.frames[:, ::every].tobytes() for segment in self.segments]
-        return [crc32(part) for part in (self.fit.tobytes(), self.judge.tobytes(), *frames)]
+        frames = [segment.frames[:, ::every] for segment in self.segments]
+        eeg = [signal_of(segment, NAME).data for segment in self.segments]
+        parts: list[NDArray[Any]] = [self.fit, self.judge, *frames, *eeg]
+        return [checksum(part) for part in parts]
 
 
 class SurfaceTraining(lightning.LightningModule):
@@ -228,7 +230,7 @@ def fit_surface(
             positions=torch.as_tensor(positions, dtype=torch.float32),
             bands=bands,
             tr=tr,
-            rate=signal_of(segments[0]).rate,
+            rate=signal_of(segments[0], NAME).rate,
         )
     windows = SurfaceWindows(segments, settings.frames, int(np.ceil(gap / tr)), network.n_samples)
     autoencoder = principal_components(windows.fitted, settings.embedding, np.random.default_rng(seed))
@@ -240,7 +242,15 @@ def fit_surface(
         training,
         folder,
         max_epochs=settings.epochs,
-        of={"settings": settings.to_json(), "seed": seed, "gap": gap, "data": windows.digest()},
+        of={
+            "settings": settings.to_json(),
+            "seed": seed,
+            "tr": tr,
+            "gap": gap,
+            "bands": dict(bands),
+            "place": [checksum(part.numpy()) for part in (network.positions, network.graph.indices)],
+            "data": windows.digest(),
+        },
         monitor="r",
         checkpoint_every=1,
         callbacks=[*callbacks, EarlyStopping("r", mode="max", patience=settings.patience)],
@@ -261,8 +271,14 @@ def places(space: CorticalSpace) -> Tensor:
     return torch.from_numpy(place)
 
 
-def signal_of(segment: Segment) -> Signal:
-    """The segment's EEG, which there must be."""
+def signal_of(segment: Segment, name: str) -> Signal:
+    """The segment's EEG, which the method `name` needs.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     if segment.eeg is None:
-        raise InputError(f"{segment.run}: the surface model needs EEG; there is none for this run")
+        raise InputError(f"{segment.run}: {name} needs EEG; there is none for this run")
     return segment.eeg
