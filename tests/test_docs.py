@@ -17,7 +17,10 @@ from neuroframes.recording.sidecar import read_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS = ("simulate", "prepare", "train", "reconstruct", "complete", "resample", "evaluate", "view")
+COMMANDS = (
+    *("simulate", "prepare", "train", "reconstruct", "complete", "resample"),
+    *("evaluate", "benchmark", "view"),
+)
 # The examples are about the demo's recording; here they run on a smaller one, on another mesh.
 SMALLER = {
     "demo/recording": "{root}",

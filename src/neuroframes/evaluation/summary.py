@@ -19,7 +19,7 @@ from neuroframes.evaluation.cells import KEPT_VERTICES, kept
 from neuroframes.evaluation.figures import draw_figures
 from neuroframes.evaluation.methods import METHODS, ORACLE
 from neuroframes.evaluation.metrics import WHOLE
-from neuroframes.evaluation.recordings import OWN, SIMULATED
+from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED
 from neuroframes.evaluation.tasks import TASKS
 from neuroframes.files import written_whole
 
@@ -74,7 +74,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    return cell["recording"], list(METHODS).index(cell["method"])
+    return GROUPS.index(cell["group"]), cell["recording"], list(METHODS).index(cell["method"])
 
 
 def _rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

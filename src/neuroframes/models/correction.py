@@ -266,7 +266,7 @@ class Correction(nn.Module):
         """Read what `save` wrote."""
         about = json.loads((folder / "correction.json").read_text())
         state = load_file(folder / "correction.safetensors")
-        bands = {name: (low, high) for name, (low, high) in about["bands"].items()}
+        bands = {name: (low, high) for name, (low, high) in dict(about["bands"]).items()}
         settings = CorrectionSettings(**about["settings"])
         with torch.random.fork_rng(devices=[]):
             group, positions = (state[name].numpy() for name in ("group", "positions"))

@@ -253,7 +253,7 @@ class GaussianModel:
                 average=about["eeg_settings"]["reference"] == "average",
             ),
             eeg_settings=about["eeg_settings"],
-            bands={name: (low, high) for name, (low, high) in about["bands"].items()},
+            bands={name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
             split=Split.from_json(about["split"]),
         )
 
