@@ -32,12 +32,9 @@ from neuroframes.recording.store import open_store, prepare
 
 logger = logging.getLogger(__name__)
 
-SIMULATED, OWN, HCP, BRAINSPACE = (
-    "simulated EEG-fMRI",
-    "EEG-fMRI",
-    "HCP, BOLD alone",
-    "brainspace, BOLD alone",
-)
+SIMULATED, OWN = "simulated EEG-fMRI", "EEG-fMRI"
+HCP, BRAINSPACE = "HCP, BOLD alone", "brainspace, BOLD alone"
+GROUPS = (SIMULATED, OWN, HCP, BRAINSPACE)
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
 OTHER_MINUTES = 6.0
 
