@@ -76,10 +76,10 @@ def own(stores: list[Path]) -> list[Recording]:
     if len(set(names)) < len(names):
         raise InputError(f"stores of the same name: {', '.join(names)}; rename their folders")
     others: list[Path | None] = []
-    for store in opened:  # the next one whose EEG could be taken for its
-        alike = [o for o in opened if o is not store and (o.channels, o.rate) == (store.channels, store.rate)]
-        after = [o for o in alike if opened.index(o) > opened.index(store)]
-        others.append((after or alike)[0].path if alike else None)
+    for number, store in enumerate(opened):  # the next one whose EEG could be taken for its
+        after = (*opened[number + 1 :], *opened[:number])
+        alike = [o.path for o in after if (o.channels, o.rate) == (store.channels, store.rate)]
+        others.append(alike[0] if alike else None)
     return [
         Recording(name, OWN, store, 0, other)
         for name, store, other in zip(names, stores, others, strict=True)
