@@ -25,6 +25,7 @@ from neuroframes.files import written_whole
 OURS_COLOUR, NETWORK, REGRESSION, NO_EEG = "#c0392b", "#2471a3", "#7d6608", "#808b96"
 LINES = ("linear", "cubic spline", "Lomb-Scargle", "kriging", "kriging + EEG", DEAF, BACKBONE, OURS)
 SPECTRA = ("ridge FIR", "CNN-TC", "paper's recipe", BACKBONE, OURS)
+OTHERS = ("C0", "C1", "C2", "C4", "C5")  # without the red, which is ours
 OURS_LINES = {DEAF: ":", BACKBONE: "--", OURS: "-"}
 GAPS = (1, 2, 4, 8, 16)
 
@@ -96,7 +97,7 @@ def _gaps(axes: Axes, of: pd.DataFrame) -> bool:
         points = [(gap, r[name, f"gap-{gap}"]) for gap in GAPS if (name, f"gap-{gap}") in r.index]
         if points:
             found = True
-            style: dict[str, Any] = {"linewidth": 1.2}
+            style: dict[str, Any] = {"linewidth": 1.2, "color": OTHERS[LINES.index(name) % len(OTHERS)]}
             if name.startswith(OURS):
                 style = {"linewidth": 2, "color": OURS_COLOUR, "linestyle": OURS_LINES[name]}
             axes.plot(*zip(*points, strict=True), marker="o", ms=4, label=name, **style)
