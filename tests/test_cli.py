@@ -68,6 +68,7 @@ def test_the_options_of_every_command_fit_its_function(options_of):
     import inspect
 
     from neuroframes import completion, reconstruction, task
+    from neuroframes.evaluation.benchmark import benchmark
     from neuroframes.evaluation.evaluate import evaluate
     from neuroframes.recording.simulate import simulate
     from neuroframes.recording.store import prepare
@@ -81,6 +82,7 @@ def test_the_options_of_every_command_fit_its_function(options_of):
         ("reconstruct", "m", "--eeg", "e", "--out", "o"): reconstruction.reconstruct,
         ("evaluate", "s", "--model", "m", "--out", "o"): evaluate,
         ("view", "r", "--out", "o"): view,
+        ("benchmark", "--out", "o"): benchmark,
         ("complete", "b", "--out", "o"): completion.complete,
         ("resample", "b", "--out", "o", "--tr", "1"): completion.resample,
     }
@@ -93,7 +95,7 @@ def test_the_options_of_every_command_fit_its_function(options_of):
         for name, value in options.items():
             default = parameters[name].default
             if default is not inspect.Parameter.empty and value is not None:
-                assert value == default, (arguments, name)
+                assert (tuple(value) if isinstance(value, list) else value) == default, (arguments, name)
 
 
 def test_a_yaml_file_stands_for_options(options_of, usage, tmp_path):
@@ -269,7 +271,7 @@ def test_a_full_disk_in_the_other_commands(recording, refused, monkeypatch):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with monkeypatch.context() as patch:
-        patch.setattr("neuroframes.models.gaussian.save_file", full_rust)
+        patch.setattr("neuroframes.models.stored.save_file", full_rust)
         small = ("--preset", "gaussian", "--bands", "alpha", "--latents", "3")
         error = refused("train", recording.store, "--out", "new/model", *small)
         assert "new/model: no space left on the disk" in error

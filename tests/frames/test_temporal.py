@@ -190,7 +190,7 @@ def test_expectation_maximisation_gets_close_to_complete_data():
 
 @pytest.mark.parametrize("task", ["every-third", "irregular", "ends-only"])
 def test_from_few_measured_frames_the_fit_is_neither_worse_nor_surer_than_it_should(task):
-    """Against the covariance that all frames give; without doubt about what isn't measured, noise is missed."""
+    """Beside the covariance that all frames give: without doubt about gaps, noise would be missed."""
     generator = np.random.default_rng(3)
     slow = lfilter([1], [1, -0.9], generator.standard_normal((700, 4)), axis=0)[100:]
     z = np.sqrt(0.75) * slow / slow.std(axis=0) + 0.5 * generator.standard_normal((600, 4))

@@ -182,6 +182,7 @@ class Run:
     frame_times: np.ndarray
     censored: np.ndarray
     data: np.ndarray
+    motion: np.ndarray | None = None
     eeg_rate: float = 250.0
 
     def bold(self):
@@ -205,7 +206,8 @@ def recording():
     for name in "ab":
         data = generator.normal(500, 10, (60, 9)).astype(np.float32)
         data[:, 3] = 500
-        runs.append(Run(name, 12.0 + np.arange(60), np.arange(60) % 7 == 3, data))
+        motion = generator.standard_normal((60, 6))
+        runs.append(Run(name, 12.0 + np.arange(60), np.arange(60) % 7 == 3, data, motion))
     return Recording(runs, CorticalSpace.from_counts({"L": 9}))
 
 
@@ -220,6 +222,7 @@ def test_segments_are_detrended_and_share_one_scale(recording):
     for part, segment in zip(parts, segments, strict=True):
         run = next(run for run in recording.runs if run.name == part.run)
         assert np.array_equal(segment.times, run.frame_times[part.start : part.stop])
+        assert np.array_equal(segment.motion, run.motion[part.start : part.stop])
         assert np.array_equal(segment.time_in_run, np.arange(part.start, part.stop))
         assert np.array_equal(segment.measured, ~run.censored[part.start : part.stop])
         assert segment.power.values.shape[1] == 2

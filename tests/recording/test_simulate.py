@@ -22,6 +22,7 @@ from neuroframes.recording import simulated_signals as signals
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.simulate import noise_free, simulate
 from neuroframes.recording.simulated_sources import Sources, make_montage, make_sources
+from neuroframes.recording.timeline import MOTION
 
 FRAMES = 75  # of one minute at 0.8 s
 
@@ -150,7 +151,7 @@ def test_confounds_follow_the_motion(recording: Path) -> None:
     for run in (1, 2):
         left = bids.bold_path(recording, run, "gifti")
         table = read_table(left.with_name(f"{bids.run_stem(run)}_desc-confounds_timeseries.tsv"))
-        motion = np.array([[float(x) for x in table[name]] for name in bids.MOTION_COLUMNS]).T
+        motion = np.array([[float(x) for x in table[name]] for name in MOTION[0]]).T
         steps = np.abs(np.diff(motion, axis=0)) @ [1, 1, 1, 50, 50, 50]
         assert table["framewise_displacement"][0] == "n/a"
         np.testing.assert_allclose([float(x) for x in table["framewise_displacement"][1:]], steps, atol=1e-6)

@@ -31,7 +31,7 @@ from neuroframes.cortex.regions import regions
 from neuroframes.errors import InputError
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.table import Results, markdown, write_json
-from neuroframes.evaluation.tasks import TASKS, given_and_scored
+from neuroframes.evaluation.tasks import TASKS, USUAL, given_and_scored
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.frames.autoencoder import columns_of
 from neuroframes.frames.completion import fill_missing
@@ -62,7 +62,7 @@ def evaluate(
     *,
     model: str | Path,
     out: str | Path,
-    tasks: str = ",".join(TASKS),
+    tasks: str = ",".join(USUAL),
     beside: Sequence[str | Path] = (),
     draws: int = PAPER_DRAWS,
     seed: int = 0,
@@ -78,7 +78,7 @@ def evaluate(
     out : path
         Folder for `evaluation.json` (every metric, task, method and region) and `evaluation.md`.
     tasks : str
-        Comma-separated, of those in `neuroframes.evaluation.tasks.TASKS`.
+        Comma-separated, of those in `neuroframes.evaluation.tasks.TASKS`; the usual ones by default.
     beside : sequence of paths
         Other models, trained on the same part of the same store, that get rows of their own.
     draws : int

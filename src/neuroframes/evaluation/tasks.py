@@ -74,6 +74,10 @@ TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
 }
 
 
+# Those of `evaluate`; a benchmark has them all.
+USUAL = ("eeg", "gap-1", "gap-2", "gap-4", "gap-8", "gap-16", "ends-only")
+
+
 def given_and_scored(task: str, segment: Segment) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks, each of shape (K,), of the frames that `task` gives and of those that it scores."""
     mask = TASKS[task](len(segment.times))
