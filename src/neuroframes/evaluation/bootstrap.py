@@ -40,6 +40,14 @@ class Difference:
     n_blocks: int
 
 
+def mean_interval(differences: Array, low: Array, high: Array) -> tuple[float, float, float]:
+    """Mean of differences of independent recordings, each (n,), and its interval from theirs."""
+    mean = float(np.mean(differences))
+    reaches = (np.linalg.norm(np.subtract(differences, limit)) / len(differences) for limit in (low, high))
+    below, above = reaches
+    return mean, mean - float(below), mean + float(above)
+
+
 def compare_r(
     truth: Frames,
     first: Frames,

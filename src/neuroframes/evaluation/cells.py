@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines import shuffled
 from neuroframes.baselines.interface import filled
 from neuroframes.completion import estimate
 from neuroframes.cortex.flat import flat_index
 from neuroframes.cortex.regions import parcels, regions
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, zeroed
-from neuroframes.evaluation.evaluate import Estimate
+from neuroframes.evaluation.evaluate import Estimate, shuffled_segments
 from neuroframes.evaluation.leak_audit import leaking_split
 from neuroframes.evaluation.methods import DEAF, METHODS, Fitted, fit_method, make_baseline
 from neuroframes.evaluation.metrics import WHOLE, score
@@ -129,7 +128,8 @@ def _fit(cell: Cell, part: TrainingPart) -> tuple[Fitted, float]:
 
 def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     """On a recording with EEG: fitted to its training part, scored on its test part."""
-    part, test = _parts(cell.recording)
+    part = read_training_part(cell.recording.source, None, TEST_FRACTION, GAP)
+    test, _ = load_segments(part.store, part.split.test, part.bands, part.scale)
     space, tr = part.store.space, part.tr
     fitted, seconds = _fit(cell, part)
     where, index, labels = regions(space), flat_index(space), parcels(space)
@@ -155,12 +155,6 @@ def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     if method.eeg and from_eeg is not None:
         about |= _controls(cell, fitted, part, test, from_eeg)
     return about, arrays
-
-
-def _parts(recording: Recording) -> tuple[TrainingPart, list[Segment]]:
-    part = read_training_part(recording.source, None, TEST_FRACTION, GAP)
-    test, _ = load_segments(part.store, part.split.test, part.bands, part.scale)
-    return part, test
 
 
 def _estimates(
@@ -220,16 +214,17 @@ def _scores(
 
 def _to_keep(task: str, result: Scored) -> dict[str, Any]:
     """What intervals and figures need, in half precision: three digits of a z-score are plenty for them."""
-    step = -(-result.truth[0].shape[1] // KEPT_VERTICES)
-    of = {"truth": result.truth, "frames": result.frames}
     arrays = {
-        name: np.concatenate(
-            [frames[mask][:, ::step] for frames, mask in zip(arrays, result.scored, strict=True)]
-        )
-        for name, arrays in of.items()
+        name: np.concatenate([frames[mask] for frames, mask in zip(_thinned(of), result.scored, strict=True)])
+        for name, of in (("truth", result.truth), ("frames", result.frames))
     }
     halves = {f"{task} {name}": array.astype(np.float16) for name, array in arrays.items()}
     return halves | {f"{task} scored": np.concatenate(result.scored)}
+
+
+def _thinned(frames: Sequence[Float32]) -> list[Float32]:
+    """The vertices (K, v) that are kept of each segment's frames (K, V)."""
+    return [x[:, :: -(-x.shape[1] // KEPT_VERTICES)] for x in frames]
 
 
 def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list[NDArray[np.bool_]]]:
@@ -257,15 +252,9 @@ def _controls(
         return score(changed.truth, changed.frames, changed.scored)[WHOLE]["temporal_r"]
 
     others = {segment.run: segment for segment in (*part.segments, *test)}
-
-    def shuffle() -> list[Segment]:
-        return [
-            shuffled(s, generator, others=[other for run, other in others.items() if run != s.run])
-            for s in test
-        ]
-
+    shuffles = (shuffled_segments(test, others, generator) for _ in range(SHUFFLES))
     controls = {
-        "shuffled": float(np.mean([r_of(shuffle()) for _ in range(SHUFFLES)])),
+        "shuffled": float(np.mean([r_of(segments) for segments in shuffles])),
         "zeroed": r_of([zeroed(segment) for segment in test]),
         "backwards": r_of([backwards(segment) for segment in test]),
     }
@@ -274,8 +263,7 @@ def _controls(
         theirs = Signal(run.eeg(), run.eeg_rate, part.store.channels)
         power = log_band_power(theirs.data, theirs.rate, part.bands)
         controls["other subject"] = r_of([of_other(segment, theirs, power) for segment in test])
-    step = -(-result.truth[0].shape[1] // KEPT_VERTICES)
-    truth, frames = ([x[:, ::step] for x in arrays] for arrays in (result.truth, result.frames))
+    truth, frames = _thinned(result.truth), _thinned(result.frames)
     try:
         p = permutation_p(truth, frames, result.scored, part.tr, generator).p
     except TooFewBlocksError:
@@ -285,7 +273,7 @@ def _controls(
 
 def _audited(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     """r from EEG alone where the training part is split at random into windows that overlap."""
-    part, _ = _parts(cell.recording)
+    part = read_training_part(cell.recording.source, None, TEST_FRACTION, GAP)
     train, test = leaking_split(part.segments, np.random.default_rng(cell.recording.seed))
     fitted, _ = _fit(cell, replace(part, segments=train))
     estimates = [(frames, None) for frames in _alone(fitted, test)]
@@ -340,23 +328,22 @@ def _completed(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
 def _cost(parameters: int | None, seconds: float | None, per_frame: float | None) -> dict[str, Any]:
     """What a cell took; its process runs nothing else."""
     torch = sys.modules.get("torch")
-    on_gpu = torch is not None and torch.cuda.is_available()
+    cuda = torch.cuda if torch is not None and torch.cuda.is_available() else None
+    peak = _peak()
     return {
         "parameters": parameters,
         "fit s": seconds,
         "ms per frame": per_frame,
-        "peak GiB": _peak(),
-        "device": torch.cuda.get_device_name() if torch is not None and on_gpu else platform.machine(),
+        "peak GiB": peak if peak is None or cuda is None else peak + cuda.max_memory_allocated() / 2**30,
+        "device": platform.machine() if cuda is None else cuda.get_device_name(),
     }
 
 
 def _peak() -> float | None:
-    """GiB of memory at most so far, on the GPU too where one was used; None where the system doesn't say."""
+    """GiB of memory at most so far, without a GPU's; None where the system doesn't say."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None
     # Not getrusage: its maximum is inherited from the process that started this one.
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    torch = sys.modules.get("torch")
-    on_gpu = torch.cuda.max_memory_allocated() if torch is not None and torch.cuda.is_available() else 0
-    return int(line.split()[1]) / 2**20 + on_gpu / 2**30
+    return int(line.split()[1]) / 2**20

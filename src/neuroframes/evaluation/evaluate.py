@@ -212,7 +212,7 @@ def compare(
         repeats = SHUFFLES if from_eeg else 1
         for name in (ridge.name, OURS) if from_eeg else (OURS,):
             scores = [
-                _score(_mean_of(methods[name]), task, _shuffled(test, elsewhere, generator), where)
+                _score(_mean_of(methods[name]), task, shuffled_segments(test, elsewhere, generator), where)
                 for _ in range(repeats)
             ]
             results[task][name + SHUFFLED] = _mean(scores)
@@ -252,9 +252,10 @@ def predict_by_surface(model: "NetworkModel", segment: Segment, given: Mask) -> 
     return frames, None
 
 
-def _shuffled(
+def shuffled_segments(
     test: Sequence[Segment], elsewhere: Mapping[str, Segment], generator: np.random.Generator
 ) -> list[Segment]:
+    """The segments with EEG of blocks of all other runs in `elsewhere`; see `baselines.shuffled`."""
     return [
         shuffled(segment, generator, others=[other for run, other in elsewhere.items() if run != segment.run])
         for segment in test

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from neuroframes.evaluation.bootstrap import mean_interval
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.methods import BACKBONE, DEAF, METHODS, OURS
 from neuroframes.evaluation.metrics import WHOLE
@@ -80,11 +80,9 @@ def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> bool:
             break
         these = paired[(paired["method"] == name) & (paired["task"] == "eeg")]
         if len(these):
-            low, high = (
-                np.sqrt(((these["difference"] - these[side]) ** 2).sum()) / len(these)
-                for side in ("low", "high")
-            )
-            axes.errorbar(r[name], row, xerr=[[low], [high]], color="black", capsize=2, linewidth=1)
+            mean, low, high = mean_interval(these["difference"], these["low"], these["high"])
+            whiskers = [[mean - low], [high - mean]]
+            axes.errorbar(r[name], row, xerr=whiskers, color="black", capsize=2, linewidth=1)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("temporal r from EEG alone; whiskers: 95 % interval of the difference to ridge FIR")
     return True

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r
+from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
 from neuroframes.evaluation.cells import KEPT_VERTICES, kept
 from neuroframes.evaluation.figures import draw_figures
 from neuroframes.evaluation.methods import METHODS, ORACLE
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED
+from neuroframes.evaluation.table import markdown_table
 from neuroframes.evaluation.tasks import TASKS
 from neuroframes.files import written_whole
 
@@ -112,11 +113,11 @@ def _differences(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if reference is None:
                 continue
             truth, against, scored = kept(having[reference], task)
+            signal = np.flatnonzero(np.ptp(np.concatenate(truth), axis=0))
             for name, cell in having.items():
                 if name == reference:
                     continue
                 _, frames, _ = kept(cell, task)
-                signal = np.flatnonzero(np.ptp(np.concatenate(truth), axis=0))
                 generator = np.random.default_rng(0)
                 try:
                     found = compare_r(truth, frames, against, scored, cell["tr"], generator, vertices=signal)
@@ -195,9 +196,7 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
     """Text of the mean difference and its interval."""
 
     def text(of: pd.DataFrame) -> str:
-        mean = of["difference"].mean()
-        low = mean - np.sqrt(((of["difference"] - of["low"]) ** 2).sum()) / len(of)
-        high = mean + np.sqrt(((of["high"] - of["difference"]) ** 2).sum()) / len(of)
+        mean, low, high = mean_interval(of["difference"], of["low"], of["high"])
         return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
     found = {(method, task): text(of) for (method, task), of in rows.groupby(["method", "task"], sort=False)}
@@ -238,5 +237,4 @@ def _table(values: pd.DataFrame, form: str = "{:.3f}") -> str:
 
     header = ["method", *map(str, values.columns)]
     rows = [[str(name), *map(cell, row)] for name, row in zip(values.index, values.to_numpy(), strict=True)]
-    rule = ["---", *["---:"] * len(values.columns)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
+    return markdown_table(header, rows)

@@ -5,7 +5,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -39,7 +39,11 @@ def table(results: Results, metric: str = "temporal_r", region: str = WHOLE) -> 
 
 def markdown(results: Results, metric: str = "temporal_r", region: str = WHOLE) -> str:
     """The same table as Markdown text."""
-    header, rows = cells(results, metric, region)
+    return markdown_table(*cells(results, metric, region))
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as Markdown, all columns but the first to the right."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
