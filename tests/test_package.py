@@ -74,7 +74,7 @@ def test_import_is_light():
 
 def test_training_loads_networks_only_when_there_are_some():
     assert not loaded_after("import neuroframes.training.train") & {"torch", "lightning", "pytorch_lightning"}
-    assert not loaded_after("import neuroframes.config") & (HEAVY | {"numpy"})
+    assert not loaded_after("import neuroframes.models.settings") & (HEAVY | {"numpy"})
 
 
 @pytest.mark.parametrize(

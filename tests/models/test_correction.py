@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuroframes.config import CorrectionSettings
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.gaussian import GaussianDenoiser
 from neuroframes.frames.measurement import FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuroframes.config import PaperSettings
+from neuroframes.models.settings import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.models.paper import PaperModel, build_network, draw, eeg_windows, signal_shares

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.sparse import diags_array
 
-from neuroframes.config import SurfaceSettings
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.diffusion.windows import Windows
 from neuroframes.errors import InputError
 from neuroframes.models.denoiser import EARLIEST

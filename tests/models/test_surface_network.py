@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from torch import nn
 from torch.nn import functional
 
-from neuroframes.config import SurfaceSettings
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import Averaging, FrameMask, SamplingTimes
 from neuroframes.models import surface_network

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from neuroframes.cli import main
-from neuroframes.config import CorrectionSettings
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior

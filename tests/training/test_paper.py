@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.config import PaperSettings
+from neuroframes.models.settings import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 from neuroframes.training.paper import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.config import SurfaceSettings
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.cortex.mesh import cortical_vertices, surface
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError

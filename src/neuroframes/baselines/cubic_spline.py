@@ -28,11 +28,11 @@ class CubicSpline(TimeInterpolation):
     def __init__(self, extrapolate: bool = False) -> None:
         self.extrapolate = extrapolate
 
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values at `wanted` of the splines through unit vectors, shape (m, n)."""
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values at `missing` of the splines through unit vectors, shape (m, n)."""
         if len(known) == 1:
-            return np.ones((len(wanted), 1))
+            return np.ones((len(missing), 1))
         if not self.extrapolate:
-            wanted = np.clip(wanted, known[0], known[-1])
+            missing = np.clip(missing, known[0], known[-1])
         # The spline is linear in its values, so the identity's splines are its weights.
-        return np.asarray(Spline(known, np.eye(len(known)))(wanted))
+        return np.asarray(Spline(known, np.eye(len(known)))(missing))

@@ -10,11 +10,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import filled
+from neuroframes.baselines.interface import Baseline
 from neuroframes.recording.segments import Segment
 
 
-class Drift:
+class Drift(Baseline):
     """Regression on a cosine basis of time in the run.
 
     Parameters
@@ -24,6 +24,8 @@ class Drift:
     """
 
     name = "drift"
+    reads_frames = False
+    any_time = True
 
     def __init__(self, order: int = 3) -> None:
         self.order = order
@@ -50,7 +52,5 @@ class Drift:
     def n_parameters(self) -> int:
         return self.coefficients_.size
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        estimate = self.basis(segment.time_in_run).astype(np.float32) @ self.coefficients_
-        return filled(segment, measured, estimate)
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        return self.basis(segment.time_in_run[~segment.measured]).astype(np.float32) @ self.coefficients_

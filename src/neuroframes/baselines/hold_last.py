@@ -11,9 +11,9 @@ class HoldLast(TimeInterpolation):
 
     name = "hold last"
 
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
         """One weight of 1 a row, none before the first known time, shape (m, n)."""
         # Row 0 of zeros stands for "nothing yet".
-        last = np.searchsorted(known, wanted, side="right")
+        last = np.searchsorted(known, missing, side="right")
         weights: NDArray[np.float64] = np.eye(len(known) + 1)[last, 1:]
         return weights

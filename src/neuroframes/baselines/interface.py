@@ -1,51 +1,41 @@
 """What a baseline is, and what all of them share.
 
-A baseline is fitted on the training part only, sees the measured frames of a segment (perhaps
-none) and its EEG, and returns every frame of it, the measured ones as they are.
+A baseline is a model that is fitted to the training part in this process and never stored: see `models.model`. Where
+it pays no heed to measured frames, they come back as they are and tell it nothing of the others.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.models.model import Estimate, Model
 from neuroframes.recording.segments import Segment
 
+Float32 = NDArray[np.float32]
 
-class Baseline(Protocol):
+
+class Baseline(Model):
     """One method of the table."""
 
-    name: str
-
-    @property
-    def n_parameters(self) -> int:
-        """Numbers that `fit` determined."""
-        ...
-
+    @abstractmethod
     def fit(self, train: Sequence[Segment]) -> Self:
         """Learn from the measured frames of the training segments."""
-        ...
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame of `segment`.
+    @abstractmethod
+    def estimate(self, segment: Segment) -> Float32:
+        """The M frames of a segment of K that aren't measured, shape (M, V); K of them leave the EEG alone."""
 
-        Parameters
-        ----------
-        segment : Segment of K frames
-        measured : array, shape (K,)
-            The frames that the method may see; none of them leaves the EEG alone. Censored frames
-            (`segment.measured` False) are never seen, whatever it says.
-
-        Returns
-        -------
-        array, shape (K, V), float32
-            Measured frames bit-exact, the others (censored ones too) estimated.
-        """
-        ...
+    def fill(
+        self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
+    ) -> Estimate:
+        self.check(eeg=segment.eeg is not None or segment.power is not None, draws=draws)
+        return Estimate(self.estimate(segment))
 
 
-def training_mean(train: Sequence[Segment]) -> NDArray[np.float32]:
+def training_mean(train: Sequence[Segment]) -> Float32:
     """Mean of the measured training frames, shape (V,): about 0 in z-units, but computed."""
     count = sum(int(segment.measured.sum()) for segment in train)
     if count == 0:
@@ -62,9 +52,6 @@ def repetition_time(train: Sequence[Segment]) -> float:
     return float(np.median(np.concatenate([np.diff(segment.times) for segment in train])))
 
 
-def filled(
-    segment: Segment, measured: NDArray[np.bool_], estimate: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The segment's measured frames, and `estimate`, shape (K, V) or (V,), everywhere else."""
-    seen = (measured & segment.measured)[:, None]
-    return np.where(seen, segment.frames, estimate)
+def repeated(frame: Float32, segment: Segment) -> Float32:
+    """One frame (V,) for each of the segment's that isn't measured, shape (M, V)."""
+    return np.broadcast_to(frame, (int((~segment.measured).sum()), len(frame)))

@@ -5,21 +5,21 @@ on the times alone, so one small matrix serves every vertex. Rows of W that sum 
 with nothing measured W is empty and m is what remains.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import training_mean
+from neuroframes.baselines.interface import Baseline, repeated, training_mean
 from neuroframes.recording.segments import Segment
 
 
-class TimeInterpolation(ABC):
+class TimeInterpolation(Baseline):
     """Base of the methods that combine measured frames by weights along time."""
 
-    name: str
+    any_time = True
 
     def fit(self, train: Sequence[Segment]) -> Self:
         """Average the measured training frames."""
@@ -31,17 +31,13 @@ class TimeInterpolation(ABC):
         return len(self.mean_)
 
     @abstractmethod
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """W for times `known` (n,), n >= 1 and increasing, and `wanted` (m,), in seconds; shape (m, n)."""
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W for times `known` (n,), n >= 1 and increasing, and `missing` (m,), in seconds; shape (m, n)."""
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        seen = measured & segment.measured
-        frames = segment.frames.copy()
-        if not seen.any():
-            frames[:] = self.mean_
-            return frames
-        weights = self.weights(segment.times[seen], segment.times[~seen])
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        known = segment.measured
+        if not known.any():
+            return repeated(self.mean_, segment)
+        weights = self.weights(segment.times[known], segment.times[~known])
         rest = (1 - weights.sum(axis=1)).astype(np.float32)
-        frames[~seen] = weights.astype(np.float32) @ segment.frames[seen] + np.outer(rest, self.mean_)
-        return frames
+        return weights.astype(np.float32) @ segment.frames[known] + np.outer(rest, self.mean_)

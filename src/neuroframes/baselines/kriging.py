@@ -129,7 +129,7 @@ class Kriging(TimeInterpolation):
         return covariance[position].reshape(lag.shape)
 
     def posterior(
-        self, known: NDArray[np.float64], wanted: NDArray[np.float64]
+        self, known: NDArray[np.float64], missing: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Weights, shape (m, n), and standard deviation, shape (m,), white part included.
 
@@ -137,12 +137,12 @@ class Kriging(TimeInterpolation):
         """
         white = self.amplitudes_[0]
         inside = self.kernel(np.subtract.outer(known, known))
-        across = self.kernel(np.subtract.outer(wanted, known))
+        across = self.kernel(np.subtract.outer(missing, known))
         factor = cho_factor(inside + white * np.eye(len(known)))
         weights = cho_solve(factor, across.T).T
         variance = self.amplitudes_.sum() - np.einsum("mn,mn->m", weights, across)
         return weights, np.sqrt(variance)
 
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
         """W = C_MO (C_OO + w I)^-1, shape (m, n)."""
-        return self.posterior(known, wanted)[0]
+        return self.posterior(known, missing)[0]

@@ -13,29 +13,21 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import filled
+from neuroframes.baselines.interface import Baseline
 from neuroframes.baselines.kriging import Kriging
 from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.recording.segments import Segment
 
 
-class KrigingEeg:
-    """Ridge where nothing is measured; kriging where EEG tells nothing.
-
-    Parameters
-    ----------
-    ridge : RidgeFIR, fitted to the same training part
-        Spares a second fit; by default there is one of its own.
-    """
+class KrigingEeg(Baseline):
+    """Ridge where nothing is measured; kriging where EEG tells nothing."""
 
     name = "kriging + EEG"
-
-    def __init__(self, ridge: RidgeFIR | None = None) -> None:
-        self.ridge = ridge
+    needs_eeg = any_time = True
 
     def fit(self, train: Sequence[Segment]) -> Self:
-        """Fit the ridge, unless it is given, and the kernel of its left-out residuals."""
-        self.ridge_ = RidgeFIR().fit(train) if self.ridge is None else self.ridge
+        """Fit the ridge, and the kernel of its left-out residuals."""
+        self.ridge_ = RidgeFIR().fit(train)
         residuals = []
         ends = np.cumsum([segment.measured.sum() for segment in train])[:-1]
         for segment, rows in zip(train, np.split(self.ridge_.left_out_, ends), strict=True):
@@ -49,11 +41,10 @@ class KrigingEeg:
     def n_parameters(self) -> int:
         return self.ridge_.n_parameters + self.kriging_.n_parameters
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        seen = measured & segment.measured
-        estimate = self.ridge_.predict(segment, np.zeros_like(measured))
-        if seen.any():
-            weights = self.kriging_.weights(segment.times[seen], segment.times[~seen]).astype(np.float32)
-            estimate[~seen] += weights @ (segment.frames[seen] - estimate[seen])
-        return filled(segment, measured, estimate)
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        known = segment.measured
+        mean = self.ridge_.estimate(segment.given(np.zeros_like(known)))
+        if not known.any():
+            return mean
+        weights = self.kriging_.weights(segment.times[known], segment.times[~known]).astype(np.float32)
+        return mean[~known] + weights @ (segment.frames[known] - mean[known])

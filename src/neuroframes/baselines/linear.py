@@ -11,6 +11,6 @@ class Linear(TimeInterpolation):
 
     name = "linear"
 
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weights of the two neighbours of each wanted time, shape (m, n)."""
-        return np.stack([np.interp(wanted, known, unit) for unit in np.eye(len(known))], axis=1)
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights of the two neighbours of each missing time, shape (m, n)."""
+        return np.stack([np.interp(missing, known, unit) for unit in np.eye(len(known))], axis=1)

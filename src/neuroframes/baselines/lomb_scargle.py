@@ -15,7 +15,7 @@ doi:10.18637/jss.v011.i02) as Power et al. (2014, doi:10.1016/j.neuroimage.2013.
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import filled
+from neuroframes.baselines.interface import repeated
 from neuroframes.baselines.interpolation import TimeInterpolation
 from neuroframes.recording.segments import Segment
 
@@ -50,27 +50,26 @@ class LombScargle(TimeInterpolation):
 
     name = "Lomb-Scargle"
 
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
         """What y is multiplied by to give h before it is scaled, shape (m, n)."""
-        weights = np.zeros((len(wanted), len(known)))
+        weights = np.zeros((len(missing), len(known)))
         span = known[-1] - known[0]
         steps = np.arange(1, OVERSAMPLING * (len(known) - 1) / 2)
         # From a far origin phases lose digits; and with one frame measured there is no frequency.
-        known, wanted = known - known[0], wanted - known[0]
+        known, missing = known - known[0], missing - known[0]
         for start in range(0, len(steps), BLOCK):
             frequencies = steps[start : start + BLOCK] / (OVERSAMPLING * span)
             here = sinusoids(known, known, frequencies)
-            weights += sinusoids(wanted, known, frequencies).T @ (here / np.sum(here**2, axis=1)[:, None])
+            weights += sinusoids(missing, known, frequencies).T @ (here / np.sum(here**2, axis=1)[:, None])
         return weights
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        seen = measured & segment.measured
-        if not seen.any():
-            return filled(segment, measured, self.mean_)
-        given = segment.frames[seen]
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        known = segment.measured
+        if not known.any():
+            return repeated(self.mean_, segment)
+        given = segment.frames[known]
         mean, deviation = given.mean(axis=0), given.std(axis=0)
-        series = self.weights(segment.times[seen], segment.times).astype(np.float32) @ (given - mean)
+        series = self.weights(segment.times[known], segment.times).astype(np.float32) @ (given - mean)
         size = series.std(axis=0)
         series *= np.divide(deviation, size, out=np.zeros_like(size), where=size > 0)
-        return filled(segment, measured, mean + series)
+        return (mean + series)[~known]

@@ -6,14 +6,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import filled, training_mean
+from neuroframes.baselines.interface import Baseline, repeated, training_mean
 from neuroframes.recording.segments import Segment
 
 
-class MeanFrame:
+class MeanFrame(Baseline):
     """Training mean. Its temporal r is 0 by definition; R2 and MSE of others are measured against it."""
 
     name = "mean frame"
+    reads_frames = False
 
     def fit(self, train: Sequence[Segment]) -> Self:
         """Average the measured training frames."""
@@ -24,6 +25,5 @@ class MeanFrame:
     def n_parameters(self) -> int:
         return len(self.mean_)
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        return filled(segment, measured, self.mean_)
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        return repeated(self.mean_, segment)

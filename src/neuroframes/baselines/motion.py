@@ -18,6 +18,7 @@ class MotionRidge(RidgeFIR):
     """`RidgeFIR` on motion parameters in place of band power."""
 
     name = "motion alone"
+    needs_eeg = False
 
     def features(self, segment: Segment) -> NDArray[np.float64]:
         """Lagged motion parameters, shape (K, p), lag slowest."""

@@ -11,9 +11,9 @@ class Nearest(TimeInterpolation):
 
     name = "nearest"
 
-    def weights(self, known: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, known: NDArray[np.float64], missing: NDArray[np.float64]) -> NDArray[np.float64]:
         """One weight of 1 a row, shape (m, n)."""
-        distance = np.abs(np.subtract.outer(wanted, known))
+        distance = np.abs(np.subtract.outer(missing, known))
         # Times carry rounding, so equal distances are decided in microseconds, not in the last bit.
         weights: NDArray[np.float64] = np.eye(len(known))[distance.round(6).argmin(axis=1)]
         return weights

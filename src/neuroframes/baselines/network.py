@@ -8,7 +8,7 @@ run; that with the highest r on the last fifth of the training part, a gap away 
 """
 
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,21 +21,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from neuroframes.baselines.interface import filled, repetition_time, training_mean
+from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
-from neuroframes.frames.autoencoder import fit_autoencoder
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH, Segment
-from neuroframes.training.correction import mean_r
+from neuroframes.training.data import mean_r, principal_components
 from neuroframes.training.run import SeedEachStep, run, seed_of
-from neuroframes.training.surface import signal_of
 
 Float32 = NDArray[np.float32]
 Inputs = Callable[[NDArray[np.int64]], Tensor]  # some frames' rows (B,) to the network's input (B, ...)
 
 VALIDATED = 0.2  # of the training part, at its end
 PREDICTED = 64  # frames at once, at least
-JUDGED_VERTICES = 512  # evenly spread; on which r is validated
+VALIDATION_VERTICES = 512  # evenly spread; on which r is validated
 
 
 class VertexNetwork(nn.Module):
@@ -73,11 +71,8 @@ class VertexNetwork(nn.Module):
         return latents
 
 
-class NetworkBaseline(ABC):
-    """Base of the networks; see `Baseline` for `fit` and `predict`.
-
-    Measured frames of a segment are returned but not used for its other frames: none of these networks has a
-    way to take them in.
+class NetworkBaseline(Baseline):
+    """Base of the networks, none of which has a way to take measured frames in.
 
     Parameters
     ----------
@@ -93,17 +88,15 @@ class NetworkBaseline(ABC):
         Show a bar.
     seed : int
 
-    Attributes
-    ----------
-    n_parameters : int, that training changes; after `fit`
-
     Raises
     ------
     InputError
         If epochs, batch or latents are below 1.
     """
 
-    name: str
+    needs_eeg = True
+    reads_frames = False
+    n_parameters = 0  # type: ignore[assignment] # that training changes; set by `fit`
     epochs: int
     batch: int
     learning_rate: float
@@ -159,15 +152,11 @@ class NetworkBaseline(ABC):
             If a segment has no EEG, or the training part is too short to validate on.
         """
         self.tr_ = repetition_time(train)
-        self.n_channels_ = len(signal_of(train[0], self.name).data)
+        self.n_channels_ = len(train[0].eeg_for(self.name).data)
         self.prepare(train)
         data = TrainingFrames(train, [self.inputs(segment) for segment in train], self.tr_)
         mean = training_mean(data.fitted)
-
-        def columns(block: slice) -> Float32:
-            return np.concatenate([s.frames[s.measured, block] for s in data.fitted]) - mean[block]
-
-        autoencoder, _ = fit_autoencoder(columns, len(mean), self.latents, np.random.default_rng(self.seed))
+        autoencoder = principal_components(data.fitted, self.latents, np.random.default_rng(self.seed), mean)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
             body, features = self.body(data.batch(data.fit[:1])[0])
@@ -191,24 +180,23 @@ class NetworkBaseline(ABC):
         return self
 
     @torch.inference_mode()
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> Float32:
-        """Every frame, shape (K, V); see `Baseline.predict`.
+    def estimate(self, segment: Segment) -> Float32:
+        """As `Baseline.estimate`.
 
         Raises
         ------
         InputError
             If there is no EEG, or it has another number of channels than in training.
         """
-        if (n_channels := len(signal_of(segment, self.name).data)) != self.n_channels_:
+        if (n_channels := len(segment.eeg_for(self.name).data)) != self.n_channels_:
             raise InputError(
                 f"{segment.run}: EEG of {n_channels} channels; {self.name} was trained on "
                 f"{self.n_channels_}: give it the same ones"
             )
         inputs, device = self.inputs(segment), self.network_.mean.device
-        rows = np.arange(len(segment.times))
-        pieces = np.array_split(rows, -(-len(rows) // max(self.batch, PREDICTED)))
-        frames = [self.network_(inputs(piece).to(device)).cpu().numpy() for piece in pieces]
-        return filled(segment, measured, np.concatenate(frames))
+        rows = np.flatnonzero(~segment.measured)
+        pieces = np.array_split(rows, max(1, -(-len(rows) // max(self.batch, PREDICTED))))
+        return np.concatenate([self.network_(inputs(piece).to(device)).cpu().numpy() for piece in pieces])
 
 
 class TrainingFrames:
@@ -259,7 +247,7 @@ class NetworkTraining(lightning.LightningModule):
     def __init__(self, baseline: NetworkBaseline, network: VertexNetwork, data: TrainingFrames) -> None:
         super().__init__()
         self.baseline, self.network, self.data = baseline, network, data
-        self.vertices = slice(None, None, -(-len(network.mean) // JUDGED_VERTICES))
+        self.vertices = slice(None, None, -(-len(network.mean) // VALIDATION_VERTICES))
         self.judged: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:

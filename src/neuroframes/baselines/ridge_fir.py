@@ -9,16 +9,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import filled, repetition_time, training_mean
+from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
 from neuroframes.models.ridge import Ridge, folds
 from neuroframes.recording.band_power import LAST_LAG, lagged
 from neuroframes.recording.segments import Segment
 
-JUDGED_VERTICES = 512  # evenly spread, enough to choose one penalty by their pooled error
+VALIDATION_VERTICES = 512  # evenly spread, enough to choose one penalty by their pooled error
 
 
-class RidgeFIR:
+class RidgeFIR(Baseline):
     """Ridge on log band power lagged 0 to 20 s at the TR, one penalty for all vertices.
 
     Notes
@@ -26,10 +26,12 @@ class RidgeFIR:
     The penalty is the one with the lowest left-out error pooled over vertices. Whole segments are left out,
     or blocks where segments are few, with a margin of 20 s on either side, since frames next to a block,
     nearly equal to it, would give it away. Centring and scaling come from the whole training part, not from
-    each fold. Measured frames of a segment are returned but not used for its other frames.
+    each fold.
     """
 
     name = "ridge FIR"
+    needs_eeg = any_time = True
+    reads_frames = False
 
     def features(self, segment: Segment) -> NDArray[np.float64]:
         """Lagged log band power, shape (K, p), lag slowest."""
@@ -54,14 +56,14 @@ class RidgeFIR:
     def fit(self, train: Sequence[Segment]) -> Self:
         """Choose the penalty and solve for all vertices.
 
-        `left_out_` is the left-out residual of the measured frames at the judged vertices.
+        `left_out_` is the left-out residual of the measured frames at those vertices.
         """
         phi, margin, blocks = self.design(train)
         ridge = Ridge(phi, margin, blocks)
 
-        every = -(-len(self.mean_) // JUDGED_VERTICES)
-        judged = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
-        targets = judged.astype(np.float64) - self.mean_[::every]
+        every = -(-len(self.mean_) // VALIDATION_VERTICES)
+        validation = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
+        targets = validation.astype(np.float64) - self.mean_[::every]
         self.penalty_ = ridge.best_penalty(targets)
         self.left_out_ = targets - ridge.left_out(targets, self.penalty_)
 
@@ -79,8 +81,6 @@ class RidgeFIR:
     def n_parameters(self) -> int:
         return len(self.mean_) * (1 + len(self.centre_))
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        phi = (self.features(segment) - self.centre_) / self.scale_
-        estimate = (phi @ self.right_).astype(np.float32) @ self.coefficients_ + self.mean_
-        return filled(segment, measured, estimate)
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        phi = (self.features(segment)[~segment.measured] - self.centre_) / self.scale_
+        return (phi @ self.right_).astype(np.float32) @ self.coefficients_ + self.mean_

@@ -10,12 +10,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import filled, training_mean
+from neuroframes.baselines.interface import Baseline, repeated, training_mean
 from neuroframes.recording.segments import Segment
 
 
-class RunMean:
-    """Mean of the frames that are seen in the segment; the training mean where none is."""
+class RunMean(Baseline):
+    """Mean of the measured frames of the segment; the training mean where none is."""
 
     name = "run mean"
 
@@ -28,10 +28,9 @@ class RunMean:
     def n_parameters(self) -> int:
         return len(self.mean_)
 
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Every frame, shape (K, V); see `Baseline.predict`."""
-        seen = measured & segment.measured
-        if not seen.any():
-            return filled(segment, measured, self.mean_)
-        mean = np.asarray(np.mean(segment.frames, axis=0, dtype=np.float64, where=seen[:, None]))
-        return filled(segment, measured, mean.astype(np.float32))
+    def estimate(self, segment: Segment) -> NDArray[np.float32]:
+        if not segment.measured.any():
+            return repeated(self.mean_, segment)
+        known = segment.measured[:, None]
+        mean = np.asarray(np.mean(segment.frames, axis=0, dtype=np.float64, where=known))
+        return repeated(mean.astype(np.float32), segment)

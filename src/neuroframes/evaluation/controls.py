@@ -1,16 +1,15 @@
 """EEG that can't tell anything: what a method scores with it has another source than the EEG.
 
 Beside these stands `neuroframes.baselines.shuffled`. Samples and band power are changed alike, since
-methods differ in which they read. And one that tells too much: the frames' own mean over the cortex.
+methods differ in which they read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import training_mean
 from neuroframes.recording.band_power import SILENCE, BandPower
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
@@ -44,29 +43,3 @@ def _changed(
     if segment.power is not None:
         segment = replace(segment, power=BandPower(power(segment.power.values), segment.power.times))
     return segment
-
-
-class GlobalSignal:
-    """Every vertex from the mean over vertices of the *same* frames: an oracle, no method.
-
-    x_v(t) = m_v + b_v g(t), with b_v fitted to the training part. It sees what it is scored on; what it
-    reaches is how far one pattern that waxes and wanes would go, were its course known.
-    """
-
-    name = "global signal (oracle)"
-
-    def fit(self, train: Sequence[Segment]) -> "GlobalSignal":
-        self.mean_ = training_mean(train)
-        frames = np.concatenate([segment.frames[segment.measured] for segment in train])
-        course = frames.mean(axis=1) - self.mean_.mean()
-        self.slope_ = course @ (frames - self.mean_) / (course @ course)
-        return self
-
-    @property
-    def n_parameters(self) -> int:
-        return self.mean_.size + self.slope_.size
-
-    def predict(self, segment: Segment, measured: NDArray[np.bool_]) -> Float32:
-        """Every frame, shape (K, V), whatever is measured."""
-        course = segment.frames.mean(axis=1) - self.mean_.mean()
-        return self.mean_ + np.outer(course, self.slope_)

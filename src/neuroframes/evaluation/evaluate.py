@@ -26,7 +26,7 @@ from neuroframes.baselines import (
     shuffled,
 )
 from neuroframes.baselines.interface import Baseline
-from neuroframes.config import PAPER_DRAWS
+from neuroframes.models.settings import PAPER_DRAWS
 from neuroframes.cortex.regions import regions
 from neuroframes.errors import InputError
 from neuroframes.evaluation.metrics import score

@@ -11,12 +11,18 @@ those of the rest. How the rest covaries between vertices enters neither mean no
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.frames.autoencoder import Columns, LinearAutoencoder, blocks, fit_autoencoder, rows_of
+from neuroframes.frames.autoencoder import (
+    Columns,
+    LinearAutoencoder,
+    blocks,
+    columns_of,
+    fit_autoencoder,
+    rows_of,
+)
 from neuroframes.frames.measurement import AlongTime
 from neuroframes.frames.posterior import Conditional, Posterior, condition, posterior
 from neuroframes.frames.temporal import (
@@ -80,23 +86,6 @@ class FramePosterior:
         variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
         return np.sqrt(variance) * np.float32(self.prior.spread)
 
-    def draw(
-        self,
-        measurements: Float32,
-        latents: NDArray[np.floating],
-        generator: np.random.Generator,
-        block: slice = slice(None),
-    ) -> Float32:
-        """One draw of some vertices (K, v), from their measurements (M, v) and a draw of the latents (K, d).
-
-        What is uncertain in the rest is drawn independently between vertices.
-        """
-        mean = self.mean(measurements, block)
-        deviation = self.prior.autoencoder.decode(latents - self.latents.mean, block)
-        rest = generator.standard_normal(mean.shape, np.float32) * self.prior.autoencoder.rest[block]
-        deviation += self.rest.root.astype(np.float32) @ rest
-        return mean + np.float32(self.prior.spread) * deviation
-
 
 @dataclass(frozen=True)
 class FramePrior:
@@ -116,12 +105,16 @@ class FramePrior:
     rest: TemporalCovariance
     spread: float = 1.0
 
-    def restricted(self, vertices: Mask) -> "FramePrior":
+    def restricted(self, vertices: NDArray[np.integer]) -> "FramePrior":
         """The same prior for some of the vertices; the encoder is the pseudo-inverse of what is left."""
-        if vertices.all():
-            return self
         full = self.autoencoder
         return replace(self, autoencoder=LinearAutoencoder(full.decoder[:, vertices], full.rest[vertices]))
+
+    def encode(self, frames: Float32, measured: Mask) -> Float:
+        """Latents (K, d) of the measured ones of frames (K, V), 0 at the others, which aren't read."""
+        latents = np.zeros((len(frames), self.autoencoder.n_latents))
+        latents[measured] = self.autoencoder.encode(rows_of(columns_of(frames), measured))
+        return latents
 
     def given(
         self, times: Float, operator: AlongTime, seen: Float, mean: Float | None = None
@@ -240,9 +233,3 @@ def windows_in_context(n_frames: int, reach: int = CONTEXT) -> Iterator[tuple[sl
     edges = np.linspace(0, n_frames, n_windows + 1).astype(int)
     for start, stop in pairwise(edges):
         yield slice(start, stop), slice(max(0, start - reach), min(n_frames, stop + reach))
-
-
-def spread_of(errors: NDArray[np.floating], stds: NDArray[np.floating], level: float = 0.9) -> float:
-    """Factor on `stds` that makes central intervals of `level` cover that share of `errors`."""
-    ratio = np.abs(errors) / np.maximum(stds, 1e-12)
-    return float(np.quantile(ratio, level) / NormalDist().inv_cdf(0.5 + level / 2))

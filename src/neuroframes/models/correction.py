@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from neuroframes.config import CorrectionSettings
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.windows import Windows
 from neuroframes.models.denoiser import EARLIEST, LATEST, Denoiser
 from neuroframes.models.eeg_encoder import EEGEncoder, Tokens
@@ -176,7 +176,7 @@ class Correction(nn.Module):
         return [member for member in self.members if isinstance(member, Member)]
 
     @torch.no_grad()
-    def hear(self, eeg: Signal) -> list[Tokens]:
+    def tokens(self, eeg: Signal) -> list[Tokens]:
         """Tokens of a whole recording, one set a member, in pieces that memory holds."""
         device = self.gate.device
         hop, length = round(TOKEN_STEP * eeg.rate), round(self.networks[0].encoder.window * eeg.rate)

@@ -2,25 +2,22 @@
 
 Without a correction, or where its gate is shut, they are the Gaussian posterior's, exactly. With one, the
 mean depends on what is drawn, and the probability flow is followed in steps (see `diffusion.samplers`). A run
-of any length is drawn in windows with the frames around them that inform them; noise is that of the run, so
-windows agree where they meet.
+of any length is drawn window after window, each given the frames around it that are measured and the frames
+before it as they were drawn (see `frames.filling`).
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from neuroframes.diffusion.gaussian import GaussianDenoiser
 from neuroframes.diffusion.samplers import Denoise, posterior_flow
 from neuroframes.diffusion.schedules import karras_sigmas
+from neuroframes.frames.filling import windows_of
 from neuroframes.frames.measurement import FrameMask
-from neuroframes.frames.prior import windows_in_context
-from neuroframes.frames.temporal import TemporalCovariance
-from neuroframes.models.gaussian import GaussianModel, Heard
+from neuroframes.frames.prior import FramePrior
 
 Float = NDArray[np.float64]
 MeanOf = Callable[[slice], tuple[Denoise, int]]
@@ -29,10 +26,10 @@ STEPS = 10  # a correction is followed to a few hundredths of a percent (benchma
 
 
 def draw_latents(
-    prior: TemporalCovariance,
+    prior: FramePrior,
     mean_of: MeanOf,
     times: Float,
-    seen: Float,
+    known: Float,
     measured: NDArray[np.bool_],
     n_draws: int,
     generator: np.random.Generator,
@@ -41,32 +38,32 @@ def draw_latents(
 
     Parameters
     ----------
-    prior : TemporalCovariance
-        Of what the mean leaves over.
+    prior : FramePrior
+        Its latents are what the mean leaves over.
     mean_of : callable
-        From a window of the run to its prior mean, and the steps that it takes to follow it: `fixed` or
-        `learned`.
+        From a window of the run to its prior mean, and the steps that it takes to follow it: `fixed`, or
+        that of a model with a learned correction.
     times : array, shape (K,), seconds
-    seen : array, shape (K, d)
+    known : array, shape (K, d)
         Latents of the measured frames; what stands at others isn't read.
     measured : array, shape (K,)
     n_draws : int
     generator : numpy.random.Generator
     """
-    noise = generator.standard_normal((n_draws, len(times), seen.shape[1]), np.float32)
-    draws = np.empty_like(noise)
-    for core, context in windows_in_context(len(times)):
-        known = measured[context]
-        gaussian = GaussianDenoiser.of(prior, times[context], FrameMask(known))
+    draws = np.broadcast_to(known, (n_draws, *known.shape)).astype(np.float32)
+    for window in windows_of(prior, measured, times):
+        context, given = window.context, window.near | window.before
+        gaussian = GaussianDenoiser.of(prior.latents, times[context], FrameMask(given))
         mean, n_steps = mean_of(context)
+        noise = generator.standard_normal((n_draws, len(given), known.shape[1]), np.float32)
         drawn = posterior_flow(
             gaussian,
             mean,
-            torch.from_numpy(seen[context][known]),
-            torch.from_numpy(noise[:, context]),
+            torch.from_numpy(draws[:, context][:, given]),
+            torch.from_numpy(noise),
             karras_sigmas(n_steps),
         )
-        draws[:, core] = drawn[:, core.start - context.start : core.stop - context.start].numpy()
+        draws[:, np.arange(context.start, context.stop)[window.rows]] = drawn[:, window.rows].numpy()
     return draws
 
 
@@ -76,25 +73,5 @@ def fixed(mean: Float) -> MeanOf:
     def of(window: slice) -> tuple[Denoise, int]:
         values = torch.from_numpy(mean[window])
         return lambda x, sigma: values, 1
-
-    return of
-
-
-def learned(
-    model: GaussianModel, heard: Heard, clock: Float, seen: Float, measured: NDArray[np.bool_]
-) -> MeanOf:
-    """The mean as the EEG and the learned correction have it; clock (K,), seconds on the EEG's."""
-    correction, mean_at = model.correction, partial(model.eeg, heard.power)
-    if correction is None or heard.tokens is None:
-        return fixed(mean_at(clock))
-
-    def of(window: slice) -> tuple[Denoise, int]:
-        mean = torch.from_numpy(mean_at(clock[window]))
-        query = correction.query(clock[window], mean_at, seen[window], measured[window])
-
-        def corrected(x: Tensor, sigma: float) -> Tensor:
-            return mean + correction.shift(query, heard.tokens, query.on_grid(x), sigma).cpu()
-
-        return corrected, STEPS
 
     return of

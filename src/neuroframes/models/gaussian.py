@@ -1,50 +1,53 @@
-"""The Gaussian backbone: ridge from EEG, temporal covariance, exact measurements.
+"""The Gaussian model: a prior over frames, perhaps with a mean from EEG, and exact measurements.
 
     Z[:, j] ~ N(m_j(EEG), v_j K_j)    with EEG,        Z[:, j] ~ N(0, v'_j K'_j)    without.
 
 The covariance with EEG is that of what the left-out ridge leaves over, so that the optimism of a fit on
-its own data doesn't leak into it.
+its own data doesn't leak into it. The prior of a run by itself is such a model without EEG.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import need_torch
 from neuroframes.frames.autoencoder import LinearAutoencoder
-from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
-from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
+from neuroframes.frames.filling import draw_missing, fill_missing
+from neuroframes.frames.prior import FramePrior
+from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.channels import ChannelCovariance
-from neuroframes.models.eeg_ridge import EegRidge, fit_eeg_ridge
+from neuroframes.models.eeg_ridge import EegRidge
 from neuroframes.models.features import eeg_features, whitening
+from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.ridge import Standardisation
-from neuroframes.models.stored import Stored, read_stored, write_stored
+from neuroframes.models.stored import Stored, write_stored
 from neuroframes.recording.band_power import BandPower
-from neuroframes.recording.segments import Segment, Split
+from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from neuroframes.models.correction import Correction
+    from neuroframes.models.draws import MeanOf
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "neuroframes-model-2"
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 SAME_RATE = 1e-3
 Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a model takes from EEG.
+class EegFeatures:
+    """What the EEG of a run says, computed once.
 
     Attributes
     ----------
@@ -57,273 +60,246 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class GaussianModel:
-    """A trained backbone and what it takes to apply it to another recording.
+class EegPathway:
+    """From EEG to the mean of the latents, and how they vary about it.
 
     Attributes
     ----------
-    space : CorticalSpace
-    tr : float, seconds
-    scale : array, shape (V,)
-        Standard deviation of the training part, in its BOLD's units; 0 where a vertex had no signal.
-    prior : FramePrior without EEG
-    with_eeg : TemporalCovariance of what the EEG leaves over
-    eeg : EegRidge
-    channel_covariance : ChannelCovariance
+    ridge : EegRidge
+    covariance : TemporalCovariance of what the ridge leaves over
+    channels : ChannelCovariance
         Names of the channels, and what EEG that lacks some is filled from.
-    eeg_settings : dict
-        How the EEG is to be read: rate, l_freq, reference.
     bands : dict from name to (low, high), Hz
-    split : Split
-        What it was trained on, and what it must be tested on.
     correction : Correction, or None
-        What was learned beside the backbone.
+        What was learned beside the ridge.
     """
 
-    space: CorticalSpace
-    tr: float
-    scale: NDArray[np.float32]
-    prior: FramePrior
-    with_eeg: TemporalCovariance
-    eeg: EegRidge
-    channel_covariance: ChannelCovariance
-    eeg_settings: Mapping[str, Any]
+    ridge: EegRidge
+    covariance: TemporalCovariance
+    channels: ChannelCovariance
     bands: Mapping[str, tuple[float, float]]
-    split: Split
     correction: "Correction | None" = None
+    _known: WeakKeyDictionary[Signal, EegFeatures] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the C channels, in the order of the features."""
-        return self.channel_covariance.channels
+    def features(self, eeg: Signal) -> EegFeatures:
+        """What the model takes from a recording; of the same one it is computed once.
 
-    @property
-    def method(self) -> str:
-        """What the model does, for sidecars."""
-        learned = "" if self.correction is None else " with a learned correction of its mean"
-        return f"ridge on lagged log band power, Gaussian backbone{learned}"
-
-    def hear(self, eeg: Signal) -> Heard:
-        """What the model takes from a recording, which may lack channels.
-
-        Those that are missing are filled from the others, with the power that a conditional mean lacks.
+        Channels that are missing are filled from the others, with the power that a conditional mean lacks.
         """
-        known, filters = self.channel_covariance, whitening(self.channel_covariance.total)
-        if eeg.channels != self.channels:
-            eeg, names = Signal(known.fill(eeg.data, eeg.channels), eeg.rate, self.channels), eeg.channels
-            power = eeg_features(eeg.data, eeg.rate, self.bands, filters)
-            offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
-            power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
-        else:
-            power = eeg_features(eeg.data, eeg.rate, self.bands, filters)
+        if eeg not in self._known:
+            known, filters, names = self.channels, whitening(self.channels.total), eeg.channels
+            filled = eeg
+            if names != known.channels:
+                filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
+            power = eeg_features(filled.data, filled.rate, self.bands, filters)
+            if names != known.channels:
+                offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
+                power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
+            self._known[eeg] = EegFeatures(power, self._tokens(filled))
+        return self._known[eeg]
+
+    def _tokens(self, eeg: Signal) -> Any:
+        """Tokens of EEG with all channels, where the learned correction has something to say."""
         learned = self.correction
         if learned is None or not learned.gate.any():
-            return Heard(power)
+            return None
         if abs(eeg.rate - learned.rate) > SAME_RATE * learned.rate:
             logger.warning(
                 "EEG at %g Hz, but the networks were trained at %g Hz: the backbone alone is used",
                 eeg.rate,
                 learned.rate,
             )
-            return Heard(power)
-        return Heard(power, learned.hear(eeg))
+            return None
+        return learned.tokens(eeg)
 
-    def given_eeg(
-        self,
-        heard: Heard | None,
-        times: Float,
-        seen: Float | None = None,
-        measured: NDArray[np.bool_] | None = None,
-    ) -> tuple[FramePrior, Float | None]:
-        """The prior of frames, and its latents' mean as EEG and the learned correction have it.
+    def mean(
+        self, eeg: Signal, times: Float, latents: Float | None = None, measured: NDArray[np.bool_] | None = None
+    ) -> Float:
+        """Mean of the latents (K, d), as EEG and the learned correction have it.
 
         Parameters
         ----------
-        heard : Heard, or None without EEG
+        eeg : Signal
         times : array, shape (K,), seconds on the EEG clock
-        seen : array, shape (K, d)
-            Latents of the measured frames, which inform the correction; what stands at others isn't read.
+        latents : array, shape (K, d)
+            Of the measured frames, which inform the correction; what stands at others isn't read.
         measured : array, shape (K,)
             By default none.
-
-        Returns
-        -------
-        FramePrior, and the mean (K, d) or None
         """
-        if heard is None:
-            return self.prior, None
-        mean = self.eeg(heard.power, times)
-        if self.correction is not None and heard.tokens is not None:
-            query = self.correction.query(times, partial(self.eeg, heard.power), seen, measured)
-            mean = mean + self.correction.shift(query, heard.tokens)[0].cpu().numpy()
-        return replace(self.prior, latents=self.with_eeg), mean
+        features = self.features(eeg)
+        mean = self.ridge(features.power, times)
+        if self.correction is not None and features.tokens is not None:
+            query = self.correction.query(times, partial(self.ridge, features.power), latents, measured)
+            mean = mean + self.correction.shift(query, features.tokens)[0].cpu().numpy()
+        return mean
+
+    def mean_of_draws(self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]) -> "MeanOf":
+        """The mean that a draw follows, which depends on it where the correction has something to say."""
+        import torch
+
+        from neuroframes.models.draws import STEPS, fixed
+
+        features, correction = self.features(eeg), self.correction
+        mean_at = partial(self.ridge, features.power)
+        if correction is None or features.tokens is None:
+            return fixed(mean_at(times))
+
+        def of(window: slice) -> "tuple[Any, int]":
+            mean = torch.from_numpy(mean_at(times[window]))
+            query = correction.query(times[window], mean_at, latents[window], measured[window])
+
+            def corrected(x: "Tensor", sigma: float) -> "Tensor":
+                return mean + correction.shift(query, features.tokens, query.on_grid(x), sigma).cpu()
+
+            return corrected, STEPS
+
+        return of
+
+
+@dataclass(frozen=True)
+class GaussianModel(TrainedModel):
+    """A prior over frames and what EEG says of them.
+
+    Attributes
+    ----------
+    origin : Origin
+    prior : FramePrior without EEG
+    eeg : EegPathway, or None: the model then pays no heed to EEG
+    """
+
+    format = "neuroframes-model-gaussian-3"
+    states_deviation = draws = any_time = True
+
+    origin: Origin
+    prior: FramePrior
+    eeg: EegPathway | None = None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        if self.eeg is None:
+            return "neuroframes without EEG"
+        return "neuroframes backbone" if self.eeg.correction is None else "neuroframes"
+
+    def without_eeg(self) -> "GaussianModel":
+        """The prior alone."""
+        return replace(self, eeg=None)
+
+    def describe(self, segment: Segment) -> str:
+        known = ["the measured frames"] * bool(segment.measured.any())
+        known += ["the EEG"] * (self.eeg is not None and segment.eeg is not None)
+        learned = self.eeg is not None and segment.eeg is not None and self.eeg.correction is not None
+        return f"exact Gaussian posterior given {' and '.join(known)}" + (
+            ", its mean with a learned correction" if learned else ""
+        )
+
+    def fill(
+        self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
+    ) -> Estimate:
+        """As `Model.fill`. The standard deviation leaves out how a learned correction varies, but for draws."""
+        generator = np.random.default_rng(0) if generator is None else generator
+        frames, measured, times = segment.frames, segment.measured, segment.time_in_run
+        prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
+        latents = prior.encode(frames, measured)
+        eeg, mean = self.eeg, None
+        if eeg is not None and segment.eeg is not None:
+            prior = replace(prior, latents=eeg.covariance)
+            mean = eeg.mean(segment.eeg, segment.times, latents, measured)
+        if not draws:
+            return Estimate(*fill_missing(prior, frames, measured, times, latents, mean))
+        need_torch("--draws takes PyTorch")
+        from neuroframes.models.draws import draw_latents, fixed
+
+        if eeg is None or segment.eeg is None:
+            mean_of = fixed(np.zeros_like(latents))
+        else:
+            mean_of = eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
+        drawn = draw_latents(prior, mean_of, times, latents, measured, draws, generator)
+        filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn)
+        each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator)
+        return Estimate(filled, std, each)
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that the fit determined."""
-        learned = () if self.correction is None else self.correction.parameters()
-        return sum(tensor.size for tensor in self._tensors().values()) + sum(p.numel() for p in learned)
+        learned = None if self.eeg is None else self.eeg.correction
+        networks = () if learned is None else learned.parameters()
+        return sum(tensor.size for tensor in self._tensors().values()) + sum(p.numel() for p in networks)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """What is stored as arrays."""
         tensors: dict[str, NDArray[Any]] = {
-            "scale": self.scale,
+            "scale": self.origin.scale,
             "decoder": self.prior.autoencoder.decoder,
             "rest_scale": self.prior.autoencoder.rest,
-            "eeg.centre": self.eeg.standardisation.centre,
-            "eeg.spread": self.eeg.standardisation.spread,
-            "eeg.responses": self.eeg.responses,
-            "eeg.weights": self.eeg.weights,
-            "eeg.lags": self.eeg.lags,
-            "eeg.kernels": self.eeg.kernels,
-            "channel_covariances": self.channel_covariance.covariances,
         }
-        covariances = {"latents": self.prior.latents, "rest": self.prior.rest, "with_eeg": self.with_eeg}
+        covariances = {"latents": self.prior.latents, "rest": self.prior.rest}
+        if self.eeg is not None:
+            ridge, covariances["with_eeg"] = self.eeg.ridge, self.eeg.covariance
+            tensors |= {
+                "eeg.centre": ridge.standardisation.centre,
+                "eeg.spread": ridge.standardisation.spread,
+                "eeg.responses": ridge.responses,
+                "eeg.weights": ridge.weights,
+                "eeg.lags": ridge.lags,
+                "eeg.kernels": ridge.kernels,
+                "channel_covariances": self.eeg.channels.covariances,
+            }
         for name, covariance in covariances.items():
-            for field in COVARIANCE_FIELDS:
-                tensors[f"{name}.{field}"] = getattr(covariance, field)
+            for part in COVARIANCE_FIELDS:
+                tensors[f"{name}.{part}"] = getattr(covariance, part)
         return tensors
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
-        """Write a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
-        about = {
-            "space": self.space.to_json(),
-            "tr": self.tr,
-            "spread": self.prior.spread,
-            "channels": self.channels,
-            "eeg_settings": dict(self.eeg_settings),
-            "bands": dict(self.bands),
-            "split": self.split.to_json(),
-        }
-        beside = None if self.correction is None else self.correction.save
-        write_stored(path, FORMAT, about, self._tensors(), overwrite=overwrite, beside=beside)
-
-    @classmethod
-    def load(cls, path: Path) -> "GaussianModel":
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        InputError
-            If there is no model of this format at `path`.
-        """
-        return cls.from_stored(read_stored(path))
+        about = self.origin.to_json() | {"spread": self.prior.spread}
+        if self.eeg is not None:
+            about["bands"] = dict(self.eeg.bands)
+        learned = None if self.eeg is None else self.eeg.correction
+        beside = None if learned is None else learned.save
+        write_stored(path, self.format, about, self._tensors(), overwrite=overwrite, beside=beside)
 
     @classmethod
     def from_stored(cls, stored: Stored) -> "GaussianModel":
-        """The model that was read; see `load`."""
-        with stored.opened(FORMAT):
-            model, path = cls._backbone(stored.about, stored.tensors), stored.path
-            if (path / "correction.json").exists():
-                need_torch(f"{path.name} holds networks, which take PyTorch")
+        with stored.opened(cls.format):
+            about, tensors = stored.about, stored.tensors
+            origin = Origin.of(about, tensors["scale"])
+
+            def covariance(name: str) -> TemporalCovariance:
+                parts = {part: tensors[f"{name}.{part}"] for part in COVARIANCE_FIELDS}
+                return TemporalCovariance(**parts, tr=origin.tr)
+
+            autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
+            prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])
+            if "bands" not in about:
+                return cls(origin, prior)
+            pathway = _pathway(origin, about, tensors, covariance("with_eeg"))
+            if (stored.path / "correction.json").exists():
+                need_torch(f"{stored.path.name} holds networks, which take PyTorch")
                 from neuroframes.models.correction import Correction
 
-                model = replace(model, correction=Correction.load(path))
-            return model
-
-    @classmethod
-    def _backbone(cls, about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "GaussianModel":
-        tr = about["tr"]
-
-        def covariance(name: str) -> TemporalCovariance:
-            fields = {field: tensors[f"{name}.{field}"] for field in COVARIANCE_FIELDS}
-            return TemporalCovariance(**fields, tr=tr)
-
-        autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
-        standardisation = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
-        with_eeg = covariance("with_eeg")
-        return cls(
-            space=CorticalSpace.from_json(about["space"]),
-            tr=tr,
-            scale=tensors["scale"],
-            prior=FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"]),
-            with_eeg=with_eeg,
-            eeg=EegRidge(
-                standardisation,
-                responses=tensors["eeg.responses"],
-                lags=tensors["eeg.lags"],
-                weights=tensors["eeg.weights"],
-                kernels=tensors["eeg.kernels"],
-                group=with_eeg.group,
-                tr=tr,
-            ),
-            channel_covariance=ChannelCovariance(
-                tuple(about["channels"]),
-                tensors["channel_covariances"],
-                average=about["eeg_settings"]["reference"] == "average",
-            ),
-            eeg_settings=about["eeg_settings"],
-            bands={name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
-            split=Split.from_json(about["split"]),
-        )
+                pathway = replace(pathway, correction=Correction.load(stored.path))
+            return cls(origin, prior, pathway)
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """What `fit_backbone` found, and what it was found from.
-
-    Attributes
-    ----------
-    prior, with_eeg, eeg : see `GaussianModel`
-    latents : list of array, shape (K, d), one a segment
-    left_out : list of array, shape (K, d)
-        The ridge's prediction of each segment, or block, by a fit without it.
-    """
-
-    prior: FramePrior
-    with_eeg: TemporalCovariance
-    eeg: EegRidge
-    latents: list[Float]
-    left_out: list[Float]
-
-
-def fit_backbone(
-    segments: Sequence[Segment],
-    powers: Sequence[BandPower],
-    n_bands: int,
-    tr: float,
-    n_latents: int | None,
-    generator: np.random.Generator,
-) -> Backbone:
-    """Fit prior, EEG ridge and the covariance of what it leaves over, on the training part.
-
-    Parameters
-    ----------
-    segments : sequence of Segment, rows of one array (see `load_segments`)
-    powers : sequence of BandPower, one a segment
-        Features of its whole run, band fastest.
-    n_bands : int
-    tr : float, seconds
-    n_latents : int
-        By default as many as the measured frames support.
-    generator : numpy.random.Generator
-    """
-    measured = [segment.measured for segment in segments]
-    n_measured = int(sum(mask.sum() for mask in measured))
-    n_latents = default_latents(n_measured) if n_latents is None else n_latents
-    edges = np.cumsum([0, *(len(mask) for mask in measured)])
-    rows = [slice(a, b) for a, b in pairwise(edges)]
-
-    def columns(block: slice) -> NDArray[np.float32]:
-        return np.concatenate([segment.frames[:, block] for segment in segments])
-
-    n_vertices = segments[0].frames.shape[1]
-    logger.info("fitting autoencoder and temporal covariance to %d frames", n_measured)
-    runs = list(zip(rows, measured, strict=True))
-    prior = fit_frame_prior(columns, n_vertices, runs, tr, n_latents, generator, folds_for(n_measured))
-    every = prior.autoencoder.encode(columns)
-    latents = [every[row] for row in rows]
-    logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
-    times = [segment.times for segment in segments]
-    group = prior.latents.group
-    eeg, left_out = fit_eeg_ridge(
-        powers, times, latents, measured, group, prior.autoencoder.importance, tr, n_bands
+def _pathway(
+    origin: Origin, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], covariance: TemporalCovariance
+) -> EegPathway:
+    """The linear part of what was stored of the EEG."""
+    return EegPathway(
+        ridge=EegRidge(
+            Standardisation(tensors["eeg.centre"], tensors["eeg.spread"]),
+            responses=tensors["eeg.responses"],
+            lags=tensors["eeg.lags"],
+            weights=tensors["eeg.weights"],
+            kernels=tensors["eeg.kernels"],
+            group=covariance.group,
+            tr=origin.tr,
+        ),
+        covariance=covariance,
+        channels=ChannelCovariance(
+            origin.channels,
+            tensors["channel_covariances"],
+            average=origin.eeg_settings["reference"] == "average",
+        ),
+        bands={name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
     )
-    before = list(zip(latents, measured, strict=True))
-    after = [(z - m, mask) for z, m, mask in zip(latents, left_out, measured, strict=True)]
-    # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
-    # explains is a ratio, and carries over.
-    with_eeg = reduced(
-        prior.latents, fit_temporal_covariance(before, tr, group), fit_temporal_covariance(after, tr, group)
-    )
-    return Backbone(prior, with_eeg, eeg, latents, left_out)

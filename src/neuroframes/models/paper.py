@@ -9,7 +9,7 @@ step (InterRecon),
 with z the estimate of the noise-free latents; the direction of the step follows from the replaced estimate.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuroframes.config import PAPER_DRAWS, PaperSettings
 from neuroframes.diffusion.samplers import ddim, range_replacement
 from neuroframes.diffusion.schedules import alphas_bar, linear_betas
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
-from neuroframes.models.network_model import NetworkModel
+from neuroframes.models.model import Estimate
+from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.paper_network import PaperNetwork
-from neuroframes.recording.signal import Signal
+from neuroframes.models.settings import PAPER_DRAWS, PaperSettings
+from neuroframes.recording.segments import Segment
 
 Float32 = NDArray[np.float32]
 Epsilon = Callable[[Tensor, int], Tensor]
@@ -103,85 +104,74 @@ def eeg_windows(
 
 @dataclass(frozen=True)
 class PaperModel(NetworkModel):
-    """A network of `PaperSettings`; see `NetworkModel`."""
+    """A network of `PaperSettings`; see `NetworkModel`.
 
-    preset = "paper"
-    format = "neuroframes-model-paper-1"
+    Its estimate is the mean of draws, of `PAPER_DRAWS` by default, and the standard deviation is theirs.
+    """
+
+    name = "paper's recipe"
+    format = "neuroframes-model-paper-2"
+    states_deviation = draws = True
     settings_class = PaperSettings
 
     settings: PaperSettings
     network: PaperNetwork
 
-    @property
-    def method(self) -> str:
-        """What the model does, for sidecars."""
+    def describe(self, segment: Segment) -> str:
+        given = ", measured frames put into every step" if segment.measured.any() else ""
         return (
             "recipe of Qu, Gao, Wang and Fu (2026, arXiv 2603.24176): "
-            "mean of DDIM draws in the latent of a linear autoencoder, given raw EEG"
+            f"mean of DDIM draws in the latent of a linear autoencoder, given raw EEG{given}"
         )
 
-    @property
-    def completing(self) -> str:
-        return f"{self.method}, measured frames put into every step"
-
-    @staticmethod
-    def draws_for(asked: int) -> int:
-        return asked or PAPER_DRAWS
-
-    def fill_missing(
+    def fill(
         self,
-        frames: Float32,
-        measured: NDArray[np.bool_],
-        eeg: Signal,
-        times: NDArray[np.float64],
-        generator: np.random.Generator,
+        segment: Segment,
         *,
-        draws: int = PAPER_DRAWS,
-        vertices: NDArray[np.intp] | None = None,
+        draws: int = 0,
+        generator: np.random.Generator | None = None,
         batch: int = 64,
-    ) -> tuple[Float32, Iterator[Float32]]:
-        """Put the mean of draws at the missing frames, in place; see `NetworkModel.fill_missing`.
+    ) -> Estimate:
+        """As `Model.fill`; `batch` windows are worked on at once.
 
         Windows of K frames tile the run; the last one ends with it, and overlaps the one before if need be.
         They don't know of each other. One draw is a sample; the mean of more nears the posterior mean. The
         standard deviation is that of the draws, which is of the latents alone; 0 of a single one.
         """
-        eeg, n_frames = self.hear(eeg), len(frames)
-        self.check_grid(times)
-        vertices = np.arange(frames.shape[1]) if vertices is None else vertices
+        eeg, measured = self.check_segment(segment), segment.measured
+        n_draws = draws or PAPER_DRAWS
+        generator = np.random.default_rng(0) if generator is None else generator
+        vertices, n_frames = all_vertices(segment), len(measured)
         length = min(self.settings.frames, n_frames)
         starts = np.append(np.arange(0, n_frames - length, length), n_frames - length)
         rows = starts[:, None] + np.arange(length)
         device = self.network.decoder.device
         given = torch.zeros(n_frames, len(self.network.decoder), device=device)
         known = torch.from_numpy(measured).to(device)
-        given[known] = self._encode(frames, measured, vertices)
-        first = times[starts] - self.tr / 2
-        windows = eeg_windows(eeg.data, eeg.rate, first, length * self.tr, self.settings.delay)
+        given[known] = self._encode(segment.frames, measured, vertices)
+        first = segment.times[starts] - self.origin.tr / 2
+        windows = eeg_windows(eeg.data, eeg.rate, first, length * self.origin.tr, self.settings.delay)
         pieces = []
         for these in np.array_split(np.arange(len(starts)), -(-len(starts) // batch)):
-            shape = (draws, *rows[these].shape, given.shape[1])
+            shape = (n_draws, *rows[these].shape, given.shape[1])
             noise = torch.from_numpy(generator.standard_normal(shape, np.float32)).to(device)
             here = torch.from_numpy(windows[these]).to(device), given[rows[these]], known[rows[these]]
             pieces.append(self._draw(*here, noise))
         drawn = torch.cat(pieces, dim=1)
         twice = drawn.shape[1] * length - n_frames  # frames that the last two windows share
         latents = torch.cat([drawn[:, :-1].flatten(1, 2), drawn[:, -1, twice:]], dim=1)[:, ~known]
-        deviation = np.empty((latents.shape[1], len(vertices)), np.float32, order="F")
-        mean = latents.mean(dim=0)
-        for block in blocks(len(vertices)):
-            frames[~measured, block] = self._decode(mean, vertices[block])
-            variance = sum(np.square(self._decode(draw - mean, vertices[block])) for draw in latents)
-            deviation[:, block] = np.sqrt(variance / max(1, draws - 1))
-        return deviation, (self._drawn(draw, frames, measured, vertices) for draw in latents)
+        mean, std = self._moments(latents, vertices)
+        return Estimate(mean, std, (self._decode(draw, vertices) for draw in latents))
 
-    def _drawn(
-        self, latents: Tensor, frames: Float32, measured: NDArray[np.bool_], vertices: NDArray[np.intp]
-    ) -> Float32:
-        drawn = np.array(frames, order="F")
+    def _moments(self, latents: Tensor, vertices: NDArray[np.intp]) -> tuple[Float32, Float32]:
+        """Mean and standard deviation (M, V) of draws of the latents (S, M, d)."""
+        shape, centre = (latents.shape[1], len(vertices)), latents.mean(dim=0)
+        mean, std = np.empty(shape, np.float32, order="F"), np.empty(shape, np.float32, order="F")
         for block in blocks(len(vertices)):
-            drawn[~measured, block] = self._decode(latents, vertices[block])
-        return drawn
+            mean[:, block] = self._decode(centre, vertices[block])
+            variance = sum(np.square(self._decode(draw - centre, vertices[block])) for draw in latents)
+            std[:, block] = np.sqrt(variance / max(1, len(latents) - 1))
+        return mean, std
 
     @torch.inference_mode()
     def _draw(self, eeg: Tensor, given: Tensor, measured: Tensor, noise: Tensor) -> Tensor:

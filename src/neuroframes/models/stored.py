@@ -16,6 +16,7 @@ from neuroframes import __version__
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
 
+PREFIX = "neuroframes-model-"  # of every format
 # What reading an array or a setting that isn't as it was written may raise.
 DAMAGE = (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
 
@@ -38,6 +39,12 @@ class Stored:
     @property
     def format(self) -> str:
         return str(self.about.get("format"))
+
+    @property
+    def kind(self) -> str:
+        """KIND of the format "neuroframes-model-KIND-NUMBER"; "" of any other."""
+        name, _, number = self.format.removeprefix(PREFIX).rpartition("-")
+        return name if self.format.startswith(PREFIX) and number.isdigit() else ""
 
     @contextmanager
     def opened(self, expected: str) -> Iterator[None]:

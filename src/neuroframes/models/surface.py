@@ -4,7 +4,7 @@ Windows overlap by half and are blended (`diffusion.windows`), so that a gap at 
 another. The model states no uncertainty.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuroframes.config import SurfaceSettings
 from neuroframes.diffusion.windows import Windows
-from neuroframes.errors import InputError
 from neuroframes.models.denoiser import EARLIEST
-from neuroframes.models.network_model import NetworkModel
+from neuroframes.models.model import Estimate
+from neuroframes.models.network_model import NetworkModel, all_vertices
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames
-from neuroframes.recording.signal import Signal
+from neuroframes.recording.segments import Segment
 
 Float32 = NDArray[np.float32]
 
@@ -48,64 +48,43 @@ def heard_by(eeg: Float32, rate: float, times: NDArray[np.float64], n_samples: i
 
 @dataclass(frozen=True)
 class SurfaceModel(NetworkModel):
-    """A network of `SurfaceSettings`; see `NetworkModel`."""
+    """A network of `SurfaceSettings`; see `NetworkModel`. It states no standard deviation."""
 
-    preset = "surface"
-    states_deviation = False
-    format = "neuroframes-model-surface-1"
+    name = "surface model"
+    format = "neuroframes-model-surface-2"
     settings_class = SurfaceSettings
 
     settings: SurfaceSettings
     network: SpatiotemporalNeuralFrames
 
-    @property
-    def method(self) -> str:
-        """What the model does, for sidecars."""
+    def describe(self, segment: Segment) -> str:
+        given = "EEG and the measured frames" if segment.measured.any() else "EEG"
         return (
             "surface model: graph convolutions over the cortical mesh and an LSTM over frames, "
-            "given EEG; no uncertainty is stated"
+            f"given {given}; no uncertainty is stated"
         )
-
-    @property
-    def completing(self) -> str:
-        return self.method.replace("given EEG", "given EEG and the measured frames")
-
-    @staticmethod
-    def draws_for(asked: int) -> int:
-        if asked:
-            raise InputError(
-                f"--draws {asked}, but a model of --preset surface draws nothing and states no standard "
-                "deviation; leave --draws out, or use a model of another preset"
-            )
-        return 0
 
     def about(self) -> dict[str, Any]:
         return super().about() | {"bands": self.network.encoder.bands}
 
     @torch.inference_mode()
-    def fill_missing(
+    def fill(
         self,
-        frames: Float32,
-        measured: NDArray[np.bool_],
-        eeg: Signal,
-        times: NDArray[np.float64],
-        generator: np.random.Generator,
+        segment: Segment,
         *,
         draws: int = 0,
-        vertices: NDArray[np.intp] | None = None,
+        generator: np.random.Generator | None = None,
         batch: int = 1,
-    ) -> tuple[None, Iterator[Float32]]:
-        """Put estimates at the missing frames, in place; see `NetworkModel.fill_missing`.
-
-        Nothing is random: there are neither draws nor a standard deviation.
-        """
-        eeg, network = self.hear(eeg), self.network
-        self.check_grid(times)
+    ) -> Estimate:
+        """As `Model.fill`; `batch` windows are worked on at once. Nothing is random."""
+        self.check(eeg=segment.eeg is not None, draws=draws)
+        eeg, network, measured = self.check_segment(segment), self.network, segment.measured
         device, length, n_all = network.place.device, network.n_frames, len(network.place)
-        vertices = np.arange(n_all) if vertices is None else vertices
-        windows = Windows.over(len(frames), length, length // 2)
+        vertices = all_vertices(segment)
+        windows = Windows.over(len(measured), length, length // 2)
         chosen = [i for i, window in enumerate(windows.slices) if not measured[window].all()]
-        frames[~measured] = 0
+        number = np.cumsum(~measured) - 1
+        filled = np.zeros((int((~measured).sum()), len(vertices)), np.float32)
         for first in range(0, len(chosen), batch):
             these = chosen[first : first + batch]
             rows = [windows.slices[i] for i in these]
@@ -113,17 +92,17 @@ class SurfaceModel(NetworkModel):
             given = torch.zeros(len(these), n_all, length)
             # A run shorter than a window leaves the window's end unknown.
             for i, row in enumerate(rows):
-                size = row.stop - row.start
-                known[i, :size] = torch.from_numpy(measured[row])
-                given[i, vertices, :size] = torch.from_numpy(np.where(measured[row, None], frames[row], 0).T)
-            begin = times[[row.start for row in rows]]
+                size, mask = row.stop - row.start, measured[row]
+                known[i, :size] = torch.from_numpy(mask)
+                given[i, vertices, :size] = torch.from_numpy(np.where(mask[:, None], segment.frames[row], 0).T)
+            begin = segment.times[[row.start for row in rows]]
             heard = torch.from_numpy(heard_by(eeg.data, eeg.rate, begin, network.n_samples))
             x = network(heard.to(device), known.to(device), given.to(device))[:, vertices].cpu()
             for i, row, piece in zip(these, rows, x, strict=True):
                 missing = np.flatnonzero(~measured[row])
                 share = windows.weights[i, missing].float()
-                frames[row.start + missing] += (piece[:, missing] * share).T.numpy()
-        return None, iter(())
+                filled[number[row.start + missing]] += (piece[:, missing] * share).T.numpy()
+        return Estimate(filled)
 
     @classmethod
     def _untrained(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from neuroframes.config import SurfaceSettings
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import AlongTime, Mask
 from neuroframes.models.denoiser import EARLIEST, LATEST, Attention, TokenBias

@@ -32,7 +32,7 @@ NOT_EEG = re.compile(
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Eeg(Signal):
     """An EEG recording.
 

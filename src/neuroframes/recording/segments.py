@@ -6,7 +6,7 @@ haemodynamic response between what is fitted and what is scored.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,12 +36,15 @@ class Segment:
     ----------
     frames : array, shape (K, V), detrended within the segment, z-scored by the training part's scale
     times : array, shape (K,), seconds on the EEG clock
-    time_in_run : array, shape (K,), seconds since the run's first frame
-    measured : array, shape (K,), False where censored: neither fitted on nor scored
+    time_in_run : array, shape (K,), seconds since the run's first frame, without the triggers' jitter
+    measured : array, shape (K,), False where censored or hidden
+        What stands there is read by nobody who fills or fits.
     power : BandPower of the channels over the whole run, or None without EEG
     run : str
     eeg : Signal of the whole run, or None
     motion : array, shape (K, 6), mm and rad, or None where it isn't known
+    vertices : array of int, shape (V,), or None
+        Of the space that a model was fitted to, those that `frames` has; None for all of them.
     """
 
     frames: Float32
@@ -52,6 +55,7 @@ class Segment:
     run: str
     eeg: Signal | None = None
     motion: NDArray[np.float64] | None = None
+    vertices: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
@@ -59,6 +63,22 @@ class Segment:
             raise ValueError(
                 f"{self.run}: frames, times, time_in_run and measured differ in length: {lengths}"
             )
+
+    def given(self, mask: Mask) -> Self:
+        """The segment with those of its measured frames alone that `mask` (K,) names."""
+        return replace(self, measured=self.measured & mask)
+
+    def eeg_for(self, name: str) -> Signal:
+        """The EEG of the segment's run, which the method `name` needs; InputError where there is none."""
+        if self.eeg is None:
+            raise InputError(f"{self.run}: {name} needs EEG; there is none for this run")
+        return self.eeg
+
+    def completed(self, estimate: Float32) -> Float32:
+        """Frames (K, V): the measured ones to the bit, `estimate` (M, V) or (V,) at the others."""
+        frames = np.array(self.frames, order="F")
+        frames[~self.measured] = estimate
+        return frames
 
 
 @dataclass(frozen=True)
@@ -192,9 +212,10 @@ def load_segments(
     edges = np.cumsum([0, *(part.stop - part.start for part in parts)])
     rows = [slice(a, b) for a, b in pairwise(edges)]
     frames = np.empty((edges[-1], store.space.V), np.float32, order="F")
+    size = np.zeros(store.space.V)
     for part, row, mask in zip(parts, rows, measured, strict=True):
         frames[row] = runs[part.run].bold()[part.start : part.stop]
-        detrend(frames[row], mask)
+        np.fmax(size, np.abs(detrend(frames[row], mask)[0]), out=size)
     # One NaN in a vertex's series would spread over all latents of its frames.
     for row, mask in zip(rows, measured, strict=True):
         for start in range(0, store.space.V, BLOCK):
@@ -202,7 +223,7 @@ def load_segments(
             block[:, ~np.isfinite(block[mask]).all(axis=0)] = 0
             np.nan_to_num(block, copy=False, nan=0, posinf=0, neginf=0)
     if scale is None:
-        scale = vertex_scale(frames, np.concatenate(measured))
+        scale = vertex_scale(frames, np.concatenate(measured), size)
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
     eeg = {
@@ -212,23 +233,40 @@ def load_segments(
     power = {name: log_band_power(signal.data, signal.rate, bands) for name, signal in eeg.items()}
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
-        times = runs[part.run].frame_times
-        here = times[part.start : part.stop]
-        motion = runs[part.run].motion
-        moved = None if motion is None else motion[part.start : part.stop]
+        run, here = runs[part.run], slice(part.start, part.stop)
         segments.append(
-            Segment(frames[row], here, here - times[0], mask, power[part.run], part.run, eeg[part.run], moved)
+            Segment(
+                frames[row],
+                run.frame_times[here],
+                run.tr * np.arange(part.start, part.stop, dtype=np.float64),
+                mask,
+                power[part.run],
+                part.run,
+                eeg[part.run],
+                None if run.motion is None else run.motion[here],
+            )
         )
     return segments, scale
 
 
-def vertex_scale(frames: Float32, measured: Mask) -> Float32:
-    """Standard deviation of each detrended vertex over measured frames; 0 where constant or not finite."""
+def vertex_scale(frames: Float32, measured: Mask, size: NDArray[np.floating]) -> Float32:
+    """Standard deviation of each detrended vertex over measured frames; 0 where constant or not finite.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V)
+    measured : array, shape (K,)
+    size : array, shape (V,)
+        Of the values before their trend was subtracted: of a constant one, rounding is left over.
+    """
     scale = np.empty(frames.shape[1], np.float32)
     for start in range(0, frames.shape[1], BLOCK):
         columns = frames[measured, start : start + BLOCK]
         scale[start : start + BLOCK] = np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
-    scale[~np.isfinite(scale)] = 0
-    # Rounding of a constant value, after its mean was subtracted, is no signal.
-    scale[scale <= 1e-7 * scale.max(initial=0)] = 0
+    scale[~np.isfinite(scale) | constant(scale, size)] = 0
     return scale
+
+
+def constant(spread: NDArray[np.floating], size: NDArray[np.floating]) -> Mask:
+    """Whether values about as large as `size` that vary by `spread` are but one float32 number and its rounding."""
+    return spread <= 1e-6 * np.abs(size)

@@ -24,13 +24,13 @@ from scipy.special import stdtrit
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuroframes.config import CorrectionSettings
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.gaussian import MaskedGaussianDenoisers
 from neuroframes.models.correction import LEVELS, Correction, Member
 from neuroframes.models.eeg_encoder import Tokens
-from neuroframes.models.gaussian import Backbone
 from neuroframes.recording.segments import Segment
-from neuroframes.training.data import TrainingData, blocks_of, random_masks
+from neuroframes.training.backbone import Backbone
+from neuroframes.training.data import TrainingData, blocks_of, mean_r, random_masks
 from neuroframes.training.run import SeedEachStep, run, seed_of
 
 logger = logging.getLogger(__name__)
@@ -221,13 +221,6 @@ def gates(gain: Tensor, power: Tensor) -> Tensor:
     error = scatter.square().sum(dim=-2).sqrt() * np.sqrt(n_windows / (n_windows - 1))
     error *= float(stdtrit(n_windows - 1, CONFIDENCE))
     return ((total - error) / squared.clamp(min=1e-12)).clamp(0, 1)
-
-
-def mean_r(truth: Tensor, estimate: Tensor, importance: Tensor) -> Tensor:
-    """Correlation in time of each latent (n, d), weighted by what it costs on the cortex."""
-    truth, estimate = truth - truth.mean(dim=0), estimate - estimate.mean(dim=0)
-    norm = (truth.square().sum(dim=0) * estimate.square().sum(dim=0)).sqrt().clamp(min=1e-12)
-    return ((truth * estimate).sum(dim=0) / norm) @ importance.to(truth.device)
 
 
 def fit_correction(

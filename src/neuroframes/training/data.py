@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -10,15 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuroframes.frames.autoencoder import LinearAutoencoder, fit_autoencoder
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import windows_in_context
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.denoiser import EARLIEST, LATEST
-from neuroframes.models.gaussian import Backbone
 from neuroframes.recording.segments import Segment
 
+if TYPE_CHECKING:
+    from neuroframes.training.backbone import Backbone
+
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 BLOCKS = 5  # of the training part, one of which a member is validated on
@@ -51,7 +55,7 @@ class TrainingData:
     importance: Tensor
 
     @classmethod
-    def of(cls, segments: Sequence[Segment], backbone: Backbone) -> "TrainingData":
+    def of(cls, segments: Sequence[Segment], backbone: "Backbone") -> "TrainingData":
         filled = [
             _filled(z, segment.measured, m, backbone.with_eeg)
             for segment, z, m in zip(segments, backbone.latents, backbone.left_out, strict=True)
@@ -79,7 +83,7 @@ class TrainingData:
 
     def digest(self) -> list[int]:
         """What tells these data from others."""
-        return [crc32(part.numpy().tobytes()) for part in (self.z, self.mean, self.times)]
+        return [checksum(part.numpy()) for part in (self.z, self.mean, self.times)]
 
     def starts(self, among: Tensor, length: int, hop: int) -> Tensor:
         """First frames of windows of `length` in one segment, all `among` (n,), `hop` apart."""
@@ -151,3 +155,47 @@ def blocks_of(n_frames: int, margin: int) -> Iterator[tuple[Tensor, Tensor]]:
     for block in reversed(range(BLOCKS)):
         low, high = n_frames * block // BLOCKS, n_frames * (block + 1) // BLOCKS
         yield (row < low - margin) | (row >= high + margin), (row >= low) & (row < high)
+
+
+def window_starts(measured: NDArray[np.bool_], length: int) -> NDArray[np.int64]:
+    """First frames of windows, half a window apart, that hold no censored frame.
+
+    Parameters
+    ----------
+    measured : array, shape (K,)
+    length : int
+    """
+    edges = np.flatnonzero(np.diff(measured.astype(np.int8), prepend=0, append=0))
+    starts: list[int] = []
+    for begin, end in edges.reshape(-1, 2):
+        if end - begin >= length:
+            starts += range(begin, end - length, max(1, length // 2))
+            starts.append(end - length)
+    return np.array(starts, np.int64)
+
+
+def checksum(array: NDArray[Any]) -> int:
+    """CRC-32 of an array's bytes, to tell data of one training from those of another."""
+    return crc32(np.ascontiguousarray(array).data)
+
+
+def principal_components(
+    segments: Sequence[Segment],
+    n_latents: int,
+    generator: np.random.Generator,
+    mean: Float32 | None = None,
+) -> LinearAutoencoder:
+    """Of the measured frames of segments, less `mean` (V,) where it is given."""
+
+    def columns(block: slice) -> Float32:
+        frames = np.concatenate([segment.frames[segment.measured, block] for segment in segments])
+        return frames if mean is None else frames - mean[block]
+
+    return fit_autoencoder(columns, segments[0].frames.shape[1], n_latents, generator)[0]
+
+
+def mean_r(truth: Tensor, estimate: Tensor, importance: Tensor) -> Tensor:
+    """Correlation in time of each latent (n, d), weighted by what it costs on the cortex."""
+    truth, estimate = truth - truth.mean(dim=0), estimate - estimate.mean(dim=0)
+    norm = (truth.square().sum(dim=0) * estimate.square().sum(dim=0)).sqrt().clamp(min=1e-12)
+    return ((truth * estimate).sum(dim=0) / norm) @ importance.to(truth.device)

@@ -10,23 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from neuroframes.config import PaperSettings
 from neuroframes.errors import InputError
-from neuroframes.frames.autoencoder import LinearAutoencoder, fit_autoencoder
-from neuroframes.models.paper import build_network, eeg_windows, signal_shares
+from neuroframes.models.paper import PaperModel, build_network, eeg_windows, signal_shares
 from neuroframes.models.paper_network import PaperNetwork
+from neuroframes.models.settings import PaperSettings
 from neuroframes.recording.segments import Segment
+from neuroframes.training.data import checksum, principal_components, window_starts
+from neuroframes.training.part import TrainingPart
 from neuroframes.training.run import run, seed_of
 
 Float32 = NDArray[np.float32]
@@ -51,8 +50,6 @@ class TrainingWindows:
     def of(
         cls,
         segments: Sequence[Segment],
-        eeg: Sequence[Float32],
-        rate: float,
         tr: float,
         settings: PaperSettings,
     ) -> "TrainingWindows":
@@ -64,11 +61,12 @@ class TrainingWindows:
             If no stretch is as long as a window.
         """
         rows, windows, offset = [], [], 0
-        for segment, samples in zip(segments, eeg, strict=True):
+        for segment in segments:
+            eeg = segment.eeg_for(PaperModel.name)
             starts = window_starts(segment.measured, settings.frames)
             if len(starts):
                 first = segment.times[starts] - tr / 2
-                windows.append(eeg_windows(samples, rate, first, settings.frames * tr, settings.delay))
+                windows.append(eeg_windows(eeg.data, eeg.rate, first, settings.frames * tr, settings.delay))
                 rows.append(offset + starts[:, None] + np.arange(settings.frames))
             offset += len(segment.frames)
         if not rows:
@@ -81,28 +79,6 @@ class TrainingWindows:
 
     def to(self, device: torch.device) -> "TrainingWindows":
         return TrainingWindows(self.frames.to(device), self.rows.to(device), self.eeg.to(device))
-
-
-def window_starts(measured: NDArray[np.bool_], length: int) -> NDArray[np.int64]:
-    """First frames of windows, half a window apart, that hold no censored frame.
-
-    Parameters
-    ----------
-    measured : array, shape (K,)
-    length : int
-    """
-    edges = np.flatnonzero(np.diff(measured.astype(np.int8), prepend=0, append=0))
-    starts: list[int] = []
-    for begin, end in edges.reshape(-1, 2):
-        if end - begin >= length:
-            starts += range(begin, end - length, max(1, length // 2))
-            starts.append(end - length)
-    return np.array(starts, np.int64)
-
-
-def checksum(array: NDArray[Any]) -> int:
-    """CRC-32 of an array's bytes, to tell data of one training from those of another."""
-    return crc32(np.ascontiguousarray(array).data)
 
 
 class PaperTraining(lightning.LightningModule):
@@ -169,70 +145,49 @@ class PaperTraining(lightning.LightningModule):
 
 
 def fit_paper(
-    segments: Sequence[Segment],
-    eeg: Sequence[Float32],
-    rate: float,
-    tr: float,
-    settings: PaperSettings,
-    *,
-    checkpoints: Path,
-    seed: int = 0,
-    checkpoint_every: int = 10,
-    accelerator: str = "auto",
-    devices: int | str = 1,
-    precision: Any = "32-true",
-    progress: bool = False,
-    callbacks: Sequence[Callback] = (),
-) -> PaperNetwork:
-    """Train on segments of the training part; goes on where an interrupted training left its state.
+    part: TrainingPart, settings: PaperSettings, *, state: Path, seed: int = 0, **options: Any
+) -> PaperModel:
+    """Train on a training part; goes on where an interrupted training left its state.
 
     Parameters
     ----------
-    segments : sequence of Segment
-    eeg : sequence of arrays, shape (C, N), volts, one a segment
-        The EEG of its whole run; sample n is at n / rate seconds.
-    rate : float, Hz
-    tr : float, seconds
+    part : TrainingPart, with EEG
     settings : PaperSettings
-    checkpoints : Path
+    state : Path
         Folder for the state of training; to be removed once the model is written.
     seed : int
-    checkpoint_every : int, epochs
-    accelerator, devices, precision : see `lightning.Trainer`
-    progress : bool
-        Show a bar.
-    callbacks : sequence of lightning Callback
+    **options
+        Of `training.run.run`: accelerator, devices, precision, progress, callbacks, checkpoint_every.
 
     Raises
     ------
     InputError
-        If no window can be cut, or the state is another training's.
+        If there is no EEG, no window can be cut, or the state is another training's.
     KeyboardInterrupt
         If interrupted; the last state stays.
     """
-    windows = TrainingWindows.of(segments, eeg, rate, tr, settings)
+    segments, tr = part.segments, part.origin.tr
+    signals = [segment.eeg_for(PaperModel.name) for segment in segments]
+    rate = signals[0].rate
+    windows = TrainingWindows.of(segments, tr, settings)
     network = start_network(segments, windows, settings, rate * tr, seed)
     training = PaperTraining(network, windows, settings, seed)
     sample = windows.frames[:: max(1, len(windows.frames) // 64)].contiguous()
+    data = [sample.numpy(), windows.rows.numpy(), *(signal.data for signal in signals)]
     weights = run(
         training,
-        checkpoints,
+        state,
         max_epochs=settings.epochs,
         of={
             "settings": settings.to_json(),
             "seed": seed,
             "tr": tr,
-            "data": [checksum(part) for part in (sample.numpy(), windows.rows.numpy(), *eeg)],
+            "data": [checksum(array) for array in data],
         },
-        accelerator=accelerator,
-        devices=devices,
-        precision=precision,
-        progress=progress,
-        callbacks=callbacks,
-        checkpoint_every=checkpoint_every,
+        **options,
     )
     training.load_state_dict(weights)
-    return network.cpu().eval()
+    return PaperModel(settings, network.cpu().eval(), part.origin, rate)
 
 
 def start_network(
@@ -261,14 +216,3 @@ def start_network(
     network.eeg.centre.copy_(centre)
     network.eeg.spread.copy_(torch.where(spread > 0, spread, 1))
     return network
-
-
-def principal_components(
-    segments: Sequence[Segment], n_latents: int, generator: np.random.Generator
-) -> LinearAutoencoder:
-    """The autoencoder to start from."""
-
-    def columns(block: slice) -> Float32:
-        return np.concatenate([segment.frames[segment.measured, block] for segment in segments])
-
-    return fit_autoencoder(columns, segments[0].frames.shape[1], n_latents, generator)[0]

@@ -6,7 +6,7 @@ Every window of a step gets a mask of its own. Validated is temporal r on a bloc
 away from the rest: of windows from EEG alone, and across a gap in their middle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuroframes.config import SurfaceSettings
 from neuroframes.cortex.mesh import adjacency, surface
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.models.surface import heard_by
+from neuroframes.models.settings import SurfaceSettings
+from neuroframes.models.surface import SurfaceModel, heard_by
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence, normalised
 from neuroframes.recording.segments import Segment
-from neuroframes.recording.signal import Signal
-from neuroframes.training.correction import mean_r
-from neuroframes.training.data import blocks_of, random_masks
-from neuroframes.training.paper import checksum, principal_components, window_starts
+from neuroframes.training.data import (
+    blocks_of,
+    checksum,
+    mean_r,
+    principal_components,
+    random_masks,
+    window_starts,
+)
+from neuroframes.training.part import TrainingPart
 from neuroframes.training.run import run, seed_of
 
 Float32 = NDArray[np.float32]
 
-NAME = "the surface model"
 MASKS = 64  # patterns of known frames that training draws from; a quarter is EEG alone
 JUDGED_VERTICES = 512  # evenly spread; on which r is validated
 
@@ -88,7 +92,7 @@ class SurfaceWindows:
         eeg, frames = [], []
         for number, start in windows:
             segment = self.segments[number]
-            signal = signal_of(segment, NAME)
+            signal = segment.eeg_for(SurfaceModel.name)
             eeg.append(heard_by(signal.data, signal.rate, segment.times[[start]], self.n_samples)[0])
             frames.append(segment.frames[start : start + self.length].T)
         return torch.from_numpy(np.stack(eeg)), torch.from_numpy(np.stack(frames))
@@ -97,7 +101,7 @@ class SurfaceWindows:
         """What tells these data from others."""
         every = max(1, self.segments[0].frames.shape[1] // 64)
         frames = [segment.frames[:, ::every] for segment in self.segments]
-        eeg = [signal_of(segment, NAME).data for segment in self.segments]
+        eeg = [segment.eeg_for(SurfaceModel.name).data for segment in self.segments]
         parts: list[NDArray[Any]] = [self.fit, self.judge, *frames, *eeg]
         return [checksum(part) for part in parts]
 
@@ -183,31 +187,15 @@ class SurfaceTraining(lightning.LightningModule):
 
 
 def fit_surface(
-    segments: Sequence[Segment],
-    space: CorticalSpace,
-    positions: NDArray[np.floating],
-    bands: Mapping[str, tuple[float, float]],
-    settings: SurfaceSettings,
-    tr: float,
-    gap: float,
-    *,
-    folder: Path,
-    seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    **options: Any,
-) -> SpatiotemporalNeuralFrames:
-    """Train on segments of the training part; goes on where an interrupted training left its state.
+    part: TrainingPart, settings: SurfaceSettings, *, state: Path, seed: int = 0, callbacks: Sequence[Callback] = (), **options: Any
+) -> SurfaceModel:
+    """Train on a training part; goes on where an interrupted training left its state.
 
     Parameters
     ----------
-    segments : sequence of Segment, with EEG
-    space : CorticalSpace, of V vertices, with a mesh
-    positions : array, shape (C, 3), metres
-    bands : mapping from name to (low, high), Hz
+    part : TrainingPart, with EEG, on a space with a mesh
     settings : SurfaceSettings
-    tr, gap : float, seconds
-        Step between frames; what is left out between what is fitted to and validated on.
-    folder : Path
+    state : Path
         For the state of training; to be removed once the model is written.
     seed : int
     callbacks : sequence of lightning Callback
@@ -219,20 +207,23 @@ def fit_surface(
     InputError
         If the space has no mesh, no window can be cut, or the state is another training's.
     """
-    indices, values = normalised(adjacency(space))
+    origin, segments = part.origin, part.segments
+    rate = segments[0].eeg_for(SurfaceModel.name).rate
+    indices, values = normalised(adjacency(origin.space))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = SpatiotemporalNeuralFrames(
             settings,
             indices=indices,
             values=values,
-            place=places(space),
-            positions=torch.as_tensor(positions, dtype=torch.float32),
-            bands=bands,
-            tr=tr,
-            rate=signal_of(segments[0], NAME).rate,
+            place=places(origin.space),
+            positions=torch.as_tensor(part.positions, dtype=torch.float32),
+            bands=part.bands,
+            tr=origin.tr,
+            rate=rate,
         )
-    windows = SurfaceWindows(segments, settings.frames, int(np.ceil(gap / tr)), network.n_samples)
+    margin = int(np.ceil(origin.split.gap / origin.tr))
+    windows = SurfaceWindows(segments, settings.frames, margin, network.n_samples)
     autoencoder = principal_components(windows.fitted, settings.embedding, np.random.default_rng(seed))
     with torch.no_grad():  # vertices that vary together start out alike
         patterns = torch.from_numpy(autoencoder.decoder.T)
@@ -240,15 +231,15 @@ def fit_surface(
     training = SurfaceTraining(network, windows, settings, seed)
     best = run(
         training,
-        folder,
+        state,
         max_epochs=settings.epochs,
         of={
             "settings": settings.to_json(),
             "seed": seed,
-            "tr": tr,
-            "gap": gap,
-            "bands": dict(bands),
-            "place": [checksum(part.numpy()) for part in (network.positions, network.graph.indices)],
+            "tr": origin.tr,
+            "gap": origin.split.gap,
+            "bands": dict(part.bands),
+            "place": [checksum(array.numpy()) for array in (network.positions, network.graph.indices)],
             "data": windows.digest(),
         },
         monitor="r",
@@ -257,7 +248,7 @@ def fit_surface(
         **options,
     )
     training.load_state_dict(best)
-    return network.cpu().eval()
+    return SurfaceModel(settings, network.cpu().eval(), origin, rate)
 
 
 def places(space: CorticalSpace) -> Tensor:
@@ -269,16 +260,3 @@ def places(space: CorticalSpace) -> Tensor:
         place[members, :3] = at / np.linalg.norm(at, axis=1, keepdims=True)
         place[members, 3] = 2 * side - 1
     return torch.from_numpy(place)
-
-
-def signal_of(segment: Segment, name: str) -> Signal:
-    """The segment's EEG, which the method `name` needs.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if segment.eeg is None:
-        raise InputError(f"{segment.run}: {name} needs EEG; there is none for this run")
-    return segment.eeg

@@ -92,11 +92,30 @@ class PaperSettings(Settings):
 
 
 @dataclass(frozen=True)
-class CorrectionSettings(Settings):
+class BackboneSettings(Settings):
+    """The Gaussian model's.
+
+    Attributes
+    ----------
+    latents : int
+        Of the autoencoder; as many as the frames support if None.
+    """
+
+    latents: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.latents is not None:
+            self.check_positive("latents")
+
+
+@dataclass(frozen=True)
+class CorrectionSettings(BackboneSettings):
     """What is learned beside the backbone, and how.
 
     Attributes
     ----------
+    latents : int
+        Of the backbone's autoencoder; as many as the frames support if None.
     frames : int
         K of a window.
     width, depth, heads : int
@@ -138,6 +157,7 @@ class CorrectionSettings(Settings):
     shift: float = 0.4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole = ("frames", "width", "depth", "heads", "virtual_channels", "filters", "members", "batch")
         self.check_positive(*whole, "epochs", "patience")
         if self.frames < 24:  # less than a gap and what surrounds it

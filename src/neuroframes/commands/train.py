@@ -1,0 +1,111 @@
+"""From a store to a model."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from neuroframes.errors import InputError
+from neuroframes.files import refuse_existing
+from neuroframes.models.settings import PRECISIONS
+from neuroframes.registry import METHODS, PRESETS, fit, settings_of
+from neuroframes.threads import few_threads
+
+if TYPE_CHECKING:
+    from neuroframes.models.model import TrainedModel
+
+Preset = Literal["default", "gaussian", "paper", "surface"]
+
+
+@few_threads
+def train(
+    store: Path,
+    *,
+    out: Path,
+    preset: Preset = "default",
+    bands: str | None = None,
+    latents: int | None = None,
+    width: int | None = None,
+    layers: int | None = None,
+    epochs: int | None = None,
+    members: int | None = None,
+    test_fraction: float = 0.25,
+    gap: float = 40.0,
+    devices: int = 1,
+    precision: str = "32-true",
+    progress: bool = True,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> "TrainedModel":
+    """Fit a model to the training part of one subject's store and write it.
+
+    Training of networks that was interrupted goes on where it stopped when the same call is repeated.
+
+    Parameters
+    ----------
+    store : path
+        What prepare wrote for one subject.
+    out : path
+        Folder of the model.
+    preset : {"default", "gaussian", "paper", "surface"}
+        The Gaussian backbone with a learned correction, the backbone alone, the published recipe, or graph
+        convolutions over the cortical mesh.
+    bands : str
+        Of delta,theta,alpha,beta,gamma; all by default.
+    latents : int
+        Size of the autoencoder; by default what the frames support, or the paper's.
+    width : int
+        Of the networks, where it is to differ from the preset's.
+    layers : int
+        Of the paper's network.
+    epochs : int
+        Of training networks, at most.
+    members : int
+        Networks that are averaged.
+    test_fraction : float
+        Share of the recording, at its end, that is held out for evaluate; 0 uses everything.
+    gap : float, seconds
+        Left out between training and test part of one run.
+    devices : int
+        GPUs or processes to train networks on.
+    precision : str
+        As Lightning's: 32-true, bf16-mixed, 16-mixed.
+    progress : bool
+        Show a bar while networks are trained.
+    seed : int
+        Of everything that is random.
+    overwrite : bool
+        Replace the output if it exists.
+
+    Raises
+    ------
+    InputError
+        If the EEG's rate is too low for a band, the recording is too short, `out` exists, networks are to be
+        trained and PyTorch isn't installed, or a preset needs a mesh and the space has none.
+    """
+    store, out = Path(store), Path(out)
+    refuse_existing(out, overwrite, folder=True, inputs=[store])
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
+    if devices < 1:
+        raise InputError(f"--devices {devices}; expected at least 1")
+    sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
+    given = {name: value for name, value in sizes.items() if value is not None}
+
+    from neuroframes.recording.band_power import parse_bands
+    from neuroframes.recording.segments import split_in_time
+    from neuroframes.recording.store import open_store
+    from neuroframes.training.part import read_training_part
+
+    recording = open_store(store)
+    settings_of(preset, given)  # checked before anything is read
+    split = split_in_time([(r.name, len(r.frame_times), r.tr) for r in recording.runs], test_fraction, gap)
+    part = read_training_part(recording, split, parse_bands(bands))
+    state = out.with_name(f".{out.name}-training")
+    run = {"devices": devices, "precision": precision, "progress": progress}
+    model = fit(PRESETS[preset], part, given, state=state, seed=seed, **run)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
+        return model
+    model.save(out, overwrite=overwrite)
+    shutil.rmtree(state, ignore_errors=True)
+    return model

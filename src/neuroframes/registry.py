@@ -1,0 +1,218 @@
+"""Every method there is: its row in tables, its settings, how it is fitted, how what is stored of it is read again.
+
+A method is one of ours, which `train` fits and writes under the name of a preset, or a baseline, which is fitted
+where it is compared. Fitted, all of them are a `Model`. Code is imported when a method is used.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuroframes.cortex.mesh import MESH_SIZES
+from neuroframes.errors import InputError
+from neuroframes.models.settings import (
+    OPTIONS,
+    BackboneSettings,
+    CorrectionSettings,
+    PaperSettings,
+    Settings,
+    SurfaceSettings,
+)
+from neuroframes.models.stored import read_stored
+
+if TYPE_CHECKING:
+    from neuroframes.models.model import Model, Origin, TrainedModel
+    from neuroframes.training.part import TrainingPart
+
+TORCH = ("torch", "lightning")
+EXTRA = {"torch": "diffusion", "lightning": "diffusion", "himalaya": "benchmark"}  # that installs a package
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the tables.
+
+    Attributes
+    ----------
+    fitted_by : str
+        "module.name" of `neuroframes`: a baseline's class, or a function from a `TrainingPart` and settings.
+    eeg : bool
+        It makes something of EEG.
+    frames : bool
+        Measured frames tell it of the others. A method of neither kind knows nothing of the moment.
+    family : {"without EEG", "regression", "network", "neuroframes"}
+        What it is shown with in figures.
+    needs : tuple of str, packages beyond those that neuroframes always has
+    seeded : bool, whether a baseline's fit is random
+    preset : str, its name for `train`; "" of a baseline
+    settings : Settings, of a preset
+    model : str, "module.Class" of what is stored of a preset
+    mesh : bool, whether it needs a cortical mesh
+    """
+
+    fitted_by: str
+    eeg: bool = True
+    frames: bool = False
+    family: str = "regression"
+    needs: tuple[str, ...] = ()
+    seeded: bool = False
+    preset: str = ""
+    settings: Settings | None = None
+    model: str = ""
+    mesh: bool = False
+
+
+_interpolation = partial(Method, eeg=False, frames=True, family="without EEG")
+_network = partial(Method, family="network", needs=TORCH, seeded=True)
+_ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
+
+ORACLE = "global signal (oracle)"
+OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
+
+METHODS: Mapping[str, Method] = {
+    "mean frame": Method("baselines.mean_frame.MeanFrame", eeg=False, family="without EEG"),
+    "run mean": _interpolation("baselines.run_mean.RunMean"),
+    "drift": Method("baselines.drift.Drift", eeg=False, family="without EEG"),
+    "hold last": _interpolation("baselines.hold_last.HoldLast"),
+    "nearest": _interpolation("baselines.nearest.Nearest"),
+    "linear": _interpolation("baselines.linear.Linear"),
+    "cubic spline": _interpolation("baselines.cubic_spline.CubicSpline"),
+    "Lomb-Scargle": _interpolation("baselines.lomb_scargle.LombScargle"),
+    "kriging": _interpolation("baselines.kriging.Kriging"),
+    ORACLE: Method("baselines.global_signal.GlobalSignal", eeg=False, family="without EEG"),
+    "motion alone": Method("baselines.motion.MotionRidge", eeg=False, family="without EEG"),
+    "ridge FIR": Method("baselines.ridge_fir.RidgeFIR"),
+    "banded ridge": Method("baselines.banded_ridge.BandedRidge", needs=("himalaya",), seeded=True),
+    "kriging + EEG": Method("baselines.kriging_eeg.KrigingEeg", frames=True),
+    "CNN-TC": _network("baselines.cnn_tc.CnnTc"),
+    "CNN-TAG": _network("baselines.cnn_tag.CnnTag"),
+    "E2FNet": _network("baselines.e2fnet.E2FNet"),
+    "E2FGAN": _network("baselines.e2fgan.E2FGan"),
+    "NeuroBOLT-like": _network("baselines.neurobolt.NeuroBolt"),
+    "surface model": Method(
+        "training.surface.fit_surface",
+        frames=True,
+        family="network",
+        needs=TORCH,
+        preset="surface",
+        settings=SurfaceSettings(),
+        model="models.surface.SurfaceModel",
+        mesh=True,
+    ),
+    "paper's recipe": Method(
+        "training.paper.fit_paper",
+        frames=True,
+        family="network",
+        needs=TORCH,
+        preset="paper",
+        settings=PaperSettings(),
+        model="models.paper.PaperModel",
+    ),
+    NO_EEG: _ours("training.backbone.fit_without_eeg", eeg=False, settings=BackboneSettings()),
+    BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
+    OURS: _ours(
+        "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
+    ),
+}
+PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
+
+
+def _imported(place: str) -> Any:
+    module, name = place.rsplit(".", 1)
+    return getattr(import_module(f"neuroframes.{module}"), name)
+
+
+def check_needs(name: str) -> None:
+    """Raise InputError where a package that the method needs isn't installed."""
+    if missing := [package for package in METHODS[name].needs if find_spec(package) is None]:
+        extra = EXTRA[missing[0]]
+        raise InputError(
+            f"{name} needs {' and '.join(missing)}; pip install 'neuroframes[{extra}]', or leave it out"
+        )
+
+
+def settings_of(preset: str, sizes: Mapping[str, Any]) -> Settings:
+    """A preset's settings, with other sizes where they are asked for (not None).
+
+    Raises
+    ------
+    InputError
+        If there is no such preset, it has no such size, or a package that it needs isn't installed.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}; choose from {', '.join(PRESETS)}")
+    settings = METHODS[PRESETS[preset]].settings
+    assert settings is not None
+    changed = {name: value for name, value in sizes.items() if value is not None}
+    known = {field.name for field in fields(settings)}  # type: ignore[arg-type] # all of them are dataclasses
+    if unknown := [f"--{name}" for name in changed if name not in known]:
+        options = ", ".join(f"--{name}" for name in OPTIONS if name in known)
+        raise InputError(f"--preset {preset} has no {', '.join(unknown)}; leave that out, it has {options}")
+    check_needs(PRESETS[preset])
+    return replace(settings, **changed)  # type: ignore[type-var]
+
+
+def check_fits(name: str, origin: "Origin") -> None:
+    """Raise InputError where a method can't be fitted to recordings of this kind."""
+    if METHODS[name].mesh and origin.space.name not in MESH_SIZES:
+        raise InputError(
+            f"{name} needs a cortical mesh, and there is none of the space {origin.space.name}; "
+            f"prepare frames on {' or '.join(MESH_SIZES)}, or use another method"
+        )
+
+
+def fit(
+    name: str,
+    part: "TrainingPart",
+    options: Mapping[str, Any],
+    *,
+    state: Path,
+    seed: int = 0,
+    **run: Any,
+) -> "Model":
+    """Fit a method to a training part.
+
+    Parameters
+    ----------
+    name : str, of its row
+    part : TrainingPart
+    options : mapping
+        Settings that are to differ from the method's own.
+    state : Path
+        Folder for the state of training, from which it goes on; to be removed once the model is written.
+    seed : int
+    **run
+        Of `training.run.run`, where networks are trained: devices, precision, progress.
+    """
+    method = METHODS[name]
+    check_needs(name)
+    check_fits(name, part.origin)
+    fitted_by: Callable[..., Any] = _imported(method.fitted_by)
+    if method.settings is None:
+        model: Model = fitted_by(**options, **({"seed": seed} if method.seeded else {})).fit(part.segments)
+        return model
+    settings = replace(method.settings, **options)  # type: ignore[type-var]
+    trained: Model = fitted_by(part, settings, state=state, seed=seed, **run)
+    return trained
+
+
+def load_model(path: str | Path) -> "TrainedModel":
+    """Read what `train` wrote; PyTorch is loaded only where the model needs it.
+
+    Raises
+    ------
+    InputError
+        If there is no model at `path`, or one of another version.
+    """
+    stored = read_stored(Path(path))
+    # "neuroframes-model-paper-2": the kind is the module that reads it.
+    kinds = {method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model}
+    name, place = kinds.get(stored.kind, (BACKBONE, kinds["gaussian"][1]))
+    if stored.kind != "gaussian":
+        check_needs(name)
+    model: TrainedModel = _imported(place).from_stored(stored)
+    return model

@@ -1,0 +1,213 @@
+"""Fitting the Gaussian model: autoencoder and temporal covariances, then what EEG says of the latents.
+
+A run that is completed from itself gets a prior of its own in the same way, from its measured frames.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.frames.autoencoder import Columns, columns_of
+from neuroframes.frames.calibration import calibrated
+from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
+from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
+from neuroframes.models.channels import ChannelCovariance
+from neuroframes.models.eeg_ridge import EegRidge
+from neuroframes.models.features import eeg_features, whitening
+from neuroframes.models.gaussian import EegPathway, GaussianModel
+from neuroframes.models.model import Origin
+from neuroframes.models.settings import BackboneSettings, CorrectionSettings
+from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.recording.segments import Segment
+from neuroframes.training.eeg_ridge import fit_eeg_ridge
+from neuroframes.training.part import TrainingPart
+
+logger = logging.getLogger(__name__)
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What `fit_backbone` found, and what it was found from.
+
+    Attributes
+    ----------
+    prior : FramePrior without EEG
+    with_eeg : TemporalCovariance of what the ridge leaves over
+    ridge : EegRidge
+    latents : list of array, shape (K, d), one a segment
+    left_out : list of array, shape (K, d)
+        The ridge's prediction of each segment, or block, by a fit without it.
+    """
+
+    prior: FramePrior
+    with_eeg: TemporalCovariance
+    ridge: EegRidge
+    latents: list[Float]
+    left_out: list[Float]
+
+
+def columns_over(segments: Sequence[Segment]) -> Columns:
+    """Frames of all segments, one after the other, by blocks of vertices."""
+    if len(segments) == 1:  # spares a copy
+        return columns_of(segments[0].frames)
+    return lambda block: np.concatenate([segment.frames[:, block] for segment in segments])
+
+
+def fit_prior(
+    segments: Sequence[Segment], tr: float, n_latents: int | None, generator: np.random.Generator
+) -> FramePrior:
+    """The prior of frames without EEG, from the measured frames of segments.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    tr : float, seconds
+    n_latents : int
+        By default as many as the measured frames support.
+    generator : numpy.random.Generator
+    """
+    n_measured = int(sum(segment.measured.sum() for segment in segments))
+    edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
+    runs = [(slice(a, b), segment.measured) for (a, b), segment in zip(pairwise(edges), segments, strict=True)]
+    logger.info("fitting the prior to %d measured frames", n_measured)
+    return fit_frame_prior(
+        columns_over(segments),
+        segments[0].frames.shape[1],
+        runs,
+        tr,
+        default_latents(n_measured) if n_latents is None else n_latents,
+        generator,
+        folds_for(n_measured),
+    )
+
+
+def fit_without_eeg(
+    part: TrainingPart, settings: BackboneSettings, *, state: Path, seed: int = 0, **_: Any
+) -> GaussianModel:
+    """The prior alone, its standard deviation calibrated on frames that are hidden from it.
+
+    Parameters
+    ----------
+    part : TrainingPart
+        Of one run, which is then completed from itself; or of several.
+    settings : BackboneSettings
+    state, **_ : what networks take
+    seed : int
+    """
+    origin, (first, *_others) = part.origin, part.segments
+    prior = fit_prior(part.segments, origin.tr, settings.latents, np.random.default_rng(seed))
+    return GaussianModel(origin, calibrated(prior, first.frames, first.measured, first.time_in_run))
+
+
+def fit_backbone(
+    segments: Sequence[Segment],
+    powers: Sequence[BandPower],
+    n_bands: int,
+    tr: float,
+    n_latents: int | None,
+    generator: np.random.Generator,
+) -> Backbone:
+    """Fit prior, EEG ridge and the covariance of what it leaves over, on the training part.
+
+    Parameters
+    ----------
+    segments, tr, n_latents, generator : as in `fit_prior`
+    powers : sequence of BandPower, one a segment
+        Features of its whole run, band fastest.
+    n_bands : int
+    """
+    prior = fit_prior(segments, tr, n_latents, generator)
+    edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
+    latents = np.split(prior.autoencoder.encode(columns_over(segments)), edges[1:-1])
+    logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
+    measured, times = ([getattr(s, name) for s in segments] for name in ("measured", "times"))
+    group = prior.latents.group
+    ridge, left_out = fit_eeg_ridge(
+        powers, times, latents, measured, group, prior.autoencoder.importance, tr, n_bands
+    )
+    before = list(zip(latents, measured, strict=True))
+    after = [(z - m, mask) for z, m, mask in zip(latents, left_out, measured, strict=True)]
+    # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
+    # explains is a ratio, and carries over.
+    with_eeg = reduced(
+        prior.latents, fit_temporal_covariance(before, tr, group), fit_temporal_covariance(after, tr, group)
+    )
+    return Backbone(prior, with_eeg, ridge, latents, left_out)
+
+
+def explaining_eeg(segments: Iterable[Segment]) -> Iterable[tuple[Float32, float]]:
+    """EEG (C, N) that the frames of each segment are explained by, and its rate: the rest may be held out."""
+    for segment in segments:
+        eeg = segment.eeg_for("the backbone")
+        first = max(0, int((segment.times[0] - LAST_LAG) * eeg.rate))
+        yield eeg.data[:, first : int(segment.times[-1] * eeg.rate) + 1], eeg.rate
+
+
+def fit_gaussian(
+    part: TrainingPart, settings: BackboneSettings, *, state: Path, seed: int = 0, **_: Any
+) -> GaussianModel:
+    """The Gaussian model of a training part, without networks; without EEG where there is none.
+
+    Parameters
+    ----------
+    part : TrainingPart
+    settings : BackboneSettings
+    state, **_ : what networks take
+    seed : int
+    """
+    return _fitted(part, settings.latents, seed)[0]
+
+
+def fit_default(
+    part: TrainingPart, settings: CorrectionSettings, *, state: Path, seed: int = 0, **options: Any
+) -> GaussianModel:
+    """The Gaussian model and the networks that may correct it; other parameters as in `training.run.run`."""
+    from neuroframes.training.correction import fit_correction
+
+    model, backbone = _fitted(part, settings.latents, seed)
+    assert model.eeg is not None and backbone is not None  # networks are trained where there is EEG
+    correction = fit_correction(
+        part.segments,
+        backbone,
+        part.positions,
+        whitening(model.eeg.channels.total),
+        dict(part.bands),
+        settings,
+        part.origin.tr,
+        part.origin.split.gap,
+        folder=state,
+        seed=seed,
+        **options,
+    )
+    return replace(model, eeg=replace(model.eeg, correction=correction))
+
+
+def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[GaussianModel, Backbone | None]:
+    origin, segments, generator = part.origin, part.segments, np.random.default_rng(seed)
+    if not origin.channels:
+        return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
+    covariance = ChannelCovariance.fit(
+        explaining_eeg(segments),
+        origin.channels,
+        part.bands,
+        average=origin.eeg_settings["reference"] == "average",
+    )
+    filters, powers = whitening(covariance.total), {}
+    for segment in segments:
+        if segment.run not in powers:
+            eeg = segment.eeg_for("the backbone")
+            powers[segment.run] = eeg_features(eeg.data, eeg.rate, part.bands, filters)
+    found = fit_backbone(
+        segments, [powers[s.run] for s in segments], len(part.bands), origin.tr, n_latents, generator
+    )
+    pathway = EegPathway(found.ridge, found.with_eeg, covariance, part.bands)
+    return GaussianModel(origin, found.prior, pathway), found

@@ -1,0 +1,135 @@
+"""Fitting the ridge from EEG to latents: penalties, emphasis on bands and a filter along time, by segments left out.
+
+See `models.eeg_ridge` for what is fitted.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.models.eeg_ridge import EegRidge, responses_to
+from neuroframes.models.response import response_basis
+from neuroframes.models.ridge import Ridge, Standardisation, folds
+from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.training.wiener import fit_wiener, smooth
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+WEIGHED = 1200  # frames, evenly spread, on which bands are weighed
+WEIGHED_RESPONSES = 2  # columns of B in that: they hold nine tenths of it
+EMPHASIS_STEPS = (10.0, 0.1, 3.0, 1 / 3)  # factors tried in turn on the variance that the prior gives a band
+
+
+def _before(power: BandPower, times: Float) -> Float32:
+    """Band power that the frames at `times` are explained by: the rest of a run may be held out."""
+    inside = (power.times >= times[0] - LAST_LAG) & (power.times <= times[-1])
+    return power.values[inside]
+
+
+def fit_eeg_ridge(
+    powers: Sequence[BandPower],
+    times: Sequence[Float],
+    latents: Sequence[Float],
+    measured: Sequence[NDArray[np.bool_]],
+    group: NDArray[np.int64],
+    importance: Float,
+    tr: float,
+    n_bands: int,
+) -> tuple[EegRidge, list[Float]]:
+    """Fit on segments of the training part.
+
+    Parameters
+    ----------
+    powers, times, latents, measured : one a segment
+        Band power (T, F) with the band fastest, times (K,), latents (K, d), measured (K,).
+    group : array of int, shape (d,)
+        Latents that share a penalty.
+    importance : array, shape (d,)
+        What a latent's squared error counts for when bands are weighed.
+    tr : float, seconds; the step between lags
+    n_bands : int
+
+    Returns
+    -------
+    EegRidge, and per segment the left-out prediction of its latents (K, d), after the Wiener filter
+    """
+    standardisation = Standardisation.of(
+        np.concatenate([_before(power, at) for power, at in zip(powers, times, strict=True)])
+    )
+    lags = np.arange(0, LAST_LAG + tr / 2, tr)
+    basis = response_basis(lags)
+    features = np.concatenate(
+        [
+            responses_to(BandPower(standardisation(power.values), power.times), at[mask], lags, basis)
+            for power, at, mask in zip(powers, times, measured, strict=True)
+        ]
+    )
+    targets = np.concatenate([z[mask] for z, mask in zip(latents, measured, strict=True)])
+    band = np.arange(features.shape[1]) % n_bands
+    margin = round(LAST_LAG / tr)
+    lengths = [int(mask.sum()) for mask in measured]
+    scale = weigh_bands(features, targets * np.sqrt(importance), n_bands, basis.shape[1], margin, lengths)[
+        band
+    ]
+    ridge = Ridge(features * scale, margin, folds(lengths))
+    errors = ridge.left_out_errors(targets)
+    weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
+    left_out = np.empty_like(targets)
+    for number in np.unique(group):
+        these = group == number
+        penalty = float(ridge.penalties[errors[:, these].mean(axis=1).argmin()])
+        coefficients = ridge.right @ ridge.coefficients(targets[:, these], penalty)
+        weights[:, these] = scale[:, None] * coefficients
+        left_out[:, these] = ridge.left_out(targets[:, these], penalty)
+    predictions = []
+    ends = np.cumsum(lengths)[:-1]
+    for part, mask in zip(np.split(left_out, ends), measured, strict=True):
+        prediction = np.zeros((len(mask), targets.shape[1]))
+        prediction[mask] = part
+        predictions.append(prediction)
+    targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
+    kernels = fit_wiener(predictions, targets_of, group, tr)
+    predictions = [smooth(prediction, kernels, group) for prediction in predictions]
+    return EegRidge(standardisation, basis, lags, weights, kernels, group, tr), predictions
+
+
+def weigh_bands(
+    features: Float32, targets: Float, n_bands: int, n_responses: int, margin: int, lengths: Sequence[int]
+) -> NDArray[np.float32]:
+    """Emphasis on each band (n_bands,) that predicts left-out blocks best, by descent along one at a time.
+
+    Parameters
+    ----------
+    features : array, shape (n, R * F), response slowest and band fastest
+    targets : array, shape (n, d), scaled by what each counts for
+    n_bands, n_responses : int
+    margin : int, frames
+    lengths : sequence of int, frames of each segment
+    """
+    every = -(-len(features) // WEIGHED)
+    n_kept = features.shape[1] // n_responses * min(WEIGHED_RESPONSES, n_responses)
+    thinned, targets = features[::every, :n_kept].astype(np.float64), targets[::every]
+    band = np.arange(n_kept) % n_bands
+    ends = np.cumsum([0, *lengths])
+    blocks = folds([len(range(-(-a // every) * every, b, every)) for a, b in pairwise(ends)])
+
+    def errors(variance: Float, among: slice = slice(None)) -> Float:
+        # Penalties are relative to the mean variance of features, so only its ratios between bands matter.
+        scaled = thinned * np.sqrt(variance / variance.mean())[band]
+        ridge = Ridge(scaled, -(-margin // every), blocks)
+        return np.asarray(ridge.left_out_errors(targets, among).mean(axis=1))
+
+    variance = np.ones(n_bands)
+    at_once = errors(variance)
+    lowest, best = at_once.min(), int(at_once.argmin())
+    near = slice(max(best - 1, 0), best + 2)
+    for factor in EMPHASIS_STEPS:
+        for number in range(n_bands):
+            tried = variance * np.where(np.arange(n_bands) == number, factor, 1.0)
+            error = errors(tried, near).min()
+            if error < lowest:
+                lowest, variance = error, tried
+    return np.sqrt(variance / variance.mean()).astype(np.float32)

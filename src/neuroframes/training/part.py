@@ -1,0 +1,59 @@
+"""What models are fitted to: the training part of a recording, and where it comes from."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.errors import InputError
+from neuroframes.models.model import Origin
+from neuroframes.recording.band_power import check_bands
+from neuroframes.recording.segments import Segment, Split, load_segments
+from neuroframes.recording.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """What every method is fitted to.
+
+    Attributes
+    ----------
+    origin : Origin
+    segments : list of Segment
+    bands : dict from name to (low, high), Hz
+    positions : array, shape (C, 3), metres, of the electrodes
+    """
+
+    origin: Origin
+    segments: list[Segment]
+    bands: Mapping[str, tuple[float, float]]
+    positions: NDArray[np.float64]
+
+
+def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
+    """Read the training part of a split.
+
+    Raises
+    ------
+    InputError
+        If one model can't serve all runs: they differ in TR or in the EEG's rate, or that is too low for a band.
+    """
+    check_bands(min(run.eeg_rate for run in store.runs), bands)
+    for what, values in (
+        ("TR", {round(run.tr, 4) for run in store.runs}),
+        ("EEG rate", {run.eeg_rate for run in store.runs}),
+    ):
+        if len(values) > 1:
+            raise InputError(
+                f"{store.path.name}: runs differ in {what} ({sorted(values)}); "
+                "prepare them into stores of their own"
+            )
+    logger.info("reading %d parts of %s", len(split.train), store.path.name)
+    segments, scale = load_segments(store, split.train, bands)
+    settings = {name: store.settings[name] for name in ("rate", "l_freq", "reference")}
+    origin = Origin(store.space, store.runs[0].tr, scale, split, store.channels, settings)
+    return TrainingPart(origin, segments, bands, store.positions)
