@@ -164,6 +164,40 @@ def test_contradicting_tr_is_refused_unless_given(tmp_path, suffix):
     assert read_bold(path, tr=0.8).tr == 0.8
 
 
+@pytest.mark.parametrize("tr", [800.0, 60.0, 1e-9, -2.0])
+def test_a_tr_in_other_units_is_refused(tmp_path, tr):
+    space = FORMATS[".func.gii"]()
+    path = write_bold(tmp_path / "run.func.gii", frames(space), space, tr=0.8)[0]
+    image = nib.load(path)
+    image.meta["TimeStep"] = "0"
+    nib.save(image, path)
+    path.with_name(path.name.replace("_hemi-L", "_hemi-R")).unlink()
+    write_sidecar(path, {"RepetitionTime": tr})
+    with pytest.raises(InputError, match=rf"a TR of {tr:g} s is stated; expected 0.01 to 60 s; .*--bold-tr"):
+        read_bold(path)
+    with pytest.raises(InputError, match=f"^--bold-tr {tr}; expected a finite number of at least 0.01"):
+        read_bold(path, tr=tr)
+
+
+@pytest.mark.parametrize("suffix", [".dtseries.nii", ".nii.gz", ".mgz"])
+def test_a_header_s_tr_in_other_units_is_refused(tmp_path, suffix):
+    space = FORMATS[suffix]()
+    path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=800)[0]
+    with pytest.raises(InputError, match=r"a TR of 800 s is stated"):
+        read_bold(path)
+    assert read_bold(path, tr=0.8).tr == 0.8
+
+
+@pytest.mark.parametrize("tr", [np.nan, np.inf, True, "2"])
+def test_a_tr_that_is_no_number_is_refused(tmp_path, tr):
+    space = volume_space()
+    with pytest.raises(InputError, match=r"^TR \(s\) .*; expected a finite number above 0"):
+        write_bold(tmp_path / "run.nii", frames(space), space, tr=tr)
+    path = write_bold(tmp_path / "run.nii", frames(space), space, tr=2)[0]
+    with pytest.raises(InputError, match="^--bold-tr .*; expected a finite number"):
+        read_bold(path, tr=tr)
+
+
 @pytest.mark.parametrize("part", [0, 0.02, 0.3, 0.6, 0.99])
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_truncated_file_is_refused(tmp_path, suffix, part):
@@ -226,3 +260,42 @@ def test_nothing_is_written_where_it_may_not_be(tmp_path):
         write_bold(tmp_path / "run.dtseries.nii", data, space, tr=0.8)
     write_bold(tmp_path / "run.func.gii", data, space, tr=0.8, overwrite=True)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_estimates_are_told_from_data(tmp_path, suffix):
+    space, measured = FORMATS[suffix](), [True, False, True, True, False, False]
+    paths = write_bold(tmp_path / f"run_bold{suffix}", frames(space), space, tr=0.8)
+    plain = read_bold(paths[0])
+    assert plain.measured.dtype == bool and plain.measured.tolist() == [True] * K and plain.deviation is None
+    named = f"run_stat-std_bold{suffix}"
+    # Of a pair the right hemisphere's sidecar alone: either counts.
+    write_sidecar(paths[-1], {"NeuroframesMeasured": measured, "NeuroframesStandardDeviation": named})
+    completed = read_bold(paths[0])
+    assert completed.measured.tolist() == measured and completed.deviation == tmp_path / named
+    assert completed.data.tobytes() == plain.data.tobytes()
+    write_sidecar(paths[0], {"NeuroframesMeasured": [False] * K}, overwrite=True)
+    assert not read_bold(paths[0]).measured.any()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"NeuroframesMeasured": [True] * 5}, r"run.json says for 5 frames .* but run.nii has 6"),
+        ({"NeuroframesMeasured": []}, "says for 0 frames"),
+        ({"NeuroframesMeasured": [1] * K}, "expected true or false for each frame"),
+        ({"NeuroframesMeasured": None}, "expected true or false for each frame"),
+        ({"NeuroframesMeasured": "all"}, "expected true or false for each frame"),
+        ({"NeuroframesStandardDeviation": "../std.nii"}, "name of an image in the same folder"),
+        ({"NeuroframesStandardDeviation": "/std.nii"}, "name of an image in the same folder"),
+        ({"NeuroframesStandardDeviation": ".."}, "name of an image in the same folder"),
+        ({"NeuroframesStandardDeviation": ""}, "name of an image in the same folder"),
+        ({"NeuroframesStandardDeviation": 3}, "name of an image in the same folder"),
+    ],
+)
+def test_a_sidecar_of_another_image_is_refused(tmp_path, content, message):
+    space = volume_space()
+    path = write_bold(tmp_path / "run.nii", frames(space), space, tr=0.8)[0]
+    write_sidecar(path, content)
+    with pytest.raises(InputError, match=message):
+        read_bold(path)

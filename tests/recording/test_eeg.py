@@ -181,6 +181,32 @@ def test_files_that_cannot_be_read(tmp_path):
         read_eeg(tmp_path / "notes.txt")
 
 
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"rate": 0}, "--rate 0; expected a finite number above 0"),
+        ({"rate": np.inf}, "--rate inf; expected a finite number above 0"),
+        ({"rate": "fast"}, "--rate 'fast'; expected a finite number above 0"),
+        ({"l_freq": np.nan}, "--l-freq nan; expected a finite number above 0 and below 100"),
+        ({"l_freq": 100}, "--l-freq 100; expected a finite number above 0 and below 100"),
+        ({"l_freq": 500, "rate": 4000}, "--l-freq 500; expected a finite number above 0 and below 500"),
+        ({"tr": np.nan}, r"TR \(s\) nan; expected a finite number above 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(tmp_path, numbers, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        read_eeg(brainvision(tmp_path), **numbers)
+    with pytest.raises(InputError, match="^--onset nan; expected a finite number$"):
+        read_simultaneous_eeg(brainvision(tmp_path), trigger=None, onset=np.nan)
+
+
+def test_a_position_that_is_no_number_is_named_with_its_table(tmp_path):
+    path = brainvision(tmp_path, name="sub-01_task-rest_eeg")
+    (tmp_path / "sub-01_electrodes.tsv").write_text("name\tx\ty\tz\nCz\t0\tleft\t95\n")
+    with pytest.raises(InputError, match="^sub-01_electrodes.tsv: column y, line 2: .* got 'left'"):
+        read_eeg(path)
+
+
 def test_nan_is_refused(tmp_path):
     data = np.zeros((2, 5000))
     data[1, 100] = np.nan

@@ -45,6 +45,21 @@ def test_without_triggers_and_onset_frames_count_from_the_eeg_s_start(caplog):
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.parametrize(
+    ("numbers", "option"),
+    [
+        ({"tr": np.nan}, r"TR \(s\) nan"),
+        ({"tr": 0}, r"TR \(s\) 0"),
+        ({"onset": np.inf}, "--onset inf"),
+        ({"skip": -1}, "--skip-volumes -1"),
+        ({"within": np.nan}, r"StartTime \(s\) nan"),
+    ],
+)
+def test_times_need_finite_numbers(numbers, option):
+    with pytest.raises(InputError, match=f"^{option}; expected a finite number"):
+        frame_times(**{"triggers": None, "tr": 2.0, "n_frames": 3, "onset": 0.0, **numbers})
+
+
 def test_trigger_count_must_be_the_frame_count():
     triggers = 0.8 * np.arange(105)
     with pytest.raises(InputError, match=r"105 volume triggers but 100 frames; pass --skip-volumes 5"):
@@ -96,6 +111,19 @@ def test_censored_needs_a_column_about_motion(tmp_path):
     path = table(tmp_path / "other.tsv", "framewise_displacement\nn/a\nmuch")
     with pytest.raises(InputError, match="line 3: expected a number or n/a, got 'much'"):
         censored(path, 0.5, 2)
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, -0.1, True, "0.5"])
+def test_a_threshold_that_is_no_number_is_refused(tmp_path, threshold):
+    path = table(tmp_path / "confounds.tsv", "framewise_displacement\n0.1\n0.9")
+    with pytest.raises(InputError, match="^--fd-threshold .*; expected a finite number of at least 0$"):
+        censored(path, threshold, 2)
+
+
+def test_motion_without_end_is_refused(tmp_path):
+    path = table(tmp_path / "confounds.tsv", " ".join(MOTION[0]) + "\n0 0 0 0 0 inf")
+    with pytest.raises(InputError, match="column rot_z, line 2: expected a number or n/a, got 'inf'"):
+        motion(path, 1)
 
 
 @pytest.mark.parametrize("names", MOTION, ids=["fMRIPrep since 1.2", "before"])

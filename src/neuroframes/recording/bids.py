@@ -2,6 +2,8 @@
 
 EEG lies at ROOT/sub-XX[/ses-YY]/eeg, BOLD at ROOT/derivatives/fmriprep/sub-XX[/ses-YY]/func. Two files are of
 one run when subject, session, task and run agree; other entities (acq, dir, rec) are each modality's own.
+
+MNE-BIDS would find the EEG, but no file whose name has `hemi`, `den`, `dir` or entities out of order.
 """
 
 import logging
@@ -26,8 +28,8 @@ Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of one subject, with the files that belong to it.
+class RunFiles:
+    """The files of one run of one subject.
 
     Attributes
     ----------
@@ -60,7 +62,7 @@ def find_runs(
     subject: str | None = None,
     space: str | None = None,
     eeg_root: str | Path | None = None,
-) -> list[Run]:
+) -> list[RunFiles]:
     """Every run that has both EEG and preprocessed BOLD, sorted by subject and name.
 
     Parameters
@@ -84,24 +86,9 @@ def find_runs(
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; pass the root of a BIDS data set")
     subject = None if subject is None else "sub-" + subject.removeprefix("sub-")
-    eeg_folders = [Path(eeg_root)] if eeg_root else [root, *_parents_of_derivatives(root)]
-    eeg = _by_run(_files(eeg_folders, subject, "eeg", [f"*_eeg{suffix}" for suffix in EEG_SUFFIXES]))
-    bold_folders = _derivatives(root)
-    bold = _by_run(_files(bold_folders, subject, "func", [f"*{suffix}" for suffix in BOLD_SUFFIXES]))
-    confounds = _by_run(_files(bold_folders, subject, "func", CONFOUNDS))
-    of_subject = f" of {subject}" if subject else ""
-    if not eeg:
-        raise InputError(
-            f"{root}: no EEG{of_subject} at sub-*/[ses-*/]eeg/*_eeg({'|'.join(EEG_SUFFIXES)}); "
-            "pass the BIDS root, or --eeg-root for cleaned EEG elsewhere"
-        )
-    bold = {key: chosen for key, files in bold.items() if (chosen := _of_space(files, space))}
-    if not bold:
-        raise InputError(
-            f"{root}: no preprocessed BOLD{of_subject} in space {space or ' or '.join(SPACES)} at "
-            "derivatives/fmriprep/sub-*/[ses-*/]func/*_bold(.dtseries.nii|.func.gii); run fMRIPrep with "
-            "--cifti-output or --output-spaces fsaverage5"
-        )
+    eeg = _eeg_files(root, subject, eeg_root)
+    bold = _bold_files(root, subject, space)
+    confounds = _by_run(_files(_derivatives(root), subject, "func", CONFOUNDS))
     for key in eeg.keys() ^ bold.keys():
         have, lacks = ("EEG", "BOLD") if key in eeg else ("BOLD", "EEG")
         logger.warning("%s has %s but no %s: left out", _described(key), have, lacks)
@@ -119,7 +106,7 @@ def find_runs(
             _check_single(key, "BOLD", bold[key])
         subject, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
         table = next(iter(confounds.get(key, [])), None)
-        runs.append(Run(subject, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
+        runs.append(RunFiles(subject, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
     return runs
 
 
@@ -136,6 +123,34 @@ def check_same_run(eeg: Path, bold: Path) -> None:
                 f"{eeg.name} is of {entity}-{here} but {bold.name} of {entity}-{there}; "
                 "pass the EEG that was recorded with this BOLD, or rename the file whose name is wrong"
             )
+
+
+def _eeg_files(root: Path, subject: str | None, eeg_root: str | Path | None) -> dict[Key, list[Path]]:
+    raw = [root, *(folder.parent for folder in (root, root.parent) if folder.name == "derivatives")]
+    patterns = [f"*_eeg{suffix}" for suffix in EEG_SUFFIXES]
+    found = _files([Path(eeg_root)] if eeg_root else raw, subject, "eeg", patterns)
+    if not found:
+        raise InputError(
+            f"{root}: no EEG{_of(subject)} at sub-*/[ses-*/]eeg/*_eeg({'|'.join(EEG_SUFFIXES)}); "
+            "pass the BIDS root, or --eeg-root for cleaned EEG elsewhere"
+        )
+    return _by_run(found)
+
+
+def _bold_files(root: Path, subject: str | None, space: str | None) -> dict[Key, list[Path]]:
+    found = _by_run(_files(_derivatives(root), subject, "func", [f"*{suffix}" for suffix in BOLD_SUFFIXES]))
+    chosen = {key: of_space for key, files in found.items() if (of_space := _of_space(files, space))}
+    if not chosen:
+        raise InputError(
+            f"{root}: no preprocessed BOLD{_of(subject)} in space {space or ' or '.join(SPACES)} at "
+            "derivatives/fmriprep/sub-*/[ses-*/]func/*_bold(.dtseries.nii|.func.gii); run fMRIPrep with "
+            "--cifti-output or --output-spaces fsaverage5"
+        )
+    return chosen
+
+
+def _of(subject: str | None) -> str:
+    return f" of {subject}" if subject else ""
 
 
 def _entities(path: Path) -> dict[str, str]:
@@ -186,12 +201,8 @@ def _derivatives(root: Path) -> list[Path]:
     return [folder / "fmriprep", *others, root]
 
 
-def _parents_of_derivatives(root: Path) -> list[Path]:
-    return [folder.parent for folder in (root, root.parent) if folder.name == "derivatives"]
-
-
 def _of_space(files: list[Path], space: str | None) -> list[Path]:
-    """The files of the wanted space, or of the most preferred surface space that is there."""
+    """The files of this space, or of the most preferred surface space that is there."""
     ranked = defaultdict(list)
     for file in files:
         entities = _entities(file)

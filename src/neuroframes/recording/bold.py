@@ -20,16 +20,20 @@ from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
 from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_whole
-from neuroframes.recording.sidecar import seconds, sidecar_path, split_suffix, write_sidecar
+from neuroframes.recording.sidecar import read_sidecar, seconds, sidecar_path, split_suffix, write_sidecar
 
 __all__ = ["Bold", "hemisphere_paths", "read_bold", "write_bold", "write_sidecar"]
 
 # Relative difference beyond which two statements of the TR contradict each other (headers round).
 TR_TOLERANCE = 1e-3
+# Seconds; outside of these a TR was stated in other units, or not at all.
+SHORTEST_TR, LONGEST_TR = 0.01, 60.0
+EVERY: Any = np.True_  # frames of files that say nothing else were measured
 SUFFIXES = {
     "cifti": (".dtseries.nii",),
     "gifti": (".func.gii", ".gii"),
@@ -57,6 +61,10 @@ class Bold:
     space : CorticalSpace
     sources : tuple of Path
         The image files that were read.
+    measured : array, shape (K,), bool
+        False where a frame is an estimate, as the sidecar of a completed run says.
+    deviation : Path or None
+        The image that holds the standard deviation of the frames, where the sidecar names one.
     """
 
     data: np.ndarray
@@ -64,6 +72,11 @@ class Bold:
     times: np.ndarray
     space: CorticalSpace
     sources: tuple[Path, ...]
+    measured: NDArray[np.bool_] = EVERY
+    deviation: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measured", np.full(len(self.data), self.measured))
 
 
 def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
@@ -82,7 +95,8 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     ------
     InputError
         If the file is missing, truncated, of another format, or holds no finite value; if header and sidecar
-        contradict each other about the TR, or neither states one.
+        contradict each other about the TR, neither states one, or it isn't from 0.01 to 60 s; if the sidecar
+        says of another number of frames which were measured.
     """
     path = Path(path)
     if not path.exists():
@@ -101,12 +115,13 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
             "a finite number; export it again"
         )
     tr = _agreed_tr(sources[0], stated, tr)
-    return Bold(data, tr, start + tr * np.arange(len(data)), space, sources)
+    times = start + tr * np.arange(len(data))
+    return Bold(data, tr, times, space, sources, _measured(sources, len(data)), _deviation(sources))
 
 
 def write_bold(
     path: str | Path,
-    data: np.ndarray,
+    data: NDArray[np.floating[Any]],
     space: CorticalSpace,
     *,
     tr: float,
@@ -133,9 +148,10 @@ def write_bold(
     Raises
     ------
     InputError
-        If the suffix does not fit the space, or a file exists and `overwrite` is False.
+        If the suffix does not fit the space, a file exists and `overwrite` is False, or `tr` isn't positive.
     """
     path = Path(path)
+    tr, start = check_number(tr, "TR (s)", above=0), check_number(start, "start (s)")
     if not path.name.endswith(SUFFIXES[space.kind]):
         raise InputError(
             f"{path.name}: frames of a {space.kind} space are written as "
@@ -148,11 +164,8 @@ def write_bold(
         targets = {side: target for side, target in pair.items() if _rows(space, side).any()}
         # Both temporaries exist before either target does, so a full disk leaves no half of a pair.
         with ExitStack() as stack:
-            temporaries = {
-                side: stack.enter_context(written_whole(target, overwrite=overwrite))
-                for side, target in targets.items()
-            }
-            for side, temporary in temporaries.items():
+            for side, target in targets.items():
+                temporary = stack.enter_context(written_whole(target, overwrite=overwrite))
                 nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), temporary)
         return tuple(targets.values())
     with written_whole(path, overwrite=overwrite) as temporary:
@@ -315,11 +328,15 @@ def _any_finite(data: np.ndarray, block: int = 4096) -> bool:
 def _agreed_tr(path: Path, header: float, given: float | None) -> float:
     """The TR in seconds: as given, else as header and sidecar state it, which must agree."""
     if given is not None:
-        if not given > 0:
-            raise InputError(f"a TR of {given} s was given; expected a positive number of seconds")
-        return float(given)
+        return check_number(given, "--bold-tr", at_least=SHORTEST_TR, below=LONGEST_TR)
     sidecar = seconds(path, "RepetitionTime") or 0.0
-    stated = [value for value in (header, sidecar) if value > 0]
+    stated = [value for value in (header, sidecar) if value != 0]  # headers say 0 for unknown
+    for value in stated:
+        if not SHORTEST_TR <= value < LONGEST_TR:
+            raise InputError(
+                f"{path.name}: a TR of {value:g} s is stated; expected {SHORTEST_TR:g} to {LONGEST_TR:g} s; "
+                f"correct its header or {sidecar_path(path).name}, or pass --bold-tr"
+            )
     if not stated:
         raise InputError(
             f"{path.name}: neither its header nor {sidecar_path(path).name} states a TR; "
@@ -332,3 +349,40 @@ def _agreed_tr(path: Path, header: float, given: float | None) -> float:
         )
     # JSON carries the TR in full; headers of volumes round it to float32.
     return stated[-1]
+
+
+def _measured(sources: tuple[Path, ...], n_frames: int) -> NDArray[np.bool_]:
+    """Which frames are data, as the sidecars say; all where none does."""
+    measured: NDArray[np.bool_] = np.full(n_frames, EVERY)
+    for path in sources:
+        file = sidecar_path(path).name
+        stated = read_sidecar(path).get("NeuroframesMeasured", measured.tolist())
+        if not isinstance(stated, list) or {type(entry) for entry in stated} - {bool}:
+            raise InputError(
+                f"{file}: NeuroframesMeasured is {stated!r:.40}; expected true or false for "
+                "each frame; restore the sidecar that was written with the image"
+            )
+        if len(stated) != n_frames:
+            raise InputError(
+                f"{file} says for {len(stated)} frames whether they were measured "
+                f"(NeuroframesMeasured) but {path.name} has {n_frames}; use the image that it was written for"
+            )
+        # Of a pair's sidecars one may be lost; what either calls an estimate is one.
+        measured &= np.array(stated, bool)
+    return measured
+
+
+def _deviation(sources: tuple[Path, ...]) -> Path | None:
+    """Where the standard deviation is, as the first sidecar says that names it."""
+    for path in sources:
+        name = read_sidecar(path).get("NeuroframesStandardDeviation")
+        if name is None:
+            continue
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+            file = sidecar_path(path).name
+            raise InputError(
+                f"{file}: NeuroframesStandardDeviation is {name!r}; expected the name of an image in the "
+                "same folder; restore the sidecar that was written with the image"
+            )
+        return path.with_name(name)
+    return None

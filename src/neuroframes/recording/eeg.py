@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.triggers import volume_triggers
@@ -47,8 +48,8 @@ class Eeg(Signal):
         Time of the first sample on that clock: 0.
     """
 
-    positions: np.ndarray
-    triggers: np.ndarray
+    positions: NDArray[np.float64]
+    triggers: NDArray[np.float64]
     start: float = 0.0
 
 
@@ -84,62 +85,29 @@ def read_eeg(
     Raises
     ------
     InputError
-        If the file can't be read, has no EEG channels or a channel with NaN, or the triggers are ambiguous.
+        If the file can't be read, has no EEG channels or a channel with NaN, the triggers are ambiguous, or a
+        number is out of range.
     """
     import mne
 
+    rate = check_number(rate, "--rate", above=0)
+    tr = None if tr is None else check_number(tr, "TR (s)", above=0)
     path = Path(path)
-    if path.suffix in (".eeg", ".vmrk") and path.with_suffix(".vhdr").exists():
-        path = path.with_suffix(".vhdr")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if l_freq is not None and not 0 < l_freq < rate / 2:
-        raise InputError(
-            f"a high-pass filter at {l_freq} Hz can't be made for EEG at {rate:g} Hz; "
-            "expected more than 0 and less than half of that (--l-freq)"
-        )
-    if not rate > 0:
-        raise InputError(f"an EEG rate of {rate} Hz was asked for; expected a positive number")
-    try:
-        with warnings.catch_warnings(), mne.utils.catch_logging() as log:
-            warnings.simplefilter("ignore")
-            raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
-    # MNE's readers raise whatever their parsers meet.
-    except Exception as error:
-        raise InputError(
-            f"{path.name}: MNE cannot read it as EEG ({error}); it or a file that belongs to it is "
-            "truncated, missing or renamed: copy or export it again"
-        ) from error
-    # MNE reads a truncated file as a shorter recording; the markers beyond its end give it away.
-    cut = re.search(r"Omitted \d+ annotation.* outside data range", log.getvalue())
-    if cut:
-        raise InputError(
-            f"{path.name}: {raw.times[-1]:.1f} s of samples, but markers lie beyond ({cut[0]}); "
-            "the file is truncated: copy it again"
-        )
-    if raw.n_times == 0:
-        raise InputError(f"{path.name}: it holds no samples; the file is truncated: copy it again")
-    bids = _bids_table(path, "channels")
-    picks = _eeg_channels(raw, bids)
+    raw = _open(path)
+    # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
+    nyquist = min(rate, raw.info["sfreq"]) / 2
+    l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
+    file = _bids_table(path, "channels")
+    table = read_tsv(file).to_dict("list") if file else {}
+    picks = _eeg_channels(raw, table)
     if not picks:
         raise InputError(f"{path.name}: no EEG channels among {', '.join(raw.ch_names)}")
     names = tuple(raw.ch_names[pick].strip() for pick in picks)
     triggers = np.empty(0) if trigger is None else volume_triggers(raw, trigger, tr, path.name)
-    try:
-        data, rate = resampled(raw, picks, rate)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path.name}: its samples cannot be read ({error}); the file is truncated: copy it again"
-        ) from error
-    broken = [name for name, row in zip(names, data, strict=True) if not np.isfinite(row).all()]
-    if broken:
-        raise InputError(
-            f"{path.name}: NaN in {len(broken)} of {len(names)} channels ({', '.join(broken[:8])}); "
-            "interpolate or remove them first"
-        )
+    data, rate = _samples(raw, picks, rate, path.name)
     if l_freq is not None:
         data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
-    bad = set(raw.info["bads"]) | _bad_channels(bids)
+    bad = set(raw.info["bads"]) | _bad_channels(table)
     _rereference(data, names, bad, reference, path.name)
     return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, path), triggers)
 
@@ -158,6 +126,7 @@ def read_simultaneous_eeg(
         As `read_eeg`, and if `trigger` and `onset` are None but there are volume triggers.
     """
     path = Path(path)
+    onset = None if onset is None else check_number(onset, "--onset")
     unsaid = trigger is None and onset is None
     eeg = read_eeg(path, trigger="auto" if unsaid else trigger, **settings)
     if unsaid and eeg.triggers.size:
@@ -237,8 +206,58 @@ def _plain_name(name: str) -> str:
     return re.sub(r"^EEG[\s_-]*|[\s_-]*REF$|[\s._-]", "", name.upper())
 
 
-def _eeg_channels(raw: Any, bids: dict[str, list[str]]) -> list[int]:
-    stated = dict(zip(bids.get("name", []), bids.get("type", []), strict=False))
+def _open(path: Path) -> Any:
+    """The recording as MNE opens it (mne.io.BaseRaw), its samples still in the file.
+
+    Not through MNE-BIDS, which puts events.tsv in the place of the file's own triggers.
+    """
+    import mne
+
+    if path.suffix in (".eeg", ".vmrk") and path.with_suffix(".vhdr").exists():
+        path = path.with_suffix(".vhdr")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings(), mne.utils.catch_logging() as log:
+            warnings.simplefilter("ignore")
+            raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
+    # MNE's readers raise whatever their parsers meet.
+    except Exception as error:
+        raise InputError(
+            f"{path.name}: MNE cannot read it as EEG ({error}); it or a file that belongs to it is "
+            "truncated, missing or renamed: copy or export it again"
+        ) from error
+    # MNE reads a truncated file as a shorter recording; the markers beyond its end give it away.
+    cut = re.search(r"Omitted \d+ annotation.* outside data range", log.getvalue())
+    if cut:
+        raise InputError(
+            f"{path.name}: {raw.times[-1]:.1f} s of samples, but markers lie beyond ({cut[0]}); "
+            "the file is truncated: copy it again"
+        )
+    if raw.n_times == 0:
+        raise InputError(f"{path.name}: it holds no samples; the file is truncated: copy it again")
+    return raw
+
+
+def _samples(raw: Any, picks: list[int], rate: float, file: str) -> tuple[NDArray[np.float64], float]:
+    """Samples of these channels in volts, shape (C, N), and their rate; InputError if any isn't finite."""
+    try:
+        data, rate = resampled(raw, picks, rate)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
+        ) from error
+    broken = [raw.ch_names[pick] for pick, row in zip(picks, data, strict=True) if not np.isfinite(row).all()]
+    if broken:
+        raise InputError(
+            f"{file}: NaN in {len(broken)} of {len(picks)} channels ({', '.join(broken[:8])}); "
+            "interpolate or remove them first"
+        )
+    return data, rate
+
+
+def _eeg_channels(raw: Any, table: dict[str, list[str]]) -> list[int]:
+    stated = dict(zip(table.get("name", []), table.get("type", []), strict=False))
     return [
         index
         for index, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True))
@@ -247,13 +266,13 @@ def _eeg_channels(raw: Any, bids: dict[str, list[str]]) -> list[int]:
     ]
 
 
-def _bad_channels(bids: dict[str, list[str]]) -> set[str]:
-    status = zip(bids.get("name", []), bids.get("status", []), strict=False)
+def _bad_channels(table: dict[str, list[str]]) -> set[str]:
+    status = zip(table.get("name", []), table.get("status", []), strict=False)
     return {name for name, state in status if state.strip().lower() == "bad"}
 
 
 def _rereference(
-    data: np.ndarray, names: tuple[str, ...], bad: set[str], reference: str | None, file: str
+    data: NDArray[np.float64], names: tuple[str, ...], bad: set[str], reference: str | None, file: str
 ) -> None:
     """Subtract the reference from `data`, shape (C, N), in place."""
     if reference is None:
@@ -267,10 +286,11 @@ def _rereference(
     data -= data[rows].mean(axis=0)
 
 
-def _bids_table(path: Path, kind: str) -> dict[str, list[str]]:
-    """The BIDS table of this kind (`channels`, `electrodes`) that belongs to an EEG file, {} where none does.
+def _bids_table(path: Path, kind: str) -> Path | None:
+    """Where the BIDS table of this kind (`channels`, `electrodes`) of an EEG file is.
 
-    It carries a subset of the file's entities, apart from `space`, and the most specific one counts.
+    It carries a subset of the file's entities, apart from `space`, and the most specific one counts. MNE-BIDS
+    would also take the table of another run or acquisition where the EEG's name states none.
     """
     entities = set(path.stem.split("_")[:-1])
     found = []
@@ -278,10 +298,10 @@ def _bids_table(path: Path, kind: str) -> dict[str, list[str]]:
         own = {part for part in candidate.stem.split("_")[:-1] if not part.startswith("space-")}
         if own <= entities:
             found.append((len(own), candidate))
-    return read_tsv(max(found)[1]) if found else {}
+    return max(found)[1] if found else None
 
 
-def _positions(raw: Any, names: tuple[str, ...], path: Path) -> np.ndarray:
+def _positions(raw: Any, names: tuple[str, ...], path: Path) -> NDArray[np.float64]:
     """Electrode positions (C, 3) in metres from the first source that knows half of the channels."""
     import mne
 
@@ -300,11 +320,14 @@ def _positions(raw: Any, names: tuple[str, ...], path: Path) -> np.ndarray:
     return np.full((len(names), 3), np.nan)
 
 
-def _bids_electrodes(path: Path) -> dict[str, np.ndarray]:
-    table = _bids_table(path, "electrodes")
+def _bids_electrodes(path: Path) -> dict[str, NDArray[np.float64]]:
+    file = _bids_table(path, "electrodes")
+    if file is None:
+        return {}
+    table = read_tsv(file)
     if not {"name", "x", "y", "z"} <= set(table):
         return {}
-    xyz = np.stack([numbers(path, axis, table[axis]) for axis in "xyz"], axis=1)
+    xyz = np.stack([numbers(file, table, axis) for axis in "xyz"], axis=1)
     # The unit stands in coordsystem.json, which many data sets lack; a head's radius is 0.1 m, 10 cm, 100 mm.
     size = float(np.nanmedian(np.linalg.norm(xyz, axis=1)))
     unit = min(METRES.values(), key=lambda metre: abs(np.log(size * metre / 0.1))) if size > 0 else 1.0

@@ -68,17 +68,14 @@ def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any]) -> 
         _write_text(folder / "README.md", README)
     _write_text(root / ".bidsignore", "truth\n")
     # BIDS has no rule for surface series and confounds yet; fMRIPrep ignores its own in the same way.
-    ignored = (
-        "*_bold.dtseries.nii",
-        "*_bold.func.gii",
-        "*_bold.json",
-        "*_timeseries.tsv",
-        "*_timeseries.json",
-    )
-    _write_text(root / "derivatives" / "fmriprep" / ".bidsignore", "\n".join(ignored) + "\n")
+    ignored = "*_bold.dtseries.nii *_bold.func.gii *_bold.json *_timeseries.tsv *_timeseries.json"
+    _write_text(root / "derivatives" / "fmriprep" / ".bidsignore", ignored.replace(" ", "\n") + "\n")
     _write_table(root / "participants.tsv", {"participant_id": [SUBJECT], "species": ["simulated"]})
     _write_json(root / "participants.json", {"species": {"Description": "No living subject: a simulation"}})
-    folder = root / SUBJECT / "eeg"
+    _write_electrodes(root / SUBJECT / "eeg", montage)
+
+
+def _write_electrodes(folder: Path, montage: Montage) -> None:
     position = [[f"{value:.6f}" for value in axis] for axis in montage.positions.T]
     _write_table(
         folder / f"{SUBJECT}_electrodes.tsv",
@@ -118,8 +115,7 @@ def write_eeg(
     """
     import pybv
 
-    folder = root / SUBJECT / "eeg"
-    names = [*names, "ECG"]
+    stem = root / SUBJECT / "eeg" / run_stem(run)
     volumes = np.round(clock.triggers * clock.rate).astype(int)
     scenes = subject.scenes[
         (subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)
@@ -131,16 +127,22 @@ def write_eeg(
     pybv.write_brainvision(
         data=eeg,
         sfreq=clock.rate,
-        ch_names=names,
-        fname_base=f"{run_stem(run)}_eeg",
-        folder_out=folder,
+        ch_names=[*names, "ECG"],
+        fname_base=f"{stem.name}_eeg",
+        folder_out=stem.parent,
         events=sorted(markers, key=lambda marker: marker["onset"]),
         resolution=EEG_RESOLUTION,
         fmt="binary_int16",
     )
+    _describe_eeg(stem, names, clock)
+    _write_events(stem, volumes, cuts, scenes, clock, tr)
+
+
+def _describe_eeg(stem: Path, names: Sequence[str], clock: Clock) -> None:
+    """The sidecar and the channels; `names` are the EEG's, without the electrocardiogram."""
     n = len(names)
     _write_json(
-        folder / f"{run_stem(run)}_eeg.json",
+        Path(f"{stem}_eeg.json"),
         {
             "TaskName": TASK,
             "TaskDescription": "Watching a film, simulated",
@@ -149,7 +151,7 @@ def write_eeg(
             "PowerLineFrequency": 50,
             "SoftwareFilters": "n/a",
             "HardwareFilters": "n/a",
-            "EEGChannelCount": n - 1,
+            "EEGChannelCount": n,
             "ECGChannelCount": 1,
             "RecordingDuration": clock.samples / clock.rate,
             "RecordingType": "continuous",
@@ -157,16 +159,27 @@ def write_eeg(
         },
     )
     _write_table(
-        folder / f"{run_stem(run)}_channels.tsv",
+        Path(f"{stem}_channels.tsv"),
         {
-            "name": names,
-            "type": ["EEG"] * (n - 1) + ["ECG"],
-            "units": ["µV"] * n,
-            "sampling_frequency": [f"{clock.rate:g}"] * n,
-            "reference": ["average"] * (n - 1) + ["n/a"],
-            "status": ["good"] * n,
+            "name": [*names, "ECG"],
+            "type": ["EEG"] * n + ["ECG"],
+            "units": "µV",
+            "sampling_frequency": f"{clock.rate:g}",
+            "reference": ["average"] * n + [None],
+            "status": "good",
         },
     )
+
+
+def _write_events(
+    stem: Path,
+    volumes: NDArray[np.int64],
+    cuts: NDArray[np.int64],
+    scenes: NDArray[np.floating[Any]],
+    clock: Clock,
+    tr: float,
+) -> None:
+    """Volumes and scenes in the order of their samples."""
     ends = np.append(scenes[1:, 0], clock.samples / clock.rate)
     rows = [(sample, tr, "volume", 128, "n/a") for sample in volumes]
     rows += [
@@ -176,7 +189,7 @@ def write_eeg(
     rows.sort(key=lambda row: row[0])
     samples, duration, trial, value, level = zip(*rows, strict=True)
     _write_table(
-        folder / f"{run_stem(run)}_events.tsv",
+        Path(f"{stem}_events.tsv"),
         {
             "onset": [f"{sample / clock.rate:.6f}" for sample in samples],
             "duration": duration,
@@ -187,7 +200,7 @@ def write_eeg(
         },
     )
     _write_json(
-        folder / f"{run_stem(run)}_events.json",
+        Path(f"{stem}_events.json"),
         {
             "trial_type": {
                 "Levels": {"volume": "an fMRI volume begins", "scene": "a scene of the film begins"}
@@ -236,7 +249,7 @@ def write_fmriprep(
         "white_matter": fluid[:, 1],
         "global_signal": data.mean(axis=1, where=~sources.dead, dtype=np.float64),
         # The first volume has none before it.
-        "framewise_displacement": ["n/a", *subject.displacement[1:]],
+        "framewise_displacement": [None, *subject.displacement[1:]],
         **dict(zip(MOTION[0], subject.motion.T, strict=True)),
     }
     frames = np.arange(len(data))
@@ -318,11 +331,11 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _write_table(path: Path, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> None:
+def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """A BIDS table: tabs, a header, n/a for what is missing, floats with nine digits."""
-    cells = [
-        [f"{value:.9g}" if isinstance(value, float | np.floating) else str(value) for value in column]
-        for column in columns.values()
-    ]
-    lines = ["\t".join(columns), *("\t".join(row) for row in zip(*cells, strict=True))]
-    _write_text(path, "\n".join(lines) + "\n")
+    import pandas as pd
+
+    table = pd.DataFrame(columns).to_csv(
+        sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n"
+    )
+    _write_text(path, table)

@@ -24,7 +24,7 @@ import zarr
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
-from neuroframes.recording.bids import Run, find_runs
+from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, read_simultaneous_eeg
 from neuroframes.recording.sidecar import slice_reference
@@ -236,7 +236,9 @@ def prepare(
     return tuple(stores.values())
 
 
-def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
+def _read(
+    run: RunFiles, settings: dict[str, Any]
+) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
     left_out = ~np.isfinite(bold.data).any(axis=1)
@@ -262,7 +264,7 @@ def _read(run: Run, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np
     return bold, eeg, times, left_out, moved
 
 
-def _fit_to_store(store: Path, run: Run, bold: Bold, eeg: Eeg, settings: dict[str, Any]) -> Eeg:
+def _fit_to_store(store: Path, run: RunFiles, bold: Bold, eeg: Eeg, settings: dict[str, Any]) -> Eeg:
     """Check a run against its subject's others, or begin the store with it; returns EEG in their order."""
     attributes = _attributes(store)
     if attributes is not None:
@@ -356,7 +358,7 @@ def _open_run(folder: Path) -> StoredRun:
     )
 
 
-def _stamp(run: Run) -> list[list[Any]]:
+def _stamp(run: RunFiles) -> list[list[Any]]:
     """Name, size and time of change of a run's files: what tells that it must be read again."""
     files = [*run.bold, run.eeg, *([run.confounds] if run.confounds else [])]
     return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -381,7 +383,7 @@ def _progress(visible: bool) -> Iterator[Any]:
 
     with Progress(console=Console(stderr=True), disable=not visible) as bar:
 
-        def show(runs: list[Run]) -> Iterator[Run]:
+        def show(runs: list[RunFiles]) -> Iterator[RunFiles]:
             task = bar.add_task("prepare", total=len(runs))
             for run in runs:
                 bar.update(task, description=f"sub-{run.subject} {run.name}")

@@ -8,11 +8,16 @@ default TR/2 as well.
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.recording.tsv import numbers, read_tsv
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +35,7 @@ CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "framewise_displa
 
 
 def frame_times(
-    triggers: np.ndarray | None,
+    triggers: NDArray[np.float64] | None,
     tr: float,
     n_frames: int,
     *,
@@ -38,7 +43,7 @@ def frame_times(
     skip: int = 0,
     within: float | None = None,
     name: str = "EEG",
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """Time that each frame stands for, on the EEG clock.
 
     Parameters
@@ -64,15 +69,24 @@ def frame_times(
     Raises
     ------
     InputError
-        If the number of triggers is not `n_frames + skip`, or an interval differs from `tr` by more than 5 %.
+        If the number of triggers is not `n_frames + skip`, or an interval differs from `tr` by more than 5 %;
+        if a number is not finite, the TR not positive or `skip` negative.
     """
-    offset = tr / 2 if within is None else within
+    tr = check_number(tr, "TR (s)", above=0)
+    check_number(skip, "--skip-volumes", at_least=0)
+    offset = tr / 2 if within is None else check_number(within, "StartTime (s)")
+    onset = None if onset is None else check_number(onset, "--onset")
     if triggers is None or len(triggers) == 0:
         if onset is None:
             logger.warning("%s: no volume triggers; frames are counted from the EEG's start", name)
             onset = 0.0
-        return onset + offset + tr * (skip + np.arange(n_frames))
-    triggers = np.asarray(triggers, np.float64)
+        return onset + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
+    _check_triggers(triggers, tr, n_frames, skip, name)
+    return triggers[skip:] + offset
+
+
+def _check_triggers(triggers: NDArray[np.float64], tr: float, n_frames: int, skip: int, name: str) -> None:
+    """Raise InputError unless there is a trigger for every volume, and a TR between two."""
     if len(triggers) != n_frames + skip:
         surplus = len(triggers) - n_frames
         remedy = (
@@ -91,10 +105,9 @@ def frame_times(
             f"expected the TR of {tr:g} s within {MAX_JITTER:.0%}; check that these are the volume triggers "
             "(--trigger) and that the TR is right"
         )
-    return triggers[skip:] + offset
 
 
-def check_covers(times: np.ndarray, tr: float, duration: float, name: str = "EEG") -> None:
+def check_covers(times: NDArray[np.float64], tr: float, duration: float, name: str = "EEG") -> None:
     """Raise InputError unless EEG of `duration` seconds spans every frame, `times` (K,) on its clock.
 
     The last half frame may be missing: recordings are often stopped by the last volume's trigger.
@@ -109,7 +122,7 @@ def check_covers(times: np.ndarray, tr: float, duration: float, name: str = "EEG
         )
 
 
-def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> np.ndarray:
+def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> NDArray[np.bool_]:
     """Frames to leave out for motion, from an fMRIPrep confounds table.
 
     A frame is censored where framewise displacement exceeds the threshold or where fMRIPrep marked it in a
@@ -131,27 +144,29 @@ def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> np.nd
     Raises
     ------
     InputError
-        If the number of lines is not `n_frames`, or no column says anything about motion.
+        If the number of lines is not `n_frames`, no column says anything about motion, or the threshold is
+        not a finite number.
     """
+    fd_threshold = check_number(fd_threshold, "--fd-threshold", at_least=0)
     path = Path(confounds)
-    columns = read_tsv(path)
-    _check_length(path, columns, n_frames)
+    table = read_tsv(path)
+    _check_length(path, table, n_frames)
     result = np.zeros(n_frames, bool)
-    displacement = [name for name in DISPLACEMENT if name in columns]
-    outliers = [name for name in columns if OUTLIERS.fullmatch(name)]
+    displacement = [name for name in DISPLACEMENT if name in table]
+    outliers = [name for name in table if OUTLIERS.fullmatch(name)]
     if not displacement and not outliers:
         raise InputError(
-            f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its {len(columns)}; "
+            f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its {table.shape[1]}; "
             "pass fMRIPrep's desc-confounds_timeseries.tsv, or --censor with a table of 0 and 1"
         )
     for name in displacement:
-        result |= numbers(path, name, columns[name]) > fd_threshold  # NaN compares False
+        result |= numbers(path, table, name) > fd_threshold  # NaN compares False
     for name in outliers:
-        result |= numbers(path, name, columns[name]) > 0
+        result |= numbers(path, table, name) > 0
     return result
 
 
-def motion(confounds: str | Path, n_frames: int) -> np.ndarray | None:
+def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
     """Head motion of each frame, from an fMRIPrep confounds table.
 
     Returns
@@ -165,15 +180,15 @@ def motion(confounds: str | Path, n_frames: int) -> np.ndarray | None:
         If the number of lines is not `n_frames`, or an entry is no number.
     """
     path = Path(confounds)
-    columns = read_tsv(path)
-    _check_length(path, columns, n_frames)
+    table = read_tsv(path)
+    _check_length(path, table, n_frames)
     for names in MOTION:
-        if set(names) <= columns.keys():
-            return np.nan_to_num(np.stack([numbers(path, name, columns[name]) for name in names], axis=1))
+        if set(names) <= set(table):
+            return np.nan_to_num(np.stack([numbers(path, table, name) for name in names], axis=1))
     return None
 
 
-def read_censor(path: str | Path, n_frames: int) -> np.ndarray:
+def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
     """Frames to leave out, from a table of one line a frame: 1 = censored, 0 = kept.
 
     Either one column, with or without a header line, or several of which one is named `censored`, `outlier`
@@ -191,27 +206,28 @@ def read_censor(path: str | Path, n_frames: int) -> np.ndarray:
     path = Path(path)
     if path.suffix == ".1D":
         raise InputError(f"{path.name}: AFNI's .1D marks kept frames with 1; write a .tsv with 1 = censored")
-    columns = read_tsv(path)
-    name = next((name for name in CENSOR_COLUMNS if name in columns), None)
-    if name is None and len(columns) == 1:
-        (name,) = columns
+    table = read_tsv(path)
+    name = next((name for name in CENSOR_COLUMNS if name in table), None)
+    if name is None and table.shape[1] == 1:
+        (name,) = table
         if name in ("0", "1"):  # no header line: it is the first frame
-            columns = {name: [name, *columns[name]]}
+            table.loc[0] = name
+            table = table.sort_index()
     if name is None:
         raise InputError(
-            f"{path.name}: which column of {', '.join(columns)}? Name the one with 1 = censored 'censored'"
+            f"{path.name}: which column of {', '.join(table)}? Name the one with 1 = censored 'censored'"
         )
-    _check_length(path, columns, n_frames)
-    values = numbers(path, name, columns[name])
+    _check_length(path, table, n_frames)
+    values = numbers(path, table, name)
     if not np.isin(values, (0, 1)).all():
         wrong = int(np.flatnonzero(~np.isin(values, (0, 1)))[0])
         raise InputError(
-            f"{path.name}: frame {wrong} has {columns[name][wrong]!r}; expected 0 or 1 (1 = censored)"
+            f"{path.name}: frame {wrong} has {table[name].iloc[wrong]!r}; expected 0 or 1 (1 = censored)"
         )
     return values == 1
 
 
-def parse_frames(text: str, n_frames: int) -> np.ndarray:
+def parse_frames(text: str, n_frames: int) -> NDArray[np.bool_]:
     """Frames named as in `10:14,40`: counted from 0, the end of a range included (10, 11, 12, 13, 14, 40).
 
     Returns
@@ -240,9 +256,8 @@ def parse_frames(text: str, n_frames: int) -> np.ndarray:
     return result
 
 
-def _check_length(path: Path, columns: dict[str, list[str]], n_frames: int) -> None:
-    n_lines = len(next(iter(columns.values())))
-    if n_lines != n_frames:
+def _check_length(path: Path, table: "DataFrame", n_frames: int) -> None:
+    if len(table) != n_frames:
         raise InputError(
-            f"{path.name}: {n_lines} lines but the BOLD has {n_frames} frames; pass the table of this run"
+            f"{path.name}: {len(table)} lines but the BOLD has {n_frames} frames; pass the table of this run"
         )

@@ -1,48 +1,63 @@
 """Tab-separated tables as BIDS and fMRIPrep write them: a header line, `n/a` where nothing is known."""
 
-import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-def read_tsv(path: Path) -> dict[str, list[str]]:
-    """Columns by name, in the order of the file, as text.
+
+def read_tsv(path: Path) -> "DataFrame":
+    """The table as text: "0.50" stays "0.50", and `n/a` stays `n/a`.
 
     Raises
     ------
     InputError
-        If the file is missing, isn't text, is empty, or a line has another number of fields than the header.
+        If the file is missing, isn't text, is empty, names a column twice, or a line has another number of
+        fields than the header.
     """
-    if not path.exists():
+    import pandas as pd
+
+    if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file, delimiter="\t") if row]
-    except ValueError as error:  # empty (nothing to unpack), or bytes that aren't UTF-8
+        # The header is read as a line like others, or pandas renames and shifts columns to fit. Its faster
+        # engine makes a line that was cut off look as if its last fields were empty.
+        text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+        lines = pd.read_csv(path, sep="\t", header=None, engine="python", **text)
+    except ValueError as error:  # pandas' own, and bytes that aren't UTF-8
         raise InputError(
-            f"{path.name}: not a table of tab-separated text ({error}); export it again"
+            f"{path.name}: not a table of tab-separated text ({error}); export or copy it again"
         ) from error
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise InputError(
-                f"{path.name}: line {number} has {len(row)} fields but the header has {len(header)}; "
-                "the file is truncated or not tab-separated: copy it again"
-            )
-    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
-    return {name.strip(): list(column) for name, column in zip(header, columns, strict=True)}
+    n_fields = lines.count(axis=1)
+    if n_fields.min() < n_fields[0]:
+        short = int((n_fields < n_fields[0]).argmax())
+        raise InputError(
+            f"{path.name}: line {short + 1} has {n_fields[short]} fields but the header has {n_fields[0]}; "
+            "the file is truncated or not tab-separated: copy it again"
+        )
+    table = lines.iloc[1:].set_axis(lines.iloc[0].str.strip(), axis=1)
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise InputError(f"{path.name}: more than one column is called {twice!r}; remove or rename one")
+    return table
 
 
-def numbers(path: Path, name: str, column: list[str]) -> np.ndarray:
-    """One column as float64, NaN for `n/a`; InputError names the first entry that is no number."""
-    values = np.empty(len(column))
-    for index, text in enumerate(column):
-        try:
-            values[index] = np.nan if text.strip().lower() in ("n/a", "") else float(text)
-        except ValueError as error:
-            raise InputError(
-                f"{path.name}: column {name}, line {index + 2}: expected a number or n/a, got {text!r}"
-            ) from error
+def numbers(path: Path, table: "DataFrame", name: str) -> NDArray[np.float64]:
+    """One column, NaN for `n/a`; InputError names the first entry that is no finite number."""
+    import pandas as pd
+
+    text = table[name].str.strip().str.lower()
+    values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values) & ~text.isin(["n/a", "nan", ""]))
+    if wrong.size:
+        raise InputError(
+            f"{path.name}: column {name}, line {wrong[0] + 2}: expected a number or n/a, "
+            f"got {table[name].iloc[wrong[0]]!r}"
+        )
     return values

@@ -1,0 +1,65 @@
+"""Tables as text, numbers out of them, and tables that can't be read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroframes.errors import InputError
+from neuroframes.recording.tsv import numbers, read_tsv
+
+
+def table(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_text_stays_as_it_is_written(tmp_path):
+    path = table(
+        tmp_path / "a.tsv", b'\xef\xbb\xbfname\t x \r\nn/a\t0.50\r\n\r\n"1\t2"\t\r\n\xc2\xb5V\t007\r\n'
+    )
+    read = read_tsv(path)
+    assert list(read) == ["name", "x"]
+    assert read["name"].tolist() == ["n/a", "1\t2", "µV"] and read["x"].tolist() == ["0.50", "", "007"]
+
+
+def test_numbers_are_those_that_python_reads(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(1000) * 10.0 ** rng.integers(-30, 30, 1000)
+    path = table(tmp_path / "a.tsv", ("x\n" + "\n".join(map(repr, values.tolist()))).encode())
+    assert numbers(path, read_tsv(path), "x").tolist() == values.tolist()
+    path = table(tmp_path / "a.tsv", b"x\ty\nn/a\t1\n N/A \t1\n\t1\nnan\t1\n 2.5\t1")
+    np.testing.assert_array_equal(numbers(path, read_tsv(path), "x"), [np.nan] * 4 + [2.5])
+
+
+@pytest.mark.parametrize("entry", ["inf", "-Infinity", "1,5", "True", "NA", "0x1"])
+def test_entries_that_are_no_numbers_are_named(tmp_path, entry):
+    path = table(tmp_path / "a.tsv", f"x\n1\nn/a\n{entry}\n".encode())
+    with pytest.raises(InputError, match=f"a.tsv: column x, line 4: expected a number or n/a, got '{entry}'"):
+        numbers(path, read_tsv(path), "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a table of tab-separated text"),
+        (b"\n\n", "not a table of tab-separated text"),
+        (b"a\tb\n1\t\xe9\n", "not a table of tab-separated text .*utf-8"),
+        ("a\tb\n1\t2\n".encode("utf-16"), "not a table of tab-separated text .*utf-8"),
+        (b"a\tb\n1\t" + b"0" * 131_073 + b"\n", "not a table of tab-separated text .*131072"),
+        (b"a\tb\n1\t2\t3\n", "Expected 2 fields in line 2, saw 3"),
+        (b"a\tb\n1\t2\n3\n4\t5\n", "line 3 has 1 fields but the header has 2; .* copy it again"),
+        (b'a\tb\n1\t"2\n3\t4\n', "not a table of tab-separated text"),
+        (b"a\tb\ta \n1\t2\t3\n", "more than one column is called 'a'"),
+    ],
+    ids=["empty", "blank", "Latin-1", "UTF-16", "long field", "long line", "cut", "quote", "twice"],
+)
+def test_tables_that_cannot_be_read(tmp_path, content, message):
+    with pytest.raises(InputError, match=f"a.tsv: .*{message}|a.tsv: {message}"):
+        read_tsv(table(tmp_path / "a.tsv", content))
+
+
+def test_a_table_that_is_not_there(tmp_path):
+    for path in (tmp_path / "absent.tsv", tmp_path):
+        with pytest.raises(InputError, match="no such file"):
+            read_tsv(path)

@@ -1,0 +1,31 @@
+"""Numbers that are given, checked once."""
+
+import math
+
+import numpy as np
+import pytest
+
+from neuroframes.errors import InputError, check_number
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2)])
+def test_numbers_within_the_limits_come_back_as_floats(value):
+    number = check_number(value, "--n", above=1, at_least=2, below=3)
+    assert type(number) is float and number == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (1, "1"),
+        (3, "3"),
+        (math.nan, "nan"),
+        (np.float64("inf"), "inf"),
+        (True, "True"),
+        ("2", "'2'"),
+        (None, "None"),
+    ],
+)
+def test_all_else_is_refused(value, got):
+    with pytest.raises(InputError, match=f"^--n {got}; expected a finite number above 1 and below 3$"):
+        check_number(value, "--n", above=1, below=3)
