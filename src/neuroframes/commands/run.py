@@ -1,18 +1,185 @@
-"""A run to fill: its frames, which of them are measured, and what is known beside it. Everything is read once."""
+"""A run to fill: its frames, which of them are data, and what is known beside it. Everything is read once."""
 
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, need_torch
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuroframes.commands.eeg import EegOfRun
     from neuroframes.models.model import TrainedModel
     from neuroframes.recording.bold import Bold
-    from neuroframes.recording.eeg import Eeg
 
-logger = logging.getLogger(__name__)
+CARRIED = ("TaskName", "SkullStripped")  # from the sidecar of what is read to that of what is written
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of K frames, what is to be filled in it, and what is known beside it.
+
+    Attributes
+    ----------
+    bold : Bold
+        Its frames are data where `bold.measured`, elsewhere estimates of an earlier call.
+    missing : array, shape (K,)
+        Frames to be filled; what stands there isn't read.
+    model : TrainedModel, or None: the run's own prior is to be used
+    eeg : EegOfRun, or None
+    sidecar : dict, of the image that was read
+    about : dict, for the sidecar of the result
+    """
+
+    bold: "Bold"
+    missing: "NDArray[np.bool_]"
+    model: "TrainedModel | None"
+    eeg: "EegOfRun | None"
+    sidecar: dict[str, Any]
+    about: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.bold.sources[0].name
+
+    @property
+    def data(self) -> "NDArray[np.bool_]":
+        """Which frames are data, shape (K,)."""
+        return self.bold.measured & ~self.missing
+
+
+def read_run(
+    bold: str | Path,
+    out: Path,
+    *,
+    model: str | Path | None = None,
+    eeg: str | Path | None = None,
+    confounds: str | Path | None = None,
+    fd_threshold: float = 0.5,
+    censor: str | Path | None = None,
+    frames: str | None = None,
+    bold_tr: float | None = None,
+    trigger: str | None = "auto",
+    onset: float | None = None,
+    skip_volumes: int = 0,
+    draws: int = 0,
+    save_draws: bool = False,
+    between: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Read and check a run and what is known beside it.
+
+    Parameters
+    ----------
+    bold : path
+        CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
+    out : path, refused before anything is computed if it can't be written
+    model : path
+        What train wrote. Without, the run itself is learned from.
+    eeg : path
+        The run's EEG; needs a model.
+    confounds : path
+        fMRIPrep's table of this run; frames above the threshold and marked outliers are missing.
+    fd_threshold : float, mm
+        Frames with more displacement count as missing.
+    censor : path
+        Table of one line a frame, 1 = missing.
+    frames : str
+        Missing frames as 10:14,40: counted from 0, the end included.
+    bold_tr : float, seconds
+        Where the file states no TR or a wrong one.
+    trigger : str
+        Description of the volume triggers in the EEG, auto, or none.
+    onset : float, seconds
+        From the EEG's start to the first volume's, where triggers are missing or not used.
+    skip_volumes : int
+        Dummy scans that have triggers but are not in the BOLD.
+    draws, save_draws, overwrite : see `complete`
+    between : bool
+        Frames at other times than the run's are asked for, which not every model has.
+    """
+    from neuroframes.commands.eeg import read_eeg_of_run
+    from neuroframes.models.stored import digest
+    from neuroframes.recording.bids import check_same_run
+    from neuroframes.recording.bold import read_bold
+    from neuroframes.recording.sidecar import read_sidecar, slice_reference
+    from neuroframes.registry import load_model
+    from neuroframes.report.result import check_result
+
+    if eeg is not None and model is None:
+        raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
+    if eeg is not None:
+        check_same_run(Path(eeg), Path(bold))
+    trained = None if model is None else load_model(model)
+    if trained is not None:
+        trained.check(eeg=eeg is not None, draws=draws, between=between)
+    run = read_bold(bold, tr=bold_tr)
+    n_draws = draws if save_draws else 0
+    check_result(out, run.space, overwrite, n_draws=n_draws, inputs=run.sources)
+    if trained is not None:
+        trained.origin.space.check_same(run.space, run.sources[0].name)
+    missing = _missing(run, confounds, fd_threshold, censor, frames)
+    sidecar = read_sidecar(run.sources[0])
+    known = None
+    if trained is not None and eeg is not None:
+        clock = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
+        within = slice_reference(run.sources[0])
+        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), within=within, **clock)
+    beside = [Path(path).name for path in (eeg, confounds, censor) if path]
+    about = {name: sidecar[name] for name in CARRIED if name in sidecar}
+    about["Sources"] = [*(path.name for path in run.sources), *beside]
+    about["NeuroframesModel"] = None if model is None else str(model)
+    about["NeuroframesModelDigest"] = None if model is None else digest(Path(model))
+    about["NeuroframesOptions"] = {
+        "fd_threshold": fd_threshold if confounds else None,
+        "frames": frames,
+        "bold_tr": bold_tr,
+        "trigger": trigger,
+        "onset": onset,
+        "skip_volumes": skip_volumes,
+        "draws": draws,
+    }
+    return Run(run, missing, trained, known, sidecar, about)
+
+
+def _missing(
+    run: "Bold",
+    confounds: str | Path | None,
+    fd_threshold: float,
+    censor: str | Path | None,
+    frames: str | None,
+) -> "NDArray[np.bool_]":
+    """Frames to be filled, shape (K,)."""
+    import numpy as np
+
+    from neuroframes.frames.temporal import FEWEST_MEASURED
+    from neuroframes.recording.timeline import censored, parse_frames, read_censor
+
+    n_frames = len(run.data)
+    missing = ~np.isfinite(run.data).any(axis=1)
+    if confounds is not None:
+        missing |= censored(confounds, fd_threshold, n_frames)
+    if censor is not None:
+        missing |= read_censor(censor, n_frames)
+    if frames is not None:
+        missing |= parse_frames(frames, n_frames)
+    n_data = int((run.measured & ~missing).sum())
+    if n_data < FEWEST_MEASURED:
+        raise InputError(
+            f"{run.sources[0].name}: {n_data} of {n_frames} frames are measured, the rest is censored or "
+            f"estimated; at least {FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, "
+            "which needs none"
+        )
+    return missing
+
+
+def check_draws(draws: int, save_draws: bool) -> None:
+    """Raise InputError where draws are asked for that say nothing."""
+    if draws:
+        need_torch("--draws takes PyTorch")
+    if draws < 0 or draws == 1 or (save_draws and not draws):
+        raise InputError(
+            f"--draws {draws}{' with --save-draws' if save_draws else ''}; expected at least 2, or 0 for none"
+        )

@@ -170,7 +170,7 @@ class GaussianModel(TrainedModel):
     """
 
     format = "neuroframes-model-gaussian-3"
-    states_deviation = draws = any_time = True
+    states_deviation = draws = any_time = fills_channels = True
 
     origin: Origin
     prior: FramePrior

@@ -54,6 +54,8 @@ class Model(ABC):
         It states a standard deviation; it can draw.
     any_time : bool
         It has frames at any times, not only a TR apart as those that it was fitted to.
+    fills_channels : bool
+        EEG may lack channels, which are filled from the others.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Model(ABC):
     states_deviation: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     any_time: ClassVar[bool] = False
+    fills_channels: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -90,24 +90,6 @@ def fit_prior(
     )
 
 
-def fit_without_eeg(
-    part: TrainingPart, settings: BackboneSettings, *, state: Path, seed: int = 0, **_: Any
-) -> GaussianModel:
-    """The prior alone, its standard deviation calibrated on frames that are hidden from it.
-
-    Parameters
-    ----------
-    part : TrainingPart
-        Of one run, which is then completed from itself; or of several.
-    settings : BackboneSettings
-    state, **_ : what networks take
-    seed : int
-    """
-    origin, (first, *_others) = part.origin, part.segments
-    prior = fit_prior(part.segments, origin.tr, settings.latents, np.random.default_rng(seed))
-    return GaussianModel(origin, calibrated(prior, first.frames, first.measured, first.time_in_run))
-
-
 def fit_backbone(
     segments: Sequence[Segment],
     powers: Sequence[BandPower],
@@ -152,8 +134,28 @@ def explaining_eeg(segments: Iterable[Segment]) -> Iterable[tuple[Float32, float
         yield eeg.data[:, first : int(segment.times[-1] * eeg.rate) + 1], eeg.rate
 
 
+def fit_without_eeg(
+    part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any
+) -> GaussianModel:
+    """The prior alone, its standard deviation calibrated on frames that are hidden from it.
+
+    Parameters
+    ----------
+    part : TrainingPart
+        Of a single run where that is completed from itself.
+    settings : BackboneSettings
+    seed : int
+    **_ : what networks take
+    """
+    prior = fit_prior(part.segments, part.origin.tr, settings.latents, np.random.default_rng(seed))
+    longest = max(part.segments, key=lambda segment: int(segment.measured.sum()))
+    return GaussianModel(
+        part.origin, calibrated(prior, longest.frames, longest.measured, longest.time_in_run)
+    )
+
+
 def fit_gaussian(
-    part: TrainingPart, settings: BackboneSettings, *, state: Path, seed: int = 0, **_: Any
+    part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any
 ) -> GaussianModel:
     """The Gaussian model of a training part, without networks; without EEG where there is none.
 
@@ -161,8 +163,8 @@ def fit_gaussian(
     ----------
     part : TrainingPart
     settings : BackboneSettings
-    state, **_ : what networks take
     seed : int
+    **_ : what networks take
     """
     return _fitted(part, settings.latents, seed)[0]
 

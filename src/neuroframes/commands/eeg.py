@@ -1,0 +1,67 @@
+"""EEG of a run as a model takes it: read with the model's settings, on the clock of the frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.models.model import TrainedModel
+from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_simultaneous_eeg
+from neuroframes.recording.timeline import check_covers, frame_times
+
+
+@dataclass(frozen=True)
+class EegOfRun:
+    """The EEG, and when the run's frames were acquired.
+
+    Attributes
+    ----------
+    signal : Eeg
+    times : array, shape (K,), seconds on its clock
+    """
+
+    signal: Eeg
+    times: NDArray[np.float64]
+
+
+def with_channels_of(model: TrainedModel, eeg: Eeg, name: str) -> Eeg:
+    """The EEG with the model's channels.
+
+    Those that the file `name` lacks are filled by models that can do that, with a warning; others need them all.
+    """
+    channels = model.origin.channels
+    if model.fills_channels:
+        return channels_there(eeg, channels, name)
+    return check_channels(eeg, channels, "the model")
+
+
+def read_eeg_of_run(
+    model: TrainedModel,
+    path: Path,
+    tr: float,
+    n_frames: int,
+    *,
+    within: float | None,
+    skip_volumes: int,
+    **clock: Any,
+) -> EegOfRun:
+    """Read the EEG of a run of `n_frames`, and place the frames on its clock.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    path : Path
+    tr : float, seconds
+    n_frames : int
+    within : float, seconds, from a volume's start to the time that its slices were corrected to
+    skip_volumes : int, see `frame_times`
+    **clock : trigger and onset, see `read_simultaneous_eeg`
+    """
+    eeg = read_simultaneous_eeg(path, tr=tr, **clock, **model.origin.eeg_settings)
+    times = frame_times(
+        eeg.triggers, tr, n_frames, onset=clock["onset"], skip=skip_volumes, within=within, name=path.name
+    )
+    check_covers(times, tr, eeg.duration, path.name)
+    return EegOfRun(with_channels_of(model, eeg, path.name), times)

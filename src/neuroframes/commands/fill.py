@@ -1,0 +1,195 @@
+"""Filling a run on a grid of times that holds its own: z-scored, estimated, put back into the file's units."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.commands.run import Run
+from neuroframes.errors import InputError
+from neuroframes.frames.autoencoder import blocks
+from neuroframes.models.model import Origin, TrainedModel
+from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.bold import read_bold
+from neuroframes.recording.segments import Segment, Split, detrend, trend_basis, vertex_scale
+from neuroframes.training.backbone import fit_without_eeg
+from neuroframes.training.part import TrainingPart
+
+logger = logging.getLogger(__name__)
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a run is on a grid of G times.
+
+    Attributes
+    ----------
+    frames : array, shape (G, V), in the file's units
+    deviation : array, shape (G, V), or None where the model states none
+        0 where a frame is data; NaN where an estimate has none: vertices that the model knows nothing of.
+    draws : iterator of array, shape (G, V)
+    data : array, shape (G,), which frames are data
+    method : str, how the others came about
+    """
+
+    frames: Float32
+    deviation: Float32 | None
+    draws: Iterator[Float32]
+    data: Mask
+    method: str
+
+
+@dataclass(frozen=True)
+class Units:
+    """From z-scores back to the file's units.
+
+    Attributes
+    ----------
+    trend : array, shape (2, V), mean and slope of each vertex over the frames that are data
+    scale : array, shape (V,)
+    vertices : array of int, shape (v,), those that vary and that the model knows
+    """
+
+    trend: Float
+    scale: Float32
+    vertices: NDArray[np.intp]
+
+    def put(self, into: Float32, rows: NDArray[np.intp], values: Float32, basis: Float) -> None:
+        """z-scores (m, v), with the trend at `basis` (m, 2), into rows of frames (G, V)."""
+        for block in blocks(len(self.vertices)):
+            columns = self.vertices[block]
+            scaled = values[:, block] * self.scale[columns] + basis @ self.trend[:, columns]
+            into[np.ix_(rows, columns)] = scaled
+
+
+def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
+    """Estimate a run's frames that aren't data, and those between its frames.
+
+    Parameters
+    ----------
+    run : Run, of K frames
+    grid : array, shape (G,), increasing
+        Positions counted in frames of the run; 0 to K - 1 are among them.
+    draws : int
+        From which the standard deviation is taken; in closed form if 0.
+    seed : int
+
+    Returns
+    -------
+    Filled
+        Frames that are data are so to the bit. Estimates of an earlier call stay as they are, with their
+        deviation. Vertices that are constant or not finite, or that the model knows nothing of, are kept as the
+        nearest frame of data has them.
+    """
+    own = np.searchsorted(grid, np.arange(len(run.missing)))
+    frames = np.take(run.bold.data.T, np.rint(grid).astype(int), axis=1).T
+    data, kept = np.zeros(len(grid), bool), np.zeros(len(grid), bool)
+    data[own], kept[own] = run.data, ~run.bold.measured & ~run.missing
+    filled = ~data & ~kept
+    if not filled.any():
+        deviation = _carried(np.zeros_like(frames), run, kept, own)
+        return Filled(frames, deviation, (frames for _ in range(draws)), data, "nothing was estimated")
+    segment, units = standardised(run, grid, own, data)
+    model = run.model or _own_prior(segment, run, own)
+    estimate = model.fill(segment, draws=draws, generator=np.random.default_rng(seed))
+    rows, among = np.flatnonzero(filled), filled[~data]
+    # Held beyond the first and the last frame of data: a line fitted elsewhere leads anywhere there.
+    inside = np.clip(grid[rows], *np.flatnonzero(run.data)[[0, -1]])
+    basis = trend_basis(inside, len(run.missing))
+    units.put(frames, rows, estimate.mean[among], basis)
+    _keep_nearest(frames, grid, data, rows, units.vertices)
+    deviation = None
+    if estimate.std is not None:
+        deviation = np.zeros_like(frames)
+        deviation[rows] = np.nan
+        units.put(deviation, rows, estimate.std[among], np.zeros_like(basis))
+        _carried(deviation, run, kept, own)
+
+    def drawn() -> Iterator[Float32]:
+        for draw in estimate.draws:
+            sequence = frames.copy(order="F")
+            units.put(sequence, rows, draw[among], basis)
+            yield sequence
+
+    return Filled(frames, deviation, drawn(), data, model.describe(segment))
+
+
+def standardised(run: Run, grid: Float, own: NDArray[np.intp], data: Mask) -> tuple[Segment, Units]:
+    """The run on the grid, its vertices z-scored over the frames that are data, and the way back.
+
+    Parameters
+    ----------
+    run, grid : as in `fill_run`
+    own : array of int, shape (K,), where in the grid the run's frames are
+    data : array, shape (G,), which frames of the grid are data
+    """
+    residual = np.array(run.bold.data, order="F")
+    with np.errstate(invalid="ignore"):  # vertices with infinite values, which are sorted out here
+        trend = detrend(residual, run.data)
+        scale = vertex_scale(residual, run.data, trend[0])
+    usable = scale > 0
+    if run.model is not None:
+        usable &= run.model.origin.scale > 0
+    vertices = np.flatnonzero(usable)
+    if not len(vertices):
+        raise InputError(
+            f"{run.name}: every vertex is constant or has values that aren't finite; "
+            "there is nothing to learn from: export it again"
+        )
+    if run.model is not None:
+        # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
+        known = run.model.origin.scale
+        scale = known * np.median(scale[vertices] / known[vertices])
+    if n_dead := len(scale) - len(vertices):
+        why = "constant or not finite" + ("" if run.model is None else ", or unknown to the model")
+        logger.warning("%d of %d vertices are %s: kept as they are", n_dead, len(scale), why)
+    # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
+    rows: slice | NDArray[np.intp] = slice(None) if len(own) == len(grid) else own
+    frames = np.zeros((len(grid), len(vertices)), np.float32, order="F")
+    for block in blocks(len(vertices)):
+        frames[rows, block] = residual[:, vertices[block]] / scale[vertices[block]]
+    in_run = grid * run.bold.tr
+    times = in_run if run.eeg is None else np.interp(in_run, in_run[own], run.eeg.times)
+    signal = None if run.eeg is None else run.eeg.signal
+    of_model = None if run.model is None or len(vertices) == len(scale) else vertices
+    segment = Segment(frames, times, in_run, data, None, run.name, signal, vertices=of_model)
+    return segment, Units(trend, scale, vertices)
+
+
+def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedModel:
+    """The prior that the run gives itself, fitted to its own frames of the grid."""
+    if len(own) < len(segment.times):
+        arrays = {name: getattr(segment, name)[own] for name in ("frames", "times", "time_in_run", "measured")}
+        segment = replace(segment, **arrays)
+    scale = np.ones(segment.frames.shape[1], np.float32)
+    origin = Origin(run.bold.space, run.bold.tr, scale, Split((), (), 0.0))
+    return fit_without_eeg(TrainingPart(origin, [segment], {}, np.empty((0, 3))), BackboneSettings())
+
+
+def _carried(deviation: Float32, run: Run, kept: Mask, own: NDArray[np.intp]) -> Float32:
+    """The deviation (G, V), at frames that an earlier call estimated as that call stated it, or NaN."""
+    if kept.any():
+        deviation[kept] = np.nan
+    if kept.any() and run.bold.deviation is not None:
+        stated = read_bold(run.bold.deviation, tr=run.bold.tr)
+        run.bold.space.check_same(stated.space, run.bold.deviation.name)
+        deviation[kept] = stated.data[kept[own]]
+    return deviation
+
+
+def _keep_nearest(
+    frames: Float32, grid: Float, data: Mask, rows: NDArray[np.intp], vertices: NDArray[np.intp]
+) -> None:
+    """Where a filled frame has no value at a vertex that isn't estimated, put that of the nearest frame of data."""
+    dead = np.ones(frames.shape[1], bool)
+    dead[vertices] = False
+    columns, known = np.flatnonzero(dead), np.flatnonzero(data)
+    nearest = known[np.abs(np.subtract.outer(grid[rows], grid[known])).argmin(axis=1)]
+    kept = frames[np.ix_(rows, columns)]
+    frames[np.ix_(rows, columns)] = np.where(np.isfinite(kept), kept, frames[np.ix_(nearest, columns)])

@@ -1,0 +1,139 @@
+"""Frames from EEG alone."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuroframes.commands.run import check_draws
+from neuroframes.errors import InputError, check_number
+from neuroframes.threads import few_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from neuroframes.recording.eeg import Eeg
+
+logger = logging.getLogger(__name__)
+
+
+@few_threads
+def reconstruct(
+    model: str | Path,
+    *,
+    eeg: str | Path,
+    out: str | Path,
+    tr: float | None = None,
+    trigger: str | None = "auto",
+    draws: int = 0,
+    save_draws: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Frames from EEG alone, at the volume triggers or every TR.
+
+    Parameters
+    ----------
+    model : path
+        What train wrote.
+    eeg : path
+        Any format that MNE reads, with at least a quarter of the model's channels.
+    out : path
+        Image to write, in the format that the model was trained on. Its values are in standard deviations of each
+        vertex about its mean in the training part (z), which is all that EEG can tell.
+    tr : float, seconds
+        Step between frames; the model's by default. Where the volume triggers have it, frames are at them; another
+        step counts from the first trigger to the end of the last volume, or without triggers from the EEG's start.
+    trigger : str
+        Description of the volume triggers, auto, or none.
+    draws : int
+        Take the standard deviation from so many draws of the posterior, at least 2; by default it is in
+        closed form, which leaves out how a learned correction varies. The mean of a model of the
+        paper's recipe is the draws' as well, of 16 by default.
+    save_draws : bool
+        Write the draws too, each an image of its own.
+    seed : int
+        Of the draws.
+    overwrite : bool
+        Replace the output if it exists.
+
+    Returns
+    -------
+    tuple of Path
+        Images written: frames, their standard deviation where the model states one, then draws.
+    """
+    import numpy as np
+
+    from neuroframes.commands.eeg import with_channels_of
+    from neuroframes.models.stored import digest
+    from neuroframes.recording.eeg import read_eeg
+    from neuroframes.recording.segments import Segment
+    from neuroframes.registry import load_model
+    from neuroframes.report.result import check_result, write_result
+
+    model, eeg, out = Path(model), Path(eeg), Path(out)
+    tr = None if tr is None else check_number(tr, "--tr", above=0)
+    check_draws(draws, save_draws)
+    n_draws = draws if save_draws else 0
+    trained = load_model(model)
+    trained.check(eeg=True, draws=draws)
+    space = trained.origin.space
+    check_result(out, space, overwrite, n_draws=n_draws)
+    step = trained.origin.tr if tr is None else tr
+    logger.info("reading %s", eeg.name)
+    recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
+    times = _times(recording, step, tr is None, eeg.name)
+    signal = with_channels_of(trained, recording, eeg.name)
+    nothing = np.zeros(len(times), bool)
+    frames = np.broadcast_to(np.float32(0), (len(times), space.V))
+    segment = Segment(frames, times, times - times[0], nothing, None, eeg.name, signal)
+    logger.info("reconstructing %d frames", len(times))
+    estimate = trained.fill(segment, draws=draws, generator=np.random.default_rng(seed))
+    about: dict[str, Any] = {
+        "Description": "fMRI frames reconstructed from EEG alone: estimates, not measurements.",
+        "Units": "standard deviations of each vertex about its training mean (z)",
+        "NeuroframesUnits": "z",
+        "Sources": [eeg.name],
+        "NeuroframesModel": str(model),
+        "NeuroframesModelDigest": digest(model),
+        "NeuroframesMethod": trained.describe(segment),
+        "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws},
+    }
+    return write_result(
+        out,
+        estimate.mean,
+        estimate.std,
+        space,
+        tr=step,
+        start=float(times[0] - step / 2),
+        measured=nothing,
+        about=about,
+        draws=estimate.draws if save_draws else (),
+        n_draws=n_draws,
+        overwrite=overwrite,
+    )
+
+
+def _times(eeg: "Eeg", step: float, at_triggers: bool, name: str) -> "NDArray[np.float64]":
+    """Frame times: at the triggers, or every `step` seconds while the scanner ran, or throughout.
+
+    Whoever asks for another step than the triggers have wants frames in between.
+    """
+    import numpy as np
+
+    from neuroframes.recording.timeline import MAX_JITTER, frame_times
+
+    triggers = eeg.triggers
+    tr = float(np.median(np.diff(triggers))) if len(triggers) > 1 else step
+    if len(triggers) and (at_triggers or abs(tr - step) <= MAX_JITTER * step):
+        return frame_times(triggers, step, len(triggers), name=name)
+    start, stop = 0.0, eeg.duration
+    if len(triggers):
+        start, stop = float(triggers[0]), min(float(triggers[-1]) + tr, stop)
+    # All whose centre lies inside.
+    times = start + step / 2 + step * np.arange(int((stop - start) / step + 0.5), dtype=np.float64)
+    if not len(times):
+        raise InputError(
+            f"{name}: {stop - start:.1f} s of EEG hold no frame of {step:g} s; pass a shorter --tr"
+        )
+    return times
