@@ -16,9 +16,9 @@ def check_number(
     value: object,
     option: str,
     *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
 ) -> float:
     """`value` as a float, once it is sure to be a finite number within the limits that are given.
 
@@ -35,15 +35,10 @@ def check_number(
     """
     is_real = isinstance(value, Real) and not isinstance(value, bool)
     number = float(value) if is_real else math.nan  # type: ignore[arg-type]
-    within = (
-        math.isfinite(number)
-        and (above is None or number > above)
-        and (at_least is None or number >= at_least)
-        and (below is None or number < below)
-    )
-    if not within:
+    # The limits that nobody gave keep out the infinities, and nothing compares with NaN.
+    if not (above < number < below and number >= at_least):
         limits = {"above": above, "of at least": at_least, "below": below}
-        stated = [f"{word} {limit:g}" for word, limit in limits.items() if limit is not None]
+        stated = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
         got = value if is_real else repr(value)
         raise InputError(f"{option} {got}; expected a finite number {' and '.join(stated)}".rstrip())
     return number

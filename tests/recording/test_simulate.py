@@ -17,9 +17,11 @@ from nibabel.gifti import GiftiImage
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
+from neuroframes.recording import eeg as eeg_files
 from neuroframes.recording import simulated_bids as bids
 from neuroframes.recording import simulated_signals as signals
 from neuroframes.recording.band_power import BANDS
+from neuroframes.recording.bids import find_runs
 from neuroframes.recording.simulate import noise_free, simulate
 from neuroframes.recording.simulated_sources import Sources, make_montage, make_sources
 from neuroframes.recording.timeline import MOTION
@@ -96,6 +98,21 @@ def test_electrodes_are_where_mne_has_them(recording: Path) -> None:
     assert table["name"] == raw.ch_names
     written = np.array([[float(x) for x in table[axis]] for axis in "xyz"]).T
     np.testing.assert_allclose(written, [channel["loc"][:3] for channel in raw.info["chs"]], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Unable to map the following column")  # MNE has no species
+def test_mne_bids_finds_and_reads_the_same_eeg(recording: Path) -> None:
+    mne_bids = pytest.importorskip("mne_bids")
+    found = mne_bids.find_matching_paths(recording, datatypes="eeg", suffixes="eeg", extensions=".vhdr")
+    runs = find_runs(recording)
+    assert [path.fpath for path in found] == [run.eeg for run in runs]
+    raw = mne_bids.read_raw_bids(found[0], verbose="ERROR")
+    eeg = eeg_files.read_eeg(runs[0].eeg)
+    assert raw.copy().pick("eeg").ch_names == list(eeg.channels)
+    placed = raw.get_montage().get_positions()["ch_pos"]
+    np.testing.assert_allclose(eeg.positions, [placed[name] for name in eeg.channels], atol=1e-5)
+    volumes = raw.annotations.onset[raw.annotations.description == "volume"]
+    np.testing.assert_allclose(eeg.triggers, volumes, atol=1e-6)
 
 
 def test_bold_is_its_truth_and_noise(recording: Path) -> None:

@@ -85,10 +85,10 @@ def find_runs(
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; pass the root of a BIDS data set")
-    subject = None if subject is None else "sub-" + subject.removeprefix("sub-")
-    eeg = _eeg_files(root, subject, eeg_root)
-    bold = _bold_files(root, subject, space)
-    confounds = _by_run(_files(_derivatives(root), subject, "func", CONFOUNDS))
+    subjects = "sub-*" if subject is None else "sub-" + subject.removeprefix("sub-")
+    eeg = _eeg_files(root, subjects, eeg_root)
+    bold = _bold_files(root, subjects, space)
+    confounds = _by_run(_files(_derivatives(root), subjects, "func", CONFOUNDS))
     for key in eeg.keys() ^ bold.keys():
         have, lacks = ("EEG", "BOLD") if key in eeg else ("BOLD", "EEG")
         logger.warning("%s has %s but no %s: left out", _described(key), have, lacks)
@@ -104,9 +104,9 @@ def find_runs(
         hemispheres = {re.sub(r"_hemi-[LR]", "", file.name) for file in bold[key]}
         if len(hemispheres) > 1:
             _check_single(key, "BOLD", bold[key])
-        subject, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
+        label, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
         table = next(iter(confounds.get(key, [])), None)
-        runs.append(RunFiles(subject, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
+        runs.append(RunFiles(label, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
     return runs
 
 
@@ -125,32 +125,28 @@ def check_same_run(eeg: Path, bold: Path) -> None:
             )
 
 
-def _eeg_files(root: Path, subject: str | None, eeg_root: str | Path | None) -> dict[Key, list[Path]]:
+def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[Key, list[Path]]:
     raw = [root, *(folder.parent for folder in (root, root.parent) if folder.name == "derivatives")]
     patterns = [f"*_eeg{suffix}" for suffix in EEG_SUFFIXES]
-    found = _files([Path(eeg_root)] if eeg_root else raw, subject, "eeg", patterns)
+    found = _files([Path(eeg_root)] if eeg_root else raw, subjects, "eeg", patterns)
     if not found:
         raise InputError(
-            f"{root}: no EEG{_of(subject)} at sub-*/[ses-*/]eeg/*_eeg({'|'.join(EEG_SUFFIXES)}); "
+            f"{root}: no EEG of {subjects} in [ses-*/]eeg/*_eeg({'|'.join(EEG_SUFFIXES)}); "
             "pass the BIDS root, or --eeg-root for cleaned EEG elsewhere"
         )
     return _by_run(found)
 
 
-def _bold_files(root: Path, subject: str | None, space: str | None) -> dict[Key, list[Path]]:
-    found = _by_run(_files(_derivatives(root), subject, "func", [f"*{suffix}" for suffix in BOLD_SUFFIXES]))
+def _bold_files(root: Path, subjects: str, space: str | None) -> dict[Key, list[Path]]:
+    found = _by_run(_files(_derivatives(root), subjects, "func", [f"*{suffix}" for suffix in BOLD_SUFFIXES]))
     chosen = {key: of_space for key, files in found.items() if (of_space := _of_space(files, space))}
     if not chosen:
         raise InputError(
-            f"{root}: no preprocessed BOLD{_of(subject)} in space {space or ' or '.join(SPACES)} at "
-            "derivatives/fmriprep/sub-*/[ses-*/]func/*_bold(.dtseries.nii|.func.gii); run fMRIPrep with "
-            "--cifti-output or --output-spaces fsaverage5"
+            f"{root}: no preprocessed BOLD in space {space or ' or '.join(SPACES)} at "
+            f"derivatives/fmriprep/{subjects}/[ses-*/]func/*_bold(.dtseries.nii|.func.gii); run fMRIPrep "
+            "with --cifti-output or --output-spaces fsaverage5"
         )
     return chosen
-
-
-def _of(subject: str | None) -> str:
-    return f" of {subject}" if subject else ""
 
 
 def _entities(path: Path) -> dict[str, str]:
@@ -173,14 +169,14 @@ def _described(key: Key) -> str:
     return "_".join(f"{name}-{label}" for name, label in named if label)
 
 
-def _files(folders: Iterable[Path], subject: str | None, kind: str, patterns: Sequence[str]) -> list[Path]:
+def _files(folders: Iterable[Path], subjects: str, kind: str, patterns: Sequence[str]) -> list[Path]:
     """Files of the first folder that has any, below sub-XX/kind or sub-XX/ses-YY/kind."""
     for folder in folders:
         found = [
             file
             for pattern in patterns
             for between in ("", "ses-*/")
-            for file in sorted(folder.glob(f"{subject or 'sub-*'}/{between}{kind}/{pattern}"))
+            for file in sorted(folder.glob(f"{subjects}/{between}{kind}/{pattern}"))
         ]
         if found:
             return found

@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.recording.timeline import MAX_JITTER
@@ -16,7 +17,7 @@ OTHERS = re.compile(r"sync|new ?segment|boundary|^bad|^edge|epoch|start|end", re
 SHORTEST_TRAIN = 10
 
 
-def volume_triggers(raw: Any, trigger: str, tr: float | None, file: str) -> np.ndarray:
+def volume_triggers(raw: Any, trigger: str, tr: float | None, file: str) -> NDArray[np.float64]:
     """Times of the volume triggers, seconds from the first sample, shape (n,); empty where there are none.
 
     Parameters
@@ -66,7 +67,7 @@ def volume_triggers(raw: Any, trigger: str, tr: float | None, file: str) -> np.n
     return next(iter(candidates.values()), np.empty(0))
 
 
-def _events(raw: Any) -> dict[str, np.ndarray]:
+def _events(raw: Any) -> dict[str, NDArray[np.float64]]:
     """Times of every kind of event, from annotations and trigger channels, seconds from the first sample."""
     import mne
 
@@ -86,15 +87,15 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.rpartition("/")[2]).lower()
 
 
-def _regular(times: np.ndarray) -> bool:
+def _regular(times: NDArray[np.float64]) -> bool:
     intervals = np.diff(times)
     middle = np.median(intervals)
     return bool(middle > 0 and (np.abs(intervals - middle) <= MAX_JITTER * middle).all())
 
 
-def _interval_is(times: np.ndarray, tr: float) -> bool:
+def _interval_is(times: NDArray[np.float64], tr: float) -> bool:
     return len(times) > 1 and abs(float(np.median(np.diff(times))) - tr) <= MAX_JITTER * tr
 
 
-def _listed(events: dict[str, np.ndarray]) -> str:
+def _listed(events: dict[str, NDArray[np.float64]]) -> str:
     return ", ".join(f"{name!r} ({len(times)} times)" for name, times in events.items()) or "none"
