@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.files import refuse_existing, room_for, written_whole
+from neuroframes.files import refuse_existing, written_together, written_whole
 
 
 def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_file_appears_with_the_body_s_content_and_the_temporary_keeps_the_suffixes(tmp_path):
+def test_a_file_appears_with_the_body_s_content_and_the_temporary_has_the_name(tmp_path):
     target = tmp_path / "deep" / "er" / "x_bold.dtseries.nii"
     with written_whole(target) as temporary:
-        assert temporary.parent == target.parent and temporary.name.endswith(".dtseries.nii")
+        assert temporary.parent.parent == target.parent and temporary.name == target.name
         assert not target.exists()
         temporary.write_text("whole")
     assert target.read_text() == "whole"
@@ -78,7 +78,7 @@ def test_a_full_disk_is_said_of_the_target(tmp_path):
 def test_safetensors_own_error_for_a_full_disk_is_understood(tmp_path):
     # What its version 0.6 says; it carries no number.
     error = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
-    with pytest.raises(OSError) as caught, room_for(tmp_path / "x"):
+    with pytest.raises(OSError) as caught, written_whole(tmp_path / "x"):
         raise error
     assert caught.value.errno == errno.ENOSPC and caught.value.__cause__ is error
 

@@ -93,7 +93,7 @@ def test_chunks_join_without_a_seam(root, tmp_path, monkeypatch):
 
 def test_slice_timing_moves_the_time_that_a_frame_stands_for(root, tmp_path):
     for hemi in "LR":
-        name = f"sub-01_task-rest_run-1_space-fsaverage5_hemi-{hemi}_bold.func.gii"
+        name = f"sub-01_task-rest_run-1_hemi-{hemi}_space-fsaverage5_bold.func.gii"
         write_sidecar(
             root / "derivatives/fmriprep/sub-01/func" / name,
             {"RepetitionTime": TR, "SliceTimingCorrected": True, "StartTime": 0.0},
@@ -164,7 +164,7 @@ def test_other_settings_need_overwrite(root, tmp_path):
 def test_copies_are_refused_across_runs_and_subjects(root, tmp_path):
     func = root / "derivatives/fmriprep/sub-01/func"
     for hemi in "LR":
-        name = "sub-01_task-rest_run-{}_space-fsaverage5_hemi-" + hemi + "_bold.func.gii"
+        name = "sub-01_task-rest_run-{}_hemi-" + hemi + "_space-fsaverage5_bold.func.gii"
         shutil.copyfile(func / name.format(1), func / name.format(2))
     with pytest.raises(
         InputError, match=r"BOLD of sub-01.zarr/task-rest_run-2 is bit-identical.*task-rest_run-1"

@@ -54,7 +54,7 @@ def test_every_file_of_a_result(tmp_path, cifti_space):
     names = {
         "c_bold.dtseries.nii": (cifti_space, ["c_bold.dtseries.nii", "c_stat-std_bold.dtseries.nii"]),
         "v_bold.nii.gz": (VOLUME, ["v_bold.nii.gz", "v_stat-std_bold.nii.gz"]),
-        "l_bold.func.gii": (LEFT, ["l_hemi-L_bold.func.gii", "l_stat-std_hemi-L_bold.func.gii"]),
+        "l_bold.func.gii": (LEFT, ["l_hemi-L_bold.func.gii", "l_hemi-L_stat-std_bold.func.gii"]),
         "g_hemi-R_bold.func.gii": (
             GIFTI,
             [f"g_hemi-{side}{std}_bold.func.gii" for std in ("", "_stat-std") for side in "LR"],
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_at_any_file_leaves_none(tmp_path, monkeypatch, at):
     out = tmp_path / "new" / "x_bold.func.gii"
     with pytest.raises(OSError, match="no space left") as caught:
         write(out, GIFTI)
-    assert caught.value.filename == str(out) and len(calls) == at + 1
+    assert caught.value.filename == str(out.with_name("x_hemi-L_bold.func.gii")) and len(calls) == at + 1
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -173,7 +173,7 @@ def test_a_disk_that_is_full_while_writing_leaves_what_was_there(tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    "taken", ["x_hemi-R_bold.func.gii", "x_hemi-L_bold.json", "x_stat-std_hemi-L_bold.func.gii"]
+    "taken", ["x_hemi-R_bold.func.gii", "x_hemi-L_bold.json", "x_hemi-L_stat-std_bold.func.gii"]
 )
 def test_any_file_that_exists_needs_overwrite(tmp_path, taken):
     (tmp_path / taken).write_text("mine")
