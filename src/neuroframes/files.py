@@ -132,7 +132,7 @@ def put_in_place(moves: Mapping[Path, Path], removed: Sequence[Path] = ()) -> No
             os.replace(*step)
     except BaseException:
         for before, after in reversed(begun):
-            if not before.exists():
+            if after.exists() and not before.exists():
                 os.replace(after, before)
         aside.rmdir()
         raise
