@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from neuroframes.errors import InputError
-from neuroframes.files import refuse_existing, room_for, written_whole
+from neuroframes.evaluation.benchmark import _claim
+from neuroframes.evaluation.suites import SUITES
+from neuroframes.files import refuse_existing, written_together, written_whole
 
 
 def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_file_appears_with_the_body_s_content_and_the_temporary_keeps_the_suffixes(tmp_path):
+def test_a_file_appears_with_the_body_s_content_and_the_temporary_has_the_name(tmp_path):
     target = tmp_path / "deep" / "er" / "x_bold.dtseries.nii"
     with written_whole(target) as temporary:
-        assert temporary.parent == target.parent and temporary.name.endswith(".dtseries.nii")
+        assert temporary.parent.parent == target.parent and temporary.name == target.name
         assert not target.exists()
         temporary.write_text("whole")
     assert target.read_text() == "whole"
@@ -45,6 +48,57 @@ def test_a_failure_keeps_what_was_there(tmp_path):
         temporary.write_text("new")
         raise RuntimeError
     assert file.read_text() == "old" and everything(tmp_path) == ["x.txt"]
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_several_files_are_all_new_or_all_as_they_were(tmp_path, monkeypatch, at):
+    old = {name: f"old {name}" for name in "abd"}
+    for name, content in old.items():
+        (tmp_path / name).write_text(content)
+    made, replace = [], os.replace
+
+    def full(source: Path, target: Path) -> None:
+        made.append(target)
+        if len(made) == at + 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    def write() -> None:
+        targets = [tmp_path / name for name in "abc"]
+        with written_together(targets, removed=[tmp_path / "d", tmp_path / "e"], overwrite=True) as folder:
+            for target in targets:
+                (folder / target.name).write_text(f"new {target.name}")
+
+    monkeypatch.setattr(os, "replace", full)
+    if at < 6:  # three are set aside, three put in place
+        with pytest.raises(OSError, match="no space left"):
+            write()
+    else:
+        write()
+    expected = old if at < 6 else {name: f"new {name}" for name in "abc"}
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == expected
+
+
+def test_a_target_that_the_body_leaves_out_is_an_error(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with (
+        pytest.raises(FileNotFoundError),
+        written_together([tmp_path / "a", tmp_path / "b"], overwrite=True) as folder,
+    ):
+        (folder / "a").write_text("new")
+    assert everything(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with written_whole(tmp_path / "model") as folder:
+            folder.mkdir()
+            save_file({"a": np.zeros(2)}, folder / "model.safetensors")  # which makes it private
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model" / "model.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
@@ -78,7 +132,7 @@ def test_a_full_disk_is_said_of_the_target(tmp_path):
 def test_safetensors_own_error_for_a_full_disk_is_understood(tmp_path):
     # What its version 0.6 says; it carries no number.
     error = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
-    with pytest.raises(OSError) as caught, room_for(tmp_path / "x"):
+    with pytest.raises(OSError) as caught, written_whole(tmp_path / "x"):
         raise error
     assert caught.value.errno == errno.ENOSPC and caught.value.__cause__ is error
 
@@ -117,6 +171,16 @@ def test_only_folders_that_neuroframes_wrote_are_replaced(tmp_path):
         with pytest.raises(InputError, match="neuroframes didn't write"):
             refuse_existing(folder, True)
         assert (folder / file).read_text() == content
+
+
+def test_the_folder_of_a_benchmark_is_replaced(tmp_path):
+    for name, suite in SUITES.items():
+        _claim(tmp_path / name, suite, [])
+        (tmp_path / name / "cells").mkdir()
+        refuse_existing(tmp_path / name, True, folder=True)
+        with written_whole(tmp_path / name, overwrite=True) as folder:
+            folder.mkdir()
+        assert everything(tmp_path / name) == []
 
 
 def test_files_and_folders_do_not_replace_each_other(tmp_path):

@@ -1,20 +1,21 @@
-"""Files are written whole or not at all: under a temporary name beside the target, then renamed."""
+"""Files are written whole or not at all: in a hidden folder beside the target, then renamed."""
 
 import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from neuroframes.errors import InputError
 
-# A folder is replaced only where one of these files says that it was made here: a model, an evaluation,
-# a simulated data set, a run of a store (a whole store is `prepare`'s own business). All else is data.
+# A folder is replaced only where one of these files says that it was made here: a model, an evaluation, a
+# benchmark, simulated data, a run of a store (a whole store is `prepare`'s own business). All else is data.
 OURS = {
     "model.json": '"format": "neuroframes-model',
     "evaluation.json": '"neuroframes',
+    "benchmark.json": '"real_bold"',
     "dataset_description.json": '"neuroframes simulate"',
     "zarr.json": '"stamp"',
 }
@@ -57,44 +58,103 @@ def refuse_existing(
 
 @contextmanager
 def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it becomes `path`, on failure it is removed.
+    """Yield a temporary path of the same name; on success it becomes `path`, on failure it is removed.
 
     Parameters
     ----------
     path : Path
-        The target, a file or a folder: what the body creates at the temporary path decides. The
-        temporary name keeps the target's suffixes, since writers choose the format by them.
+        The target, a file or a folder: what the body creates at the temporary path decides.
+
+    Raises
+    ------
+    InputError, OSError
+        As `written_together`.
+    """
+    path = path.absolute()  # "." has no name
+    with written_together([path], overwrite=overwrite) as folder:
+        yield folder / path.name
+
+
+@contextmanager
+def written_together(
+    targets: Sequence[Path], *, removed: Sequence[Path] = (), overwrite: bool = False
+) -> Iterator[Path]:
+    """Yield a hidden folder; what the body writes there under the targets' names becomes the targets.
+
+    All of them are new and `removed` are gone, or all is as it was.
+
+    Parameters
+    ----------
+    targets : sequence of Path
+        Files or folders, all in one folder.
+    removed : sequence of Path
+        What there is no longer, in the same folder.
 
     Raises
     ------
     InputError
-        If `path` exists and mustn't be replaced: see `refuse_existing`.
+        If one of them exists and mustn't be replaced: see `refuse_existing`.
     OSError
-        With `path` as its filename where the disk is full.
+        With the first target as its filename where the disk is full.
     """
-    refuse_existing(path, overwrite)
-    path = path.absolute()  # "." has no name to put a prefix before
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    replaced = temporary.with_name(f"{temporary.name}.replaced")
-    with room_for(path):
+    for target in (*targets, *removed):
+        refuse_existing(target, overwrite)
+    with _room_for(targets[0]):
+        scratch = _hidden_folder(targets[0].parent)
         try:
-            yield temporary
-            refuse_existing(path, overwrite, folder=temporary.is_dir())
-            if path.is_dir():
-                path.rename(replaced)  # a folder can't be renamed onto another
-            os.replace(temporary, path)
+            yield scratch
+            moves = {scratch / target.name: target for target in targets}
+            for source, target in moves.items():
+                refuse_existing(target, overwrite, folder=source.is_dir())
+            _open_to_others(scratch)
+            put_in_place(moves, removed)
         finally:
-            if replaced.exists() and not path.exists():
-                replaced.rename(path)
-            for left in (temporary, replaced):
-                if left.is_dir():
-                    shutil.rmtree(left)
-                else:
-                    left.unlink(missing_ok=True)
+            shutil.rmtree(scratch)
+
+
+def put_in_place(moves: Mapping[Path, Path], removed: Sequence[Path] = ()) -> None:
+    """Rename files or folders, in place of what is there, and remove others: all of it, or all is as it was.
+
+    Parameters
+    ----------
+    moves : mapping from what there is to its target; targets are in one folder, sources on the same disk
+    removed : sequence of Path, in that folder
+    """
+    targets = [*moves.values(), *removed]
+    if len(targets) == 1 and not targets[0].is_dir():
+        os.replace(next(iter(moves)), targets[0])  # a single file at once: nobody ever finds it missing
+        return
+    aside = _hidden_folder(targets[0].parent)
+    begun: list[tuple[Path, Path]] = []
+    try:
+        for step in [*((old, aside / old.name) for old in targets if old.exists()), *moves.items()]:
+            begun.append(step)
+            os.replace(*step)
+    except BaseException:
+        for before, after in reversed(begun):
+            if after.exists() and not before.exists():
+                os.replace(after, before)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside)
+
+
+def _hidden_folder(parent: Path) -> Path:
+    folder = parent / f".{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    return folder
+
+
+def _open_to_others(folder: Path) -> None:
+    """Give each file the mode that the umask gives: safetensors, for one, makes its own private."""
+    mode = folder.stat().st_mode & 0o666
+    for file in folder.rglob("*"):
+        if file.is_file() and mode & ~file.stat().st_mode:
+            file.chmod(file.stat().st_mode | mode)
 
 
 @contextmanager
-def room_for(path: Path) -> Iterator[None]:
+def _room_for(path: Path) -> Iterator[None]:
     """Make the folders above `path`, or leave none behind if the body fails; a full disk names `path`."""
     missing = [above for above in path.parents if not above.exists()]
     try:

@@ -122,7 +122,7 @@ def test_workbench_reads_what_is_written(tmp_path, suffix):
         ("sub-01_hemi-R_bold.func.gii", "sub-01_hemi-L_bold.func.gii"),
         ("a.rh.func.gii", "a.lh.func.gii"),
         ("sub-01_task-rest_bold.func.gii", "sub-01_task-rest_hemi-L_bold.func.gii"),
-        ("sub-01_desc-completed.func.gii", "sub-01_desc-completed_hemi-L.func.gii"),
+        ("sub-01_desc-completed.func.gii", "sub-01_hemi-L_desc-completed.func.gii"),
         ("out.func.gii", "out_hemi-L.func.gii"),
     ],
 )

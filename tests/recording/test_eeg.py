@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.eeg import channels_there, check_channels, read_eeg, read_simultaneous_eeg
+from neuroframes.recording.eeg import (
+    channels_there,
+    check_channels,
+    eeg_files,
+    read_eeg,
+    read_simultaneous_eeg,
+)
 
 pybv = pytest.importorskip("pybv")
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
@@ -33,6 +39,25 @@ def brainvision(folder: Path, events: dict[str, np.ndarray] | None = None, name:
         events=sorted((e | {"description": int(e["description"])} for e in listed), key=lambda e: e["onset"]),
     )  # fmt: skip
     return folder / f"{name}.vhdr"
+
+
+def test_the_files_that_a_recording_consists_of(tmp_path):
+    folder = tmp_path / "eeg"
+    path = brainvision(folder, name="sub-01_task-rest_run-1_eeg")
+    brainvision(folder, name="sub-01_task-rest_run-2_eeg")
+    path.with_suffix(".eeg").rename(folder / "renamed.dat")
+    text = path.read_text().replace("DataFile=sub-01_task-rest_run-1_eeg.eeg", "DataFile=renamed.dat")
+    path.write_text(text)
+    tables = ["sub-01_electrodes.tsv", "sub-01_task-rest_run-1_channels.tsv"]
+    for name in (*tables, "sub-01_task-rest_run-2_channels.tsv", "sub-01_task-rest_channels.tsv"):
+        (folder / name).write_text("name\n")
+    expected = {path, path.with_suffix(".vmrk"), folder / "renamed.dat", *(folder / name for name in tables)}
+    assert set(eeg_files(path)) == expected
+    assert set(mne.io.read_raw(path, verbose="ERROR").filenames) <= expected
+    for name in ("x_eeg.set", "x_eeg.fdt", "y_eeg.set", "z_eeg.fif", "z_eeg-1.fif"):
+        (folder / name).write_text("")
+    assert [file.name for file in eeg_files(folder / "x_eeg.set")] == ["x_eeg.fdt", "x_eeg.set"]
+    assert [file.name for file in eeg_files(folder / "z_eeg.fif")] == ["z_eeg-1.fif", "z_eeg.fif"]
 
 
 def test_units_filter_and_rate(tmp_path):

@@ -1,5 +1,6 @@
 """Stores: equal to what the readers give, resumable, and closed to copies and misfits."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_chunks_join_without_a_seam(root, tmp_path, monkeypatch):
 
 def test_slice_timing_moves_the_time_that_a_frame_stands_for(root, tmp_path):
     for hemi in "LR":
-        name = f"sub-01_task-rest_run-1_space-fsaverage5_hemi-{hemi}_bold.func.gii"
+        name = f"sub-01_task-rest_run-1_hemi-{hemi}_space-fsaverage5_bold.func.gii"
         write_sidecar(
             root / "derivatives/fmriprep/sub-01/func" / name,
             {"RepetitionTime": TR, "SliceTimingCorrected": True, "StartTime": 0.0},
@@ -126,6 +127,94 @@ def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monk
     prepare(root, out, progress=False)
     assert read == [changed]
     assert len(open_store(path).runs) == 2
+
+
+def test_a_run_is_read_again_when_any_of_its_files_appears_or_changes(root, tmp_path, monkeypatch, caplog):
+    eeg, func = "sub-01/eeg/sub-01_task-rest_run-2", "derivatives/fmriprep/sub-01/func/sub-01_task-rest_run-2"
+    bold = [f"{func}_hemi-{side}_space-fsaverage5_bold" for side in "LR"]
+    absent = {
+        f"{eeg}_channels.tsv": "name\nFz\n",
+        f"{eeg}_electrodes.tsv": "name\tx\ty\tz\nFz\t1\t1\t1\n",
+        **{f"{half}.json": "{}" for half in bold},
+    }
+    there = [f"{eeg}_eeg.{suffix}" for suffix in ("vhdr", "eeg", "vmrk")]
+    there += [f"{func}_desc-confounds_timeseries.tsv", *(f"{half}.func.gii" for half in bold)]
+    prepare(root, tmp_path / "out", progress=False)
+    read, original = [], store_module._read
+    monkeypatch.setattr(
+        store_module, "_read", lambda run, *rest: read.append(run.name) or original(run, *rest)
+    )
+    caplog.set_level("INFO")
+    for name, content in [*absent.items(), *((name, "") for name in (*there, *absent))]:
+        if content:
+            (root / name).write_text(content)
+        else:
+            os.utime(root / name, ns=(1, 1))
+        for found in (["task-rest_run-2"], []):
+            prepare(root, tmp_path / "out", progress=False)
+            assert (name, read) == (name, found)
+            assert caplog.messages[-1] == f"2 runs: {2 - len(found)} kept, {len(found)} read"
+            read.clear()
+
+
+def test_a_store_has_the_positions_of_its_first_run_as_it_is_now(root, tmp_path):
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    rows = [f"{name}\t{10 * i}\t50\t60\n" for i, name in enumerate(NAMES)]
+    (root / "sub-01/eeg/sub-01_electrodes.tsv").write_text("name\tx\ty\tz\n" + "".join(rows))
+    prepare(root, tmp_path / "out", progress=False)
+    expected = [[0.01 * i, 0.05, 0.06] for i in range(4)]
+    np.testing.assert_allclose(open_store(path).positions, expected)
+    assert [entry.name for entry in path.parent.iterdir()] == ["sub-01.zarr"]
+
+
+def test_a_store_of_other_files_needs_overwrite(root, tmp_path):
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    shutil.copytree(root, tmp_path / "other")
+    with pytest.raises(InputError, match=r"run-1 was prepared from other files than .*other.*--overwrite"):
+        prepare(tmp_path / "other", tmp_path / "out", progress=False)
+    prepare(tmp_path / "other", tmp_path / "out", overwrite=True, progress=False)
+    assert str(tmp_path / "other") in open_store(path).runs[0].sources["eeg"]
+
+
+def test_a_store_stays_until_the_one_that_replaces_it_is_complete(root, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    write_run(root, "02", 1)
+    (path, second) = prepare(root, out, progress=False)
+    before = open_store(path).runs[1].eeg()
+    read, original = [], store_module._read
+
+    def interrupted(run, settings):
+        read.append((run.subject, run.name))
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        return original(run, settings)
+
+    monkeypatch.setattr(store_module, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(root, out, rate=100, overwrite=True, progress=False)
+    assert [open_store(store).rate for store in (path, second)] == [200, 200]
+    np.testing.assert_array_equal(open_store(path).runs[1].eeg(), before)
+    prepare(root, out, rate=100, overwrite=True, progress=False)
+    assert read[2:] == [("01", "task-rest_run-2"), ("02", "task-rest_run-1")]  # it went on with the first
+    assert [open_store(store).rate for store in (path, second)] == [100, 100]
+    assert len(open_store(path).runs) == 2 and sorted(out.iterdir()) == [path, second]
+
+
+def test_a_draft_that_is_given_up_is_removed(root, tmp_path, monkeypatch):
+    out, original = tmp_path / "out", store_module._read
+    (path,) = prepare(root, out, progress=False)
+
+    def interrupted(run, settings):
+        if run.run == "2":
+            raise KeyboardInterrupt
+        return original(run, settings)
+
+    monkeypatch.setattr(store_module, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(root, out, rate=100, overwrite=True, progress=False)
+    assert len(list(out.iterdir())) == 2
+    prepare(root, out, progress=False)
+    assert list(out.iterdir()) == [path] and open_store(path).rate == 200
 
 
 def test_an_interrupted_prepare_resumes(root, tmp_path, monkeypatch):
@@ -164,7 +253,7 @@ def test_other_settings_need_overwrite(root, tmp_path):
 def test_copies_are_refused_across_runs_and_subjects(root, tmp_path):
     func = root / "derivatives/fmriprep/sub-01/func"
     for hemi in "LR":
-        name = "sub-01_task-rest_run-{}_space-fsaverage5_hemi-" + hemi + "_bold.func.gii"
+        name = "sub-01_task-rest_run-{}_hemi-" + hemi + "_space-fsaverage5_bold.func.gii"
         shutil.copyfile(func / name.format(1), func / name.format(2))
     with pytest.raises(
         InputError, match=r"BOLD of sub-01.zarr/task-rest_run-2 is bit-identical.*task-rest_run-1"

@@ -14,6 +14,7 @@ from nibabel.cifti2 import Cifti2Image
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold
+from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.report.result import check_result, deviation_path, write_result
 
 K = 5
@@ -44,6 +45,7 @@ def write(out: Path, space: CorticalSpace, *, stated: bool = True, **options: An
         ("sub-01_desc-completed.func.gii", "sub-01_desc-completed_stat-std.func.gii"),
         ("x.nii.gz", "x_stat-std.nii.gz"),
         ("a_b.mgz", "a_stat-std_b.mgz"),
+        ("a_hemi-L_space-x_bold.func.gii", "a_hemi-L_space-x_stat-std_bold.func.gii"),
     ],
 )
 def test_the_deviation_s_name(name, expected):
@@ -54,7 +56,7 @@ def test_every_file_of_a_result(tmp_path, cifti_space):
     names = {
         "c_bold.dtseries.nii": (cifti_space, ["c_bold.dtseries.nii", "c_stat-std_bold.dtseries.nii"]),
         "v_bold.nii.gz": (VOLUME, ["v_bold.nii.gz", "v_stat-std_bold.nii.gz"]),
-        "l_bold.func.gii": (LEFT, ["l_hemi-L_bold.func.gii", "l_stat-std_hemi-L_bold.func.gii"]),
+        "l_bold.func.gii": (LEFT, ["l_hemi-L_bold.func.gii", "l_hemi-L_stat-std_bold.func.gii"]),
         "g_hemi-R_bold.func.gii": (
             GIFTI,
             [f"g_hemi-{side}{std}_bold.func.gii" for std in ("", "_stat-std") for side in "LR"],
@@ -80,6 +82,48 @@ def test_every_file_of_a_result(tmp_path, cifti_space):
                 assert expected[index - half] in about["Description"]
     series = nib.load(tmp_path / "c" / "c_bold.dtseries.nii").header.get_axis(0)
     assert (series.start, series.step, series.size) == (1.5, 0.5, K)
+
+
+@pytest.mark.parametrize("given", ["", "hemi-L_", "hemi-R_"])
+def test_names_depend_on_no_hemisphere_that_is_given(tmp_path, given):
+    out = tmp_path / f"sub-01_{given}space-fsaverage5_desc-completed_bold.func.gii"
+    draws = np.zeros((1, K, GIFTI.V), np.float32)
+    assert [path.name for path in write(out, GIFTI, draws=draws, n_draws=1)] == [
+        f"sub-01_hemi-{side}_space-fsaverage5_desc-completed_{part}bold.func.gii"
+        for part in ("", "stat-std_", "draw-01_")
+        for side in "LR"
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mgz"])
+def test_every_image_of_a_volume_has_its_space_whatever_its_values(tmp_path, suffix):
+    frames = np.ones((K, VOLUME.V), np.float32)
+    frames[:, 4] = 0
+    nothing = np.zeros_like(frames)
+    written = write_result(
+        tmp_path / f"x_bold{suffix}",
+        frames,
+        nothing,
+        VOLUME,
+        tr=0.5,
+        start=0.0,
+        measured=np.ones(K, bool),
+        about={},
+        draws=[nothing],
+        n_draws=1,
+    )
+    for path, data in zip(written, (frames, nothing, nothing), strict=True):
+        back = read_bold(path)
+        assert back.space.header == VOLUME.header
+        np.testing.assert_array_equal(back.data, data)
+
+
+@pytest.mark.parametrize("stated", ["{", 3, CorticalSpace.from_mask(np.ones((2, 2, 2)), np.eye(4)).to_json()])
+def test_a_space_that_is_not_the_image_s_is_refused(tmp_path, stated):
+    path = write(tmp_path / "x_bold.nii", VOLUME)[0]
+    write_sidecar(path, {"NeuroframesSpace": stated}, overwrite=True)
+    with pytest.raises(InputError, match=r"x_bold.json: NeuroframesSpace isn't that of x_bold.nii"):
+        read_bold(path)
 
 
 def test_draws_are_images_of_their_own(tmp_path):
@@ -152,7 +196,7 @@ def test_a_disk_that_is_full_at_any_file_leaves_none(tmp_path, monkeypatch, at):
     out = tmp_path / "new" / "x_bold.func.gii"
     with pytest.raises(OSError, match="no space left") as caught:
         write(out, GIFTI)
-    assert caught.value.filename == str(out) and len(calls) == at + 1
+    assert caught.value.filename == str(out.with_name("x_hemi-L_bold.func.gii")) and len(calls) == at + 1
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -172,8 +216,30 @@ def test_a_disk_that_is_full_while_writing_leaves_what_was_there(tmp_path, monke
     assert len(list(tmp_path.iterdir())) == 4
 
 
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("at", range(8))
+def test_a_disk_that_is_full_at_any_file_leaves_the_old_result(tmp_path, monkeypatch, at, stated):
+    out = tmp_path / "x_bold.func.gii"
+    before = {path: path.read_bytes() for path in write(out, GIFTI)}
+    assert len(list(tmp_path.iterdir())) == 8
+    moved, move = [], os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if tmp_path in (Path(source).parent, Path(target).parent):
+            moved.append(target)
+            if len(moved) == at + 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        write(out, GIFTI, stated=stated, overwrite=True)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert len(list(tmp_path.iterdir())) == 8
+
+
 @pytest.mark.parametrize(
-    "taken", ["x_hemi-R_bold.func.gii", "x_hemi-L_bold.json", "x_stat-std_hemi-L_bold.func.gii"]
+    "taken", ["x_hemi-R_bold.func.gii", "x_hemi-L_bold.json", "x_hemi-L_stat-std_bold.func.gii"]
 )
 def test_any_file_that_exists_needs_overwrite(tmp_path, taken):
     (tmp_path / taken).write_text("mine")

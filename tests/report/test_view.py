@@ -214,6 +214,19 @@ def test_a_missing_standard_deviation_is_said_not_fatal(result, tmp_path):
     assert any("no longer beside the result" in note for note in page.meta["notes"])
 
 
+def test_a_sidecar_that_leads_elsewhere_is_refused(result, tmp_path):
+    stated = json.loads(result.with_name(result.name.replace(".func.gii", ".json")).read_text())
+    (tmp_path / "elsewhere").mkdir()
+    for file in tmp_path.glob("*stat-std*.gii"):
+        file.rename(tmp_path / "elsewhere" / file.name)
+    moved = tmp_path / "elsewhere" / stated["NeuroframesStandardDeviation"]
+    for name in (str(moved), f"elsewhere/{moved.name}", f"../{tmp_path.name}/elsewhere/{moved.name}"):
+        write_sidecar(result, stated | {"NeuroframesStandardDeviation": name}, overwrite=True)
+        with pytest.raises(InputError, match="expected the name of a file in the same folder"):
+            view(result, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_a_space_without_a_mesh_is_refused_with_those_that_can_be_viewed(tmp_path):
     image = nib.Nifti1Image(np.random.default_rng(0).random((3, 3, 3, K), np.float32), np.eye(4))
     image.header.set_zooms((2, 2, 2, TR))

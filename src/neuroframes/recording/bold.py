@@ -8,7 +8,7 @@ are then one pass without a transposed copy.
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,17 @@ from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError, check_number
-from neuroframes.files import written_whole
-from neuroframes.recording.sidecar import read_sidecar, seconds, sidecar_path, split_suffix, write_sidecar
+from neuroframes.files import written_together
+from neuroframes.recording.sidecar import (
+    read_sidecar,
+    seconds,
+    sidecar_path,
+    split_suffix,
+    with_entity,
+    write_sidecar,
+)
 
-__all__ = ["Bold", "hemisphere_paths", "read_bold", "write_bold", "write_sidecar"]
+__all__ = ["Bold", "bold_files", "hemisphere_paths", "images_of", "read_bold", "write_bold", "write_sidecar"]
 
 # Relative difference beyond which two statements of the TR contradict each other (headers round).
 TR_TOLERANCE = 1e-3
@@ -86,8 +93,8 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     ----------
     path : path
         `*.dtseries.nii`; `*.func.gii` of one hemisphere, whose sibling (hemi-L/hemi-R, lh/rh) is read with it
-        into one space; or any 4-D image that nibabel reads, of which the voxels that are not zero
-        throughout are kept.
+        into one space; or any 4-D image that nibabel reads, of which the voxels that its sidecar states
+        (NeuroframesSpace), otherwise those that are not zero throughout, are kept.
     tr : float, seconds, optional
         Overrides what the header and the JSON sidecar say.
 
@@ -159,31 +166,42 @@ def write_bold(
         )
     if data.ndim != 2 or data.shape[1] != space.V:
         raise ValueError(f"data of shape {data.shape} for a space of {space.V:,} values; expected (K, V)")
-    if space.kind == "gifti":
-        pair = hemisphere_paths(path)
-        targets = {side: target for side, target in pair.items() if _rows(space, side).any()}
-        # Both temporaries exist before either target does, so a full disk leaves no half of a pair.
-        with ExitStack() as stack:
-            for side, target in targets.items():
-                temporary = stack.enter_context(written_whole(target, overwrite=overwrite))
-                nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), temporary)
-        return tuple(targets.values())
-    with written_whole(path, overwrite=overwrite) as temporary:
+    targets = images_of(path, space)
+    # A full disk leaves no half of a pair.
+    with written_together(targets, overwrite=overwrite) as folder:
         if space.kind == "cifti":
             axes = (SeriesAxis(start, tr, len(data)), space.axis())
             cifti = Cifti2Image(data, axes, dtype=np.float32)
             cifti.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
-            cifti.to_filename(temporary)
+            cifti.to_filename(folder / path.name)
+        elif space.kind == "gifti":
+            for target, side in zip(targets, _sides(space), strict=True):
+                nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), folder / target.name)
         else:
-            nib.save(_volume_image(data, space, tr, split_suffix(path)[1]), temporary)
-    return (path,)
+            nib.save(_volume_image(data, space, tr, split_suffix(path)[1]), folder / path.name)
+    return targets
+
+
+def images_of(path: Path, space: CorticalSpace) -> tuple[Path, ...]:
+    """The images that hold frames written to `path`: of GIFTI one a hemisphere, left first."""
+    if space.kind != "gifti":
+        return (path,)
+    return tuple(hemisphere_paths(path)[side] for side in _sides(space))
+
+
+def bold_files(path: Path) -> list[Path]:
+    """Every file that reading the BOLD at `path` depends on: images of both hemispheres, and sidecars."""
+    images = {path, *hemisphere_paths(path).values()} if path.name.endswith(".gii") else {path}
+    files = sorted(images | {sidecar_path(image) for image in images})
+    return [file for file in files if file.exists()]
 
 
 def hemisphere_paths(path: Path) -> dict[str, Path]:
     """The two files of a GIFTI pair, {"L": ..., "R": ...}, given either, or a name without hemisphere.
 
-    `hemi-L`/`hemi-R` and `lh`/`rh` are recognised; otherwise `_hemi-X` goes before the BIDS suffix:
-    `sub-01_bold.func.gii` becomes `sub-01_hemi-L_bold.func.gii`.
+    `hemi-L`/`hemi-R` and `lh`/`rh` are recognised; otherwise `hemi-X` goes where BIDS has it, as
+    `with_entity` does it: `sub-01_space-fsaverage5_bold.func.gii` becomes
+    `sub-01_hemi-L_space-fsaverage5_bold.func.gii`.
     """
     name = path.name
     for pattern, form in ((r"(?<![A-Za-z])hemi-[LR]", "hemi-{}"), (r"(?<![A-Za-z])[lr]h(?=[._-])", "{}h")):
@@ -193,13 +211,7 @@ def hemisphere_paths(path: Path) -> dict[str, Path]:
                 side: path.with_name(re.sub(pattern, form.format(letter), name, count=1))
                 for side, letter in sides.items()
             }
-    stem, suffix = split_suffix(path)
-    head, underscore, tail = stem.rpartition("_")
-    # A last part with a dash is an entity, not the BIDS suffix: the hemisphere then comes last.
-    if not underscore or "-" in tail:
-        head, tail = stem, ""
-    end = f"_{tail}{suffix}" if tail else suffix
-    return {side: path.with_name(f"{head}_hemi-{side}{end}") for side in HEMISPHERES}
+    return {side: with_entity(path, f"hemi-{side}") for side in HEMISPHERES}
 
 
 @contextmanager
@@ -277,14 +289,35 @@ def _read_volume(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, flo
     with _reading(path):
         values = np.asarray(np.asarray(image.dataobj), np.float32)
         zoom = float(image.header.get_zooms()[3])
-    # Background only: a voxel that is constant but not zero is data and must come back as it was.
-    mask = np.zeros(values.shape[:3], bool)
-    for frame in np.moveaxis(values, 3, 0):
-        mask |= frame != 0
+    mask = _stated_mask(path, values.shape[:3])
+    if mask is None:
+        # Background only: a voxel that is constant but not zero is data and must come back as it was.
+        mask = np.zeros(values.shape[:3], bool)
+        for frame in np.moveaxis(values, 3, 0):
+            mask |= frame != 0
     is_mgh = isinstance(image, nib.MGHImage)
     unit = 1e-3 if is_mgh else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
     data = np.asfortranarray(values[mask].T)
     return data, CorticalSpace.from_mask(mask, image.affine), 0.0, zoom * unit
+
+
+def _stated_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Which voxels are values, (X, Y, Z), as a result's sidecar says; None where it doesn't."""
+    stated = read_sidecar(path).get("NeuroframesSpace")
+    if stated is None:
+        return None
+    try:
+        space = CorticalSpace.from_json(stated)
+        if space.grid()[0] != shape:
+            raise InputError(f"a grid of {space.grid()[0]} for an image of {shape}")
+    except (InputError, TypeError, *UNREADABLE) as error:
+        raise InputError(
+            f"{sidecar_path(path)}: NeuroframesSpace isn't that of {path.name} ({error}); copy the sidecar "
+            "that was written with the image, or remove that entry"
+        ) from error
+    mask = np.zeros(shape, bool)
+    mask.flat[space.vertex] = True
+    return mask
 
 
 def _gifti_image(data: np.ndarray, side: str, tr: float) -> GiftiImage:
@@ -314,6 +347,10 @@ def _volume_image(data: np.ndarray, space: CorticalSpace, tr: float, suffix: str
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_zooms((*image.header.get_zooms()[:3], tr))
     return image
+
+
+def _sides(space: CorticalSpace) -> list[str]:
+    return [side for side in HEMISPHERES if _rows(space, side).any()]
 
 
 def _rows(space: CorticalSpace, side: str) -> np.ndarray:

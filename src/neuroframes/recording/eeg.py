@@ -5,6 +5,7 @@ low-pass filtered and resampled as they are read (`recording.resampling`); high-
 after, at the lower rate.
 """
 
+import glob
 import logging
 import math
 import re
@@ -30,6 +31,7 @@ FEWEST_CHANNELS, FEWEST_SHARE = 4, 0.25  # of a model's channels: from fewer the
 NOT_EEG = re.compile(
     r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^RESP|^PULS|^PPG|^STI|^STATUS|^TRIG|^MISC|^AUX|^BIP|ANNOTATIONS", re.I
 )
+TABLES = ("channels", "electrodes")  # of BIDS, that are heeded
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
 
@@ -110,6 +112,21 @@ def read_eeg(
     bad = set(raw.info["bads"]) | _bad_channels(table)
     _rereference(data, names, bad, reference, path.name)
     return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, path), triggers)
+
+
+def eeg_files(path: Path) -> list[Path]:
+    """Every file that `read_eeg` of `path` depends on.
+
+    What the recording consists of (those of the same stem, as .vmrk, .eeg and .fdt, those that a BrainVision
+    header names, and further parts of a FIF file), and the BIDS tables that belong to it.
+    """
+    stem = glob.escape(path.stem)
+    files = {path, *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
+    if path.suffix == ".vhdr":
+        named = re.findall(r"^(?:Data|Marker)File=(.*)", path.read_text(errors="replace"), re.M)
+        files |= {path.with_name(name.strip()) for name in named}
+    files |= {table for kind in TABLES if (table := _bids_table(path, kind))}
+    return sorted(file for file in files if file.is_file())
 
 
 def read_simultaneous_eeg(

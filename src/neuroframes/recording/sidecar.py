@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from neuroframes.files import written_whole
 # Longest first, so that a stem keeps no half of a double suffix.
 SUFFIXES = (".dtseries.nii", ".dscalar.nii", ".func.gii", ".nii.gz", ".nii", ".gii", ".mgz", ".mgh")
 
+# Entities that BIDS puts after the hemisphere, in its order, then those of this package.
+LATE_ENTITIES = ("hemi", "space", "res", "den", "label", "desc", "stat", "draw")
+
 
 def split_suffix(path: Path) -> tuple[str, str]:
     """Stem and suffix of a file name, double suffixes such as `.dtseries.nii` kept together."""
@@ -20,6 +23,22 @@ def split_suffix(path: Path) -> tuple[str, str]:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix), suffix
     return path.stem, path.suffix
+
+
+def with_entity(path: Path, entity: str) -> Path:
+    """`path` with an entity such as `hemi-L` or `stat-std` where BIDS has it; what is there stays as it is.
+
+    It goes before the first entity that BIDS puts after it, otherwise before the BIDS suffix:
+    `a_desc-x_bold.nii` becomes `a_hemi-L_desc-x_bold.nii` and `a_desc-x_stat-std_bold.nii`.
+    """
+    stem, suffix = split_suffix(path)
+    parts = stem.split("_")
+    later = LATE_ENTITIES[LATE_ENTITIES.index(entity.partition("-")[0]) + 1 :]
+    # A last part with a dash is an entity, not the BIDS suffix, and a lone part is the name.
+    end = len(parts) - (len(parts) > 1 and "-" not in parts[-1])
+    place = next((i for i, part in enumerate(parts) if part.startswith(tuple(f"{e}-" for e in later))), end)
+    parts.insert(place, entity)
+    return path.with_name("_".join(parts) + suffix)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -45,6 +64,24 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{beside}: expected a JSON object, got {type(content).__name__}")
     return content
+
+
+def companion(path: Path, name: object) -> Path | None:
+    """The file beside `path` that its sidecar calls `name`; None where it isn't there.
+
+    Raises
+    ------
+    InputError
+        If `name` isn't the plain name of a file: a sidecar that came with data may not lead elsewhere.
+    """
+    # Windows' rules know both kinds of slashes, and drives.
+    if not isinstance(name, str) or name in ("", ".", "..") or PureWindowsPath(name).name != name:
+        raise InputError(
+            f"{sidecar_path(path)} names {name!r}; expected the name of a file in the same folder, "
+            "without a path: move that file there and correct the entry"
+        )
+    beside = path.with_name(name)
+    return beside if beside.is_file() else None
 
 
 def seconds(path: Path, name: str) -> float | None:

@@ -4,17 +4,19 @@
       runs/task-movie_run-1/         attributes: tr, rate, sources, hashes
         bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)
 
-A run is written under a temporary name and renamed when it is complete, so a run that is there is whole, and
-`prepare` goes on where it was interrupted.
+A run that is there is whole, and `prepare` goes on where it was interrupted. Where a store must be made anew
+it stays until the new one, the draft OUT/.sub-01.zarr, is complete.
 """
 
 import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,10 @@ import zarr
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.files import written_whole
+from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.bids import RunFiles, find_runs
-from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.eeg import Eeg, check_channels, read_simultaneous_eeg
+from neuroframes.recording.bold import Bold, bold_files, read_bold
+from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_simultaneous_eeg
 from neuroframes.recording.sidecar import slice_reference
 from neuroframes.recording.timeline import censored, check_covers, frame_times, motion
 
@@ -154,7 +156,8 @@ def prepare(
 ) -> tuple[Path, ...]:
     """Read every run of a BIDS data set into one store per subject, `OUT/sub-XX.zarr`.
 
-    Runs that are there already, from the same files with the same settings, are kept.
+    Runs that are there already, from the same files with the same settings, are kept. If the first one, which
+    gives the store its space, channels and positions, must be read again, so must the others.
 
     Parameters
     ----------
@@ -171,7 +174,7 @@ def prepare(
     fd_threshold : float, mm
         Frames with more displacement are censored, where the run has confounds.
     overwrite : bool
-        Replace stores that were made with other settings.
+        Replace what was made with other settings or from other files, once all of the new is complete.
     progress : bool
         Show a progress bar.
 
@@ -195,50 +198,94 @@ def prepare(
         "skip_volumes": skip_volumes,
         "fd_threshold": fd_threshold,
     }
-    out = Path(out)
     runs = find_runs(bids_root, subject=subject, space=space, eeg_root=eeg_root)
-    stores = {run.subject: out / f"sub-{run.subject}.zarr" for run in runs}
-    for store in stores.values():
-        _clear(store, settings, overwrite)
+    by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
+    stores = {name: Path(out) / f"sub-{name}.zarr" for name in by_subject}
+    for name, store in stores.items():
+        _refuse_others(store, by_subject[name], settings, overwrite)
+    places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
+    drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
+    kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
     try:
         with _progress(progress) as show:
             for run in show(runs):
-                store = stores[run.subject]
-                target = store / "runs" / run.name
-                stamp = _stamp(run)
-                if target.exists() and _open_run(target).group.attrs["stamp"] == stamp:
-                    continue
-                bold, eeg, times, left_out, moved = _read(run, settings)
-                hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
-                _refuse_copies(out, target, hashes)
-                eeg = _fit_to_store(store, run, bold, eeg, settings)
-                attributes: dict[str, Any] = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes}
-                attributes["stamp"] = stamp
-                attributes["sources"] = {
-                    "bold": [str(path) for path in bold.sources],
-                    "eeg": str(run.eeg),
-                    "confounds": str(run.confounds) if run.confounds else None,
-                }
-                with written_whole(target, overwrite=True) as temporary:
-                    group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
-                    _write_blocks(group, "bold", bold.data, (len(bold.data), CHUNK_VERTICES))
-                    _write_blocks(group, "eeg", eeg.data, (len(eeg.data), CHUNK_SAMPLES))
-                    group.create_array("frame_times", data=times)
-                    group.create_array("censored", data=left_out)
-                    if moved is not None:
-                        group.create_array("motion", data=moved)
+                if run not in kept:
+                    _add(run, places[run.subject], settings, replaced=drafts.values())
     except BaseException:
         # A store without a run says nothing; one with some is where the next call goes on.
-        for store in stores.values():
-            if store.exists() and not _finished(store):
-                shutil.rmtree(store)
+        for place in places.values():
+            if place.exists() and not _finished(place):
+                shutil.rmtree(place)
         raise
+    if drafts:
+        put_in_place(drafts)
+    logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
     return tuple(stores.values())
 
 
-def _read(
-    run: RunFiles, settings: dict[str, Any]
-) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
+def _refuse_others(store: Path, runs: list[RunFiles], settings: dict[str, Any], overwrite: bool) -> None:
+    """Refuse what is no store and, but for `overwrite`, one with other settings or from other files."""
+    attributes = _attributes(store)
+    if store.exists() and attributes is None:
+        raise InputError(f"{store} exists and is not a store of neuroframes; pass another --out")
+    if attributes is None or overwrite:
+        return
+    before = attributes["settings"]
+    if differ := [f"{name}={before.get(name)}" for name in settings if before.get(name) != settings[name]]:
+        raise InputError(
+            f"{store} was prepared with {', '.join(differ)}; pass the same, or --overwrite to replace it"
+        )
+    for run in runs:
+        read = {name for name, *_ in _stamp_of(store, run)}
+        for file in (run.bold[0], run.eeg):
+            if read and _named(file) not in read:
+                raise InputError(
+                    f"{store}: {run.name} was prepared from other files than {file}; pass --overwrite to "
+                    "replace it, or another --out"
+                )
+
+
+def _place(store: Path, first: RunFiles, settings: dict[str, Any]) -> Path:
+    """Where a subject's runs go: its store, or a draft beside it where that must be made anew."""
+    draft = store.with_name(f".{store.name}")
+    usable = [
+        place
+        for place in (store, draft)
+        if (_attributes(place) or {}).get("settings") == settings and _stamp_of(place, first) == _stamp(first)
+    ]
+    place = usable[0] if usable else draft if store.exists() else store
+    if draft not in usable or place == store:
+        shutil.rmtree(draft, ignore_errors=True)
+    for unfinished in (place / "runs").glob(".*"):
+        shutil.rmtree(unfinished)
+    return place
+
+
+def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collection[Path]) -> None:
+    """Read a run and write it into its store; stores that are to be `replaced` may hold the same data."""
+    stamp = _stamp(run)  # before reading: what changes meanwhile is read again
+    bold, eeg, times, left_out, moved = _read(run, settings)
+    hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
+    target = store / "runs" / run.name
+    _refuse_copies(target, hashes, replaced)
+    eeg = _fit_to_store(store, run, bold, eeg, settings)
+    sources = {
+        "bold": [str(path) for path in bold.sources],
+        "eeg": str(run.eeg),
+        "confounds": str(run.confounds) if run.confounds else None,
+    }
+    attributes = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes, "stamp": stamp, "sources": sources}
+    with written_whole(target, overwrite=True) as temporary:
+        group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
+        _write_blocks(group, "bold", bold.data, (len(bold.data), CHUNK_VERTICES))
+        _write_blocks(group, "eeg", eeg.data, (len(eeg.data), CHUNK_SAMPLES))
+        group.create_array("frame_times", data=times)
+        group.create_array("censored", data=left_out)
+        if moved is not None:
+            group.create_array("motion", data=moved)
+
+
+def _read(run: RunFiles, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
     left_out = ~np.isfinite(bold.data).any(axis=1)
@@ -296,36 +343,18 @@ def _write_blocks(group: zarr.Group, name: str, data: np.ndarray, chunks: tuple[
         array[:, start : start + width] = data[:, start : start + width]
 
 
-def _clear(store: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Refuse a store of other settings, or remove it; remove what an interrupted run left."""
-    attributes = _attributes(store)
-    if attributes is None:
-        if store.exists():
-            raise InputError(f"{store} exists and is not a store of neuroframes; pass another --out")
-        return
-    if attributes["settings"] != settings:
-        if not overwrite:
-            before = attributes["settings"]
-            differ = [f"{name}={before.get(name)}" for name in settings if before.get(name) != settings[name]]
-            raise InputError(
-                f"{store} was prepared with {', '.join(differ)}; pass the same, or --overwrite to replace it"
-            )
-        shutil.rmtree(store)
-        return
-    for unfinished in (store / "runs").glob(".*"):
-        shutil.rmtree(unfinished)
-
-
-def _refuse_copies(out: Path, target: Path, hashes: dict[str, str]) -> None:
+def _refuse_copies(target: Path, hashes: dict[str, str], replaced: Collection[Path]) -> None:
     """A published data set holds one subject twice, bit by bit: a copy across a split is a leak."""
-    for store in sorted(out.glob("*.zarr")):
-        for folder in _finished(store):
-            other = _open_run(folder).group.attrs["hashes"]
+    out, store = target.parents[2], target.parents[1]
+    for other in sorted({*out.glob("*.zarr")} - {*replaced}):
+        for folder in _finished(other):
+            known = _open_run(folder).group.attrs["hashes"]
             for kind in hashes:
-                if folder != target and other[kind] == hashes[kind]:  # type: ignore[index,call-overload]
+                if folder != target and known[kind] == hashes[kind]:  # type: ignore[index,call-overload]
+                    here, there = (path.name.lstrip(".") for path in (store, other))
                     raise InputError(
-                        f"{kind.upper()} of {target.parts[-3]}/{target.name} is bit-identical to that of "
-                        f"{store.name}/{folder.name}; remove the copy from the data set"
+                        f"{kind.upper()} of {here}/{target.name} is bit-identical to that of "
+                        f"{there}/{folder.name}; remove the copy from the data set"
                     )
 
 
@@ -359,9 +388,21 @@ def _open_run(folder: Path) -> StoredRun:
 
 
 def _stamp(run: RunFiles) -> list[list[Any]]:
-    """Name, size and time of change of a run's files: what tells that it must be read again."""
-    files = [*run.bold, run.eeg, *([run.confounds] if run.confounds else [])]
-    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    """Name, size and time of change of every file that reading a run depends on."""
+    confounds = [run.confounds] if run.confounds else []
+    files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *confounds]
+    return [[_named(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _stamp_of(store: Path, run: RunFiles) -> list[list[Any]]:
+    """What `_stamp` was when the run was read, [] where it wasn't yet."""
+    folder = store / "runs" / run.name
+    return zarr.open_group(folder, mode="r").attrs["stamp"] if folder.exists() else []  # type: ignore[return-value]
+
+
+def _named(file: Path) -> str:
+    # Not what a link of git-annex leads to: it has another name whenever the content changes.
+    return str(file.parent.resolve() / file.name)
 
 
 def _hash(rows: np.ndarray) -> str:

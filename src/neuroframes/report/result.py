@@ -5,12 +5,11 @@
     sub-01_..._desc-completed_stat-std_bold.dtseries.nii   standard deviation, 0 where measured
     sub-01_..._desc-completed_draw-01_bold.dtseries.nii    a draw, one of many sequences that could be
 
-GIFTI has two images of each, one a hemisphere.
+GIFTI has two images of each, one a hemisphere. A name is kept as it was given; what is added stands where
+BIDS has it, `hemi` before `space`, `den` and `desc`, `stat` and `draw` after them: see `with_entity`.
 """
 
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from numpy.typing import NDArray
 from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.files import refuse_existing, room_for
-from neuroframes.recording.bold import SUFFIXES, hemisphere_paths, write_bold
-from neuroframes.recording.sidecar import sidecar_path, split_suffix, write_sidecar
+from neuroframes.files import refuse_existing, written_together
+from neuroframes.recording.bold import SUFFIXES, images_of, write_bold
+from neuroframes.recording.sidecar import sidecar_path, split_suffix, with_entity, write_sidecar
 
 
 def deviation_path(path: Path) -> Path:
@@ -31,27 +30,9 @@ def deviation_path(path: Path) -> Path:
     return with_entity(path, "stat-std")
 
 
-def with_entity(path: Path, entity: str) -> Path:
-    """`path` with an entity before the BIDS suffix."""
-    stem, suffix = split_suffix(path)
-    head, underscore, last = stem.rpartition("_")
-    # A last part with a dash is an entity, not the BIDS suffix.
-    if underscore and "-" not in last:
-        return path.with_name(f"{head}_{entity}_{last}{suffix}")
-    return path.with_name(f"{stem}_{entity}{suffix}")
-
-
 def parts_of(out: Path, n_draws: int) -> list[Path]:
     """Frames, their standard deviation, and each draw, as if they were one file each."""
     return [out, deviation_path(out), *(with_entity(out, f"draw-{i + 1:02d}") for i in range(n_draws))]
-
-
-def images_of(part: Path, space: CorticalSpace) -> list[Path]:
-    """The images that hold `part`: GIFTI has one a hemisphere."""
-    if space.kind != "gifti":
-        return [part]
-    sides = [side for side, code in (("L", 0), ("R", 1)) if (space.hemisphere == code).any()]
-    return [hemisphere_paths(part)[side] for side in sides]
 
 
 def check_result(
@@ -72,10 +53,8 @@ def check_result(
             f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
         )
     read = [file for image in inputs for file in (image, sidecar_path(image))]
-    for part in parts_of(out, n_draws):
-        for path in images_of(part, space):
-            for file in (path, sidecar_path(path)):
-                refuse_existing(file, overwrite, folder=False, inputs=read)
+    for file in _files_of(parts_of(out, n_draws), space):
+        refuse_existing(file, overwrite, folder=False, inputs=read)
 
 
 def write_result(
@@ -113,53 +92,47 @@ def write_result(
         The images, frames first.
     """
     check_result(out, space, overwrite, n_draws=n_draws)
-    parts, stated = parts_of(out, n_draws), deviation is not None
-    if not stated:
-        parts.remove(deviation_path(out))
+    parts, stale = parts_of(out, n_draws), []
+    if deviation is None:
+        stale.append(parts.pop(1))  # beside these frames it would pass for theirs
     arrays = [frames] if deviation is None else [frames, deviation]
     shared = {
+        **about,
         "RepetitionTime": tr,
         "NeuroframesStart": start,
         "NeuroframesVersion": __version__,
         "NeuroframesMeasured": measured.tolist(),
     }
-    # Everything is written beside the target first, so that a full disk leaves nothing half done.
-    with room_for(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
-        folder = Path(scratch)
+    if space.kind == "volume":  # which else is told from values, and a deviation may be 0 throughout
+        shared["NeuroframesSpace"] = space.to_json()
+    with written_together(
+        _files_of(parts, space), removed=_files_of(stale, space), overwrite=overwrite
+    ) as folder:
         for number, (part, data) in enumerate(zip(parts, chain(arrays, draws), strict=True)):
             write_bold(folder / part.name, data, space, tr=tr, start=start)
-            images = zip(*(images_of(of, space) for of in (part, out, deviation_path(out))), strict=True)
-            for path, source, of_deviation in images:
-                content = {**about, **shared}
-                if number == 0:
-                    if stated:
-                        content["NeuroframesStandardDeviation"] = of_deviation.name
-                elif number < len(arrays):
-                    content["Description"] = f"Standard deviation of {source.name}; 0 where measured."
-                else:
-                    content["Description"] = (
-                        f"Draw {number - len(arrays) + 1} of {n_draws} from the posterior whose mean is "
-                        f"{source.name}: one of many sequences that could be; measured frames are the same "
-                        "in all."
-                    )
+            for path, of_out, of_deviation in zip(
+                *(images_of(name, space) for name in (part, out, deviation_path(out))), strict=True
+            ):
+                content = {**shared, **_role(number, len(arrays), n_draws, of_out.name, of_deviation.name)}
                 write_sidecar(folder / path.name, content)
-        paths = [path for part in parts for path in images_of(part, space)]
-        _move_all([target for path in paths for target in (path, sidecar_path(path))], folder)
-        # Beside these frames it would pass for theirs.
-        for stale in () if stated else images_of(deviation_path(out), space):
-            stale.unlink(missing_ok=True)
-            sidecar_path(stale).unlink(missing_ok=True)
-    return tuple(paths)
+    return tuple(path for part in parts for path in images_of(part, space))
 
 
-def _move_all(targets: Sequence[Path], folder: Path) -> None:
-    """Rename files of `folder` to `targets`; if one can't be, none stays."""
-    moved: list[Path] = []
-    try:
-        for target in targets:
-            os.replace(folder / target.name, target)
-            moved.append(target)
-    except BaseException:
-        for target in moved:
-            target.unlink()
-        raise
+def _files_of(parts: Iterable[Path], space: CorticalSpace) -> list[Path]:
+    """Images of these parts and their sidecars."""
+    images = [image for part in parts for image in images_of(part, space)]
+    return [file for image in images for file in (image, sidecar_path(image))]
+
+
+def _role(number: int, n_stated: int, n_draws: int, frames: str, deviation: str) -> dict[str, str]:
+    """What the sidecar of part `number` says of its part; draws come after the `n_stated` others."""
+    if number >= n_stated:
+        described = (
+            f"Draw {number - n_stated + 1} of {n_draws} from the posterior whose mean is {frames}: "
+            "one of many sequences that could be; measured frames are the same in all."
+        )
+    elif number == 1:
+        described = f"Standard deviation of {frames}; 0 where measured."
+    else:
+        return {"NeuroframesStandardDeviation": deviation} if n_stated == 2 else {}
+    return {"Description": described}

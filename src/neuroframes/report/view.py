@@ -25,7 +25,7 @@ from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.sidecar import read_sidecar, sidecar_path
+from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
 
 NO_DATA = 0  # the code of a vertex that is drawn grey
 
@@ -244,8 +244,8 @@ def _read_deviation(
     name = sidecar.get("NeuroframesStandardDeviation")
     if name is None:
         return None, "No standard deviation file is named in a sidecar."
-    path = source.parent / str(name)
-    if not path.exists():
+    path = companion(source, name)
+    if path is None:
         return None, f"The standard deviation file {name} is no longer beside the result."
     deviation = read_bold(path, tr=bold.tr)
     bold.space.check_same(deviation.space, path.name)
