@@ -10,6 +10,8 @@ from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
 
+TIMING = ("SliceTimingCorrected", "StartTime")  # of the input, which hold for the output too
+
 
 @few_threads
 def complete(
@@ -72,7 +74,7 @@ def complete(
     filled = fill_run(run, np.arange(len(run.missing), dtype=np.float64), draws, seed)
     about: dict[str, Any] = {
         "Description": "BOLD run whose missing frames were filled: NeuroframesMeasured says which are data.",
-        **{name: run.sidecar[name] for name in ("SliceTimingCorrected", "StartTime") if name in run.sidecar},
+        **{name: run.bold.sidecar[name] for name in TIMING if name in run.bold.sidecar},
         **run.about,
         "NeuroframesMethod": filled.method,
     }

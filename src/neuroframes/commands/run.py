@@ -29,7 +29,6 @@ class Run:
         Frames to be filled; what stands there isn't read.
     model : TrainedModel, or None: the run's own prior is to be used
     eeg : EegOfRun, or None
-    sidecar : dict, of the image that was read
     about : dict, for the sidecar of the result
     """
 
@@ -37,7 +36,6 @@ class Run:
     missing: "NDArray[np.bool_]"
     model: "TrainedModel | None"
     eeg: "EegOfRun | None"
-    sidecar: dict[str, Any]
     about: dict[str, Any]
 
     @property
@@ -104,7 +102,6 @@ def read_run(
     from neuroframes.models.stored import digest
     from neuroframes.recording.bids import check_same_run
     from neuroframes.recording.bold import read_bold
-    from neuroframes.recording.sidecar import read_sidecar, slice_reference
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result
 
@@ -121,14 +118,12 @@ def read_run(
     if trained is not None:
         trained.origin.space.check_same(run.space, run.sources[0].name)
     missing = _missing(run, confounds, fd_threshold, censor, frames)
-    sidecar = read_sidecar(run.sources[0])
     known = None
     if trained is not None and eeg is not None:
         clock = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
-        within = slice_reference(run.sources[0])
-        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), within=within, **clock)
+        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), within=run.slice_reference, **clock)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
-    about = {name: sidecar[name] for name in CARRIED if name in sidecar}
+    about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["Sources"] = [*(path.name for path in run.sources), *beside]
     about["NeuroframesModel"] = None if model is None else str(model)
     about["NeuroframesModelDigest"] = None if model is None else digest(Path(model))
@@ -141,7 +136,7 @@ def read_run(
         "skip_volumes": skip_volumes,
         "draws": draws,
     }
-    return Run(run, missing, trained, known, sidecar, about)
+    return Run(run, missing, trained, known, about)
 
 
 def _missing(

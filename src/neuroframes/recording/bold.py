@@ -7,9 +7,9 @@ are then one pass without a transposed copy.
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -26,6 +26,7 @@ from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_together
 from neuroframes.recording.sidecar import (
+    companion,
     read_sidecar,
     seconds,
     sidecar_path,
@@ -72,6 +73,8 @@ class Bold:
         False where a frame is an estimate, as the sidecar of a completed run says.
     deviation : Path or None
         The image that holds the standard deviation of the frames, where the sidecar names one.
+    sidecar : mapping
+        What the JSON file beside the image says; of a pair the first that there is.
     """
 
     data: np.ndarray
@@ -81,9 +84,16 @@ class Bold:
     sources: tuple[Path, ...]
     measured: NDArray[np.bool_] = EVERY
     deviation: Path | None = None
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measured", np.full(len(self.data), self.measured))
+
+    @property
+    def slice_reference(self) -> float | None:
+        """Seconds from a volume's start to the time that its slices were corrected to; None if they weren't."""
+        corrected = self.sidecar.get("SliceTimingCorrected")
+        return seconds(self.sources[0], self.sidecar, "StartTime") if corrected else None
 
 
 def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
@@ -110,20 +120,25 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
         raise InputError(f"{path}: no such file")
     if path.name.endswith(".gii"):
         data, space, start, stated, sources = _read_gifti(path)
+        sidecars = {source: read_sidecar(source) for source in sources}
     else:
         with _reading(path):
             image: Any = nib.load(path, mmap=False)  # read at once below: no map
-        read = _read_cifti if isinstance(image, Cifti2Image) else _read_volume
-        data, space, start, stated = read(path, image)
-        sources = (path,)
+        sources, sidecars = (path,), {path: read_sidecar(path)}
+        if isinstance(image, Cifti2Image):
+            data, space, start, stated = _read_cifti(path, image)
+        else:
+            data, space, start, stated = _read_volume(path, image, sidecars[path])
     if not _any_finite(data):
         raise InputError(
             f"{path.name}: NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
             "a finite number; export it again"
         )
-    tr = _agreed_tr(sources[0], stated, tr)
+    tr = _agreed_tr(sources[0], stated, sidecars[sources[0]], tr)
     times = start + tr * np.arange(len(data))
-    return Bold(data, tr, times, space, sources, _measured(sources, len(data)), _deviation(sources))
+    measured = _measured(sidecars, len(data))
+    sidecar = next((content for content in sidecars.values() if content), {})
+    return Bold(data, tr, times, space, sources, measured, _deviation(sidecars), sidecar)
 
 
 def write_bold(
@@ -281,7 +296,9 @@ def _read_gifti(path: Path) -> tuple[np.ndarray, CorticalSpace, float, float, tu
     return data, space, 0.0, step / 1000 if step > 20 else step, tuple(pair.values())
 
 
-def _read_volume(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, float, float]:
+def _read_volume(
+    path: Path, image: Any, sidecar: Mapping[str, Any]
+) -> tuple[np.ndarray, CorticalSpace, float, float]:
     if image.ndim != 4:
         raise InputError(
             f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
@@ -289,7 +306,7 @@ def _read_volume(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, flo
     with _reading(path):
         values = np.asarray(np.asarray(image.dataobj), np.float32)
         zoom = float(image.header.get_zooms()[3])
-    mask = _stated_mask(path, values.shape[:3])
+    mask = _stated_mask(path, sidecar, values.shape[:3])
     if mask is None:
         # Background only: a voxel that is constant but not zero is data and must come back as it was.
         mask = np.zeros(values.shape[:3], bool)
@@ -301,9 +318,11 @@ def _read_volume(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, flo
     return data, CorticalSpace.from_mask(mask, image.affine), 0.0, zoom * unit
 
 
-def _stated_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+def _stated_mask(
+    path: Path, sidecar: Mapping[str, Any], shape: tuple[int, ...]
+) -> NDArray[np.bool_] | None:
     """Which voxels are values, (X, Y, Z), as a result's sidecar says; None where it doesn't."""
-    stated = read_sidecar(path).get("NeuroframesSpace")
+    stated = sidecar.get("NeuroframesSpace")
     if stated is None:
         return None
     try:
@@ -362,11 +381,11 @@ def _any_finite(data: np.ndarray, block: int = 4096) -> bool:
     return any(bool(np.isfinite(data[:, start : start + block]).any()) for start in starts)
 
 
-def _agreed_tr(path: Path, header: float, given: float | None) -> float:
+def _agreed_tr(path: Path, header: float, content: Mapping[str, Any], given: float | None) -> float:
     """The TR in seconds: as given, else as header and sidecar state it, which must agree."""
     if given is not None:
         return check_number(given, "--bold-tr", at_least=SHORTEST_TR, below=LONGEST_TR)
-    sidecar = seconds(path, "RepetitionTime") or 0.0
+    sidecar = seconds(path, content, "RepetitionTime") or 0.0
     stated = [value for value in (header, sidecar) if value != 0]  # headers say 0 for unknown
     for value in stated:
         if not SHORTEST_TR <= value < LONGEST_TR:
@@ -388,12 +407,12 @@ def _agreed_tr(path: Path, header: float, given: float | None) -> float:
     return stated[-1]
 
 
-def _measured(sources: tuple[Path, ...], n_frames: int) -> NDArray[np.bool_]:
+def _measured(sidecars: Mapping[Path, Mapping[str, Any]], n_frames: int) -> NDArray[np.bool_]:
     """Which frames are data, as the sidecars say; all where none does."""
     measured: NDArray[np.bool_] = np.full(n_frames, EVERY)
-    for path in sources:
+    for path, content in sidecars.items():
         file = sidecar_path(path).name
-        stated = read_sidecar(path).get("NeuroframesMeasured", measured.tolist())
+        stated = content.get("NeuroframesMeasured", measured.tolist())
         if not isinstance(stated, list) or {type(entry) for entry in stated} - {bool}:
             raise InputError(
                 f"{file}: NeuroframesMeasured is {stated!r:.40}; expected true or false for "
@@ -409,17 +428,9 @@ def _measured(sources: tuple[Path, ...], n_frames: int) -> NDArray[np.bool_]:
     return measured
 
 
-def _deviation(sources: tuple[Path, ...]) -> Path | None:
-    """Where the standard deviation is, as the first sidecar says that names it."""
-    for path in sources:
-        name = read_sidecar(path).get("NeuroframesStandardDeviation")
-        if name is None:
-            continue
-        if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
-            file = sidecar_path(path).name
-            raise InputError(
-                f"{file}: NeuroframesStandardDeviation is {name!r}; expected the name of an image in the "
-                "same folder; restore the sidecar that was written with the image"
-            )
-        return path.with_name(name)
+def _deviation(sidecars: Mapping[Path, Mapping[str, Any]]) -> Path | None:
+    """Where the standard deviation is, as the first sidecar says that names it; None where it isn't there."""
+    for path, content in sidecars.items():
+        if (name := content.get("NeuroframesStandardDeviation")) is not None:
+            return companion(path, name)
     return None

@@ -268,5 +268,5 @@ def vertex_scale(frames: Float32, measured: Mask, size: NDArray[np.floating]) ->
 
 
 def constant(spread: NDArray[np.floating], size: NDArray[np.floating]) -> Mask:
-    """Whether values about as large as `size` that vary by `spread` are but one float32 number and its rounding."""
+    """Whether values of about `size` that vary by `spread` are one float32 number and its rounding."""
     return spread <= 1e-6 * np.abs(size)

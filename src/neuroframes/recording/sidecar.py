@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_whole
 
 # Longest first, so that a stem keeps no half of a double suffix.
@@ -84,23 +84,16 @@ def companion(path: Path, name: object) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def seconds(path: Path, name: str) -> float | None:
-    """A duration that the sidecar of `path` states; None where it doesn't.
+def seconds(path: Path, content: Mapping[str, Any], name: str) -> float | None:
+    """A duration that the sidecar of `path` states, whose content is given; None where it doesn't.
 
     Raises
     ------
     InputError
         If it is no number.
     """
-    value = read_sidecar(path).get(name)
-    if value is None or (type(value) in (int, float) and np.isfinite(value)):
-        return value
-    raise InputError(f"{sidecar_path(path)}: {name} is {value!r}; expected a number of seconds")
-
-
-def slice_reference(path: Path) -> float | None:
-    """Seconds from a volume's start to the time that its slices were corrected to; None if they weren't."""
-    return seconds(path, "StartTime") if read_sidecar(path).get("SliceTimingCorrected") else None
+    value = content.get(name)
+    return None if value is None else check_number(value, f"{sidecar_path(path)}: {name}")
 
 
 def write_sidecar(path: Path, content: Mapping[str, Any], *, overwrite: bool = False) -> Path:

@@ -29,7 +29,6 @@ from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_simultaneous_eeg
-from neuroframes.recording.sidecar import slice_reference
 from neuroframes.recording.timeline import censored, check_covers, frame_times, motion
 
 logger = logging.getLogger(__name__)
@@ -285,10 +284,12 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
             group.create_array("motion", data=moved)
 
 
-def _read(run: RunFiles, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
+def _read(
+    run: RunFiles, settings: dict[str, Any]
+) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
-    left_out = ~np.isfinite(bold.data).any(axis=1)
+    left_out = ~np.isfinite(bold.data).any(axis=1) | ~bold.measured
     moved = None
     if run.confounds:
         left_out |= censored(run.confounds, settings["fd_threshold"], n_frames)
@@ -304,7 +305,7 @@ def _read(run: RunFiles, settings: dict[str, Any]) -> tuple[Bold, Eeg, np.ndarra
         n_frames,
         onset=settings["onset"],
         skip=settings["skip_volumes"],
-        within=slice_reference(run.bold[0]),
+        within=bold.slice_reference,
         name=run.eeg.name,
     )
     check_covers(times, bold.tr, eeg.duration, run.eeg.name)
