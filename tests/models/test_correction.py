@@ -9,6 +9,7 @@ from torch import nn
 
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.windows import Windows
 from neuroframes.frames.measurement import FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import TemporalCovariance
@@ -235,9 +236,27 @@ def test_the_gate_is_linear_in_the_logarithm_of_the_level(sigma):
     correction = network()
     correction.gate.copy_(torch.rand(correction.gate.shape, generator=torch.Generator().manual_seed(0)))
     for known in (False, True):
-        table = correction.gate[:, int(known)].numpy()
-        expected = [np.interp(np.log(min(sigma, 1e9)), np.log(LEVELS), table[:, g]) for g in GROUP]
-        np.testing.assert_allclose(correction.gate_at(sigma, known), expected, rtol=1e-5)
+        for member, table in zip(correction.gate_at(sigma, known), correction.gate.numpy(), strict=True):
+            expected = [
+                np.interp(np.log(min(sigma, 1e9)), np.log(LEVELS), table[:, int(known), g]) for g in GROUP
+            ]
+            np.testing.assert_allclose(member, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.5, np.inf])
+def test_each_member_is_shifted_by_its_own_gate(sigma):
+    correction = network()
+    query = correction.query(40 + TR * np.arange(60.0), mean_at, None, None)
+    tokens = correction.hear(signal(noise(180)))
+    x = torch.randn(2, len(query.times), D, generator=torch.Generator().manual_seed(0))
+
+    def shift(*gates):
+        correction.gate.copy_(torch.tensor(gates)[:, None, None, None])
+        return correction.shift(query, tokens, x, sigma)
+
+    one, other = 2 * shift(1.0, 0.0), 2 * shift(0.0, 1.0)
+    assert (one - other).std() > 0.01
+    torch.testing.assert_close(shift(0.7, 0.2), (0.7 * one + 0.2 * other) / 2, atol=1e-6, rtol=1e-5)
 
 
 def test_windows_without_measured_frames_have_the_gate_without():
@@ -251,7 +270,7 @@ def test_windows_without_measured_frames_have_the_gate_without():
         ("both", (1.0, 0.0), np.arange(200) < 20),
         ("never", (0.0, 0.0), np.arange(200) < 20),
     ):
-        correction.gate[:, 0], correction.gate[:, 1] = gate
+        correction.gate[:, :, 0], correction.gate[:, :, 1] = gate
         shifts[name] = correction.shift(correction.query(times, mean_at, seen, measured), tokens)[0]
     assert not shifts["never"].any()
     assert not shifts["both"][:8].any()
@@ -263,7 +282,7 @@ def test_it_comes_back_from_its_files(tmp_path):
     correction.gate.copy_(torch.rand(correction.gate.shape, generator=torch.Generator().manual_seed(0)))
     correction.save(tmp_path)
     state = torch.get_rng_state()
-    again = Correction.load(tmp_path)
+    again = Correction.load(tmp_path).cpu()
     assert torch.equal(torch.get_rng_state(), state)
     assert again.settings == correction.settings and again.bands == BANDS and not again.training
     data, times = noise(120), 30 + TR * np.arange(40.0)
@@ -272,6 +291,49 @@ def test_it_comes_back_from_its_files(tmp_path):
     query = correction.query(times, mean_at, None, None)
     both = [c.shift(query, c.hear(signal(data)), query.on_grid(x), 0.5) for c in (correction, again)]
     assert torch.equal(*both) and both[0].shape == (2, 40, D)
+
+
+def shift_of(correction, data):
+    """With measured frames and noised latents, which are on the CPU wherever the correction is."""
+    generator, times = np.random.default_rng(0), 30 + TR * np.arange(40.0)
+    seen, measured = generator.standard_normal((40, D)), np.arange(40) % 3 == 0
+    query = correction.query(times, mean_at, seen, measured)
+    x = query.on_grid(torch.from_numpy(generator.standard_normal((2, 40, D), np.float32)))
+    return correction.shift(query, correction.hear(signal(data)), x, 0.5)
+
+
+def test_it_is_loaded_onto_a_gpu_where_there_is_one(tmp_path, monkeypatch):
+    network().save(tmp_path)
+    moved = []
+    monkeypatch.setattr(Correction, "to", lambda self, device: moved.append(device) or self)
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        Correction.load(tmp_path)
+    assert moved == ["cpu", "cuda"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_says_what_a_cpu_says(tmp_path):
+    correction, data = network(), noise(120)
+    correction.save(tmp_path)
+    on_gpu = shift_of(Correction.load(tmp_path), data)
+    assert on_gpu.device.type == "cuda"
+    expected = shift_of(correction, data)
+    torch.testing.assert_close(on_gpu.cpu(), expected, atol=1e-2 * float(expected.std()), rtol=1e-2)
+
+
+def test_every_tensor_is_made_on_the_correction_s_device(monkeypatch):
+    correction, data = network(), noise(120)
+    expected, over = shift_of(correction, data), Windows.over
+
+    def cut(*sizes):  # on the CPU, and taken to where it is needed
+        with torch.device("cpu"):
+            return over(*sizes)
+
+    monkeypatch.setattr(Windows, "over", cut)
+    # A tensor whose device isn't stated would hold no numbers, and can't be mixed with those that do.
+    with torch.device("meta"):
+        torch.testing.assert_close(shift_of(correction, data), expected)
 
 
 def test_channels_without_position_and_frames_without_eeg():

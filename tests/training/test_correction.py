@@ -311,13 +311,42 @@ def learned(tmp_path_factory):
 
 def test_what_a_ridge_cannot_express_is_learned(learned):
     correction = learned
-    assert correction.gate.shape == (len(LEVELS), 2, 2) and not correction.training
-    assert float(correction.gate[-1, 0, 0]) > 0.3
-    assert float(correction.gate[-1, 1, 0]) > 0.1
+    assert correction.gate.shape == (1, len(LEVELS), 2, 2) and not correction.training
+    assert float(correction.gate[0, -1, 0, 0]) > 0.3
+    assert float(correction.gate[0, -1, 1, 0]) > 0.1
     r = [r_of(correction, *segment(200, seed)) for seed in (10, 11)]
     assert min(r) > 0.4
     unrelated = [r_of(correction, *segment(200, seed, related=False)) for seed in (12, 13)]
     assert max(map(abs, unrelated)) < 0.25
+
+
+def test_a_member_that_harms_is_shut_and_shuts_no_other(learned, tmp_path, monkeypatch):
+    """The first network has learned, the second adds noise; what both gain together would shut both."""
+
+    def trained(training, folder, **_):
+        if folder.name == "member-0":
+            return {f"member.{name}": tensor for name, tensor in learned.networks[0].state_dict().items()}
+        head = training.member.denoiser.head.weight
+        noise = torch.randn(head.shape, generator=torch.Generator().manual_seed(0))
+        return training.state_dict() | {"member.denoiser.head.weight": noise}
+
+    monkeypatch.setattr(module, "run", trained)
+    correction = fit(*toy(300, 200), tmp_path)
+    for seed in (10, 11):
+        test, latents = segment(200, seed)
+        assert r_of(correction, test, latents) > 0.4
+    torch.testing.assert_close(correction.gate[0], learned.gate[0], atol=1e-3, rtol=0)
+    assert correction.gate[1].max() < 0.02
+
+
+def test_more_members_than_blocks_have_gates_of_their_own(learned, tmp_path, monkeypatch):
+    weights = {f"member.{name}": tensor for name, tensor in learned.networks[0].state_dict().items()}
+    monkeypatch.setattr(module, "run", lambda *_, **__: weights)
+    gate = fit(*toy(300, 200), tmp_path, replace(SETTINGS, members=BLOCKS + 1)).gate
+    assert gate.shape == (BLOCKS + 1, len(LEVELS), 2, 2)
+    # The same network on the same block, but for the noise drawn at finite levels.
+    torch.testing.assert_close(gate[BLOCKS, -1], gate[0, -1], atol=1e-3, rtol=0)
+    assert not torch.allclose(gate[1, -1], gate[0, -1], atol=1e-3)
 
 
 def test_a_trained_correction_tells_runs_of_any_length_the_same(learned):

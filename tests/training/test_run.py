@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
 from neuroframes.training.checkpoint import read_state
-from neuroframes.training.run import STATE, SeedEachStep, run, seed_of
+from neuroframes.training.run import BEST, STATE, SeedEachStep, run, seed_of
 
 EPOCHS = 12
 
@@ -159,6 +160,27 @@ def test_interrupted_runs_end_where_they_would_have_ended(whole, tmp_path, error
 def test_a_run_that_stopped_early_is_complete(whole):
     _, weights, folder = whole
     assert_same(fit(folder, Stop(0, AssertionError("trained again"))), weights)
+    assert sorted(path.name for path in folder.iterdir()) == [BEST, STATE]
+
+
+def test_a_folder_may_move_between_interrupt_and_rest(whole, tmp_path):
+    with pytest.raises(RuntimeError):
+        fit(tmp_path / "here", Stop(22, RuntimeError("power cut")))
+    moved = (tmp_path / "here").rename(tmp_path / "there")
+    assert_same(fit(moved), whole[1])
+    assert sorted(path.name for path in moved.iterdir()) == [BEST, STATE]
+
+
+def test_the_first_of_equal_validations_counts(tmp_path):
+    class Same(Toy):
+        def validation_step(self, which):
+            self.validated.append(self.weights())
+            self.log("score", 1.0)
+
+    module = Same()
+    weights = fit(tmp_path, module=module)
+    assert len(module.validated) == 3
+    assert_same(weights, module.validated[0])
 
 
 def test_dropout_follows_from_the_seed(whole, tmp_path):
@@ -213,7 +235,7 @@ def test_the_state_of_another_training_is_refused(tmp_path):
 
 
 def test_what_validation_must_log(tmp_path):
-    with pytest.raises(KeyError, match=r"logs \['score'\], but no 'r'"):
+    with pytest.raises(MisconfigurationException, match=r"could not find the monitored key.*'score'"):
         fit(tmp_path, monitor="r")
 
     class Lost(Toy):

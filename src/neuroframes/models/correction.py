@@ -1,9 +1,10 @@
-"""The learned correction of the backbone: networks that hear EEG, and a gate on what they say.
+"""The learned correction of the backbone: networks that hear EEG, and a gate on what each of them says.
 
-    m~ = m + gate(s, whether frames are measured)_g * mean over members of delta(x, s, m, y, EEG)
+    m~ = m + mean over members i of gate_i(s, whether frames are measured)_g * delta_i(x, s, m, y, EEG)
 
 Exact conditioning on measurements and noise does the rest (see `diffusion.gaussian`): whatever delta is, the
-result agrees with the measurements. The gate is 0 where validation saw no gain, and was 0 before any.
+result agrees with the measurements. A member's gate is 0 where its own validation saw no gain, and was 0
+before any: a member that harms is shut, and shuts no other.
 """
 
 import json
@@ -139,7 +140,7 @@ def grid_of(times: Float, tr: float, shortest: int) -> tuple[Float, Float]:
 
 
 class Correction(nn.Module):
-    """Members and their gate.
+    """Members and their gates.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ class Correction(nn.Module):
     rate : float, Hz, of the EEG: the encoders' kernels are in samples
     """
 
-    gate: Tensor  # (levels, 2, G): without and with measured frames
+    gate: Tensor  # (members, levels, 2, G): without and with measured frames
     group: Tensor
     positions: Tensor
 
@@ -167,7 +168,7 @@ class Correction(nn.Module):
         super().__init__()
         self.settings, self.bands, self.tr, self.rate = settings, bands, tr, rate
         self.members = nn.ModuleList(Member(settings, len(group), bands) for _ in range(settings.members))
-        self.register_buffer("gate", torch.zeros(len(LEVELS), 2, int(group.max()) + 1))
+        self.register_buffer("gate", torch.zeros(settings.members, len(LEVELS), 2, int(group.max()) + 1))
         self.register_buffer("group", torch.as_tensor(group))
         self.register_buffer("positions", torch.as_tensor(positions, dtype=torch.float64))
 
@@ -204,25 +205,23 @@ class Correction(nn.Module):
         return Query.of(times, mean_at, seen, measured, self.tr, self.settings.frames)
 
     def gate_at(self, sigma: float, measured: bool) -> Tensor:
-        """Gate of each latent, shape (d,)."""
+        """Gate of each member on each latent, shape (members, d)."""
         position = np.interp(np.log(min(sigma, LEVELS[-1])), np.log(LEVELS), np.arange(len(LEVELS)))
         left = min(int(position), len(LEVELS) - 2)
-        gate = torch.lerp(
-            self.gate[left, int(measured)], self.gate[left + 1, int(measured)], float(position) - left
-        )
-        return gate[self.group]
+        below, above = self.gate[:, left, int(measured)], self.gate[:, left + 1, int(measured)]
+        return torch.lerp(below, above, float(position) - left)[:, self.group]
 
     @torch.no_grad()
     def shift(
         self, query: Query, tokens: list[Tokens], x: Tensor | None = None, sigma: float = np.inf
     ) -> Tensor:
-        """Gated delta at the frames asked for, shape (S, K, d), float64.
+        """Gated delta at the frames asked for, shape (S, K, d), float64, on the correction's device.
 
         Parameters
         ----------
         query : Query
         tokens : list of Tokens, one a member, batch of one
-        x : tensor, shape (S, n, d), noised latents on the grid; None where sigma is infinite
+        x : tensor, shape (S, n, d), noised latents on the grid, on any device; None where sigma is infinite
         sigma : float
         """
         gates = torch.stack([self.gate_at(sigma, known) for known in (False, True)])
@@ -231,7 +230,8 @@ class Correction(nn.Module):
             shape = (1 if x is None else len(x), len(query.position), len(self.group))
             return torch.zeros(shape, dtype=torch.float64, device=device)
         cut = Windows.over(n, self.settings.frames, self.settings.frames // 2)
-        rows = torch.stack([torch.arange(n)[window] for window in cut.slices]).to(device)
+        frames = torch.arange(n, device=device)
+        rows = torch.stack([frames[window] for window in cut.slices])
         times, mean, given, measured = (
             torch.as_tensor(array, device=device)[rows]
             for array in (
@@ -241,9 +241,9 @@ class Correction(nn.Module):
                 query.measured,
             )
         )
-        gate = gates[measured.any(dim=1).long()][:, None]
+        gate = gates[measured.any(dim=1).long()][:, :, None]
         near = [_around(part, times) for part in tokens]
-        draws = torch.zeros_like(mean)[None] if x is None else x.float()[:, rows]
+        draws = torch.zeros_like(mean)[None] if x is None else x.to(device, torch.float32)[:, rows]
         level = torch.full((len(rows),), sigma, device=device)
         deltas = []
         for draw in draws:
@@ -251,7 +251,7 @@ class Correction(nn.Module):
                 member.denoiser(draw, level, times, mean, given, measured, heard)
                 for member, heard in zip(self.networks, near, strict=True)
             ]
-            deltas.append(cut.blend((gate * torch.stack(parts).mean(dim=0)).double()))
+            deltas.append(cut.blend((gate * torch.stack(parts, dim=1)).mean(dim=1).double()))
         return query.at_frames(torch.stack(deltas))
 
     def save(self, folder: Path) -> None:
@@ -263,7 +263,7 @@ class Correction(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote, onto a GPU where there is one."""
         about = json.loads((folder / "correction.json").read_text())
         state = load_file(folder / "correction.safetensors")
         bands = {name: (low, high) for name, (low, high) in dict(about["bands"]).items()}
@@ -272,7 +272,7 @@ class Correction(nn.Module):
             group, positions = (state[name].numpy() for name in ("group", "positions"))
             correction = cls(settings, bands, group, positions, about["tr"], about["rate"])
         correction.load_state_dict(state)
-        return correction.eval()
+        return correction.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def _around(tokens: Tokens, times: Tensor) -> Tokens:

@@ -166,7 +166,7 @@ class CorrectionTraining(lightning.LightningModule):
 
     @torch.no_grad()
     def gate_sums(self) -> tuple[Tensor, Tensor]:
-        """Sums for the final gates, each of shape (levels, 2, windows, G), over validation windows."""
+        """Sums for the member's gate, each of shape (levels, 2, windows, G), over validation windows."""
         generator = torch.Generator().manual_seed(self.seed)
         starts, tokens = self.judge_starts, self.heard(self.judge_starts)
         shape = (len(starts), self.settings.frames, self.data.z.shape[1])
@@ -237,7 +237,9 @@ def fit_correction(
     seed: int = 0,
     **options: Any,
 ) -> Correction:
-    """Train the members, each validated on a block of its own, and fit their gate.
+    """Train the members and fit their gates, each on the block that the member is validated on.
+
+    No two members share a block unless there are more members than blocks.
 
     Parameters
     ----------
@@ -268,7 +270,6 @@ def fit_correction(
     if not blocks:
         logger.warning("the training part is too short to learn a correction; the backbone stays as it is")
         return correction.eval()
-    sums = []
     for number, member in enumerate(correction.networks):
         chosen = generator.permutation(len(filters))[: settings.virtual_channels]
         scaled = filters[chosen] / np.abs(filters[chosen]).sum(axis=1, keepdims=True)
@@ -292,8 +293,5 @@ def fit_correction(
         )
         training.load_state_dict(best)
         training.cpu().eval()
-        if number < len(blocks):  # another member's windows again would pass for new evidence
-            sums.append(training.gate_sums())
-    gain, power = (torch.cat(part, dim=2) for part in zip(*sums, strict=True))
-    correction.gate.copy_(gates(gain, power))
+        correction.gate[number].copy_(gates(*training.gate_sums()))
     return correction.eval()

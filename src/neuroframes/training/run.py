@@ -16,13 +16,13 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from torch import Tensor
 
 from neuroframes.errors import InputError
 from neuroframes.training.checkpoint import SafetensorsIO, read_state
 
-STATE = "last.safetensors"
+STATE, BEST = "state.safetensors", "best.safetensors"
 
 
 def seed_of(*parts: int) -> int:
@@ -45,48 +45,24 @@ class SeedEachStep(Callback):
             torch.cuda.manual_seed(seed)
 
 
-class KeepBest(Callback):
-    """Keeps the weights of the best validation: those that it saw, so averaged ones where they are averaged.
+class KeepState(ModelCheckpoint):
+    """Keeps the best validation's weights, as lightning does, and the state every few epochs and at the end.
 
-    Must come after what averages them. `monitor` is logged in validation; more is better.
+    When the state is written is ours: ModelCheckpoint skips a last epoch that isn't a multiple, and can't say
+    that it was the last. What ends training early comes before: lightning calls what saves after the rest.
     """
 
-    def __init__(self, monitor: str) -> None:
-        self.monitor = monitor
-        self.score = float("-inf")
-        self.weights: dict[str, Tensor] | None = None
-        self._validated: dict[str, Tensor] = {}
+    FILE_EXTENSION = ""  # that of BEST
 
-    def on_validation_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        state = pl_module.state_dict()
-        self._validated = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        logged = trainer.callback_metrics
-        if self.monitor not in logged:
-            raise KeyError(f"validation logs {sorted(logged)}, but no {self.monitor!r}")
-        if (score := float(logged[self.monitor])) > self.score:
-            self.score, self.weights = score, self._validated
-        self._validated = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"score": self.score, "weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.score, self.weights = state_dict["score"], state_dict["weights"]
-
-
-class KeepState(Checkpoint):
-    """Writes the state every few epochs and after the last; what ends training early must come before it."""
-
-    def __init__(self, path: Path, every: int, of: dict[str, Any]) -> None:
-        self.path, self.every, self.of, self.complete = path, every, of, False
+    def __init__(self, folder: Path, monitor: str | None, every: int, of: dict[str, Any]) -> None:
+        top = 0 if monitor is None else 1
+        super().__init__(folder, BEST, monitor, save_top_k=top, mode="max", enable_version_counter=False)
+        self.path, self.every, self.of, self.complete = folder / STATE, every, of, False
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         epochs = trainer.current_epoch + 1
         self.complete = trainer.should_stop or epochs == trainer.max_epochs
+        super().on_train_epoch_end(trainer, pl_module)
         if self.complete or epochs % self.every == 0:
             trainer.save_checkpoint(self.path)
 
@@ -94,6 +70,9 @@ class KeepState(Checkpoint):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint |= {"of": self.of, "complete": self.complete}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"dirpath": self.dirpath})  # or a folder moved loses its best
 
 
 def run(
@@ -150,8 +129,8 @@ def run(
             f"{folder} holds an interrupted training with other settings, another seed or other data; "
             "repeat its options, or remove that folder to start anew"
         )
+    keep = KeepState(folder, monitor, checkpoint_every, of)
     if not (path.exists() and read_state(path, "complete")):
-        best = [] if monitor is None else [KeepBest(monitor)]
         bar = [RichProgressBar(console_kwargs={"stderr": True})] if progress else []
         with _lightning_as_a_guest():
             trainer = lightning.Trainer(
@@ -160,7 +139,7 @@ def run(
                 precision=precision,
                 max_epochs=max_epochs,
                 logger=False,
-                callbacks=[*callbacks, *best, *bar, KeepState(path, checkpoint_every, of)],
+                callbacks=[*callbacks, *bar, keep],
                 plugins=[SafetensorsIO()],
                 default_root_dir=folder,
                 num_sanity_val_steps=0,
@@ -172,13 +151,12 @@ def run(
             device = trainer.strategy.root_device
             with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
                 trainer.fit(module, ckpt_path=path if path.exists() else None)
-    # From the file, which has the averaged weights as the module's own even where a run goes on at its end.
+    # From the files, which have the averaged weights as the module's own even where a run goes on at its end.
     if monitor is None:
         return dict(read_state(path, "state_dict"))
-    weights = read_state(path, "callbacks", KeepBest.__qualname__, "weights")
-    if weights is None:
+    if read_state(path, "callbacks", keep.state_key, "kth_value") == float("-inf"):
         raise InputError(f"no validation gave a number as {monitor}; try a smaller learning rate")
-    return dict(weights)
+    return dict(read_state(folder / BEST, "state_dict"))
 
 
 @contextmanager
@@ -193,6 +171,7 @@ def _lightning_as_a_guest() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", "Checkpoint directory", UserWarning)  # isn't empty: it is ours
             # Lightning's own business with newer versions of torch.
             warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec", FutureWarning)
             for logger in loggers:
