@@ -200,6 +200,13 @@ def fit(
     return trained
 
 
+def train_preset(preset: str, *arguments: Any, **options: Any) -> "TrainedModel":
+    """As `fit`, of what is stored under a preset's name."""
+    trained: Any = fit(PRESETS[preset], *arguments, **options)
+    model: TrainedModel = trained
+    return model
+
+
 def load_model(path: str | Path) -> "TrainedModel":
     """Read what `train` wrote; PyTorch is loaded only where the model needs it.
 

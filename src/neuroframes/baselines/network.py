@@ -96,7 +96,7 @@ class NetworkBaseline(Baseline):
 
     needs_eeg = True
     reads_frames = False
-    n_parameters = 0  # type: ignore[assignment] # that training changes; set by `fit`
+    n_parameters = 0  # that training changes; set by `fit`
     epochs: int
     batch: int
     learning_rate: float

@@ -104,12 +104,12 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
     basis = trend_basis(inside, len(run.missing))
     units.put(frames, rows, estimate.mean[among], basis)
     _keep_nearest(frames, grid, data, rows, units.vertices)
-    deviation = None
+    stated = None
     if estimate.std is not None:
-        deviation = np.zeros_like(frames)
-        deviation[rows] = np.nan
-        units.put(deviation, rows, estimate.std[among], np.zeros_like(basis))
-        _carried(deviation, run, kept, own)
+        stated = np.zeros_like(frames)
+        stated[rows] = np.nan
+        units.put(stated, rows, estimate.std[among], np.zeros_like(basis))
+        _carried(stated, run, kept, own)
 
     def drawn() -> Iterator[Float32]:
         for draw in estimate.draws:
@@ -117,7 +117,7 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
             units.put(sequence, rows, draw[among], basis)
             yield sequence
 
-    return Filled(frames, deviation, drawn(), data, model.describe(segment))
+    return Filled(frames, stated, drawn(), data, model.describe(segment))
 
 
 def standardised(run: Run, grid: Float, own: NDArray[np.intp], data: Mask) -> tuple[Segment, Units]:

@@ -120,7 +120,7 @@ def read_run(
     missing = _missing(run, confounds, fd_threshold, censor, frames)
     known = None
     if trained is not None and eeg is not None:
-        clock = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
+        clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
         known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), within=run.slice_reference, **clock)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}

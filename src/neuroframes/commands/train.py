@@ -3,12 +3,12 @@
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing
 from neuroframes.models.settings import PRECISIONS
-from neuroframes.registry import METHODS, PRESETS, fit, settings_of
+from neuroframes.registry import settings_of, train_preset
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def train(
     split = split_in_time([(r.name, len(r.frame_times), r.tr) for r in recording.runs], test_fraction, gap)
     part = read_training_part(recording, split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")
-    run = {"devices": devices, "precision": precision, "progress": progress}
-    model = fit(PRESETS[preset], part, given, state=state, seed=seed, **run)
+    run: dict[str, Any] = {"devices": devices, "precision": precision, "progress": progress}
+    model = train_preset(preset, part, given, state=state, seed=seed, **run)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
         return model
     model.save(out, overwrite=overwrite)
