@@ -85,7 +85,9 @@ def test_fc_similarity_is_r_of_upper_triangles():
     assert fc_similarity(truth, truth, scored, parcels) == pytest.approx(1)
 
 
-def test_fc_similarity_leaves_out_parcels_without_signal_and_gives_silence_nothing():
+def test_fc_similarity_leaves_out_parcels_without_signal_and_gives_silence_nothing(
+    rounded_constant,
+):
     truth = segments(np.random.default_rng(3))
     prediction = [x + y for x, y in zip(truth, segments(np.random.default_rng(4)), strict=True)]
     scored = [np.ones(len(x), bool) for x in truth]
@@ -95,6 +97,8 @@ def test_fc_similarity_leaves_out_parcels_without_signal_and_gives_silence_nothi
     assert fc_similarity(truth, prediction, scored, np.arange(8)) == pytest.approx(without, abs=1e-6)
     silent = [np.full_like(x, 0.1) for x in truth]
     assert fc_similarity(truth, silent, scored, np.arange(8)) == 0
+    rounded = np.split(rounded_constant(150, 8), [60])
+    assert fc_similarity(truth, rounded, scored, np.arange(8)) == 0
 
 
 @pytest.mark.parametrize("tr", [2.0, 100 / 51])  # windows of 50 and of 51 frames

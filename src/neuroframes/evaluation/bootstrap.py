@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from neuroframes.evaluation.metrics import CELLS, ROUNDING
+from neuroframes.evaluation.metrics import CELLS, standardised, varies
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
 
@@ -97,9 +97,15 @@ def compare_r(
     total = np.zeros((2, len(counts)))
     for start in range(0, len(used), width):
         columns = used[start : start + width]
-        x, *predictions = (_centred(frames, columns, order) for frames in (truth, first, second))
+        of_truth, *predictions = (
+            np.concatenate([segment[:, columns] for segment in frames])[order]
+            for frames in (truth, first, second)
+        )
+        # About their means sums lose no digits, and r is the same.
+        x = standardised(of_truth)
         sum_x, deviation_x = _moments(counts, sizes, *(np.add.reduceat(a, edges) for a in (x, x * x)))
-        for r, y in zip(total, predictions, strict=True):
+        for r, prediction in zip(total, predictions, strict=True):
+            y = standardised(prediction, of_truth)
             of_y, of_yy, of_xy = (np.add.reduceat(a, edges) for a in (y, y * y, x * y))
             sum_y, deviation_y = _moments(counts, sizes, of_y, of_yy)
             r += ((counts @ of_xy - sum_x * sum_y / sizes) / (deviation_x * deviation_y)).sum(axis=1)
@@ -121,17 +127,11 @@ def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float, block: float) -> lis
     return rows
 
 
-def _centred(frames: Frames, columns: NDArray[np.intp], order: NDArray[np.intp]) -> Array:
-    """Those rows and columns about their means: sums lose no digits, and r is the same."""
-    x = np.concatenate([segment[:, columns] for segment in frames])[order].astype(np.float64)
-    return x - x.mean(axis=0)
-
-
 def _moments(counts: Array, sizes: Array, x: Array, xx: Array) -> tuple[Array, Array]:
     """Sum of x and standard deviation times sqrt(n) of each replicate, from sums of blocks; shape (R, v).
 
-    The deviation is infinite where constant to within rounding, so that r is 0.
+    The deviation is infinite where constant but for rounding, so that r is 0.
     """
     total, squares = counts @ x, counts @ xx
     spread = squares - total**2 / sizes
-    return total, np.sqrt(np.where(spread > ROUNDING * squares, spread, np.inf))
+    return total, np.sqrt(np.where(varies(spread, squares), spread, np.inf))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, uniform_filter
 from scipy.signal.windows import hann
 
-from neuroframes.evaluation.metrics import ROUNDING, correlation
+from neuroframes.evaluation.metrics import correlation, standardised
 
 Array = NDArray[np.float64]
 Frames = Sequence[NDArray[np.float32]]  # one (K, V) array a segment
@@ -95,7 +95,7 @@ def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDAr
         np.concatenate([(sums @ part.T).T[rows] for part, rows in zip(frames, scored, strict=True)])
         for frames in (truth, prediction)
     )
-    x, y = standardised(x), standardised(y)
+    x, y = standardised(x), standardised(y, x)
     varying = x.any(axis=0)
     above = np.triu_indices(varying.sum(), 1)
     x, y = x[:, varying], y[:, varying]
@@ -222,13 +222,3 @@ def similarity_scores(
     if parcels is not None:
         scores["fc_similarity"] = fc_similarity(truth, prediction, scored, parcels)
     return {**scores, "spectral_error": spectral_error(truth, prediction, tr)}
-
-
-def standardised(frames: NDArray[np.floating]) -> Array:
-    """Columns of mean 0 and unit length, float64; 0 where constant to within rounding."""
-    x = frames.astype(np.float64)
-    squares = (x**2).sum(axis=0)
-    x -= x.mean(axis=0)
-    spread = (x**2).sum(axis=0)
-    varying = spread > ROUNDING * squares
-    return np.where(varying, x, 0) / np.sqrt(np.where(varying, spread, 1))

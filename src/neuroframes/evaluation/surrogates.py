@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
-from neuroframes.evaluation.similarity import standardised
+from neuroframes.evaluation.metrics import standardised
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
 
@@ -99,9 +99,10 @@ def permutation_p(
     for start in range(0, n_vertices, width):
         here = slice(start, start + width)
         x, y = (
-            standardised(np.concatenate([part[kept, here] for part, kept in zip(frames, rows, strict=True)]))
+            np.concatenate([part[kept, here] for part, kept in zip(frames, rows, strict=True)])
             for frames in (truth, prediction)
         )
+        x, y = standardised(x), standardised(y, x)
         varying[here] = x.any(axis=0)
         blocks = (series.T.reshape(-1, n_blocks, length) for series in (x, y))
         products = np.einsum("vbk,vck->bcv", *blocks, optimize=True)
