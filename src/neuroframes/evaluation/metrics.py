@@ -188,7 +188,7 @@ def frame_series(
         if mean_truth is not None and mean_prediction is not None:
             centred += _sums(x - mean_truth[columns], y - mean_prediction[columns], axis=1)
     _, _, _, xx, yy, xy = raw
-    size = _sizes(raw)
+    size = _sizes(raw)  # of the centred frames too: their rounding is that of the raw ones
     return {
         "spatial_r": _r_of_sums(raw, size),
         "spatial_r_test_mean": _r_of_sums(raw if mean_truth is None else centred, size),
@@ -305,6 +305,7 @@ class _Rows:
         if not all_scored.any():
             raise ValueError("no frame is scored; pass a longer segment or a shorter gap")
         segment = np.repeat(np.arange(len(masks[0])), lengths[0])
+        # Differences across two segments, or with a censored frame, would be of nothing that was measured.
         first = (segment[1:] == segment[:-1]) & (all_scored[1:] | all_scored[:-1]) & ~(bad[1:] | bad[:-1])
         needed = all_scored.copy()
         needed[1:] |= first
