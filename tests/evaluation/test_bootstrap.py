@@ -75,6 +75,18 @@ def test_the_difference_is_that_of_the_scores_and_vertices_can_be_chosen():
     assert whole.difference == pytest.approx(five.difference * 5 / 6)
 
 
+def test_a_constant_but_for_rounding_counts_as_one(rounded_constant):
+    truth, first, _, scored = case(np.random.default_rng(6))
+    lengths = np.cumsum([len(x) for x in truth])
+    rounded = np.split(rounded_constant(lengths[-1], 6), lengths[:-1])
+    constant = [np.ones_like(x) for x in truth]
+    found, expected = (
+        compare_r(truth, first, second, scored, TR, np.random.default_rng(0))
+        for second in (rounded, constant)
+    )
+    assert found == expected
+
+
 def test_the_interval_covers_no_difference_as_often_as_it_says():
     generator, covered, n_cases = np.random.default_rng(3), 0, 300
     for _ in range(n_cases):

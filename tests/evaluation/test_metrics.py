@@ -7,6 +7,7 @@ from scipy.stats import norm, pearsonr
 from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.metrics.pairwise import cosine_similarity
 
+from neuroframes.errors import InputError
 from neuroframes.evaluation import metrics
 from neuroframes.evaluation.metrics import (
     correlation,
@@ -141,14 +142,47 @@ def test_a_constant_prediction_earns_nothing_and_is_counted(truth, scored):
     assert zero["spatial_r"] == 0 and zero["cosine"] == 0
 
 
+def test_a_constant_but_for_rounding_earns_nothing(truth, scored, rounded_constant):
+    constant = rounded_constant(K, V)
+    assert (np.ptp(constant, axis=0) > 0).all()
+    maps = vertex_maps(truth, constant, scored)
+    undefined = ("temporal_r", "difference_r", "lag1_prediction")
+    assert all(np.isnan(maps[name]).all() for name in undefined)
+    whole = score(truth, constant, scored)["whole"]
+    assert all(whole[name] == 0 for name in (*undefined, "spatial_r_test_mean", "variance_ratio"))
+    assert whole["undefined_r"] == V
+    nothing = score(truth, 1e-8 * truth, scored)["whole"]  # rounding of 0
+    assert nothing["spatial_r"] == nothing["cosine"] == nothing["temporal_r"] == 0
+
+
+@pytest.mark.parametrize("level", [0, 1, 5])
+def test_a_prediction_of_a_thousandth_of_the_truth_keeps_its_r(truth, prediction, scored, level):
+    small = np.float32(level) + np.float32(1e-3) * prediction
+    maps, expected = (vertex_maps(truth, of, scored) for of in (small, prediction))
+    for name in ("temporal_r", "difference_r", "lag1_prediction"):
+        np.testing.assert_allclose(maps[name], expected[name], atol=2e-3)
+    raw = 10_000 + truth  # about as a scanner gives it
+    np.testing.assert_allclose(vertex_maps(raw, raw, scored)["temporal_r"], 1)
+
+
 def test_vertices_without_signal_are_left_out_and_counted(truth, prediction, scored):
     expected = score(truth[:, 3:], prediction[:, 3:], scored)["whole"]
     truth[:, 0], truth[:, 1], truth[np.flatnonzero(scored)[4], 2] = 0, 7.3, np.nan
     whole = score(truth, prediction, scored)["whole"]
     assert whole.pop("without_signal") == 3 and expected.pop("without_signal") == 0
     assert whole == pytest.approx(expected)
-    with pytest.raises(ValueError, match="none of 2 vertices"):
-        score(truth, prediction, scored, regions={"wall": np.array([0, 1])})
+
+
+def test_a_region_without_signal_is_left_out(truth, prediction, scored):
+    expected = score(truth, prediction, scored, regions={"rest": np.arange(5, V)})["rest"]
+    truth[:, :2], truth[3, 2] = 4, np.nan
+    scored[3] = True
+    regions = {"beyond": np.arange(3), "nowhere": np.array([], int), "rest": np.arange(5, V)}
+    found = score(truth, prediction, scored, regions=regions)
+    assert list(found) == ["whole", "rest"] and found["whole"]["without_signal"] == 3
+    assert found["rest"]["vertices"] == expected["vertices"]
+    with pytest.raises(InputError, match="none of 3 vertices has .* check that the BOLD holds signal"):
+        score(truth[:, :3], prediction[:, :3], scored)
 
 
 def test_r2_follows_scikit_learn_where_the_truth_is_constant():

@@ -56,6 +56,13 @@ def test_it_equals_a_test_that_moves_frames(products, monkeypatch):
     assert found.q_vertices[3] == 1
 
 
+def test_a_constant_but_for_rounding_says_nothing(rounded_constant):
+    generator = np.random.default_rng(8)
+    truth, constant = autocorrelated(generator, 60, 8), rounded_constant(60, 8)
+    found = permutation_p([truth], [constant], [np.ones(60, bool)], TR, generator)
+    assert found.r == 0 and found.p == 1 and (found.p_vertices == 1).all()
+
+
 def test_surrogates_keep_the_spectra_of_blocks():
     prediction = autocorrelated(np.random.default_rng(2), 8 * LENGTH, 3)
     order = np.random.default_rng(3).permutation(8)

@@ -141,3 +141,17 @@ def test_lagged_is_linear_interpolation_held_at_the_ends():
             assert np.allclose(got[:, index, feature], expected, atol=1e-5)
     at_grid = lagged(power, power.times, np.zeros(1))
     assert np.allclose(at_grid, power.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("late", [1, 20])
+def test_a_late_trigger_changes_nothing_beyond_its_neighbours(late):
+    generator = np.random.default_rng(2)
+    times, values = 0.8 * np.arange(60), generator.standard_normal((60, 3)).astype(np.float32)
+    lags = np.arange(0, 20, 0.8)
+    even = lagged(BandPower(values, times), times, lags).reshape(60, len(lags), 3)
+    jittered = times + 0.004 * (np.arange(60) == late)
+    got = lagged(BandPower(values, jittered), times, lags).reshape(even.shape)
+    changed = np.abs(got - even).max(axis=2) > 1e-4
+    at = np.subtract.outer(times, lags)
+    assert not changed[np.abs(at - times[late]) > 0.8].any()
+    assert np.abs(got - even).max() < 0.05

@@ -104,6 +104,26 @@ def test_the_page_carries_the_standard_deviation_in_the_same_units(result, frame
     assert (codes[[0, 1, 4, 5]] == 1).all()
 
 
+def test_frames_in_z_units_are_shown_as_they_are(result, frames, tmp_path):
+    stated = json.loads(result.with_name(result.name.replace(".func.gii", ".json")).read_text())
+    write_sidecar(result, stated | {"NeuroframesUnits": "z"}, overwrite=True)
+    space, std_name = CorticalSpace.fsaverage5(), stated["NeuroframesStandardDeviation"]
+    z = 0.07 * standardized(frames).astype(np.float32) + 0.02  # as little as EEG may tell
+    z[:, 5], z[1, 6] = 0, 4
+    write_bold(result, z, space, tr=TR, overwrite=True)
+    write_bold(tmp_path / std_name, np.full_like(z, 0.9), space, tr=TR, overwrite=True)
+    page = Page(view(result, tmp_path / "page.html"))
+    assert page.meta["signal_limit"] == 3 and page.meta["share"]["signal"] == pytest.approx(2 / 3)
+    codes = page.codes("signal").astype(float)
+    assert (codes[:, 5] == 0).all() and codes[1, 6] == 255
+    alive = np.arange(2 * MESH) != 5
+    shown = (codes - 128) / 127 * 3
+    np.testing.assert_allclose(shown[:, alive], np.clip(z, -3, 3)[:, alive], atol=3 / 254 + 1e-4)
+    deviation = (page.codes("deviation")[:, alive].astype(float) - 1) / 254 * page.meta["deviation_limit"]
+    np.testing.assert_allclose(deviation, 0.9, atol=1e-2)
+    assert "training part" in page.meta["shown"]["signal"]
+
+
 def test_the_page_carries_the_mesh(result, tmp_path):
     page = Page(view(result, tmp_path / "page.html"))
     for side, hemi in (("left", "L"), ("right", "R")):
@@ -284,7 +304,10 @@ const say = async () => {
 (async () => {
   while (!document.body.dataset.ready) await wait(50);
   await say();
-  $("time").value = 2; $("time").dispatchEvent(new Event("input")); await say();
+  $("time").value = 0; $("time").dispatchEvent(new Event("input")); await say();
+  log.push(["fade", "deviation"].map(id => $(id).ariaPressed).join(" ")); $("fade").click(); await wait(100);
+  log.push($("fade").ariaPressed + $("shown").textContent);
+  $("time").value = 2; $("time").dispatchEvent(new Event("input"));
   $("deviation").click(); await say();
   $("play").click(); await wait(300); $("play").click(); await say();
   const pre = document.createElement("pre");
@@ -308,9 +331,11 @@ def test_chromium_opens_plays_and_toggles_the_page(result, tmp_path):
     out.write_text(page)
     dom = chromium(out.as_uri(), tmp_path, *WEBGL, "--virtual-time-budget=30000", "--dump-dom")
     assert 'data-ready="yes"' in dom
-    first, third, deviation, played = re.search(r'<pre id="log">(.*?)</pre>', dom).group(1).split("|")
-    assert first.startswith("0.00 s MEASURED +") and first.endswith(" SD")
-    assert third.startswith("1.60 s RECONSTRUCTED +")
+    log = re.search(r'<pre id="log">(.*?)</pre>', dom).group(1).split("|")
+    opened, first, faded, plain, deviation, played = log
+    assert opened.startswith("1.60 s RECONSTRUCTED +") and opened.endswith(" SD")
+    assert first.startswith("0.00 s MEASURED +")
+    assert faded == "true false" and plain.startswith("falseEach vertex") and "Light grey" not in plain
     assert re.fullmatch(r"1\.60 s RECONSTRUCTED \d\.\d SD", deviation)
     assert float(played.split()[0]) > 1.6  # 300 ms at four times real time: one TR of 0.8 s, or a little more
 
@@ -340,3 +365,22 @@ def test_without_webgl_the_page_says_so(result, tmp_path):
     options = ["--disable-webgl", "--disable-3d-apis", "--virtual-time-budget=10000", "--dump-dom"]
     dom = chromium(out.as_uri(), tmp_path, *options)
     assert 'data-ready="failed"' in dom and "draws with WebGL 2, which this browser" in dom
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_chromium_fades_what_is_as_uncertain_as_the_vertex_varies(tmp_path):
+    from PIL import Image
+
+    path, space = tmp_path / "sub-01_hemi-L_bold.func.gii", CorticalSpace.fsaverage5()
+    frames = np.tile(np.array([[-2], [2]], np.float32), 2 * MESH)
+    deviation = np.repeat(np.array([[0, 1], [0, 1]], np.float32), MESH, axis=1)  # left known, right not
+    write_bold(path, frames, space, tr=TR)
+    write_bold(tmp_path / "sub-01_hemi-L_stat-std_bold.func.gii", deviation, space, tr=TR)
+    about = {"NeuroframesStandardDeviation": "sub-01_hemi-L_stat-std_bold.func.gii", "NeuroframesUnits": "z"}
+    write_sidecar(path, {"NeuroframesMeasured": [False, False], **about})
+    shot = tmp_path / "page.png"
+    options = ["--window-size=1200,800", "--virtual-time-budget=20000", f"--screenshot={shot}"]
+    chromium(f"{view(path, tmp_path / 'page.html').as_uri()}#frame=1", tmp_path, *WEBGL, *options)
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)[50:600]
+    red = pixels[..., 0] - pixels[..., 2] > 60
+    assert red[:, :600].sum() > 40_000 and not red[:, 600:].any()

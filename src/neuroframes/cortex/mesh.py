@@ -77,6 +77,7 @@ def surface(name: str, kind: Kind, hemi: str) -> tuple[np.ndarray, np.ndarray]:
     else:
         coordinates, faces = GiftiImage.from_filename(_surface_file(name, kind, hemi)).agg_data()
         coordinates, faces = coordinates.astype(np.float32), faces.astype(np.int32)
+    # The cache gives every caller the same array.
     coordinates.flags.writeable = faces.flags.writeable = False
     return coordinates, faces
 
@@ -172,7 +173,7 @@ def adjacency(space: CorticalSpace) -> scipy.sparse.csr_array:
         index[space.vertex[members]] = members
         faces = index[surface(space.name, "sphere", hemi)[1]]
         edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-        edges = edges[(edges >= 0).all(axis=1)]
+        edges = edges[(edges >= 0).all(axis=1)]  # to the medial wall, or what isn't covered
         starts += [edges[:, 0], edges[:, 1]]
         ends += [edges[:, 1], edges[:, 0]]
     rows, columns = np.concatenate(starts), np.concatenate(ends)

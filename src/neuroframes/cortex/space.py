@@ -126,6 +126,7 @@ class CorticalSpace:
     @classmethod
     def from_mask(cls, mask: np.ndarray, affine: np.ndarray) -> Self:
         """The space of the True voxels of `mask`, shape (X, Y, Z), with its (4, 4) voxel-to-mm affine."""
+        # A bit a voxel, compressed: the mask travels with every store and model.
         packed = zlib.compress(np.packbits(mask.astype(bool).ravel()).tobytes())
         header = {
             "shape": list(mask.shape),
@@ -136,7 +137,7 @@ class CorticalSpace:
         return cls("volume", "volume", np.full(len(vertex), NOT_CORTEX, np.int8), vertex, json.dumps(header))
 
     def axis(self) -> "BrainModelAxis":
-        """The brain models axis of a CIFTI space, as nibabel wants it for writing."""
+        """The brain models axis of a CIFTI space, as nibabel takes it for writing."""
         from nibabel.cifti2.parse_cifti2 import Cifti2Parser
 
         if self.kind != "cifti":

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from neuroframes.evaluation.metrics import CELLS, ROUNDING
+from neuroframes.evaluation.metrics import CELLS, standardised, varies
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
 
@@ -97,13 +97,13 @@ def compare_r(
     total = np.zeros((2, len(counts)))
     for start in range(0, len(used), width):
         columns = used[start : start + width]
-        x, *predictions = (_centred(frames, columns, order) for frames in (truth, first, second))
-        sum_x, deviation_x = _moments(counts, sizes, *(np.add.reduceat(a, edges) for a in (x, x * x)))
-        for r, y in zip(total, predictions, strict=True):
-            of_y, of_yy, of_xy = (np.add.reduceat(a, edges) for a in (y, y * y, x * y))
-            sum_y, deviation_y = _moments(counts, sizes, of_y, of_yy)
-            r += ((counts @ of_xy - sum_x * sum_y / sizes) / (deviation_x * deviation_y)).sum(axis=1)
+        x, *predictions = (
+            np.concatenate([segment[:, columns] for segment in frames])[order]
+            for frames in (truth, first, second)
+        )
+        total += _replicated_r(x, predictions, edges, counts, sizes)
     difference = (total[0] - total[1]) / len(used)
+    # Hesterberg's percentiles; the factor turns a standard deviation by B into one by B - 1.
     outside = ndtr(stdtrit(n_blocks - 1, (1 - interval) / 2) * np.sqrt(n_blocks / (n_blocks - 1)))
     low, high = np.quantile(difference[1:], [outside, 1 - outside])
     return Difference(float(difference[0]), float(low), float(high), n_blocks)
@@ -113,7 +113,7 @@ def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float, block: float) -> lis
     """Scored rows of each block, counted through all segments; blocks without any are left out."""
     rows, start = [], 0
     for mask in scored:
-        n_blocks = max(1, int(len(mask) * tr / block + 1e-9))
+        n_blocks = max(1, int(len(mask) * tr / block + 1e-9))  # whole in spite of rounding
         for part in np.array_split(np.arange(len(mask)), n_blocks):
             if mask[part].any():
                 rows.append(start + part[mask[part]])
@@ -121,17 +121,32 @@ def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float, block: float) -> lis
     return rows
 
 
-def _centred(frames: Frames, columns: NDArray[np.intp], order: NDArray[np.intp]) -> Array:
-    """Those rows and columns about their means: sums lose no digits, and r is the same."""
-    x = np.concatenate([segment[:, columns] for segment in frames])[order].astype(np.float64)
-    return x - x.mean(axis=0)
+def _replicated_r(
+    truth: NDArray[np.float32],
+    predictions: Sequence[NDArray[np.float32]],
+    edges: NDArray[np.intp],
+    counts: Array,
+    sizes: Array,
+) -> Array:
+    """r of each prediction (n, v) in each replicate, summed over vertices; shape (len(predictions), R)."""
+    # About their means sums lose no digits, and r is the same.
+    x = standardised(truth)
+    sum_x, deviation_x = _moments(counts, sizes, *(np.add.reduceat(a, edges) for a in (x, x * x)))
+    total = []
+    for prediction in predictions:
+        y = standardised(prediction, truth)
+        of_y, of_yy, of_xy = (np.add.reduceat(a, edges) for a in (y, y * y, x * y))
+        sum_y, deviation_y = _moments(counts, sizes, of_y, of_yy)
+        r = (counts @ of_xy - sum_x * sum_y / sizes) / (deviation_x * deviation_y)
+        total.append(r.sum(axis=1))
+    return np.stack(total)
 
 
 def _moments(counts: Array, sizes: Array, x: Array, xx: Array) -> tuple[Array, Array]:
     """Sum of x and standard deviation times sqrt(n) of each replicate, from sums of blocks; shape (R, v).
 
-    The deviation is infinite where constant to within rounding, so that r is 0.
+    The deviation is infinite where constant but for rounding, so that r is 0.
     """
     total, squares = counts @ x, counts @ xx
     spread = squares - total**2 / sizes
-    return total, np.sqrt(np.where(spread > ROUNDING * squares, spread, np.inf))
+    return total, np.sqrt(np.where(varies(spread, squares), spread, np.inf))

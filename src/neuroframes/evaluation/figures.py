@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import pandas as pd
 
-matplotlib.use("Agg")
+matplotlib.use("Agg")  # before pyplot chooses a display, which a server lacks
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -115,9 +115,9 @@ def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> bool:
     for number, cell in enumerate(shown):
         truth, frames, _ = kept(cell, "eeg")
         if number == 0:
-            axes.loglog(*_positive(spectra(truth, cell["tr"])), color="black", linewidth=2, label="measured")
-        frequency, power = _positive(spectra(frames, cell["tr"]))
-        if power.max() > 0:
+            axes.loglog(*spectra(truth, cell["tr"]), color="black", linewidth=2, label="measured")
+        frequency, power = spectra(frames, cell["tr"])
+        if power.max() > 0:  # a constant has no place on a logarithmic axis
             axes.loglog(frequency, power, label=cell["method"], linewidth=1.2)
     if shown:
         axes.set_xlabel("Hz")
@@ -126,17 +126,13 @@ def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> bool:
     return bool(shown)
 
 
-def _positive(spectrum: tuple[Any, Any]) -> tuple[Any, Any]:
-    return spectrum[0][1:], spectrum[1][1:]
-
-
 def _coverage(axes: Axes, of: pd.DataFrame) -> bool:
     share = of[of["metric"] == "coverage"].pivot_table("value", "method", "task", sort=False)
     if share.empty:
         return False
     for name, row in share.iterrows():
         axes.plot(row.index, row.to_numpy(), "o-", ms=4, label=name, linewidth=1)
-    axes.axhline(0.9, color="black", linewidth=0.8)
+    axes.axhline(0.9, color="black", linewidth=0.8)  # where a calibrated method lies
     axes.set_ylim(0, 1)
     axes.set_ylabel("share within the stated 90 % interval")
     axes.legend(frameon=False, fontsize=8)

@@ -8,6 +8,7 @@ Traps that these definitions avoid:
 * a spatial r of raw frames is high for the mean image of anybody: each vertex's mean is removed here;
 * r is blind to scale and offset: R2 (against the *test* mean), MSE and the variance ratio stand beside it;
 * an r that is undefined, of a constant prediction, is 0, not left out: silence earns nothing;
+* a constant that was computed in float32 varies by its rounding, which has an r: it counts as constant;
 * smooth answers score well on MSE: frame differences and lag-1 autocorrelation tell.
 """
 
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from neuroframes.errors import InputError
+
 Frames = NDArray[np.float32] | Sequence[NDArray[np.float32]]  # (K, V), or one such array per segment
 Mask = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]  # (K,), or one per segment
 Array = NDArray[np.float64]
@@ -25,13 +28,36 @@ Array = NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 WHOLE = "whole"
-ROUNDING = 1e-12  # a spread below this part of the mean square is float32 rounding of a constant
+# A sum of n float32 terms is off by about sqrt(n) eps of their size. A variance below 10^4 eps^2 of the mean
+# square, the larger one of the values and of their truth, is the rounding of a constant.
+ROUNDING = 1e4 * float(np.finfo(np.float32).eps) ** 2
 CELLS = 2**16  # frames x vertices worked on at once: 0.5 MiB in float64 stays in a core's cache
 
 
-def correlation(a: Array, b: Array) -> Array:
-    """Pearson r of the columns of `a` and `b`, both (n, V); NaN where one of them is constant."""
-    return _r_of_sums(_sums(a, b, axis=0))
+def correlation(a: Array, b: Array, size: Array | float = 0.0) -> Array:
+    """Pearson r of the columns of `a` and `b`, both (n, V); NaN where one is constant but for rounding.
+
+    `size`, broadcast to (2, V), is the mean square of larger numbers that `a` and `b` were computed from.
+    """
+    return _r_of_sums(_sums(a, b, axis=0), size)
+
+
+def varies(spread: Array, squares: Array, beside: Array | float = 0.0) -> NDArray[np.bool_]:
+    """Whether a sum of squares about the mean is more than rounding.
+
+    `squares` is the values' sum of squares, `beside` that of what they estimate.
+    """
+    return np.asarray(spread > ROUNDING * np.maximum(squares, beside))
+
+
+def standardised(frames: NDArray[np.floating], truth: NDArray[np.floating] | None = None) -> Array:
+    """Columns of mean 0 and unit length, float64; 0 where constant but for rounding, of the truth as well."""
+    sources = (frames, frames if truth is None else truth)
+    squares, beside = (np.square(x, dtype=np.float64).sum(axis=0) for x in sources)
+    x = frames - frames.mean(axis=0, dtype=np.float64)
+    spread = (x**2).sum(axis=0)
+    varying = varies(spread, squares, beside)
+    return np.where(varying, x, 0) / np.sqrt(np.where(varying, spread, 1))
 
 
 def crps(truth: Array, mean: Array, std: Array) -> Array:
@@ -162,10 +188,11 @@ def frame_series(
         if mean_truth is not None and mean_prediction is not None:
             centred += _sums(x - mean_truth[columns], y - mean_prediction[columns], axis=1)
     _, _, _, xx, yy, xy = raw
+    size = _sizes(raw)  # of the centred frames too: their rounding is that of the raw ones
     return {
-        "spatial_r": _r_of_sums(raw),
-        "spatial_r_test_mean": _r_of_sums(raw if mean_truth is None else centred),
-        "cosine": _ratio(xy, np.sqrt(xx * yy)),
+        "spatial_r": _r_of_sums(raw, size),
+        "spatial_r_test_mean": _r_of_sums(raw if mean_truth is None else centred, size),
+        "cosine": _ratio(xy, np.sqrt(xx * np.where(varies(yy, xx), yy, 0))),
     }
 
 
@@ -193,19 +220,28 @@ def score(
         lag1_error (mean absolute difference of the two), and with `std` coverage and crps. Means over frames:
         spatial_r, spatial_r_test_mean, cosine. variance_ratio, mean variance of the
         prediction over that of the truth. Counts: frames, vertices, undefined_r (vertices whose r counts as
-        0), without_signal (vertices left out because the truth is constant or not finite).
+        0), without_signal (vertices left out because the truth is constant or not finite). A region without
+        any vertex with signal, beyond a partial coverage, has no entry.
 
     Raises
     ------
+    InputError
+        If no vertex has signal.
     ValueError
-        If shapes differ, or no frame is scored, or a region holds no vertex with signal.
+        If shapes differ, or no frame is scored.
     """
     maps = vertex_maps(truth, prediction, scored, std=std, censored=censored, interval=interval)
     signal = maps["signal"] > 0
     every = np.arange(len(signal))
+    if not signal.any():
+        raise InputError(
+            f"none of {len(signal):,} vertices has measured values that are finite and vary over the scored "
+            "frames; check that the BOLD holds signal, and leave out frames that are not finite"
+        )
     return {
         name: _summary(maps, truth, prediction, scored, vertices, signal[vertices])
         for name, vertices in {WHOLE: every, **(regions or {})}.items()
+        if signal[vertices].any()
     }
 
 
@@ -218,8 +254,6 @@ def _summary(
     signal: NDArray[np.bool_],
 ) -> dict[str, float]:
     """The metrics of one region."""
-    if not signal.any():
-        raise ValueError(f"none of {len(vertices)} vertices has a finite, varying truth; check the region")
     used = vertices[signal]
     here = {name: values[used] for name, values in maps.items()}
     series = frame_series(
@@ -271,6 +305,7 @@ class _Rows:
         if not all_scored.any():
             raise ValueError("no frame is scored; pass a longer segment or a shorter gap")
         segment = np.repeat(np.arange(len(masks[0])), lengths[0])
+        # Differences across two segments, or with a censored frame, would be of nothing that was measured.
         first = (segment[1:] == segment[:-1]) & (all_scored[1:] | all_scored[:-1]) & ~(bad[1:] | bad[:-1])
         needed = all_scored.copy()
         needed[1:] |= first
@@ -310,15 +345,16 @@ def _maps(
     """`vertex_maps` of one block: all arrays (n, v), `pairs` the first rows of adjacent pairs."""
     x, y, error = truth[scored], prediction[scored], prediction - truth
     sums = _sums(x, y, axis=0)
+    size = _sizes(sums)
     _, mean_truth, mean_prediction, *_ = sums / sums[0]
     squared_error = np.mean(error[scored] ** 2, axis=0)
-    variance, variance_prediction = _spreads(sums) / sums[0]
+    variance, variance_prediction = _spreads(sums, size) / sums[0]
     # scikit-learn's convention: a constant truth gives 1 if met, 0 if not.
     r2 = np.where(squared_error > 0, 0.0, 1.0)
     np.divide(variance - squared_error, variance, out=r2, where=variance > 0)
     maps = {
         "mse": squared_error,
-        "temporal_r": _r_of_sums(sums),
+        "temporal_r": _r_of_sums(sums, size),
         "r2": r2,
         "mean_truth": mean_truth,
         "mean_prediction": mean_prediction,
@@ -329,9 +365,9 @@ def _maps(
     if len(pairs):
         step_truth, step_prediction = (z[pairs + 1] - z[pairs] for z in (truth, prediction))
         maps["frame_difference"] = np.mean((step_prediction - step_truth) ** 2, axis=0)
-        maps["difference_r"] = correlation(step_truth, step_prediction)
-        maps["lag1_truth"] = correlation(truth[pairs], truth[pairs + 1])
-        maps["lag1_prediction"] = correlation(prediction[pairs], prediction[pairs + 1])
+        maps["difference_r"] = correlation(step_truth, step_prediction, size)
+        for z, of, name in zip((truth, prediction), size, ("lag1_truth", "lag1_prediction"), strict=True):
+            maps[name] = correlation(z[pairs], z[pairs + 1], of)
     else:
         undefined = ("frame_difference", "difference_r", "lag1_truth", "lag1_prediction")
         maps |= dict.fromkeys(undefined, np.full(len(r2), np.nan))
@@ -357,16 +393,21 @@ def _sums(x: Array, y: Array, axis: int) -> Array:
     return np.stack([count, x.sum(axis=axis), y.sum(axis=axis), *products])
 
 
-def _spreads(sums: Array) -> Array:
-    """Sums of squares about the mean of x and of y, shape (2, .); 0 where constant to within rounding."""
+def _sizes(sums: Array) -> Array:
+    """Mean square of x, the truth, and the larger one of x and y, beside which y may be rounding; (2, .)."""
+    return np.maximum.accumulate(sums[3:5] / sums[0])
+
+
+def _spreads(sums: Array, size: Array | float) -> Array:
+    """Sums of squares about the mean of x and of y, shape (2, .); 0 where constant but for rounding."""
     spreads: Array = sums[3:5] - sums[1:3] ** 2 / sums[0]
-    return np.where(spreads > ROUNDING * sums[3:5], spreads, 0)
+    return np.where(varies(spreads, sums[3:5], sums[0] * size), spreads, 0)
 
 
-def _r_of_sums(sums: Array) -> Array:
+def _r_of_sums(sums: Array, size: Array | float) -> Array:
     """Pearson r; NaN where one side is constant."""
     n, x, y, _, _, xy = sums
-    return _ratio(xy - x * y / n, np.sqrt(_spreads(sums).prod(axis=0)))
+    return _ratio(xy - x * y / n, np.sqrt(_spreads(sums, size).prod(axis=0)))
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

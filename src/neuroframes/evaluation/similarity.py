@@ -9,13 +9,12 @@ training part.
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.fft
 import scipy.sparse
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, uniform_filter
-from scipy.signal.windows import hann
+from scipy.ndimage import binary_erosion
+from scipy.signal import welch
 
-from neuroframes.evaluation.metrics import ROUNDING, correlation
+from neuroframes.evaluation.metrics import correlation, standardised
 
 Array = NDArray[np.float64]
 Frames = Sequence[NDArray[np.float32]]  # one (K, V) array a segment
@@ -25,7 +24,7 @@ WINDOW = 7  # pixels, of SSIM
 SSIM_FRAMES = 200  # of those scored, evenly spread: neighbouring frames are nearly equal
 WELCH = 100.0  # seconds of a spectrum's segments: 0.01 Hz between frequencies
 SILENCE = 40.0  # dB, the largest difference that counts: no power at all would be infinitely far off
-PIXELS = 2**20  # frames x pixels worked on at once: 8 MiB in float64
+BLOCK = 2048  # vertices worked on at once
 
 
 def ssim(truth: NDArray[np.floating], prediction: NDArray[np.floating], index: NDArray[np.int64]) -> float:
@@ -36,36 +35,34 @@ def ssim(truth: NDArray[np.floating], prediction: NDArray[np.floating], index: N
     averaged over windows and frames. R is the range of the truth, largest less smallest value in all frames.
 
     The trap: in raw units every frame is nearly the mean image, and so is a prediction that knows nothing of
-    time. In z-units a prediction of 0 still gets what C1 and C2 give, the more the larger R is.
+    time. In z-units a prediction of 0 still gets what C1 and C2 give, the more the larger R is. Where there
+    is no signal any method's 0 would be right: such vertices are no part of the cortex here.
 
     Parameters
     ----------
     truth, prediction : array, shape (K, V)
     index : array, shape (H, W)
-        Of `cortex.flat.flat_index`. Windows of 7 x 7 pixels that reach beyond the cortex don't count.
+        Of `cortex.flat.flat_index`. Windows of 7 x 7 pixels that reach beyond the cortex don't count, nor
+        do vertices whose truth is 0 in all frames or not finite.
+
+    Returns
+    -------
+    float
+        NaN if no window lies within the cortex.
     """
-    windows = binary_erosion(index >= 0, np.ones((WINDOW, WINDOW)))
+    from skimage.metrics import structural_similarity  # half a second to import
+
+    inside = (index >= 0) & (np.isfinite(truth).all(axis=0) & truth.any(axis=0))[index]
+    windows = binary_erosion(inside, np.ones((WINDOW, WINDOW)))
     if not windows.any():
-        raise ValueError(f"no window of {WINDOW} x {WINDOW} pixels of {index.shape} lies within the cortex")
-    shown = truth[:, np.unique(index[index >= 0])]
+        return np.nan
+    shown = truth[:, np.unique(index[inside])]
     data_range = float(shown.max()) - float(shown.min())
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    unbiased = WINDOW**2 / (WINDOW**2 - 1)
-    step = max(1, PIXELS // index.size)
     total = 0.0
-    for start in range(0, len(truth), step):
-        x, y = (
-            np.where(index >= 0, frames[start : start + step][:, index], 0).astype(np.float64)
-            for frames in (truth, prediction)
-        )
-        mean_x, mean_y, xx, yy, xy = (
-            uniform_filter(image, (0, WINDOW, WINDOW))[:, windows] for image in (x, y, x * x, y * y, x * y)
-        )
-        squares = mean_x**2 + mean_y**2
-        variances = unbiased * (xx + yy - squares)
-        covariance = unbiased * (xy - mean_x * mean_y)
-        similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
-        total += similarity.mean(axis=1).sum()
+    for pair in zip(truth, prediction, strict=True):
+        x, y = (np.where(inside, frame[index], 0).astype(np.float64) for frame in pair)
+        similarity = structural_similarity(x, y, win_size=WINDOW, data_range=data_range, full=True)[1]
+        total += similarity[windows].mean()
     return float(total / len(truth))
 
 
@@ -74,6 +71,7 @@ def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDAr
 
     Connectivity is the correlation of parcels' means along the scored frames of all segments. Parcels whose
     truth is constant are left out; a constant prediction correlates with nothing, so silence gets 0.
+    Of fewer than three parcels there is one pair at most, which has no r: NaN.
 
     The trap: it takes any frames of the right covariance, draws without EEG as well. Few scored frames, or
     frames that hardly fluctuate independently, make any connectivity uncertain.
@@ -95,8 +93,10 @@ def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDAr
         np.concatenate([(sums @ part.T).T[rows] for part, rows in zip(frames, scored, strict=True)])
         for frames in (truth, prediction)
     )
-    x, y = standardised(x), standardised(y)
+    x, y = standardised(x), standardised(y, x)
     varying = x.any(axis=0)
+    if varying.sum() < 3:
+        return np.nan
     above = np.triu_indices(varying.sum(), 1)
     x, y = x[:, varying], y[:, varying]
     return float(np.nan_to_num(correlation((x.T @ x)[above][:, None], (y.T @ y)[above][:, None])[0]))
@@ -119,21 +119,17 @@ def spectra(frames: Frames, tr: float) -> tuple[Array, Array]:
     frequencies, power : arrays, shape (F,), Hz up to 1 / (2 tr) without 0, and squared units of frames per Hz
     """
     n = min(round(WELCH / tr), max(len(part) for part in frames))
-    taper = hann(n, sym=False)
-    # The power of all vertices at f is d(f)' G d(f)*, with G the sum of x x' over windows and vertices.
-    transform = scipy.fft.rfft(taper[:, None] * (np.eye(n) - 1 / n), axis=0)[1:]
-    products, count = np.zeros((n, n)), 0
-    for part in frames:
-        centred = part - part.mean(axis=0)
-        for start in range(0, len(part) - n + 1, max(1, n // 2)):
-            window = centred[start : start + n]
-            products += window @ window.T
-            count += part.shape[1]
-    power = np.einsum("fi,ij,fj->f", transform, products, transform.conj(), optimize=True).real
-    power *= 2 * tr / (count * (taper**2).sum())
-    if n % 2 == 0:
-        power[-1] /= 2  # Nyquist has no negative twin
-    return scipy.fft.rfftfreq(n, tr)[1:], power
+    step = max(1, n // 2)
+    power, count = np.zeros(n // 2 + 1), 0
+    for part in (part for part in frames if len(part) >= n):
+        windows = (len(part) - n) // step + 1
+        count += windows * part.shape[1]
+        # In blocks, since windows that overlap are twice the frames.
+        for start in range(0, part.shape[1], BLOCK):
+            series = part[:, start : start + BLOCK].T
+            frequencies, density = welch(series, 1 / tr, nperseg=n, noverlap=n - step)
+            power += windows * density.sum(axis=0, dtype=np.float64)
+    return frequencies[1:], power[1:] / count
 
 
 def spectral_error(truth: Frames, prediction: Frames, tr: float) -> float:
@@ -208,7 +204,7 @@ def similarity_scores(
     -------
     dict of float
         ssim, over at most 200 scored frames, evenly spread; fc_similarity, over all scored frames;
-        spectral_error in dB, over all frames.
+        spectral_error in dB, over all frames. What a partial coverage leaves undefined has no entry.
     """
     scores = {}
     if index is not None:
@@ -221,14 +217,5 @@ def similarity_scores(
         scores["ssim"] = ssim(x, y, index)
     if parcels is not None:
         scores["fc_similarity"] = fc_similarity(truth, prediction, scored, parcels)
-    return {**scores, "spectral_error": spectral_error(truth, prediction, tr)}
-
-
-def standardised(frames: NDArray[np.floating]) -> Array:
-    """Columns of mean 0 and unit length, float64; 0 where constant to within rounding."""
-    x = frames.astype(np.float64)
-    squares = (x**2).sum(axis=0)
-    x -= x.mean(axis=0)
-    spread = (x**2).sum(axis=0)
-    varying = spread > ROUNDING * squares
-    return np.where(varying, x, 0) / np.sqrt(np.where(varying, spread, 1))
+    scores["spectral_error"] = spectral_error(truth, prediction, tr)
+    return {name: value for name, value in scores.items() if not np.isnan(value)}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
-from neuroframes.evaluation.similarity import standardised
+from neuroframes.evaluation.metrics import standardised
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
 
@@ -87,21 +87,17 @@ def permutation_p(
             f"scored frames fill {n_blocks} blocks of {LAST_LAG + HRF_LENGTH:g} s; "
             f"a permutation test needs at least {LEAST_BLOCKS}"
         )
-    # The first order is the recording as it is.
-    orders = np.stack([np.arange(n_blocks), *(generator.permutation(n_blocks) for _ in range(n))])
-    pairs = (np.arange(n_blocks) * n_blocks + orders).ravel()
-    picked = scipy.sparse.csr_array(
-        (np.ones(len(pairs)), pairs, np.arange(n + 2) * n_blocks), shape=(n + 1, n_blocks**2)
-    )
+    picked = _orders(n_blocks, n, generator)
     n_vertices = truth[0].shape[1]
     width = max(1, PRODUCTS // n_blocks**2)
     total, p_vertices, varying = np.zeros(n + 1), np.empty(n_vertices), np.empty(n_vertices, bool)
     for start in range(0, n_vertices, width):
         here = slice(start, start + width)
         x, y = (
-            standardised(np.concatenate([part[kept, here] for part, kept in zip(frames, rows, strict=True)]))
+            np.concatenate([part[kept, here] for part, kept in zip(frames, rows, strict=True)])
             for frames in (truth, prediction)
         )
+        x, y = standardised(x), standardised(y, x)
         varying[here] = x.any(axis=0)
         blocks = (series.T.reshape(-1, n_blocks, length) for series in (x, y))
         products = np.einsum("vbk,vck->bcv", *blocks, optimize=True)
@@ -113,6 +109,15 @@ def permutation_p(
     return Significance(
         float(total[0] / n_vertices), float(_p(total[:, None])[0]), p_vertices, q_vertices, n_blocks
     )
+
+
+def _orders(n_blocks: int, n: int, generator: np.random.Generator) -> scipy.sparse.csr_array:
+    """Which products C[b, pi(b)] each order adds up, shape (1 + n, n_blocks^2)."""
+    # The first order is the recording as it is.
+    orders = np.stack([np.arange(n_blocks), *(generator.permutation(n_blocks) for _ in range(n))])
+    pairs = (np.arange(n_blocks) * n_blocks + orders).ravel()
+    ends = np.arange(n + 2) * n_blocks
+    return scipy.sparse.csr_array((np.ones(len(pairs)), pairs, ends), shape=(n + 1, n_blocks**2))
 
 
 def _p(r: Array) -> Array:

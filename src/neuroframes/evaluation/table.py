@@ -19,7 +19,7 @@ Results = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 def cells(results: Results, metric: str, region: str = WHOLE) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text: one row per method, one column per task, "" where there is no score."""
     methods = list(dict.fromkeys(method for by_method in results.values() for method in by_method))
-    rows = [[method] for method in methods]
+    rows = [[method] for method in methods]  # not every method has every task, nor every task every region
     for row in rows:
         values = [by.get(row[0], {}).get(region, {}).get(metric) for by in results.values()]
         row += ["" if value is None else f"{value:.3f}" for value in values]
@@ -57,6 +57,7 @@ def write_json(results: Results, path: Path, *, overwrite: bool = False) -> Path
 
 def _finite(value: object) -> object:
     """`value` with NaN and infinities as None, at any depth."""
+    # Most readers refuse the NaN that Python would write.
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

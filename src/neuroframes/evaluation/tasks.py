@@ -34,6 +34,7 @@ def gap_mask(n_frames: int, gap: int, *, between: int | None = None) -> NDArray[
     position = np.arange(n_frames)
     period = between + gap
     n_gaps = max(0, (n_frames - between) // period)
+    # The rest after the last whole period stays measured: a gap there would have no end.
     mask: NDArray[np.bool_] = (position % period < between) | (position >= n_gaps * period)
     return mask
 

@@ -35,7 +35,7 @@ class BandPower:
     Attributes
     ----------
     values : array, shape (T, F), log of V^2/Hz; F = channels x bands, band fastest
-    times : array, shape (T,), seconds on the EEG clock, evenly spaced
+    times : array, shape (T,), seconds on the EEG clock, ascending; `log_band_power` spaces them evenly
     """
 
     values: NDArray[np.float32]
@@ -116,7 +116,7 @@ def log_band_power(
 def lagged(
     power: BandPower, frame_times: NDArray[np.float64], lags: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Band power at each frame's time minus each lag, interpolated linearly on the grid.
+    """Band power at each frame's time minus each lag, interpolated linearly.
 
     Times before the recording's start or after its end take the nearest value.
 
@@ -130,10 +130,10 @@ def lagged(
     -------
     array, shape (K, L * F), lag slowest
     """
-    wanted = np.subtract.outer(frame_times, lags).ravel()
-    step = power.times[1] - power.times[0]
-    position = np.clip((wanted - power.times[0]) / step, 0, len(power.times) - 1)
-    left = np.minimum(position.astype(int), len(power.times) - 2)
-    weight = (position - left).astype(np.float32)[:, None]
+    times = np.clip(np.subtract.outer(frame_times, lags).ravel(), power.times[0], power.times[-1])
+    # Each interval as it is: triggers jitter, and the first one's length is not that of all.
+    left = np.clip(np.searchsorted(power.times, times, side="right") - 1, 0, len(power.times) - 2)
+    share = (times - power.times[left]) / np.diff(power.times)[left]
+    weight = share.astype(np.float32)[:, None]
     values = power.values[left] * (1 - weight) + power.values[left + 1] * weight
     return values.reshape(len(frame_times), -1)

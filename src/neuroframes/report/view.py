@@ -7,6 +7,10 @@ The page (`view.html`) draws with WebGL and loads nothing. What it shows of fram
 as one byte: 0 where there is no data, else 1 to 255 for -limit to +limit. The standard deviation
 of a value is divided by the same sd and coded 1 to 255 for 0 to limit, so that 1 means "as
 uncertain as the vertex varies in this file". Arrays are embedded gzipped, in base64.
+
+Estimates that tell little vary little, and their own sd would make them look like data. Frames in z-units of
+the training part (`NeuroframesUnits` "z" in the sidecar) are therefore shown as they are, z = x, between
+fixed limits. Colours fade to grey by s^2, s the relative standard deviation: the share that isn't known.
 """
 
 import base64
@@ -28,6 +32,7 @@ from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
 
 NO_DATA = 0  # the code of a vertex that is drawn grey
+Z_LIMIT, Z_SHOWN = 3.0, 2.0  # of frames in z-units: largest value coded, and at first the end of the colours
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Standardized:
     signal : array, shape (K shown, V cortical), float32
         z as above; NaN where there is no data.
     scale : array, shape (V cortical,), float64
-        The standard deviation over time that z was divided by; NaN for dead vertices.
+        What z was divided by: the standard deviation over time, or 1; NaN for dead vertices.
     """
 
     signal: np.ndarray
@@ -95,31 +100,30 @@ def view(
         raise InputError(f"max_frames is {max_frames}; expected 1 or more")
     bold = read_bold(result, tr=tr)
     _check_viewable(result, bold)
+    meta, blocks = _content(bold, kind, max_frames)
+    with written_whole(out, overwrite=overwrite) as temporary:
+        temporary.write_text(_page(meta, blocks), encoding="utf-8")
+    return out
+
+
+def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the page says, and its arrays by name."""
     source = next((file for file in bold.sources if sidecar_path(file).exists()), bold.sources[0])
     sidecar = read_sidecar(source)
-
     measured, measured_note = _measured(source, sidecar, len(bold.data))
-    stride = -(-len(bold.data) // max_frames)
-    shown = np.arange(0, len(bold.data), stride)
-    # What was filled is what people come to look at: thinning must not hide it where it is the exception.
-    if (~measured).sum() <= max_frames:
-        shown = np.union1d(shown, np.flatnonzero(~measured))
+    shown, stride = _thinned(measured, max_frames)
     columns = np.flatnonzero(bold.space.cortical)
-    frames = _standardized(bold.data, columns, shown)
+    in_z = sidecar.get("NeuroframesUnits") == "z"
+    frames = _standardized(bold.data, columns, shown, in_z)
     if frames.n_dead == len(columns):
-        raise InputError(f"{result.name}: every vertex is constant or NaN; there is nothing to show")
-    signal_limit, signal_share = _limit_and_share(np.abs(frames.signal))
-    blocks = _mesh_blocks(bold.space.name, kind)
-    blocks["signal-codes"] = _on_mesh(_signal_codes(frames.signal, signal_limit), bold.space, columns)
-    limits, share = {"signal_limit": signal_limit}, {"signal": signal_share}
-
+        raise InputError(f"{source.name}: every vertex is constant or NaN; there is nothing to show")
     deviation, deviation_note = _read_deviation(source, sidecar, bold)
+    relative = None  # 1 is as uncertain as the vertex varies
     if deviation is not None:
         relative = deviation[np.ix_(shown, columns)] / frames.scale.astype(np.float32)
-        limits["deviation_limit"], share["deviation"] = _limit_and_share(relative)
-        codes = _deviation_codes(relative, limits["deviation_limit"])
-        blocks["deviation-codes"] = _on_mesh(codes, bold.space, columns)
-
+    colours, codes = _coded(frames.signal, relative, in_z)
+    blocks = _mesh_blocks(bold.space.name, kind)
+    blocks |= {f"{name}-codes": _on_mesh(of, bold.space, columns) for name, of in codes.items()}
     meta = {
         "name": source.name,
         "facts": _facts(bold, kind, stride, len(shown), sidecar),
@@ -131,18 +135,10 @@ def view(
         "frames": shown.tolist(),
         "times": np.round(bold.times[shown], 6).tolist(),
         "measured": measured.tolist(),
-        "share": share,
-        **limits,
-        "shown": {
-            "signal": f"Each vertex minus its mean over the file's {len(bold.data):,} frames, "
-            "in units of its own standard deviation over time (SD). Grey: no data.",
-            "deviation": "Stated standard deviation of each value, in units of the vertex's own standard "
-            "deviation over time (SD): 0 = known, 1 = as uncertain as the vertex varies. Grey: no data.",
-        },
+        "shown": _captions(len(bold.data), in_z),
+        **colours,
     }
-    with written_whole(out, overwrite=overwrite) as temporary:
-        temporary.write_text(_page(meta, blocks), encoding="utf-8")
-    return out
+    return meta, blocks
 
 
 def _check_viewable(result: Path, bold: Bold) -> None:
@@ -155,10 +151,20 @@ def _check_viewable(result: Path, bold: Bold) -> None:
         raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
 
 
+def _thinned(measured: np.ndarray, max_frames: int) -> tuple[np.ndarray, int]:
+    """Frames that the page shows, ascending, and the step between those that would be shown anyway."""
+    stride = -(-len(measured) // max_frames)
+    shown = np.arange(0, len(measured), stride)
+    # What was filled is what people come to look at: thinning must not hide it where it is the exception.
+    if (~measured).sum() <= max_frames:
+        shown = np.union1d(shown, np.flatnonzero(~measured))
+    return shown, stride
+
+
 def _standardized(
-    data: np.ndarray, columns: np.ndarray, shown: np.ndarray, block: int = 4096
+    data: np.ndarray, columns: np.ndarray, shown: np.ndarray, in_z: bool, block: int = 4096
 ) -> Standardized:
-    """Mean and standard deviation over all frames of `data` (K, V); z of the frames `shown` only."""
+    """z of the frames `shown` by mean and standard deviation over all frames of `data` (K, V), or `in_z`."""
     signal = np.empty((len(shown), len(columns)), dtype=np.float32)
     scale = np.empty(len(columns))
     # A block at a time, since a copy of a long run in float64 is 1 GB.
@@ -171,9 +177,23 @@ def _standardized(
         values -= mean
         spread = np.sqrt((np.where(finite, values, 0) ** 2).sum(axis=0) / n)
         # Float32 rounding of a constant is not variation.
-        scale[part] = np.where(spread > 1e-6 * np.abs(mean), spread, np.nan)
-        signal[:, part] = np.where(finite[shown], values[shown], np.nan) / scale[part]
+        scale[part] = np.where(spread > 1e-6 * np.abs(mean), 1 if in_z else spread, np.nan)
+        values = values[shown] + mean if in_z else values[shown]
+        signal[:, part] = np.where(finite[shown], values, np.nan) / scale[part]
     return Standardized(signal, scale)
+
+
+def _coded(
+    signal: np.ndarray, relative: np.ndarray | None, in_z: bool
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Limits and shares of the colours, and the codes of signal and relative standard deviation."""
+    limit, share = (Z_LIMIT, Z_SHOWN / Z_LIMIT) if in_z else _limit_and_share(np.abs(signal))
+    limits, shares = {"signal_limit": limit}, {"signal": share}
+    codes = {"signal": _signal_codes(signal, limit)}
+    if relative is not None:
+        limits["deviation_limit"], shares["deviation"] = _limit_and_share(relative)
+        codes["deviation"] = _deviation_codes(relative, limits["deviation_limit"])
+    return {**limits, "share": shares}, codes
 
 
 def _limit_and_share(magnitude: np.ndarray) -> tuple[float, float]:
@@ -189,7 +209,7 @@ def _limit_and_share(magnitude: np.ndarray) -> tuple[float, float]:
 
 
 def _signal_codes(signal: np.ndarray, limit: float) -> np.ndarray:
-    codes = np.clip(np.rint(signal * (127 / limit)), -127, 127) + 128
+    codes = np.clip(np.rint(signal * (127 / limit)), -127, 127) + 128  # 0 has a code of its own
     return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
 
 
@@ -255,6 +275,19 @@ def _read_deviation(
             "view a result together with the standard deviation that was written with it"
         )
     return deviation.data, None
+
+
+def _captions(n_frames: int, in_z: bool) -> dict[str, str]:
+    """What the page says of signal and standard deviation."""
+    about, unit = f"minus its mean over the file's {n_frames:,} frames", "standard deviation over time (SD)"
+    if in_z:
+        about, unit = "about its training mean", "standard deviation in the training part (SD)"
+    return {
+        "signal": f"Each vertex {about}, in units of its own {unit}. Dark grey: no data.",
+        "faded": " Light grey: as uncertain as the vertex varies.",
+        "deviation": f"Stated standard deviation of each value, in units of the vertex's own {unit}: "
+        "0 = known, 1 = as uncertain as the vertex varies. Grey: no data.",
+    }
 
 
 def _facts(bold: Bold, kind: str, stride: int, n_shown: int, sidecar: Mapping[str, Any]) -> str:
