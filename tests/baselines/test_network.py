@@ -17,7 +17,6 @@ from neuroframes.baselines.network import (
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
-from neuroframes.training.surface import signal_of
 
 TR = 0.8
 GAP = 50  # frames: 40 s
@@ -30,7 +29,7 @@ class Perceptron(NetworkBaseline):
     epochs, batch, learning_rate = 3, 16, 1e-2
 
     def inputs(self, segment):
-        eeg = signal_of(segment, self.name)
+        eeg = segment.eeg_for(self.name)
         sample = np.round(segment.times * eeg.rate).astype(int)
         return history(torch.from_numpy(1e5 * eeg.data[:, sample].T), 1)
 

@@ -12,7 +12,7 @@ from torch import nn
 from neuroframes.config import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import FrameMask
-from neuroframes.models.paper import PaperModel, build_network, draw, eeg_windows, signal_shares
+from neuroframes.models.paper import PaperModel, build_network, draw, signal_shares
 from neuroframes.models.paper_network import Attention, RawEEGEncoder, code
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
@@ -197,20 +197,6 @@ def test_the_code_of_a_position_is_a_rotation():
         assert torch.allclose(gram.diagonal(lag), gram[0, lag].expand(41 - lag))
 
 
-def test_eeg_windows_are_shifted_by_the_delay_and_padded_with_zeros():
-    eeg = np.arange(1, 101, dtype=np.float32)[None] * np.array([[1], [-1]], np.float32)
-    windows = eeg_windows(eeg, 10.0, np.array([1.0, 6.0, 12.0]), 2.0, 4.0)
-    assert windows.shape == (3, 2, 20)
-    # Sample n is at n / 10 s and has the value n + 1.
-    np.testing.assert_array_equal(windows[1, 0], np.arange(21, 41))
-    np.testing.assert_array_equal(windows[:, 1], -windows[:, 0])
-    np.testing.assert_array_equal(windows[0], 0)
-    np.testing.assert_array_equal(windows[2, 0], [*range(81, 101)])
-    np.testing.assert_array_equal(
-        eeg_windows(eeg, 10.0, np.array([3.5, 13.0]), 2.0, 4.0)[0, 0, :6], [0] * 5 + [1]
-    )
-
-
 def heard(eeg, rate=RATE):
     return Signal(eeg, rate, ("Fz", "Cz", "Pz")[: len(eeg)])
 
@@ -257,6 +243,16 @@ def test_windows_tile_the_run_and_know_nothing_of_each_other(model, recordings):
     louder[:, round((segment.times[30] - 0.5 - 4 + 1) * RATE) :] *= 3
     changed = (np.abs(predict(model, (segment, louder), nothing) - free) > 1e-2).any(axis=1)
     assert changed[30:].all() and not changed[:30].any()
+
+
+def test_before_its_start_the_eeg_is_mirrored(model, recordings):
+    segment, eeg = recordings[1]
+    early = replace(segment, times=segment.times - 5)  # the first window's EEG begins at -4.5 s
+    mirrored = np.pad(eeg, ((0, 0), (round(10 * RATE), 0)), mode="reflect")
+    later = replace(segment, times=early.times + 10)
+    nothing = np.zeros(33, bool)
+    frames = predict(model, (early, eeg), nothing)
+    np.testing.assert_array_equal(frames, predict(model, (later, mirrored), nothing))
 
 
 def test_frames_and_deviation_are_those_of_the_draws(model, recordings):

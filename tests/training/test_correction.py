@@ -111,37 +111,45 @@ def test_eeg_of_windows_is_that_of_the_time_stated():
     data = TrainingData.of(segments, found)
     # Samples that say when they are.
     data.eeg[:] = [
-        torch.from_numpy(np.tile(number + np.arange(s.eeg.data.shape[1]) / RATE / 1e4, (C, 1)))
+        np.tile(number + np.arange(s.eeg.data.shape[1]) / RATE / 1e4, (C, 1))
         for number, s in enumerate(segments)
     ]
     duration = 24 * TR
     starts = torch.tensor([0, 1, 50, 76, 100, 136])
-    eeg, begin, end = data.heard_by(starts, duration)
+    data.times[0] -= 10  # now it begins before the recording
+    data.times[76] += 40  # and this ends after it
+    eeg, begin, ends = data.eeg_around(starts, duration)
     n = round((EARLIEST + duration + LATEST) * RATE)
     assert eeg.shape == (6, C, n)
     for row, first in enumerate(starts.tolist()):
-        number = int(first >= 100)
-        clock = (eeg[row, 0] - number) * 1e4
-        np.testing.assert_allclose(clock, float(begin[row]) + np.arange(n) / RATE, atol=1e-6)
-        assert float(end[row]) == segments[number].eeg.duration
-        wanted = float(data.times[first]) - EARLIEST
-        assert (
-            abs(float(begin[row]) - min(max(0, wanted), segments[number].eeg.duration - n / RATE)) < 1 / RATE
-        )
+        number, last = int(first >= 100), segments[int(first >= 100)].eeg.duration - 1 / RATE
+        clock = float(begin[row]) + np.arange(n) / RATE
+        mirrored = last - abs(last - abs(clock))
+        np.testing.assert_allclose((eeg[row, 0] - number) * 1e4, mirrored, atol=2e-3)  # float32
+        assert ends[row].tolist() == [0, segments[number].eeg.duration]
+        assert abs(float(begin[row]) - (float(data.times[first]) - EARLIEST)) < 1 / RATE
+    assert float(begin[0]) < 0 and float(begin[3]) + n / RATE > float(ends[3, 1])
 
 
-def test_recordings_shorter_than_what_a_window_hears():
+def test_tokens_that_reach_beyond_the_recording_do_not_count():
     segments, found = toy(30, 90)
     eeg = segments[0].eeg
-    cut = Signal(eeg.data[:, : round(61 * RATE)], RATE, eeg.channels)
+    cut = Signal(eeg.data[:, : round(45 * RATE)], RATE, eeg.channels)
     segments[0] = replace(segments[0], eeg=cut, times=segments[0].times - 30)
     everything = torch.ones(120, dtype=torch.bool)
     training, _ = training_of(segments, found, fitted=everything, judged=everything)
     starts = training.judge_starts
     tokens = training.eval().heard(starts)
-    first = tokens.times[0][~tokens.times[0].isnan()]
-    assert float(first.max()) <= 60.0 and len(first) == int((61 - 2) / 0.8) + 1
+    # Every 0.8 s from 25 s before the first frame, which is at 0 s; a token's window is 2 s.
+    centres = -EARLIEST + 1 + 0.8 * np.arange(tokens.times.shape[1])
+    inside = (centres >= 1) & (centres <= 44)
+    np.testing.assert_allclose(tokens.times[0], np.where(inside, centres, np.nan), atol=1e-5)
+    assert not inside[0] and not inside[-1] and inside.sum() > 50
     assert not tokens.times[1].isnan().any()
+    eeg, begin, ends = training.data.eeg_around(starts, 24 * TR)
+    with torch.no_grad():
+        moved = training._tokens(eeg, begin + 0.3, ends + 0.3)
+    torch.testing.assert_close(moved.times, tokens.times + 0.3, atol=1e-5, rtol=0, equal_nan=True)
     training.log = lambda *_, **__: None
     assert training.train().training_step(starts).detach().isfinite()
 

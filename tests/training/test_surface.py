@@ -91,6 +91,8 @@ def test_windows_to_judge_by_lie_a_gap_from_those_to_fit_to(segments):
     eeg, frames = windows.batch([(0, 30), (1, 5)])
     np.testing.assert_array_equal(frames[1], segments[1].frames[5:15].T)
     np.testing.assert_array_equal(eeg[0, :, -320:], segments[0].eeg.data[:, 49 * 32 - 320 : 49 * 32])
+    mirrored = np.pad(segments[1].eeg.data, ((0, 0), (480, 0)), mode="reflect")  # frame 5 is at 10 s
+    np.testing.assert_array_equal(eeg[1], mirrored[:, :1248])
     with pytest.raises(InputError, match="160 frames of the training part hold no 10"):
         SurfaceWindows(segments, 10, 140, 1248)
     with pytest.raises(InputError, match="needs EEG; there is none"):

@@ -28,7 +28,6 @@ from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH, Segment
 from neuroframes.training.correction import mean_r
 from neuroframes.training.run import SeedEachStep, run, seed_of
-from neuroframes.training.surface import signal_of
 
 Float32 = NDArray[np.float32]
 Inputs = Callable[[NDArray[np.int64]], Tensor]  # some frames' rows (B,) to the network's input (B, ...)
@@ -159,7 +158,7 @@ class NetworkBaseline(ABC):
             If a segment has no EEG, or the training part is too short to validate on.
         """
         self.tr_ = repetition_time(train)
-        self.n_channels_ = len(signal_of(train[0], self.name).data)
+        self.n_channels_ = len(train[0].eeg_for(self.name).data)
         self.prepare(train)
         data = TrainingFrames(train, [self.inputs(segment) for segment in train], self.tr_)
         mean = training_mean(data.fitted)
@@ -199,7 +198,7 @@ class NetworkBaseline(ABC):
         InputError
             If there is no EEG, or it has another number of channels than in training.
         """
-        if (n_channels := len(signal_of(segment, self.name).data)) != self.n_channels_:
+        if (n_channels := len(segment.eeg_for(self.name).data)) != self.n_channels_:
             raise InputError(
                 f"{segment.run}: EEG of {n_channels} channels; {self.name} was trained on "
                 f"{self.n_channels_}: give it the same ones"

@@ -24,6 +24,7 @@ from neuroframes.diffusion.schedules import alphas_bar, linear_betas
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.models.network_model import NetworkModel
 from neuroframes.models.paper_network import PaperNetwork
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.signal import Signal
 
 Float32 = NDArray[np.float32]
@@ -71,34 +72,6 @@ def draw(
     denoise = estimate if impose is None else range_replacement(estimate, impose)
     start = noise / float(shares[chosen[0]].sqrt())
     return ddim(denoise, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
-
-
-def eeg_windows(
-    eeg: Float32, rate: float, first: NDArray[np.float64], length: float, delay: float
-) -> Float32:
-    """EEG that frames are explained by; 0 before the recording's start and after its end.
-
-    Parameters
-    ----------
-    eeg : array, shape (C, N)
-        Sample n is at n / rate seconds.
-    rate : float, Hz
-    first : array, shape (W,), seconds
-        Beginning of each window's first frame.
-    length : float, seconds
-    delay : float, seconds
-        The EEG's window begins this long before the frames'.
-
-    Returns
-    -------
-    array, shape (W, C, N_w), float32
-    """
-    n_samples = round(length * rate)
-    start = np.round((first - delay) * rate).astype(int)
-    before, after = max(0, -start.min()), max(0, start.max() + n_samples - eeg.shape[1])
-    padded = np.pad(np.asarray(eeg, np.float32), ((0, 0), (before, after)))
-    at = start[:, None] + before + np.arange(n_samples)
-    return np.ascontiguousarray(padded[:, at].transpose(1, 0, 2))
 
 
 @dataclass(frozen=True)
@@ -156,8 +129,8 @@ class PaperModel(NetworkModel):
         given = torch.zeros(n_frames, len(self.network.decoder), device=device)
         known = torch.from_numpy(measured).to(device)
         given[known] = self._encode(frames, measured, vertices)
-        first = times[starts] - self.tr / 2
-        windows = eeg_windows(eeg.data, eeg.rate, first, length * self.tr, self.settings.delay)
+        first = times[starts] - self.tr / 2 - self.settings.delay
+        windows = eeg_windows(eeg.data, eeg.rate, first, round(length * self.tr * eeg.rate))
         pieces = []
         for these in np.array_split(np.arange(len(starts)), -(-len(starts) // batch)):
             shape = (draws, *rows[these].shape, given.shape[1])

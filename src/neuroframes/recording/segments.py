@@ -60,6 +60,18 @@ class Segment:
                 f"{self.run}: frames, times, time_in_run and measured differ in length: {lengths}"
             )
 
+    def eeg_for(self, name: str) -> Signal:
+        """The EEG, which the method `name` needs.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if self.eeg is None:
+            raise InputError(f"{self.run}: {name} needs EEG; there is none for this run")
+        return self.eeg
+
 
 @dataclass(frozen=True)
 class Part:

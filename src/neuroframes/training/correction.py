@@ -79,15 +79,18 @@ class CorrectionTraining(lightning.LightningModule):
         """What windows hear, with nothing dropped or moved."""
         duration = self.settings.frames * self.tr
         pieces = starts.split(self.settings.batch)
-        heard = [self._tokens(*self.data.heard_by(piece, duration)) for piece in pieces]
+        heard = [self._tokens(*self.data.eeg_around(piece, duration)) for piece in pieces]
         values, times = (torch.cat(part) for part in zip(*heard, strict=True))
         return Tokens(values, times)
 
-    def _tokens(self, eeg: Tensor, begin: Tensor, end: Tensor, **dropped: Tensor) -> Tokens:
-        eeg, begin, end = (part.to(self.device) for part in (eeg, begin, end))
+    def _tokens(self, eeg: Tensor, begin: Tensor, ends: Tensor, **dropped: Tensor) -> Tokens:
+        eeg, begin, ends = (part.to(self.device) for part in (eeg, begin, ends))
         encoder, rate = self.member.encoder, self.data.rate
         values, times = encoder(eeg, rate, self.positions.to(self.device), begin, **dropped)
-        inside = times + encoder.window / 2 < end[:, None] + 1 / rate
+        # In use there are tokens within the recording only: both their first and their last sample lie in it.
+        length = round(encoder.window * rate)
+        first = times - (length // 2 - 0.5) / rate  # half a sample later
+        inside = (first > ends[:, :1]) & (first + (length - 1) / rate < ends[:, 1:])
         return Tokens(values, torch.where(inside, times, torch.nan))
 
     def shifted(
@@ -121,7 +124,7 @@ class CorrectionTraining(lightning.LightningModule):
         level = torch.exp(torch.empty(size).uniform_(np.log(0.05), np.log(50.0), generator=generator))
         sigma = torch.where(torch.rand(size, generator=generator) < 0.5, torch.inf, level)
         noise = torch.randn((size, settings.frames, self.data.z.shape[1]), generator=generator)
-        eeg, begin, end = self.data.heard_by(starts, settings.frames * self.tr)
+        eeg, begin, ends = self.data.eeg_around(starts, settings.frames * self.tr)
         shift = settings.shift * (2 * torch.rand(size, generator=generator, dtype=torch.float64) - 1)
         keep = torch.rand((size, eeg.shape[1]), generator=generator) >= settings.channel_dropout
         n_bands = len(self.member.encoder.bands)
@@ -129,7 +132,7 @@ class CorrectionTraining(lightning.LightningModule):
         which, sigma, noise, keep, bands = (
             part.to(self.device) for part in (which, sigma, noise, keep, bands)
         )
-        tokens = self._tokens(eeg, begin + shift, end + shift, keep=keep, keep_bands=bands)
+        tokens = self._tokens(eeg, begin + shift, ends + shift[:, None], keep=keep, keep_bands=bands)
         z, before, after, scored = self.shifted(starts, which, sigma, noise, tokens)
         baseline = self._errors(z, before, scored)
         some = baseline > 0

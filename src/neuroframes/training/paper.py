@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 from neuroframes.config import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder, fit_autoencoder
-from neuroframes.models.paper import build_network, eeg_windows, signal_shares
+from neuroframes.models.paper import build_network, signal_shares
 from neuroframes.models.paper_network import PaperNetwork
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 from neuroframes.training.run import run, seed_of
 
@@ -67,8 +68,8 @@ class TrainingWindows:
         for segment, samples in zip(segments, eeg, strict=True):
             starts = window_starts(segment.measured, settings.frames)
             if len(starts):
-                first = segment.times[starts] - tr / 2
-                windows.append(eeg_windows(samples, rate, first, settings.frames * tr, settings.delay))
+                first = segment.times[starts] - tr / 2 - settings.delay
+                windows.append(eeg_windows(samples, rate, first, round(settings.frames * tr * rate)))
                 rows.append(offset + starts[:, None] + np.arange(settings.frames))
             offset += len(segment.frames)
         if not rows:

@@ -23,10 +23,10 @@ from neuroframes.config import SurfaceSettings
 from neuroframes.cortex.mesh import adjacency, surface
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.models.surface import heard_by
+from neuroframes.models.denoiser import EARLIEST
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence, normalised
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
-from neuroframes.recording.signal import Signal
 from neuroframes.training.correction import mean_r
 from neuroframes.training.data import blocks_of, random_masks
 from neuroframes.training.paper import checksum, principal_components, window_starts
@@ -88,8 +88,8 @@ class SurfaceWindows:
         eeg, frames = [], []
         for number, start in windows:
             segment = self.segments[number]
-            signal = signal_of(segment, NAME)
-            eeg.append(heard_by(signal.data, signal.rate, segment.times[[start]], self.n_samples)[0])
+            signal, begin = segment.eeg_for(NAME), segment.times[[start]] - EARLIEST
+            eeg.append(eeg_windows(signal.data, signal.rate, begin, self.n_samples)[0])
             frames.append(segment.frames[start : start + self.length].T)
         return torch.from_numpy(np.stack(eeg)), torch.from_numpy(np.stack(frames))
 
@@ -97,7 +97,7 @@ class SurfaceWindows:
         """What tells these data from others."""
         every = max(1, self.segments[0].frames.shape[1] // 64)
         frames = [segment.frames[:, ::every] for segment in self.segments]
-        eeg = [signal_of(segment, NAME).data for segment in self.segments]
+        eeg = [segment.eeg_for(NAME).data for segment in self.segments]
         parts: list[NDArray[Any]] = [self.fit, self.judge, *frames, *eeg]
         return [checksum(part) for part in parts]
 
@@ -230,7 +230,7 @@ def fit_surface(
             positions=torch.as_tensor(positions, dtype=torch.float32),
             bands=bands,
             tr=tr,
-            rate=signal_of(segments[0], NAME).rate,
+            rate=segments[0].eeg_for(NAME).rate,
         )
     windows = SurfaceWindows(segments, settings.frames, int(np.ceil(gap / tr)), network.n_samples)
     autoencoder = principal_components(windows.fitted, settings.embedding, np.random.default_rng(seed))
@@ -269,16 +269,3 @@ def places(space: CorticalSpace) -> Tensor:
         place[members, :3] = at / np.linalg.norm(at, axis=1, keepdims=True)
         place[members, 3] = 2 * side - 1
     return torch.from_numpy(place)
-
-
-def signal_of(segment: Segment, name: str) -> Signal:
-    """The segment's EEG, which the method `name` needs.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if segment.eeg is None:
-        raise InputError(f"{segment.run}: {name} needs EEG; there is none for this run")
-    return segment.eeg
