@@ -7,13 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from neuroframes.config import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.models.paper import PaperModel, build_network, draw, signal_shares
-from neuroframes.models.paper_network import Attention, RawEEGEncoder, code
+from neuroframes.models.paper_network import RawEEGEncoder, code
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
 
@@ -51,7 +50,7 @@ def model(cifti_space):
     network.eeg.spread.fill_(1e-5)
     return PaperModel(
         settings=replace(SMALL, clip=np.inf),  # an untrained network's estimates would all be clipped
-        network=network,
+        network=network.eval(),
         space=cifti_space,
         tr=TR,
         rate=RATE,
@@ -164,17 +163,6 @@ def test_estimates_are_clipped_and_measurements_are_not():
         lambda x, step: torch.zeros_like(x), torch.ones(2, 1), PAPER, lambda z: torch.stack([given[0], z[1]])
     )
     assert torch.equal(imposed, torch.tensor([[7.0], [4.0]]))
-
-
-def test_attention_equals_torchs():
-    ours, theirs = Attention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
-    with torch.no_grad():
-        layers = (ours.query, ours.key, ours.value)
-        theirs.in_proj_weight.copy_(torch.cat([layer.weight for layer in layers]))
-        theirs.in_proj_bias.copy_(torch.cat([layer.bias for layer in layers]))
-        theirs.out_proj.load_state_dict(ours.out.state_dict())
-    x, context = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
-    torch.testing.assert_close(ours(x, context), theirs(x, context, context)[0])
 
 
 @pytest.mark.parametrize(("n_samples", "n_tokens"), [(1, 1), (64, 1), (65, 2), (1600, 25)])

@@ -221,7 +221,7 @@ class SpectralTransformer(nn.Module):
         return features
 
 
-class Attention(nn.Module, ABC):
+class SelfAttention(nn.Module, ABC):
     """Multi-head attention of tokens (B, n, h)."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -240,7 +240,7 @@ class Attention(nn.Module, ABC):
         """Values of queries, all (B, heads, n, h / heads)."""
 
 
-class NormedAttention(Attention):
+class NormedAttention(SelfAttention):
     """softmax(q k') v with q and k normalised."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -251,7 +251,7 @@ class NormedAttention(Attention):
         return functional.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
 
 
-class LinearAttention(Attention):
+class LinearAttention(SelfAttention):
     """softmax(q) (softmax(k)' v), of q's features and of k's tokens."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
