@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from neuroframes.config import SurfaceSettings
-from neuroframes.cortex.mesh import cortical_vertices, surface
+from neuroframes.cortex.mesh import surface, vertex_positions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.run import STATE
-from neuroframes.training.surface import SurfaceTraining, SurfaceWindows, fit_surface, places
+from neuroframes.training.surface import SurfaceTraining, SurfaceWindows, fit_surface
 
 SETTINGS = SurfaceSettings(
     width=16, embedding=4, virtual_channels=4, filters=2, hidden=4, learning_rate=3e-3, batch=8, epochs=2
@@ -36,7 +36,7 @@ def segments(space):
     """Slow signals, and EEG whose alpha power follows the first of them 5 s earlier."""
     generator, found = np.random.default_rng(0), []
     # Smooth across the patch, as on the cortex.
-    place = places(space)[:, :2].numpy()
+    place = vertex_positions(space, "sphere")[:, :2]
     waves = place @ generator.standard_normal((2, 3)) / place.std() + 6 * generator.random(3)
     patterns = np.sin(waves).T
     for n_frames in (90, 70):
@@ -64,15 +64,6 @@ def training(segments, space, tmp_path):
     network = fit(segments, space, tmp_path / "start", replace(SETTINGS, epochs=1))
     windows = SurfaceWindows(segments, 10, 10, network.n_samples)
     return SurfaceTraining(network, windows, SETTINGS, 0)
-
-
-def test_places_are_directions_on_the_sphere(space):
-    place = places(space)
-    torch.testing.assert_close(place[:, :3].norm(dim=1), torch.ones(V))
-    assert (place[:, 2] > 0.9).all() and (place[:, 3] == -1).all()
-    whole = places(CorticalSpace.fs_lr_32k())
-    n_left = len(cortical_vertices("fsLR-32k", "L"))
-    assert whole.shape == (59_412, 4) and (whole[:n_left, 3] == -1).all() and (whole[n_left:, 3] == 1).all()
 
 
 def test_windows_to_judge_by_lie_a_gap_from_those_to_fit_to(segments):

@@ -20,11 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from neuroframes.config import SurfaceSettings
-from neuroframes.cortex.mesh import adjacency, surface
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.models.denoiser import EARLIEST
-from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence, normalised
+from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence
 from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 from neuroframes.training.correction import mean_r
@@ -217,21 +216,19 @@ def fit_surface(
     Raises
     ------
     InputError
-        If the space has no mesh, no window can be cut, or the state is another training's.
+        If the space has no mesh, a band lies above Nyquist, no window can be cut, or the state is another's.
     """
-    indices, values = normalised(adjacency(space))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = SpatiotemporalNeuralFrames(
-            settings,
-            indices=indices,
-            values=values,
-            place=places(space),
-            positions=torch.as_tensor(positions, dtype=torch.float32),
-            bands=bands,
-            tr=tr,
-            rate=segments[0].eeg_for(NAME).rate,
-        )
+    eeg = segments[0].eeg_for(NAME)
+    network = SpatiotemporalNeuralFrames.for_space(
+        space,
+        channels=eeg.channels,
+        rate=eeg.rate,
+        tr=tr,
+        positions=positions,
+        bands=bands,
+        seed=seed,
+        **settings.to_json(),
+    )
     windows = SurfaceWindows(segments, settings.frames, int(np.ceil(gap / tr)), network.n_samples)
     autoencoder = principal_components(windows.fitted, settings.embedding, np.random.default_rng(seed))
     with torch.no_grad():  # vertices that vary together start out alike
@@ -258,14 +255,3 @@ def fit_surface(
     )
     training.load_state_dict(best)
     return network.cpu().eval()
-
-
-def places(space: CorticalSpace) -> Tensor:
-    """Direction of each vertex on its hemisphere's sphere, and the hemisphere as -1 or 1; shape (V, 4)."""
-    place = np.zeros((space.V, 4), np.float32)
-    for hemi, side in HEMISPHERES.items():
-        members = space.hemisphere == side
-        at = surface(space.name, "sphere", hemi)[0][space.vertex[members]]
-        place[members, :3] = at / np.linalg.norm(at, axis=1, keepdims=True)
-        place[members, 3] = 2 * side - 1
-    return torch.from_numpy(place)
