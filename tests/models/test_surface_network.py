@@ -238,14 +238,14 @@ def test_samples_of_a_batch_know_nothing_of_each_other(network):
     torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_frames_hear_the_eeg_around_them_alone(network):
+def test_frames_attend_to_the_eeg_around_them_alone(network):
     """From 25 s before a frame to 5 s after it: what the attention lets through."""
     eeg, _ = inputs()
     share = torch.zeros(B, K)
-    before = network.heard(eeg, share)
+    before = network.frame_features(eeg, share)
     late = eeg.clone()
-    late[..., round((EARLIEST + LATEST + 2.0) * RATE) :] *= 3  # beyond what frames 0 and 1 hear
-    changed = (network.heard(late, share) - before).abs().amax(dim=(0, 2)) > 1e-6
+    late[..., round((EARLIEST + LATEST + 2.0) * RATE) :] *= 3  # beyond the reach of frames 0 and 1
+    changed = (network.frame_features(late, share) - before).abs().amax(dim=(0, 2)) > 1e-6
     assert not changed[0] and changed[4:].all()
     assert network.n_samples == eeg.shape[-1]
 

@@ -66,18 +66,18 @@ def training(segments, space, tmp_path):
     return SurfaceTraining(network, windows, SETTINGS, 0)
 
 
-def test_windows_to_judge_by_lie_a_gap_from_those_to_fit_to(segments):
+def test_windows_to_validate_on_lie_a_gap_from_those_to_fit_to(segments):
     censored = segments[0].measured.copy()
     censored[20] = False
     segments = [replace(segments[0], measured=censored), segments[1]]
     windows = SurfaceWindows(segments, 10, 10, 1248)
-    seen = {name: np.zeros(160, bool) for name in ("fit", "judge")}
-    for name, mask in seen.items():
+    covered = {name: np.zeros(160, bool) for name in ("fit", "validation")}
+    for name, mask in covered.items():
         for number, start in getattr(windows, name):
             assert segments[number].measured[start : start + 10].all()
             mask[90 * number + start : 90 * number + start + 10] = True
-    judge = np.flatnonzero(seen["judge"])
-    assert len(judge) and judge.min() >= 128 and np.flatnonzero(seen["fit"]).max() < 128 - 10
+    validation = np.flatnonzero(covered["validation"])
+    assert len(validation) and validation.min() >= 128 and np.flatnonzero(covered["fit"]).max() < 128 - 10
     assert not np.concatenate([s.measured for s in windows.fitted])[118:].any()
     eeg, frames = windows.batch([(0, 30), (1, 5)])
     np.testing.assert_array_equal(frames[1], segments[1].frames[5:15].T)

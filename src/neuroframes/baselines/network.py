@@ -34,7 +34,7 @@ Inputs = Callable[[NDArray[np.int64]], Tensor]  # some frames' rows (B,) to the 
 
 VALIDATED = 0.2  # of the training part, at its end
 PREDICTED = 64  # frames at once, at least
-JUDGED_VERTICES = 512  # evenly spread; on which r is validated
+VALIDATION_VERTICES = 512  # evenly spread; on which r is validated
 
 
 class VertexNetwork(nn.Module):
@@ -221,7 +221,7 @@ class TrainingFrames:
 
     Attributes
     ----------
-    fit, judge : array of int, numbers of the frames to fit to and to validate on, a gap apart
+    fit, validation : array of int, numbers of the frames to fit to and to validate on, a gap apart
     fitted : list of Segment, measured where frames are fitted to
     """
 
@@ -230,7 +230,7 @@ class TrainingFrames:
         self.starts = np.cumsum([0, *(len(segment.times) for segment in segments)])
         measured = np.flatnonzero(np.concatenate([segment.measured for segment in segments]))
         border = int(len(measured) * (1 - VALIDATED))
-        self.judge = measured[border:]
+        self.validation = measured[border:]
         gap = int(np.ceil((LAST_LAG + HRF_LENGTH) / tr))
         self.fit = measured[:border][measured[:border] < measured[border] - gap]
         if not len(self.fit):
@@ -258,19 +258,19 @@ class NetworkTraining(lightning.LightningModule):
     def __init__(self, baseline: NetworkBaseline, network: VertexNetwork, data: TrainingFrames) -> None:
         super().__init__()
         self.baseline, self.network, self.data = baseline, network, data
-        self.vertices = slice(None, None, -(-len(network.mean) // JUDGED_VERTICES))
-        self.judged: list[tuple[Tensor, Tensor]] = []
+        self.vertices = slice(None, None, -(-len(network.mean) // VALIDATION_VERTICES))
+        self.validated: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         return self.baseline.loss(self.network, *batch)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         x, frames = batch
-        self.judged.append((self.network(x)[:, self.vertices], frames[:, self.vertices]))
+        self.validated.append((self.network(x)[:, self.vertices], frames[:, self.vertices]))
 
     def on_validation_epoch_end(self) -> None:
-        predicted, truth = (torch.cat(part).double() for part in zip(*self.judged, strict=True))
-        self.judged.clear()
+        predicted, truth = (torch.cat(part).double() for part in zip(*self.validated, strict=True))
+        self.validated.clear()
         self.log("r", mean_r(truth, predicted, torch.full_like(truth[0], 1 / truth.shape[1])))
 
     def train_dataloader(self) -> "DataLoader[Any]":
@@ -278,7 +278,7 @@ class NetworkTraining(lightning.LightningModule):
         return self._loader(generator.permutation(self.data.fit))
 
     def val_dataloader(self) -> "DataLoader[Any]":
-        return self._loader(self.data.judge)
+        return self._loader(self.data.validation)
 
     def _loader(self, numbers: NDArray[np.integer]) -> "DataLoader[Any]":
         count = max(1, len(numbers) // self.baseline.batch)

@@ -49,10 +49,10 @@ def shuffled(
         )
     length = len(power.values)
     size = length // n_blocks
-    n_wanted = -(-length // size)
+    n_needed = -(-length // size)
     pieces = [piece for other in others for piece in _blocks(other, size)]
-    if len(pieces) >= n_wanted:
-        chosen = [pieces[i] for i in generator.permutation(len(pieces))[:n_wanted]]
+    if len(pieces) >= n_needed:
+        chosen = [pieces[i] for i in generator.permutation(len(pieces))[:n_needed]]
     else:
         # One cycle through all the blocks in random order: a uniform permutation would fix about one.
         pieces = _blocks(segment, size)

@@ -339,7 +339,7 @@ class SpatiotemporalNeuralFrames(nn.Module):
 
     @property
     def n_samples(self) -> int:
-        """N that a window's EEG has where all of its frames are to hear as much."""
+        """N of a window's EEG: from `EARLIEST` before its first frame to `LATEST` after its last."""
         return round((EARLIEST + (self.n_frames - 1) * self.tr + LATEST) * self.rate)
 
     def forward(self, eeg: Tensor, known_indices: Known, known_frames: Tensor) -> Tensor:
@@ -360,16 +360,16 @@ class SpatiotemporalNeuralFrames(nn.Module):
         """
         known_indices = self._checked(known_indices, known_frames)
         nothing = known_frames.new_zeros(*known_frames.shape[:2], self.n_frames)
-        seen = self.completer(nothing, known_indices, known_frames)
+        given = self.completer(nothing, known_indices, known_frames)
         share = self.completer.share(known_indices, nothing)
-        heard = self.heard(eeg, share)
-        vertex = torch.cat([self.place, self.embedding], dim=1).expand(len(seen), -1, -1)
+        features = self.frame_features(eeg, share)
+        vertex = torch.cat([self.place, self.embedding], dim=1).expand(len(given), -1, -1)
         h = self.graph(
-            torch.cat([vertex, seen], dim=2), torch.cat([heard.mean(dim=1), share.to(heard)], dim=1)
+            torch.cat([vertex, given], dim=2), torch.cat([features.mean(dim=1), share.to(features)], dim=1)
         )
-        x = self.decoder(h, heard).to(seen.dtype)
+        x = self.decoder(h, features).to(given.dtype)
         x = self.completer(x, known_indices, known_frames)
-        x = self.coherence(x, share).to(seen.dtype)
+        x = self.coherence(x, share).to(given.dtype)
         return self.completer(x, known_indices, known_frames)
 
     def _checked(self, known: Known, frames: Tensor) -> Known:
@@ -396,12 +396,12 @@ class SpatiotemporalNeuralFrames(nn.Module):
             )
         return known
 
-    def heard(self, eeg: Tensor, share: Tensor) -> Tensor:
-        """What frames hear, (B, K, w), from EEG (B, C, N) and how much of each is measured (B, K)."""
+    def frame_features(self, eeg: Tensor, share: Tensor) -> Tensor:
+        """Features of frames, (B, K, w), from EEG (B, C, N) and how much of each is measured (B, K)."""
         start = torch.full((len(eeg),), -EARLIEST, dtype=torch.float64, device=eeg.device)
         values, times = self.encoder(eeg, self.rate, self.positions, start)
         frame = torch.arange(self.n_frames, device=eeg.device)
         query = code(frame, values.shape[-1]) + self.pattern(share.float())[:, None]
         lag = (frame[:, None] * self.tr - times[:, None]).float()
-        heard: Tensor = self.norm(query + self.attention(query, values, self.token_bias(lag)))
-        return heard
+        features: Tensor = self.norm(query + self.attention(query, values, self.token_bias(lag)))
+        return features

@@ -141,7 +141,7 @@ def random_masks(n_masks: int, n_frames: int, generator: np.random.Generator) ->
 
 
 def blocks_of(n_frames: int, margin: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Frames to fit and to judge by (n,), the last block first; `margin` frames lie between them."""
+    """Frames to fit to and to validate on (n,), the last block first; `margin` frames lie between them."""
     row = torch.arange(n_frames)
     for block in reversed(range(BLOCKS)):
         low, high = n_frames * block // BLOCKS, n_frames * (block + 1) // BLOCKS

@@ -35,24 +35,24 @@ Float32 = NDArray[np.float32]
 
 NAME = "the surface model"
 MASKS = 64  # patterns of known frames that training draws from; a quarter is EEG alone
-JUDGED_VERTICES = 512  # evenly spread; on which r is validated
+VALIDATION_VERTICES = 512  # evenly spread; on which r is validated
 
 
 class SurfaceWindows:
-    """Windows of K measured frames of the training part, to fit to and to judge by, and the EEG of each.
+    """Windows of K measured frames of the training part, to fit to and to validate on, and the EEG of each.
 
     Parameters
     ----------
     segments : sequence of Segment, with EEG
     length : int, K
     margin : int
-        Frames between the block that is judged and the rest.
+        Frames between the block that is validated on and the rest.
     n_samples : int
         Of a window's EEG.
 
     Attributes
     ----------
-    fit, judge : array of int, shape (W, 2), segment and first frame of each window
+    fit, validation : array of int, shape (W, 2), segment and first frame of each window
     fitted : list of Segment, measured where frames are fitted to
 
     Raises
@@ -65,12 +65,12 @@ class SurfaceWindows:
         self.segments, self.length, self.n_samples = segments, length, n_samples
         edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
         for parts in blocks_of(int(edges[-1]), margin):
-            fit, judge = (
+            fit, validation = (
                 [s.measured & part.numpy()[a:b] for s, a, b in zip(segments, edges, edges[1:], strict=False)]
                 for part in parts
             )
-            self.fit, self.judge = self._starts(fit), self._starts(judge)[::2]
-            if len(self.fit) and len(self.judge):
+            self.fit, self.validation = self._starts(fit), self._starts(validation)[::2]
+            if len(self.fit) and len(self.validation):
                 self.fitted = [replace(s, measured=mask) for s, mask in zip(segments, fit, strict=True)]
                 return
         raise InputError(
@@ -97,7 +97,7 @@ class SurfaceWindows:
         every = max(1, self.segments[0].frames.shape[1] // 64)
         frames = [segment.frames[:, ::every] for segment in self.segments]
         eeg = [segment.eeg_for(NAME).data for segment in self.segments]
-        parts: list[NDArray[Any]] = [self.fit, self.judge, *frames, *eeg]
+        parts: list[NDArray[Any]] = [self.fit, self.validation, *frames, *eeg]
         return [checksum(part) for part in parts]
 
 
@@ -125,9 +125,9 @@ class SurfaceTraining(lightning.LightningModule):
         self.masks = torch.from_numpy(masks[~masks.all(axis=1)])
         position = torch.arange(settings.frames)
         ends = (position < settings.frames // 4) | (position >= 3 * settings.frames // 4)
-        self.judged_masks = [torch.zeros_like(ends), ends]
-        self.vertices = slice(None, None, -(-len(network.place) // JUDGED_VERTICES))
-        self.judged: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.judged_masks]
+        self.validation_masks = [torch.zeros_like(ends), ends]
+        self.vertices = slice(None, None, -(-len(network.place) // VALIDATION_VERTICES))
+        self.validated: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.validation_masks]
 
     def loss(self, eeg: Tensor, frames: Tensor, known: Tensor) -> Tensor:
         """Of EEG (B, C, N), frames (B, V, K) and which of them are shown (B, K)."""
@@ -146,7 +146,7 @@ class SurfaceTraining(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         eeg, frames = batch
-        for mask, (truth, estimate) in zip(self.judged_masks, self.judged, strict=True):
+        for mask, (truth, estimate) in zip(self.validation_masks, self.validated, strict=True):
             known = mask.to(self.device).expand(len(eeg), -1)
             x = self.network(eeg, known, frames)
             for values, kept in ((frames, truth), (x, estimate)):
@@ -154,7 +154,7 @@ class SurfaceTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         r = []
-        for truth, estimate in self.judged:
+        for truth, estimate in self.validated:
             n = truth[0].shape[1]
             weight = torch.full((n,), 1 / n, dtype=torch.float64)
             r.append(mean_r(torch.cat(truth), torch.cat(estimate), weight))
@@ -168,7 +168,7 @@ class SurfaceTraining(lightning.LightningModule):
         return self._loader(generator.permutation(self.windows.fit))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self.windows.judge)
+        return self._loader(self.windows.validation)
 
     def _loader(self, windows: NDArray[np.int64]) -> DataLoader[Any]:
         listed: Any = windows.tolist()
