@@ -98,9 +98,7 @@ def intervals(model: GaussianModel, test: list[Segment]) -> dict[str, Any]:
             std[~given] = fill_missing(plain_prior, plain, given, times, plain_mean)
             block = slice(0, model.space.V, step)
             windows = list(fillings(prior, frames, given, times, mean))
-            draws = np.stack(
-                [drawn_frames(windows, frames, z, generator, block)[scored] for z in latents]
-            )
+            draws = np.stack([drawn_frames(windows, frames, z, generator, block)[scored] for z in latents])
             truth, plain, std = (a[scored, block] for a in (segment.frames, plain, std))
             alive = truth.std(axis=0) > 0
             truth, plain, std, draws = truth[:, alive], plain[:, alive], std[:, alive], draws[:, :, alive]

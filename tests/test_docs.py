@@ -101,8 +101,15 @@ def test_python_of_the_page_on_simulations_runs(recording):
     assert 0 < names["coupled"].std() < names["signal"].std()
 
 
+def test_python_of_the_page_on_the_surface_model_runs():
+    (code,) = blocks(ROOT / "docs" / "methods" / "surface.md", "python")
+    names: dict[str, object] = {}
+    exec(compile(code, "surface.md", "exec"), names)
+    assert names["frames"].shape == (1, 59_412, 10)
+
+
 def test_no_python_goes_untested():
-    tested = {"README.md", "files.md", "simulated.md"}
+    tested = {"README.md", "files.md", "simulated.md", "surface.md"}
     assert {page.name for page in PAGES if blocks(page, "python")} == tested
 
 

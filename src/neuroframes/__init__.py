@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 # Where each public name lives; imported when first asked for, so that `import neuroframes` costs nothing.
 _HOMES = {
     "InputError": "neuroframes.errors",
+    "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
     "complete": "neuroframes.completion",
     "evaluate": "neuroframes.evaluation.evaluate",
     "open_store": "neuroframes.recording.store",

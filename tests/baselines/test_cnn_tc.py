@@ -39,12 +39,9 @@ def test_eeg_is_averaged_by_a_hann_window_of_four_trs(with_eeg):
     times = np.array([-0.8, 0.0, 1.234, 100.0, eeg.duration - 0.01, eeg.duration + 0.8])
     offset = np.arange(-160, 161)  # 100 Hz, 2 TR on either side
     weight = 1 + np.cos(np.pi * offset / 160)
-    padded = np.pad(eeg.data.astype(float), ((0, 0), (160, 160)))
+    padded = np.pad(eeg.data.astype(float), ((0, 0), (300, 300)), mode="reflect")
     for time, value in zip(times, at_times(eeg, times, TR), strict=True):
-        if not 0 <= time < eeg.duration:
-            assert (value == 0).all()
-            continue
-        window = padded[:, round(time * eeg.rate) + 160 + offset]
+        window = padded[:, round(time * eeg.rate) + 300 + offset]
         np.testing.assert_allclose(value, window @ weight / weight.sum(), rtol=1e-6, atol=1e-12)
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from neuroframes.baselines.e2fgan import Discriminator, E2FGan, judged
+from neuroframes.baselines.e2fgan import Discriminator, E2FGan, bce
 from neuroframes.baselines.e2fnet import ssim_mse
 from neuroframes.baselines.network import TrainingFrames, VertexNetwork
 from neuroframes.recording.segments import Segment
@@ -105,8 +105,8 @@ def test_real_frames_are_projected_to_within_the_generator_s_reach(train):
 def test_binary_cross_entropy_by_hand():
     logits = torch.tensor([0.0, 2.0, -1.0])
     probability = 1 / (1 + np.exp(-logits.numpy()))
-    assert float(judged(logits, 1)) == pytest.approx(-np.log(probability).mean())
-    assert float(judged(logits, 0)) == pytest.approx(-np.log(1 - probability).mean())
+    assert float(bce(logits, 1)) == pytest.approx(-np.log(probability).mean())
+    assert float(bce(logits, 0)) == pytest.approx(-np.log(1 - probability).mean())
 
 
 def replayed(training, batches, *, leak):
@@ -126,12 +126,12 @@ def replayed(training, batches, *, leak):
         fake, real = network(x), training.within_reach(frames)
         if not leak:
             discriminator.zero_grad()
-        loss = (judged(discriminator(real), 1) + judged(discriminator(fake.detach()), 0)) / 2
+        loss = (bce(discriminator(real), 1) + bce(discriminator(fake.detach()), 0)) / 2
         descend(discriminator, optimizers[1], loss)
         assert all(parameter.grad.abs().max() > 0 for parameter in discriminator.parameters())
         discriminator.zero_grad()
         network.zero_grad()
-        descend(network, optimizers[0], judged(discriminator(fake), 1) + ssim_mse(fake, frames))
+        descend(network, optimizers[0], bce(discriminator(fake), 1) + ssim_mse(fake, frames))
     assert max(norms) > 1
     return weights(training)
 

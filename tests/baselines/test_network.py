@@ -17,7 +17,6 @@ from neuroframes.baselines.network import (
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH
-from neuroframes.training.surface import signal_of
 
 TR = 0.8
 GAP = 50  # frames: 40 s
@@ -30,7 +29,7 @@ class Perceptron(NetworkBaseline):
     epochs, batch, learning_rate = 3, 16, 1e-2
 
     def inputs(self, segment):
-        eeg = signal_of(segment, self.name)
+        eeg = segment.eeg_for(self.name)
         sample = np.round(segment.times * eeg.rate).astype(int)
         return history(torch.from_numpy(1e5 * eeg.data[:, sample].T), 1)
 
@@ -59,13 +58,13 @@ def test_a_gap_lies_between_what_is_fitted_and_what_is_validated(with_eeg):
     train, _ = with_eeg
     censored = replace(train, measured=np.arange(400) % 7 != 0)
     data = TrainingFrames([censored], [lambda rows: torch.zeros(len(rows))], TR)
-    assert data.judge[-1] == 398  # 399 is censored
-    assert data.judge[0] - data.fit[-1] > GAP
-    numbers = np.concatenate([data.fit, data.judge])
+    assert data.validation[-1] == 398  # 399 is censored
+    assert data.validation[0] - data.fit[-1] > GAP
+    numbers = np.concatenate([data.fit, data.validation])
     assert censored.measured[numbers].all()
     left_out = np.setdiff1d(np.flatnonzero(censored.measured), numbers)
-    assert len(left_out) == censored.measured[data.fit[-1] + 1 : data.judge[0]].sum()
-    assert len(data.judge) == pytest.approx(0.2 * censored.measured.sum(), abs=1)
+    assert len(left_out) == censored.measured[data.fit[-1] + 1 : data.validation[0]].sum()
+    assert len(data.validation) == pytest.approx(0.2 * censored.measured.sum(), abs=1)
     (fitted,) = data.fitted
     np.testing.assert_array_equal(np.flatnonzero(fitted.measured), data.fit)
 
@@ -130,7 +129,7 @@ def test_other_channels_than_in_training_are_refused(with_eeg):
 def test_the_best_epoch_is_kept(with_eeg):
     train, _ = with_eeg
     model = Perceptron(epochs=6, learning_rate=0.3).fit([train])
-    rows = model.data.judge
+    rows = model.data.validation
     predicted = model.predict(train, np.zeros(400, bool))[rows]
     best = max(model.validated)
     assert len(model.validated) == 6

@@ -83,6 +83,13 @@ def test_eeg_moves_with_its_band_power(n_samples, n_others):
             assert len(np.unique(samples, axis=0)) > len(samples) - 40  # all of it, once
 
 
+def test_a_last_block_that_is_cut_short_is_mirrored():
+    segment = run_with_eeg(20_017, 0)  # the last of 501 rows of 40 samples has 17
+    moved = shuffled(segment, np.random.default_rng(1)).eeg.data
+    (last,) = np.flatnonzero((moved == segment.eeg.data[:, -1:]).all(axis=0))
+    np.testing.assert_array_equal(moved[:, last : last + 24], segment.eeg.data[:, :-25:-1])
+
+
 def test_a_run_shorter_than_a_block_is_no_source():
     segment, short = run_with_eeg(20_000, 0), run_with_eeg(1500, 1, "short")
     moved = shuffled(segment, np.random.default_rng(0), others=[short] * 20)

@@ -15,6 +15,7 @@ from neuroframes.cortex.mesh import (
     farthest_points,
     sulcal_depth,
     surface,
+    vertex_positions,
 )
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -102,6 +103,13 @@ def test_adjacency_follows_the_order_of_the_space():
     order = np.random.default_rng(0).permutation(len(space.vertex))
     shuffled = CorticalSpace(space.name, "cifti", space.hemisphere[order], space.vertex[order], "")
     assert (adjacency(shuffled) != adjacency(space)[order][:, order]).nnz == 0
+
+
+def test_positions_follow_the_order_of_the_space():
+    hemisphere, vertex = np.array([1, -1, 0], np.int8), np.array([7, 5, 9], np.int32)
+    space = CorticalSpace("fsaverage5", "gifti", hemisphere, vertex, "")
+    expected = surface("fsaverage5", "pial", "R")[0][7], np.zeros(3), surface("fsaverage5", "pial", "L")[0][9]
+    np.testing.assert_array_equal(vertex_positions(space, "pial"), expected)
 
 
 def test_cached_arrays_are_shared_and_read_only():

@@ -60,6 +60,13 @@ def test_standard_surface():
     assert (space.name, space.kind, space.V) == ("fsaverage5", "gifti", 20_484)
 
 
+def test_standard_spaces_go_by_their_names():
+    CorticalSpace.named("fsaverage5").check_same(CorticalSpace.fsaverage5(), "the space")
+    CorticalSpace.named("fsLR").check_same(CorticalSpace.fs_lr_32k(), "the space")
+    with pytest.raises(InputError, match="unknown space 'MNI'; expected one of fsLR, fsaverage5"):
+        CorticalSpace.named("MNI")
+
+
 def test_volume_places():
     space = SPACES["volume"]()
     shape, affine = space.grid()

@@ -7,13 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from neuroframes.models.settings import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import FrameMask
-from neuroframes.models.paper import PaperModel, build_network, draw, eeg_windows, signal_shares
-from neuroframes.models.paper_network import Attention, RawEEGEncoder, code
+from neuroframes.models.paper import PaperModel, build_network, draw, signal_shares
+from neuroframes.models.paper_network import RawEEGEncoder, code
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
 
@@ -51,7 +50,7 @@ def model(cifti_space):
     network.eeg.spread.fill_(1e-5)
     return PaperModel(
         settings=replace(SMALL, clip=np.inf),  # an untrained network's estimates would all be clipped
-        network=network,
+        network=network.eval(),
         space=cifti_space,
         tr=TR,
         rate=RATE,
@@ -166,17 +165,6 @@ def test_estimates_are_clipped_and_measurements_are_not():
     assert torch.equal(imposed, torch.tensor([[7.0], [4.0]]))
 
 
-def test_attention_equals_torchs():
-    ours, theirs = Attention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
-    with torch.no_grad():
-        layers = (ours.query, ours.key, ours.value)
-        theirs.in_proj_weight.copy_(torch.cat([layer.weight for layer in layers]))
-        theirs.in_proj_bias.copy_(torch.cat([layer.bias for layer in layers]))
-        theirs.out_proj.load_state_dict(ours.out.state_dict())
-    x, context = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
-    torch.testing.assert_close(ours(x, context), theirs(x, context, context)[0])
-
-
 @pytest.mark.parametrize(("n_samples", "n_tokens"), [(1, 1), (64, 1), (65, 2), (1600, 25)])
 def test_eeg_tokens_keep_time(n_samples, n_tokens):
     encoder = RawEEGEncoder(C, 32, 160.0)
@@ -195,20 +183,6 @@ def test_the_code_of_a_position_is_a_rotation():
     gram = code(at, 16) @ code(at, 16).T
     for lag in (1, 10, 30):
         assert torch.allclose(gram.diagonal(lag), gram[0, lag].expand(41 - lag))
-
-
-def test_eeg_windows_are_shifted_by_the_delay_and_padded_with_zeros():
-    eeg = np.arange(1, 101, dtype=np.float32)[None] * np.array([[1], [-1]], np.float32)
-    windows = eeg_windows(eeg, 10.0, np.array([1.0, 6.0, 12.0]), 2.0, 4.0)
-    assert windows.shape == (3, 2, 20)
-    # Sample n is at n / 10 s and has the value n + 1.
-    np.testing.assert_array_equal(windows[1, 0], np.arange(21, 41))
-    np.testing.assert_array_equal(windows[:, 1], -windows[:, 0])
-    np.testing.assert_array_equal(windows[0], 0)
-    np.testing.assert_array_equal(windows[2, 0], [*range(81, 101)])
-    np.testing.assert_array_equal(
-        eeg_windows(eeg, 10.0, np.array([3.5, 13.0]), 2.0, 4.0)[0, 0, :6], [0] * 5 + [1]
-    )
 
 
 def heard(eeg, rate=RATE):
@@ -257,6 +231,16 @@ def test_windows_tile_the_run_and_know_nothing_of_each_other(model, recordings):
     louder[:, round((segment.times[30] - 0.5 - 4 + 1) * RATE) :] *= 3
     changed = (np.abs(predict(model, (segment, louder), nothing) - free) > 1e-2).any(axis=1)
     assert changed[30:].all() and not changed[:30].any()
+
+
+def test_before_its_start_the_eeg_is_mirrored(model, recordings):
+    segment, eeg = recordings[1]
+    early = replace(segment, times=segment.times - 5)  # the first window's EEG begins at -4.5 s
+    mirrored = np.pad(eeg, ((0, 0), (round(10 * RATE), 0)), mode="reflect")
+    later = replace(segment, times=early.times + 10)
+    nothing = np.zeros(33, bool)
+    frames = predict(model, (early, eeg), nothing)
+    np.testing.assert_array_equal(frames, predict(model, (later, mirrored), nothing))
 
 
 def test_frames_and_deviation_are_those_of_the_draws(model, recordings):

@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from neuroframes.models.settings import SurfaceSettings
+from neuroframes.cortex.mesh import surface
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import Averaging, FrameMask, SamplingTimes
 from neuroframes.models import surface_network
@@ -236,16 +238,76 @@ def test_samples_of_a_batch_know_nothing_of_each_other(network):
     torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_frames_hear_the_eeg_around_them_alone(network):
+def test_frames_attend_to_the_eeg_around_them_alone(network):
     """From 25 s before a frame to 5 s after it: what the attention lets through."""
     eeg, _ = inputs()
     share = torch.zeros(B, K)
-    before = network.heard(eeg, share)
+    before = network.frame_features(eeg, share)
     late = eeg.clone()
-    late[..., round((EARLIEST + LATEST + 2.0) * RATE) :] *= 3  # beyond what frames 0 and 1 hear
-    changed = (network.heard(late, share) - before).abs().amax(dim=(0, 2)) > 1e-6
+    late[..., round((EARLIEST + LATEST + 2.0) * RATE) :] *= 3  # beyond the reach of frames 0 and 1
+    changed = (network.frame_features(late, share) - before).abs().amax(dim=(0, 2)) > 1e-6
     assert not changed[0] and changed[4:].all()
     assert network.n_samples == eeg.shape[-1]
+
+
+@pytest.fixture(scope="module")
+def on_fsaverage5():
+    """As a user makes one; a few channels, out of order, in whatever case."""
+
+    def make(**options):
+        sizes = {"width": 8, "embedding": 2, "virtual_channels": 3, "filters": 2, "hidden": 2}
+        given = {"channels": ["Oz", "CZ", "Fz", "Pz", "T7"], "rate": 200.0, "tr": 0.8, "frames": 12}
+        return SpatiotemporalNeuralFrames.for_space("fsaverage5", **given | sizes | options)
+
+    return make
+
+
+def test_a_network_of_a_standard_cortex_and_cap(on_fsaverage5):
+    network, again, other = on_fsaverage5(), on_fsaverage5(), on_fsaverage5(seed=1)
+    generator = torch.Generator().manual_seed(0)
+    eeg = 1e-5 * torch.randn(1, 5, network.n_samples, generator=generator)
+    frames = torch.randn(1, 20_484, 3, generator=generator)
+    known = torch.tensor([0, 4, 11])
+    with torch.no_grad():
+        x, same, another = (each.eval()(eeg, known, frames) for each in (network, again, other))
+    assert x.shape == (1, 20_484, 12) and x.isfinite().all()
+    assert torch.equal(x[..., known], frames)
+    assert torch.equal(x, same) and not torch.allclose(x, another)
+    x_of, y_of, z_of = network.positions.T
+    assert y_of.argmin() == 0 and y_of.argmax() == 2 and z_of.argmax() == 1 and x_of.argmin() == 4
+    assert 0.05 < network.positions.norm(dim=1).max() < 0.2  # metres
+
+
+def test_making_a_network_takes_no_random_number_of_others(on_fsaverage5):
+    before = torch.get_rng_state()
+    positions = 0.1 * np.eye(3)
+    network = on_fsaverage5(channels=["E1", "E2", "E3"], positions=positions)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_allclose(network.positions, positions, rtol=1e-6)
+
+
+def test_places_are_directions_on_the_sphere_and_hemispheres(on_fsaverage5):
+    place = on_fsaverage5().place
+    torch.testing.assert_close(place[:, :3].norm(dim=1), torch.ones(20_484))
+    at = surface("fsaverage5", "sphere", "R")[0]
+    np.testing.assert_allclose(place[10_242:, :3], at / np.linalg.norm(at, axis=1, keepdims=True), atol=1e-6)
+    assert (place[:10_242, 3] == -1).all() and (place[10_242:, 3] == 1).all()
+
+
+def test_what_no_network_can_be_made_for_is_refused(on_fsaverage5):
+    for wrong, message in (
+        ({"channels": ["Fz", "E7", "Up"]}, "2 of 3 channels have no standard position .E7, Up.; .* 10-05"),
+        ({"rate": 128.0}, "nothing above 64 Hz, but the bands gamma"),
+        ({"frames": 4}, "frames 4; expected at least 10"),
+    ):
+        with pytest.raises(InputError, match=message):
+            on_fsaverage5(**wrong)
+    for space, message in (
+        ("MNI", "unknown space 'MNI'; expected one of fsLR, fsaverage5"),
+        (CorticalSpace.from_counts({"L": 40_962}), "no surface mesh for the space 'fsaverage6'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            SpatiotemporalNeuralFrames.for_space(space, channels=["Fz"], rate=200.0, tr=0.8)
 
 
 def test_bands_above_nyquist_are_refused(network):

@@ -241,6 +241,9 @@ def test_segments_hold_the_eeg_of_their_whole_run_once(recording):
         assert segment.eeg.rate == run.eeg_rate and segment.eeg.channels == recording.channels
         power = log_band_power(segment.eeg.data, segment.eeg.rate, bands)
         assert np.array_equal(segment.power.values, power.values)
+    assert first.eeg_for("ridge") is first.eeg
+    with pytest.raises(InputError, match="^a: ridge needs EEG; there is none for this run"):
+        replace(first, eeg=None).eeg_for("ridge")
 
 
 def test_a_signal_lasts_from_its_first_sample_to_the_end_of_its_last():

@@ -17,9 +17,7 @@ def alike(one, other):
     if isinstance(one, dict):
         return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
-        return type(one) is type(other) and all(
-            alike(*pair) for pair in zip(one, other, strict=True)
-        )
+        return type(one) is type(other) and all(alike(*pair) for pair in zip(one, other, strict=True))
     return type(one) is type(other) and one == other
 
 

@@ -1,4 +1,4 @@
-"""Training of the learned correction: what it sees, what it is judged by, and what comes through."""
+"""Training of the learned correction: what it sees, what it is validated on, and what comes through."""
 
 import json
 import shutil
@@ -93,14 +93,16 @@ def fit(segments, found, folder, settings=SETTINGS, **options):
     )
 
 
-def training_of(segments, found, settings=SETTINGS, fitted=None, judged=None):
+def training_of(segments, found, settings=SETTINGS, fitted=None, validated=None):
     data = TrainingData.of(segments, found)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         correction = Correction(settings, BANDS, GROUP, positions(), TR, RATE)
-    (fit, judge), *_ = blocks_of(len(data.z), round(GAP / TR))
-    fit, judge = (given if given is not None else own for given, own in ((fitted, fit), (judged, judge)))
-    return CorrectionTraining(correction.networks[0], correction, data, found, fit, judge, 0), correction
+    (fit, validation), *_ = blocks_of(len(data.z), round(GAP / TR))
+    fit, validation = (
+        given if given is not None else own for given, own in ((fitted, fit), (validated, validation))
+    )
+    return CorrectionTraining(correction.networks[0], correction, data, found, fit, validation, 0), correction
 
 
 # What is seen
@@ -111,37 +113,45 @@ def test_eeg_of_windows_is_that_of_the_time_stated():
     data = TrainingData.of(segments, found)
     # Samples that say when they are.
     data.eeg[:] = [
-        torch.from_numpy(np.tile(number + np.arange(s.eeg.data.shape[1]) / RATE / 1e4, (C, 1)))
+        np.tile(number + np.arange(s.eeg.data.shape[1]) / RATE / 1e4, (C, 1))
         for number, s in enumerate(segments)
     ]
     duration = 24 * TR
     starts = torch.tensor([0, 1, 50, 76, 100, 136])
-    eeg, begin, end = data.heard_by(starts, duration)
+    data.times[0] -= 10  # now it begins before the recording
+    data.times[76] += 40  # and this ends after it
+    eeg, begin, ends = data.eeg_around(starts, duration)
     n = round((EARLIEST + duration + LATEST) * RATE)
     assert eeg.shape == (6, C, n)
     for row, first in enumerate(starts.tolist()):
-        number = int(first >= 100)
-        clock = (eeg[row, 0] - number) * 1e4
-        np.testing.assert_allclose(clock, float(begin[row]) + np.arange(n) / RATE, atol=1e-6)
-        assert float(end[row]) == segments[number].eeg.duration
-        wanted = float(data.times[first]) - EARLIEST
-        assert (
-            abs(float(begin[row]) - min(max(0, wanted), segments[number].eeg.duration - n / RATE)) < 1 / RATE
-        )
+        number, last = int(first >= 100), segments[int(first >= 100)].eeg.duration - 1 / RATE
+        clock = float(begin[row]) + np.arange(n) / RATE
+        mirrored = last - abs(last - abs(clock))
+        np.testing.assert_allclose((eeg[row, 0] - number) * 1e4, mirrored, atol=2e-3)  # float32
+        assert ends[row].tolist() == [0, segments[number].eeg.duration]
+        assert abs(float(begin[row]) - (float(data.times[first]) - EARLIEST)) < 1 / RATE
+    assert float(begin[0]) < 0 and float(begin[3]) + n / RATE > float(ends[3, 1])
 
 
-def test_recordings_shorter_than_what_a_window_hears():
+def test_tokens_that_reach_beyond_the_recording_do_not_count():
     segments, found = toy(30, 90)
     eeg = segments[0].eeg
-    cut = Signal(eeg.data[:, : round(61 * RATE)], RATE, eeg.channels)
+    cut = Signal(eeg.data[:, : round(45 * RATE)], RATE, eeg.channels)
     segments[0] = replace(segments[0], eeg=cut, times=segments[0].times - 30)
     everything = torch.ones(120, dtype=torch.bool)
-    training, _ = training_of(segments, found, fitted=everything, judged=everything)
-    starts = training.judge_starts
-    tokens = training.eval().heard(starts)
-    first = tokens.times[0][~tokens.times[0].isnan()]
-    assert float(first.max()) <= 60.0 and len(first) == int((61 - 2) / 0.8) + 1
+    training, _ = training_of(segments, found, fitted=everything, validated=everything)
+    starts = training.validation_starts
+    tokens = training.eval().tokens(starts)
+    # Every 0.8 s from 25 s before the first frame, which is at 0 s; a token's window is 2 s.
+    centres = -EARLIEST + 1 + 0.8 * np.arange(tokens.times.shape[1])
+    inside = (centres >= 1) & (centres <= 44)
+    np.testing.assert_allclose(tokens.times[0], np.where(inside, centres, np.nan), atol=1e-5)
+    assert not inside[0] and not inside[-1] and inside.sum() > 50
     assert not tokens.times[1].isnan().any()
+    eeg, begin, ends = training.data.eeg_around(starts, 24 * TR)
+    with torch.no_grad():
+        moved = training._tokens(eeg, begin + 0.3, ends + 0.3)
+    torch.testing.assert_close(moved.times, tokens.times + 0.3, atol=1e-5, rtol=0, equal_nan=True)
     training.log = lambda *_, **__: None
     assert training.train().training_step(starts).detach().isfinite()
 
@@ -166,8 +176,8 @@ def test_the_networks_do_not_see_censored_frames():
     training, _ = training_of(segments, found)
     nn.init.normal_(training.member.denoiser.head.weight)
     training.eval()
-    starts, which = training.judge_starts[:1], torch.tensor([2])
-    tokens, infinite = training.heard(starts), torch.tensor([torch.inf])
+    starts, which = training.validation_starts[:1], torch.tensor([2])
+    tokens, infinite = training.tokens(starts), torch.tensor([torch.inf])
     seen = []
     hook = training.member.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given))
     _, _, _, scored = training.shifted(starts, which, infinite, torch.zeros(1), tokens)
@@ -200,18 +210,19 @@ def test_no_window_of_training_comes_near_those_of_validation(n_frames):
     segments, found = toy(n_frames, 150)
     data = TrainingData.of(segments, found)
     margin = round(GAP / TR)
-    judged = torch.zeros(n_frames + 150, dtype=torch.int64)
-    for fit_rows, judge_rows in blocks_of(n_frames + 150, margin):
-        judged += judge_rows
-        fit_starts, judge_starts = (data.starts(rows, 24, 1) for rows in (fit_rows, judge_rows))
-        assert len(fit_starts) and len(judge_starts)
-        fitted, judge = (
-            (starts[:, None] + torch.arange(24)).flatten().unique() for starts in (fit_starts, judge_starts)
+    validated = torch.zeros(n_frames + 150, dtype=torch.int64)
+    for fit_rows, validation_rows in blocks_of(n_frames + 150, margin):
+        validated += validation_rows
+        fit_starts, validation_starts = (data.starts(rows, 24, 1) for rows in (fit_rows, validation_rows))
+        assert len(fit_starts) and len(validation_starts)
+        fitted, validation = (
+            (starts[:, None] + torch.arange(24)).flatten().unique()
+            for starts in (fit_starts, validation_starts)
         )
-        assert judge_rows[judge].all()
-        low, high = int(torch.nonzero(judge_rows)[0]), int(torch.nonzero(judge_rows)[-1])
+        assert validation_rows[validation].all()
+        low, high = int(torch.nonzero(validation_rows)[0]), int(torch.nonzero(validation_rows)[-1])
         assert ((fitted < low - margin) | (fitted > high + margin)).all()
-    assert (judged == 1).all()
+    assert (validated == 1).all()
 
 
 def test_a_window_is_told_the_same_in_training_and_in_use():
@@ -225,7 +236,7 @@ def test_a_window_is_told_the_same_in_training_and_in_use():
     times = segments[0].times[17:41]
     shift = -((times[0] - EARLIEST) % 0.8)
     training.data.times.add_(shift)
-    tokens = training.heard(starts)
+    tokens = training.tokens(starts)
     _, before, after, _ = training.shifted(
         starts, torch.tensor([0]), torch.tensor([torch.inf]), torch.zeros(1), tokens
     )
@@ -434,8 +445,8 @@ def test_members_take_the_blocks_that_have_windows(tmp_path):
     # Frames 144 to 180 of five blocks of 36 lie in runs too short for a window.
     segments, found = toy(144, 18, 18)
     usable = [
-        bool(len(TrainingData.of(segments, found).starts(judge, 24, 1)))
-        for _, judge in blocks_of(180, round(GAP / TR))
+        bool(len(TrainingData.of(segments, found).starts(validation, 24, 1)))
+        for _, validation in blocks_of(180, round(GAP / TR))
     ]
     assert usable == [False, True, True, True, True] and len(usable) == BLOCKS
     correction = fit(segments, found, tmp_path, replace(SHORT, epochs=1))

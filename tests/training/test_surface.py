@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from neuroframes.models.settings import SurfaceSettings
-from neuroframes.cortex.mesh import cortical_vertices, surface
+from neuroframes.cortex.mesh import surface, vertex_positions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.run import STATE
-from neuroframes.training.surface import SurfaceTraining, SurfaceWindows, fit_surface, places
+from neuroframes.training.surface import SurfaceTraining, SurfaceWindows, fit_surface
 
 SETTINGS = SurfaceSettings(
     width=16, embedding=4, virtual_channels=4, filters=2, hidden=4, learning_rate=3e-3, batch=8, epochs=2
@@ -36,7 +36,7 @@ def segments(space):
     """Slow signals, and EEG whose alpha power follows the first of them 5 s earlier."""
     generator, found = np.random.default_rng(0), []
     # Smooth across the patch, as on the cortex.
-    place = places(space)[:, :2].numpy()
+    place = vertex_positions(space, "sphere")[:, :2]
     waves = place @ generator.standard_normal((2, 3)) / place.std() + 6 * generator.random(3)
     patterns = np.sin(waves).T
     for n_frames in (90, 70):
@@ -66,31 +66,24 @@ def training(segments, space, tmp_path):
     return SurfaceTraining(network, windows, SETTINGS, 0)
 
 
-def test_places_are_directions_on_the_sphere(space):
-    place = places(space)
-    torch.testing.assert_close(place[:, :3].norm(dim=1), torch.ones(V))
-    assert (place[:, 2] > 0.9).all() and (place[:, 3] == -1).all()
-    whole = places(CorticalSpace.fs_lr_32k())
-    n_left = len(cortical_vertices("fsLR-32k", "L"))
-    assert whole.shape == (59_412, 4) and (whole[:n_left, 3] == -1).all() and (whole[n_left:, 3] == 1).all()
-
-
-def test_windows_to_judge_by_lie_a_gap_from_those_to_fit_to(segments):
+def test_windows_to_validate_on_lie_a_gap_from_those_to_fit_to(segments):
     censored = segments[0].measured.copy()
     censored[20] = False
     segments = [replace(segments[0], measured=censored), segments[1]]
     windows = SurfaceWindows(segments, 10, 10, 1248)
-    seen = {name: np.zeros(160, bool) for name in ("fit", "judge")}
-    for name, mask in seen.items():
+    covered = {name: np.zeros(160, bool) for name in ("fit", "validation")}
+    for name, mask in covered.items():
         for number, start in getattr(windows, name):
             assert segments[number].measured[start : start + 10].all()
             mask[90 * number + start : 90 * number + start + 10] = True
-    judge = np.flatnonzero(seen["judge"])
-    assert len(judge) and judge.min() >= 128 and np.flatnonzero(seen["fit"]).max() < 128 - 10
+    validation = np.flatnonzero(covered["validation"])
+    assert len(validation) and validation.min() >= 128 and np.flatnonzero(covered["fit"]).max() < 128 - 10
     assert not np.concatenate([s.measured for s in windows.fitted])[118:].any()
     eeg, frames = windows.batch([(0, 30), (1, 5)])
     np.testing.assert_array_equal(frames[1], segments[1].frames[5:15].T)
     np.testing.assert_array_equal(eeg[0, :, -320:], segments[0].eeg.data[:, 49 * 32 - 320 : 49 * 32])
+    mirrored = np.pad(segments[1].eeg.data, ((0, 0), (480, 0)), mode="reflect")  # frame 5 is at 10 s
+    np.testing.assert_array_equal(eeg[1], mirrored[:, :1248])
     with pytest.raises(InputError, match="160 frames of the training part hold no 10"):
         SurfaceWindows(segments, 10, 140, 1248)
     with pytest.raises(InputError, match="needs EEG; there is none"):

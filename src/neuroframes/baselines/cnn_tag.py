@@ -27,9 +27,9 @@ from neuroframes.baselines.network import (
     VertexNetwork,
     history,
 )
+from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
-from neuroframes.training.surface import signal_of
 
 WINDOW = 2.16  # seconds: the authors' TR, so that bins are 0.46 Hz apart
 BINS = 134  # from 0.46 to 62 Hz
@@ -63,22 +63,20 @@ def magnitudes(eeg: Signal, ends: NDArray[np.float64]) -> NDArray[np.float32]:
     ----------
     eeg : Signal
     ends : array, shape (K,), seconds
-        Before the recording's start and after its end the EEG is 0.
+        Beyond its ends the recording goes on as its mirror image.
 
     Returns
     -------
     array, shape (K, C, 134)
     """
-    n_samples, total = round(WINDOW * eeg.rate), eeg.data.shape[1]
-    sample = np.round(ends * eeg.rate).astype(int)[:, None] + np.arange(1 - n_samples, 1)
-    inside = (sample >= 0) & (sample < total)
-    sample = sample.clip(0, total - 1)
+    n_samples = round(WINDOW * eeg.rate)
+    sample = window_samples(eeg.data.shape[1], eeg.rate, ends, n_samples, 1 - n_samples)
     spectra = np.empty((len(ends), len(eeg.data), BINS), np.float32)
     for channel, trace in enumerate(eeg.data):  # one at a time: overlapping windows are several times the EEG
-        spectrum = rfft(np.where(inside, trace[sample], 0), max(n_samples, 2 * BINS))
+        spectrum = rfft(trace[sample], max(n_samples, 2 * BINS))
         spectra[:, channel] = np.abs(spectrum[:, 1 : BINS + 1])
     mean, deviation = spectra.mean(axis=1, keepdims=True), spectra.std(axis=1, keepdims=True)
-    # Where channels are alike, as where there is no EEG, they differ by rounding.
+    # Where channels are alike they differ by rounding.
     return np.divide(spectra - mean, deviation, out=np.zeros_like(spectra), where=deviation > 1e-6 * mean)
 
 
@@ -212,7 +210,7 @@ class CnnTag(NetworkBaseline):
     def inputs(self, segment: Segment) -> Inputs:
         before = segment.times[0] - self.tr_ * np.arange(self.length - 1, 0, -1)
         ends = np.concatenate([before, segment.times])
-        return history(torch.from_numpy(magnitudes(signal_of(segment, self.name), ends)), self.length)
+        return history(torch.from_numpy(magnitudes(segment.eeg_for(self.name), ends)), self.length)
 
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         return AttentionGraph(self.length, example.shape[2], self.width, self.fourier), self.width

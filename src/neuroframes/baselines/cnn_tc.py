@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, history
 from neuroframes.recording.band_power import LAST_LAG
+from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
-from neuroframes.training.surface import signal_of
 
 SHAPE = (8, 8, 4)  # that the 256 values of a step are arranged in
 WIDTH = 256
@@ -36,21 +36,20 @@ def at_times(eeg: Signal, times: NDArray[np.float64], tr: float) -> NDArray[np.f
     ----------
     eeg : Signal
     times : array, shape (K,), seconds
-        Before the recording's start and after its end the EEG is 0.
+        Beyond its ends the recording goes on as its mirror image.
     tr : float, seconds
 
     Returns
     -------
     array, shape (K, C), volts
     """
-    window = hann(2 * round(2 * tr * eeg.rate) + 1)
+    half, length = round(2 * tr * eeg.rate), eeg.data.shape[1]
+    window = hann(2 * half + 1)
     window /= window.sum()
-    sample = np.round(times * eeg.rate).astype(int)
-    inside = (sample >= 0) & (sample < eeg.data.shape[1])
-    values = np.zeros((len(times), len(eeg.data)))
-    for channel, trace in enumerate(eeg.data):
-        values[inside, channel] = oaconvolve(trace, window, mode="same")[sample[inside]]
-    return values
+    whole = window_samples(length, eeg.rate, [0.0], length + 2 * half, -half)[0]
+    sample = window_samples(length, eeg.rate, times, 1)[:, 0]
+    filtered = [oaconvolve(trace[whole], window, mode="valid")[sample] for trace in eeg.data]
+    return np.stack(filtered, axis=1)
 
 
 class Transcoder(nn.Module):
@@ -112,12 +111,12 @@ class CnnTc(NetworkBaseline):
 
     def prepare(self, train: Sequence[Segment]) -> None:
         self.length_ = self.length or round(LAST_LAG / self.tr_) + 1
-        values = [at_times(signal_of(segment, self.name), segment.times, self.tr_) for segment in train]
+        values = [at_times(segment.eeg_for(self.name), segment.times, self.tr_) for segment in train]
         deviation = np.concatenate(values).std(axis=0)
         self.scale_ = np.where(deviation > 0, deviation, 1)
 
     def inputs(self, segment: Segment) -> Inputs:
-        eeg = signal_of(segment, self.name)
+        eeg = segment.eeg_for(self.name)
         before = segment.times[0] - self.tr_ * np.arange(self.length_ - 1, 0, -1)
         values = at_times(eeg, np.concatenate([before, segment.times]), self.tr_) / self.scale_
         return history(torch.from_numpy(values.astype(np.float32)), self.length_)

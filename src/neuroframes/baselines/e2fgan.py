@@ -48,9 +48,9 @@ class AdversarialTraining(NetworkTraining):
         optimizers: Any = self.optimizers()
         schedules: Any = self.lr_schedulers()
         fake, real = self.network(x), self.within_reach(frames)
-        loss = (judged(self.discriminator(real), 1) + judged(self.discriminator(fake.detach()), 0)) / 2
+        loss = (bce(self.discriminator(real), 1) + bce(self.discriminator(fake.detach()), 0)) / 2
         self.descend(optimizers[1], loss)
-        loss = judged(self.discriminator(fake), 1) + ssim_mse(fake, frames)
+        loss = bce(self.discriminator(fake), 1) + ssim_mse(fake, frames)
         self.descend(optimizers[0], loss)
         for schedule in schedules:
             schedule.step()
@@ -101,6 +101,6 @@ class Discriminator(nn.Module):
         return logits
 
 
-def judged(logits: Tensor, real: float) -> Tensor:
+def bce(logits: Tensor, real: float) -> Tensor:
     """Binary cross-entropy (BCE) with 1 for real, 0 for fake."""
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, real))

@@ -36,9 +36,9 @@ from neuroframes.baselines.network import (
     history,
 )
 from neuroframes.errors import InputError
+from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
-from neuroframes.training.surface import signal_of
 
 STEPS = 20  # repetition times before a frame
 BINS = 249
@@ -78,16 +78,14 @@ class E2FNet(NetworkBaseline):
         Raises
         ------
         InputError
-            If there is no EEG, a single channel, or less than a window of it.
+            If there is no EEG, or a single channel.
         """
-        signal = signal_of(segment, self.name)
-        length = max(round(self.tr_ * signal.rate), 2 * (BINS + 1))
-        n_channels, n_samples = signal.data.shape
-        if n_channels < 2 or n_samples < length:
+        signal = segment.eeg_for(self.name)
+        if len(signal.data) < 2:
             raise InputError(
-                f"{segment.run}: {self.name} needs EEG of at least 2 channels and {length / signal.rate:g} "
-                f"seconds; got {n_channels} and {signal.duration:g} s"
+                f"{segment.run}: {self.name} compares channels but the EEG has one; use EEG of at least 2"
             )
+        length = max(round(self.tr_ * signal.rate), 2 * (BINS + 1))
         earlier = segment.times[0] - self.tr_ * np.arange(STEPS - 1, 0, -1)
         ends = np.concatenate([earlier, segment.times]) - self.tr_ / 2
         return history(torch.from_numpy(spectra(signal, ends, length)), STEPS)
@@ -121,7 +119,7 @@ def spectra(signal: Signal, ends: NDArray[np.float64], length: int) -> Float32:
     ----------
     signal : Signal of C channels
     ends : array, shape (T,), seconds
-        Of the windows; those that would leave the recording are moved into it.
+        Of the windows. Beyond its ends the recording goes on as its mirror image.
     length : int, samples
 
     Returns
@@ -129,11 +127,10 @@ def spectra(signal: Signal, ends: NDArray[np.float64], length: int) -> Float32:
     array, shape (T, C, 249)
         0 where all channels are the same.
     """
-    last = signal.data.shape[1] - length
-    starts = np.clip(np.round(ends * signal.rate).astype(int) - length, 0, last)
+    samples = window_samples(signal.data.shape[1], signal.rate, ends, length, -length)
     values = np.empty((len(ends), len(signal.data), BINS), np.float32)
-    for value, start in zip(values, starts, strict=True):  # one at a time: windows overlap
-        window = signal.data[:, start : start + length].astype(np.float64)
+    for value, sample in zip(values, samples, strict=True):  # one at a time: windows overlap
+        window = signal.data[:, sample].astype(np.float64)
         magnitude = np.abs(rfft(window)[:, 1 : BINS + 1])
         mean, deviation = magnitude.mean(axis=0), magnitude.std(axis=0)
         value[:] = (magnitude - mean) / np.where(deviation > 1e-9 * mean, deviation, np.inf)

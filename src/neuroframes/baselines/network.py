@@ -210,7 +210,7 @@ class TrainingFrames:
 
     Attributes
     ----------
-    fit, judge : array of int, numbers of the frames to fit to and to validate on, a gap apart
+    fit, validation : array of int, numbers of the frames to fit to and to validate on, a gap apart
     fitted : list of Segment, measured where frames are fitted to
     """
 
@@ -219,7 +219,7 @@ class TrainingFrames:
         self.starts = np.cumsum([0, *(len(segment.times) for segment in segments)])
         measured = np.flatnonzero(np.concatenate([segment.measured for segment in segments]))
         border = int(len(measured) * (1 - VALIDATED))
-        self.judge = measured[border:]
+        self.validation = measured[border:]
         gap = int(np.ceil((LAST_LAG + HRF_LENGTH) / tr))
         self.fit = measured[:border][measured[:border] < measured[border] - gap]
         if not len(self.fit):
@@ -248,18 +248,18 @@ class NetworkTraining(lightning.LightningModule):
         super().__init__()
         self.baseline, self.network, self.data = baseline, network, data
         self.vertices = slice(None, None, -(-len(network.mean) // VALIDATION_VERTICES))
-        self.judged: list[tuple[Tensor, Tensor]] = []
+        self.validated: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         return self.baseline.loss(self.network, *batch)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         x, frames = batch
-        self.judged.append((self.network(x)[:, self.vertices], frames[:, self.vertices]))
+        self.validated.append((self.network(x)[:, self.vertices], frames[:, self.vertices]))
 
     def on_validation_epoch_end(self) -> None:
-        predicted, truth = (torch.cat(part).double() for part in zip(*self.judged, strict=True))
-        self.judged.clear()
+        predicted, truth = (torch.cat(part).double() for part in zip(*self.validated, strict=True))
+        self.validated.clear()
         self.log("r", mean_r(truth, predicted, torch.full_like(truth[0], 1 / truth.shape[1])))
 
     def train_dataloader(self) -> "DataLoader[Any]":
@@ -267,7 +267,7 @@ class NetworkTraining(lightning.LightningModule):
         return self._loader(generator.permutation(self.data.fit))
 
     def val_dataloader(self) -> "DataLoader[Any]":
-        return self._loader(self.data.judge)
+        return self._loader(self.data.validation)
 
     def _loader(self, numbers: NDArray[np.integer]) -> "DataLoader[Any]":
         count = max(1, len(numbers) // self.baseline.batch)

@@ -27,8 +27,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork
 from neuroframes.errors import InputError
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
-from neuroframes.training.surface import signal_of
 
 RATE = 200  # Hz
 PATCH = 200  # samples
@@ -87,26 +87,24 @@ class NeuroBolt(NetworkBaseline):
     def inputs(self, segment: Segment) -> Inputs:
         """EEG (B, C, N) up to frames, at 200 Hz, each channel less its mean there.
 
-        Before the recording's start its first sample is repeated.
+        Before its start the recording goes on as its mirror image.
 
         Raises
         ------
         InputError
             If there is no EEG.
         """
-        signal = signal_of(segment, self.name)
+        signal = segment.eeg_for(self.name)
         data, rate = signal.data, float(signal.rate)
         if rate != RATE:
             ratio = Fraction(RATE / rate).limit_denominator(LARGEST_FACTOR)
-            data = resample_poly(data, ratio.numerator, ratio.denominator, axis=1, padtype="edge")
+            data = resample_poly(data, ratio.numerator, ratio.denominator, axis=1, padtype="reflect")
             rate *= float(ratio)
-        ends = np.round(segment.times * rate).astype(int)
-        before = np.arange(-self.seconds * RATE, 0)
+        length = self.seconds * RATE
 
         def inputs(rows: NDArray[np.int64]) -> Tensor:
-            samples = np.clip(ends[rows, None] + before, 0, data.shape[1] - 1)
-            windows = torch.from_numpy((data[:, samples] / UNIT).astype(np.float32)).transpose(0, 1)
-            return (windows - windows.mean(dim=-1, keepdim=True)).contiguous()
+            windows = torch.from_numpy(eeg_windows(data, rate, segment.times[rows], length, -length) / UNIT)
+            return windows - windows.mean(dim=-1, keepdim=True)
 
         return inputs
 
@@ -223,7 +221,7 @@ class SpectralTransformer(nn.Module):
         return features
 
 
-class Attention(nn.Module, ABC):
+class SelfAttention(nn.Module, ABC):
     """Multi-head attention of tokens (B, n, h)."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -242,7 +240,7 @@ class Attention(nn.Module, ABC):
         """Values of queries, all (B, heads, n, h / heads)."""
 
 
-class NormedAttention(Attention):
+class NormedAttention(SelfAttention):
     """softmax(q k') v with q and k normalised."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -253,7 +251,7 @@ class NormedAttention(Attention):
         return functional.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
 
 
-class LinearAttention(Attention):
+class LinearAttention(SelfAttention):
     """softmax(q) (softmax(k)' v), of q's features and of k's tokens."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

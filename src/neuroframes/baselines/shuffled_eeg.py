@@ -7,8 +7,8 @@ import numpy as np
 
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import BandPower
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
-from neuroframes.recording.signal import Signal
 
 
 def shuffled(
@@ -49,10 +49,10 @@ def shuffled(
         )
     length = len(power.values)
     size = length // n_blocks
-    n_wanted = -(-length // size)
+    n_needed = -(-length // size)
     pieces = [piece for other in others for piece in _blocks(other, size)]
-    if len(pieces) >= n_wanted:
-        chosen = [pieces[i] for i in generator.permutation(len(pieces))[:n_wanted]]
+    if len(pieces) >= n_needed:
+        chosen = [pieces[i] for i in generator.permutation(len(pieces))[:n_needed]]
     else:
         # One cycle through all the blocks in random order: a uniform permutation would fix about one.
         pieces = _blocks(segment, size)
@@ -64,7 +64,13 @@ def shuffled(
     eeg = segment.eeg
     if eeg is not None:
         hop = round(step * eeg.rate)
-        data = np.concatenate([_samples(of.eeg, rows, hop) for of, rows in chosen if of.eeg], axis=1)
+        # A run's last block may be cut short.
+        blocks = [
+            eeg_windows(of.eeg.data, of.eeg.rate, [rows[0] * hop / of.eeg.rate], len(rows) * hop)[0]
+            for of, rows in chosen
+            if of.eeg
+        ]
+        data = np.concatenate(blocks, axis=1)
         eeg = replace(eeg, data=data[:, : eeg.data.shape[1]])
     return replace(segment, power=BandPower(values, power.times), eeg=eeg)
 
@@ -74,9 +80,3 @@ def _blocks(segment: Segment, size: int) -> list[tuple[Segment, np.ndarray]]:
     length = 0 if segment.power is None else len(segment.power.times)
     n_blocks = length // size
     return [(segment, rows) for rows in np.array_split(np.arange(length), n_blocks)] if n_blocks else []
-
-
-def _samples(eeg: Signal, rows: np.ndarray, hop: int) -> np.ndarray:
-    """EEG (C, len(rows) * hop) of these rows of the band power's grid; a run's last may be cut short."""
-    data = eeg.data[:, rows[0] * hop : (rows[-1] + 1) * hop]
-    return np.pad(data, ((0, 0), (0, len(rows) * hop - data.shape[1])), mode="edge")

@@ -150,6 +150,15 @@ def cortical_vertices(name: str, hemi: str) -> np.ndarray:
     return vertices
 
 
+def vertex_positions(space: CorticalSpace, kind: Kind) -> NDArray[np.float64]:
+    """Where the space's values lie on a surface, shape (V, 3), millimetres; 0 off the cortex."""
+    positions = np.zeros((space.V, 3))
+    for hemi, side in HEMISPHERES.items():
+        members = space.hemisphere == side
+        positions[members] = surface(space.name, kind, hemi)[0][space.vertex[members]]
+    return positions
+
+
 def adjacency(space: CorticalSpace) -> scipy.sparse.csr_array:
     """Which of the space's cortical vertices share a mesh edge.
 

@@ -95,6 +95,20 @@ class CorticalSpace:
         return cls.from_counts({"L": 10_242, "R": 10_242})
 
     @classmethod
+    def named(cls, name: str) -> Self:
+        """The standard space "fsLR" or "fsaverage5".
+
+        Raises
+        ------
+        InputError
+            If it is another name.
+        """
+        standard = {"fsLR": cls.fs_lr_32k, "fsaverage5": cls.fsaverage5}
+        if name not in standard:
+            raise InputError(f"unknown space {name!r}; expected one of {', '.join(standard)}")
+        return standard[name]()
+
+    @classmethod
     def from_axis(cls, axis: "BrainModelAxis") -> Self:
         """The space of a CIFTI file's brain models axis (nibabel)."""
         from nibabel.cifti2 import Cifti2Header, ScalarAxis

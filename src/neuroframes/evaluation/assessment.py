@@ -8,7 +8,6 @@ It is the one way from a model to its numbers, whoever asks: `evaluate`, a cell 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,8 @@ from numpy.typing import NDArray
 from neuroframes.cortex.flat import flat_index
 from neuroframes.cortex.regions import parcels, regions
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.evaluation.bootstrap import TooFewBlocksError
-from neuroframes.evaluation.controls import backwards, of_other, shuffled_segments, zeroed
-from neuroframes.evaluation.metrics import WHOLE, score
-from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.model import Model
-from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.part import TrainingPart

@@ -26,7 +26,6 @@ from neuroframes.baselines import (
     shuffled,
 )
 from neuroframes.baselines.interface import Baseline
-from neuroframes.models.settings import PAPER_DRAWS
 from neuroframes.cortex.regions import regions
 from neuroframes.errors import InputError
 from neuroframes.evaluation.metrics import score
@@ -37,6 +36,7 @@ from neuroframes.frames.autoencoder import columns_of
 from neuroframes.frames.completion import fill_missing
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.load import load_model
+from neuroframes.models.settings import PAPER_DRAWS
 from neuroframes.recording.segments import Segment, load_segments
 from neuroframes.recording.store import Store, open_store
 

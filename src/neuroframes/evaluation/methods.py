@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from neuroframes.baselines.interface import Baseline
-from neuroframes.models.settings import PAPER_DRAWS
 from neuroframes.evaluation.evaluate import Method as Predict
 from neuroframes.evaluation.evaluate import predict, predict_by_draws, predict_by_surface
+from neuroframes.models.settings import PAPER_DRAWS
 from neuroframes.training.train import Preset, TrainingPart, fit
 
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.windows import Windows
 from neuroframes.models.denoiser import EARLIEST, LATEST, Denoiser
 from neuroframes.models.eeg_encoder import EEGEncoder, Tokens
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.signal import Signal
 
 Float = NDArray[np.float64]

@@ -144,8 +144,6 @@ class Denoiser(nn.Module):
     width, depth, heads : int
     token_width : int
         Of the EEG tokens.
-    tokens_per_frame : int
-        Into how many tokens of `width` a frame's latents are put.
     dropout : float
     """
 
@@ -156,17 +154,15 @@ class Denoiser(nn.Module):
         depth: int = 2,
         heads: int = 4,
         token_width: int = 64,
-        tokens_per_frame: int = 1,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.tokens_per_frame = tokens_per_frame
-        self.inputs = nn.Linear(3 * n_latents + 1, tokens_per_frame * width)
+        self.inputs = nn.Linear(3 * n_latents + 1, width)
         self.level = NoiseLevel(width)
         self.blocks = nn.ModuleList(Block(width, heads, token_width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = _modulation(width, 2)
-        self.head = nn.Linear(tokens_per_frame * width, n_latents)
+        self.head = nn.Linear(width, n_latents)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -200,10 +196,8 @@ class Denoiser(nn.Module):
         level = sigma[:, None, None]
         scaled = torch.where(level.isinf(), 0, x) / (1 + level.square()).sqrt()
         h = self.inputs(torch.cat([scaled, mean, given, measured[..., None].to(x.dtype)], dim=-1))
-        h = h.unflatten(-1, (self.tokens_per_frame, -1)).flatten(1, 2)
         embedding = self.level(sigma)
         # Differences first, in the precision of the times: float32 is too coarse for hours squared.
-        times = times.repeat_interleave(self.tokens_per_frame, dim=1)
         between = (times[:, :, None] - times[:, None]).to(x.dtype)
         behind = None if tokens is None else (times[:, :, None] - tokens.times[:, None]).to(x.dtype)
         values = None if tokens is None else tokens.values
@@ -211,5 +205,5 @@ class Denoiser(nn.Module):
             h = block(h, embedding, between, behind, values)
         shift, scale = self.modulation(embedding)[:, None].chunk(2, dim=-1)
         h = self.norm(h) * (1 + scale) + shift
-        delta: Tensor = self.head(h.unflatten(1, (-1, self.tokens_per_frame)).flatten(-2))
+        delta: Tensor = self.head(h)
         return delta

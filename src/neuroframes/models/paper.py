@@ -25,6 +25,7 @@ from neuroframes.models.model import Estimate
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PAPER_DRAWS, PaperSettings
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 
 Float32 = NDArray[np.float32]
@@ -74,34 +75,6 @@ def draw(
     return ddim(denoise, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
 
 
-def eeg_windows(
-    eeg: Float32, rate: float, first: NDArray[np.float64], length: float, delay: float
-) -> Float32:
-    """EEG that frames are explained by; 0 before the recording's start and after its end.
-
-    Parameters
-    ----------
-    eeg : array, shape (C, N)
-        Sample n is at n / rate seconds.
-    rate : float, Hz
-    first : array, shape (W,), seconds
-        Beginning of each window's first frame.
-    length : float, seconds
-    delay : float, seconds
-        The EEG's window begins this long before the frames'.
-
-    Returns
-    -------
-    array, shape (W, C, N_w), float32
-    """
-    n_samples = round(length * rate)
-    start = np.round((first - delay) * rate).astype(int)
-    before, after = max(0, -start.min()), max(0, start.max() + n_samples - eeg.shape[1])
-    padded = np.pad(np.asarray(eeg, np.float32), ((0, 0), (before, after)))
-    at = start[:, None] + before + np.arange(n_samples)
-    return np.ascontiguousarray(padded[:, at].transpose(1, 0, 2))
-
-
 @dataclass(frozen=True)
 class PaperModel(NetworkModel):
     """A network of `PaperSettings`; see `NetworkModel`.
@@ -149,8 +122,8 @@ class PaperModel(NetworkModel):
         given = torch.zeros(n_frames, len(self.network.decoder), device=device)
         known = torch.from_numpy(measured).to(device)
         given[known] = self._encode(segment.frames, measured, vertices)
-        first = segment.times[starts] - self.origin.tr / 2
-        windows = eeg_windows(eeg.data, eeg.rate, first, length * self.origin.tr, self.settings.delay)
+        first = segment.times[starts] - self.origin.tr / 2 - self.settings.delay
+        windows = eeg_windows(eeg.data, eeg.rate, first, round(length * self.origin.tr * eeg.rate))
         pieces = []
         for these in np.array_split(np.arange(len(starts)), -(-len(starts) // batch)):
             shape = (n_draws, *rows[these].shape, given.shape[1])

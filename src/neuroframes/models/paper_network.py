@@ -63,23 +63,6 @@ class RawEEGEncoder(nn.Module):
         return self.norm(x.mT) + code(at, self.width)
 
 
-class Attention(nn.Module):
-    """Multi-head attention of x (B, K, w) to context (B, T, w)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        query, key, value = (
-            layer(of).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer, of in ((self.query, x), (self.key, context), (self.value, context))
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        return self.out(mixed.transpose(1, 2).flatten(-2))
-
-
 class Block(nn.Module):
     """Self-attention, cross-attention to the EEG, MLP; the first and last scaled and gated by the step."""
 
@@ -87,8 +70,9 @@ class Block(nn.Module):
         super().__init__()
         self.before_self, self.before_mlp = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
         self.before_cross = nn.LayerNorm(width)
-        self.self_attention = Attention(width, heads)
-        self.cross_attention = Attention(width, heads)
+        self.self_attention, self.cross_attention = (
+            nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(2)
+        )
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
@@ -98,8 +82,8 @@ class Block(nn.Module):
         """x (B, K, w), step (B, w), tokens (B, T, w) to (B, K, w)."""
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(step)[:, None].chunk(6, dim=-1)
         h = self.before_self(x) * (1 + scale) + shift
-        x = x + gate * self.self_attention(h, h)
-        x = x + self.cross_attention(self.before_cross(x), tokens)
+        x = x + gate * self.self_attention(h, h, h, need_weights=False)[0]
+        x = x + self.cross_attention(self.before_cross(x), tokens, tokens, need_weights=False)[0]
         return x + mlp_gate * self.mlp(self.before_mlp(x) * (1 + mlp_scale) + mlp_shift)
 
 

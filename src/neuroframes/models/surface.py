@@ -19,31 +19,10 @@ from neuroframes.models.model import Estimate
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 
 Float32 = NDArray[np.float32]
-
-
-def heard_by(eeg: Float32, rate: float, times: NDArray[np.float64], n_samples: int) -> Float32:
-    """EEG of windows, mirrored beyond the recording's ends.
-
-    Parameters
-    ----------
-    eeg : array, shape (C, N), volts
-        Sample n is at n / rate seconds.
-    rate : float, Hz
-    times : array, shape (W,), seconds
-        Centre of each window's first frame, `EARLIEST` after the EEG's first sample.
-    n_samples : int
-
-    Returns
-    -------
-    array, shape (W, C, n_samples)
-    """
-    at = np.round((times - EARLIEST) * rate).astype(int)[:, None] + np.arange(n_samples)
-    last = eeg.shape[1] - 1
-    at = np.abs((at + last) % (2 * last) - last)
-    return np.ascontiguousarray(eeg[:, at].transpose(1, 0, 2))
 
 
 @dataclass(frozen=True)
@@ -95,9 +74,9 @@ class SurfaceModel(NetworkModel):
                 size, mask = row.stop - row.start, measured[row]
                 known[i, :size] = torch.from_numpy(mask)
                 given[i, vertices, :size] = torch.from_numpy(np.where(mask[:, None], segment.frames[row], 0).T)
-            begin = segment.times[[row.start for row in rows]]
-            heard = torch.from_numpy(heard_by(eeg.data, eeg.rate, begin, network.n_samples))
-            x = network(heard.to(device), known.to(device), given.to(device))[:, vertices].cpu()
+            begin = segment.times[[row.start for row in rows]] - EARLIEST
+            around = torch.from_numpy(eeg_windows(eeg.data, eeg.rate, begin, network.n_samples))
+            x = network(around.to(device), known.to(device), given.to(device))[:, vertices].cpu()
             for i, row, piece in zip(these, rows, x, strict=True):
                 missing = np.flatnonzero(~measured[row])
                 share = windows.weights[i, missing].float()

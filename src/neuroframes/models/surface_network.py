@@ -12,22 +12,26 @@ GCN is D^-1/2 (M + I) D^-1/2 H W + b, M the mesh's adjacency and D the degrees o
 2017).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from neuroframes.models.settings import SurfaceSettings
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import AlongTime, Mask
 from neuroframes.models.denoiser import EARLIEST, LATEST, Attention, TokenBias
 from neuroframes.models.eeg_encoder import EEGEncoder
 from neuroframes.models.paper_network import code
+from neuroframes.recording.band_power import BANDS, check_bands
+from neuroframes.recording.montage import standard_positions
 
 BLOCK, CACHED = 16_384, 1024  # vertices worked on at once, and where they are to stay in a CPU's cache
 
@@ -208,8 +212,17 @@ class TemporalCoherence(nn.Module):
         return x.diff(dim=2).square().mean()
 
 
+def places(space: CorticalSpace) -> Tensor:
+    """Direction of each vertex on its hemisphere's sphere, and the hemisphere as -1 or 1; shape (V, 4)."""
+    from neuroframes.cortex.mesh import vertex_positions
+
+    direction = functional.normalize(torch.from_numpy(vertex_positions(space, "sphere")), dim=1)
+    side = torch.from_numpy(np.where(space.cortical, 2 * space.hemisphere - 1, 0))
+    return torch.cat([direction, side[:, None]], dim=1).float()
+
+
 class SpatiotemporalNeuralFrames(nn.Module):
-    """Frames of one window from EEG and whatever frames of it are known.
+    """Frames of one window from EEG and whatever frames of it are known; see `for_space` to make one.
 
     Parameters
     ----------
@@ -257,9 +270,75 @@ class SpatiotemporalNeuralFrames(nn.Module):
         self.completer = NullSpaceCompleter()
         self.coherence = TemporalCoherence(settings.hidden)
 
+    @classmethod
+    def for_space(
+        cls,
+        space: str | CorticalSpace,
+        *,
+        channels: Sequence[str],
+        rate: float,
+        tr: float,
+        positions: NDArray[np.floating] | None = None,
+        bands: Mapping[str, tuple[float, float]] = BANDS,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Self:
+        """The network of a cortex and an EEG, untrained: its weights are random.
+
+        Parameters
+        ----------
+        space : "fsLR" (59,412 vertices), "fsaverage5" (20,484), or a CorticalSpace with a mesh
+        channels : sequence of str, length C
+        rate : float, Hz, of the EEG
+        tr : float, seconds between frames
+        positions : array, shape (C, 3), metres
+            Of the electrodes; those of the standard 10-05 montage by default.
+        bands : mapping from name to (low, high), Hz
+            Whose power the EEG's tokens hold.
+        seed : int
+            The same seed gives the same weights.
+        **settings
+            Of `SurfaceSettings`: `frames` (K), `width`, ...
+
+        Raises
+        ------
+        InputError
+            If the space is unknown or has no mesh, a channel has no standard position, a band lies above
+            the EEG's Nyquist frequency, or a setting is out of range.
+
+        Examples
+        --------
+        >>> network = SpatiotemporalNeuralFrames.for_space(
+        ...     "fsaverage5", channels=["Fz", "Cz", "Pz", "Oz"], rate=200, tr=0.8, frames=10, width=32
+        ... )
+        >>> eeg = 1e-5 * torch.randn(1, 4, network.n_samples)
+        >>> known_indices, known_frames = torch.tensor([0, 9]), torch.randn(1, 20_484, 2)
+        >>> network(eeg, known_indices, known_frames).shape
+        torch.Size([1, 20484, 10])
+        """
+        from neuroframes.cortex.mesh import adjacency
+
+        space = CorticalSpace.named(space) if isinstance(space, str) else space
+        checked = SurfaceSettings(**settings)
+        check_bands(rate, bands)
+        positions = standard_positions(channels) if positions is None else positions
+        indices, values = normalised(adjacency(space))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return cls(
+                checked,
+                indices=indices,
+                values=values,
+                place=places(space),
+                positions=torch.as_tensor(positions, dtype=torch.float32),
+                bands=bands,
+                tr=tr,
+                rate=rate,
+            )
+
     @property
     def n_samples(self) -> int:
-        """N that a window's EEG has where all of its frames are to hear as much."""
+        """N of a window's EEG: from `EARLIEST` before its first frame to `LATEST` after its last."""
         return round((EARLIEST + (self.n_frames - 1) * self.tr + LATEST) * self.rate)
 
     def forward(self, eeg: Tensor, known_indices: Known, known_frames: Tensor) -> Tensor:
@@ -280,16 +359,16 @@ class SpatiotemporalNeuralFrames(nn.Module):
         """
         known_indices = self._checked(known_indices, known_frames)
         nothing = known_frames.new_zeros(*known_frames.shape[:2], self.n_frames)
-        seen = self.completer(nothing, known_indices, known_frames)
+        given = self.completer(nothing, known_indices, known_frames)
         share = self.completer.share(known_indices, nothing)
-        heard = self.heard(eeg, share)
-        vertex = torch.cat([self.place, self.embedding], dim=1).expand(len(seen), -1, -1)
+        features = self.frame_features(eeg, share)
+        vertex = torch.cat([self.place, self.embedding], dim=1).expand(len(given), -1, -1)
         h = self.graph(
-            torch.cat([vertex, seen], dim=2), torch.cat([heard.mean(dim=1), share.to(heard)], dim=1)
+            torch.cat([vertex, given], dim=2), torch.cat([features.mean(dim=1), share.to(features)], dim=1)
         )
-        x = self.decoder(h, heard).to(seen.dtype)
+        x = self.decoder(h, features).to(given.dtype)
         x = self.completer(x, known_indices, known_frames)
-        x = self.coherence(x, share).to(seen.dtype)
+        x = self.coherence(x, share).to(given.dtype)
         return self.completer(x, known_indices, known_frames)
 
     def _checked(self, known: Known, frames: Tensor) -> Known:
@@ -316,12 +395,12 @@ class SpatiotemporalNeuralFrames(nn.Module):
             )
         return known
 
-    def heard(self, eeg: Tensor, share: Tensor) -> Tensor:
-        """What frames hear, (B, K, w), from EEG (B, C, N) and how much of each is measured (B, K)."""
+    def frame_features(self, eeg: Tensor, share: Tensor) -> Tensor:
+        """Features of frames, (B, K, w), from EEG (B, C, N) and how much of each is measured (B, K)."""
         start = torch.full((len(eeg),), -EARLIEST, dtype=torch.float64, device=eeg.device)
         values, times = self.encoder(eeg, self.rate, self.positions, start)
         frame = torch.arange(self.n_frames, device=eeg.device)
         query = code(frame, values.shape[-1]) + self.pattern(share.float())[:, None]
         lag = (frame[:, None] * self.tr - times[:, None]).float()
-        heard: Tensor = self.norm(query + self.attention(query, values, self.token_bias(lag)))
-        return heard
+        features: Tensor = self.norm(query + self.attention(query, values, self.token_bias(lag)))
+        return features

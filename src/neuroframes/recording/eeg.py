@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number
+from neuroframes.recording.montage import positions_by_name, standard_montage
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.triggers import volume_triggers
@@ -320,18 +321,11 @@ def _bids_table(path: Path, kind: str) -> Path | None:
 
 def _positions(raw: Any, names: tuple[str, ...], path: Path) -> NDArray[np.float64]:
     """Electrode positions (C, 3) in metres from the first source that knows half of the channels."""
-    import mne
-
     montage = raw.get_montage()
     own = montage.get_positions()["ch_pos"] if montage is not None else {}
-    # MNE 1.13 renamed the standard montage.
-    name = next(n for n in ("colin27_1005", "standard_1005") if n in mne.channels.get_builtin_montages())
-    standard = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
     # One source for all: each has its own coordinate frame.
-    for known in (own, _bids_electrodes(path), standard):
-        # EEGLAB and others write a zero or nothing for an electrode without a position.
-        here = {name.strip().upper(): p for name, p in known.items() if np.isfinite(p).all() and np.any(p)}
-        positions = np.array([here.get(name.upper(), np.full(3, np.nan)) for name in names], float)
+    for known in (own, _bids_electrodes(path), standard_montage()):
+        positions = positions_by_name(names, known)
         if 2 * np.isfinite(positions[:, 0]).sum() >= len(names):
             return positions
     return np.full((len(names), 3), np.nan)

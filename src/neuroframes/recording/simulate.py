@@ -34,7 +34,6 @@ from neuroframes.recording.simulated_sources import Sources, make_sources
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-SPACES = {"fsLR": CorticalSpace.fs_lr_32k, "fsaverage5": CorticalSpace.fsaverage5}
 SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
 FEWEST_FRAMES = 20
 CHANNELS = (4, 64)
@@ -89,13 +88,14 @@ def simulate(
         If an argument is out of range, or `out` exists and `overwrite` is False.
     """
     out = Path(out)
-    n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed, space)
+    n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed)
+    cortex = CorticalSpace.named(space)
     refuse_existing(out, overwrite, folder=True)
     task = progress.add_task("simulate", total=runs) if progress else None
     first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
     settings = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr, "runs": runs}
     with written_whole(out, overwrite=overwrite) as root:
-        sources = make_sources(first, SPACES[space](), channels)
+        sources = make_sources(first, cortex, channels)
         bids.write_dataset(root, sources.montage, settings)
         clock = signals.Clock.of_run(n_frames, tr, eeg_rate)
         responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
@@ -158,11 +158,9 @@ def _frames(rng: Generator, sources: Sources, latents: NDArray[np.float32]) -> N
 
 
 def _checked_frames(
-    minutes: float, tr: float, runs: int, eeg_rate: float, channels: int, snr: float, seed: int, space: str
+    minutes: float, tr: float, runs: int, eeg_rate: float, channels: int, snr: float, seed: int
 ) -> int:
     """Frames of each run; InputError where an argument can't be used."""
-    if space not in SPACES:
-        raise InputError(f"unknown space {space!r}; expected one of {', '.join(SPACES)}")
     if not (tr > 0 and np.isfinite(tr)):
         raise InputError(f"a TR of {tr:g} s; expected a positive number of seconds")
     if runs < 1:

@@ -17,7 +17,7 @@ import scipy.sparse
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import MESH_SIZES, Kind, adjacency, farthest_points, surface
+from neuroframes.cortex.mesh import MESH_SIZES, adjacency, farthest_points, surface, vertex_positions
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.recording.band_power import BANDS
 
@@ -92,7 +92,7 @@ class Sources:
 
 def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources:
     """Draw patches, networks and regional differences on the mesh of `space` (it must have one)."""
-    place = {kind: _vertex_positions(space, kind) for kind in ("sphere", "pial")}
+    place = {kind: vertex_positions(space, kind) for kind in ("sphere", "pial")}
     dead = _medial_wall(space)
     left = np.flatnonzero((space.hemisphere == 0) & ~dead)
     seeds = left[farthest_points(place["sphere"][left], PAIRS, first=int(place["pial"][left, 1].argmin()))]
@@ -152,18 +152,11 @@ def make_montage(channels: int) -> Montage:
     return Montage(tuple(cap[i] for i in kept), positions[kept], fiducials)
 
 
-def _vertex_positions(space: CorticalSpace, kind: Kind) -> NDArray[np.float64]:
-    """Millimetres, shape (V, 3)."""
-    both = [surface(space.name, kind, hemi)[0][space.vertex[space.hemisphere == side]]
-            for side, hemi in enumerate(HEMISPHERES)]  # fmt: skip
-    return np.concatenate(both).astype(np.float64)
-
-
 def _medial_wall(space: CorticalSpace) -> NDArray[np.bool_]:
     """Vertices without cortex: there FreeSurfer's pial and white surfaces coincide."""
     if space.name != "fsaverage5":
         return np.zeros(space.V, bool)
-    return np.linalg.norm(_vertex_positions(space, "pial") - _vertex_positions(space, "white"), axis=1) < 0.5
+    return np.linalg.norm(vertex_positions(space, "pial") - vertex_positions(space, "white"), axis=1) < 0.5
 
 
 def _mirrored(
@@ -241,7 +234,7 @@ def _lead_field(
     to_head = mne.read_trans(folder / "fsaverage-trans.fif")  # MNE's own, from MNI space to its template head
     if to_head["to"] != mne.io.constants.FIFF.FIFFV_COORD_HEAD:
         to_head = mne.transforms.invert_transform(to_head)
-    position = mne.transforms.apply_trans(to_head, _vertex_positions(space, "pial")[chosen] / 1000)
+    position = mne.transforms.apply_trans(to_head, vertex_positions(space, "pial")[chosen] / 1000)
     normal = mne.transforms.apply_trans(to_head, _normals(space)[chosen], move=False)
     info = mne.create_info(list(montage.names), 250.0, "eeg")
     info.set_montage("biosemi64", verbose="ERROR")

@@ -21,7 +21,6 @@ from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.gaussian import EegPathway, GaussianModel
-from neuroframes.models.model import Origin
 from neuroframes.models.settings import BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment

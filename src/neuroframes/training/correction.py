@@ -24,10 +24,10 @@ from scipy.special import stdtrit
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.gaussian import MaskedGaussianDenoisers
 from neuroframes.models.correction import LEVELS, Correction, Member
 from neuroframes.models.eeg_encoder import Tokens
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.segments import Segment
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.data import TrainingData, blocks_of, mean_r, random_masks
@@ -44,7 +44,7 @@ NOISE_DRAWS = 2  # of each validation window at each finite level
 
 
 class CorrectionTraining(lightning.LightningModule):
-    """One member, on windows whose frames lie in `fit`, judged on windows whose frames lie in `judge`."""
+    """One member, on windows whose frames lie in `fit`, validated on those in `validation`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class CorrectionTraining(lightning.LightningModule):
         data: TrainingData,
         backbone: Backbone,
         fit: Tensor,
-        judge: Tensor,
+        validation: Tensor,
         seed: int,
     ) -> None:
         super().__init__()
@@ -62,32 +62,35 @@ class CorrectionTraining(lightning.LightningModule):
         self.data = data
         n_frames = self.settings.frames
         self.fit_starts = data.starts(fit, n_frames, 1)
-        self.judge_starts = data.starts(judge, n_frames, n_frames)
+        self.validation_starts = data.starts(validation, n_frames, n_frames)
         position = np.arange(n_frames)
         hidden = [np.zeros(n_frames, bool), *((position % (2 * gap)) < gap for gap in GAPS)]
         masks = np.concatenate([hidden, random_masks(MASKS, n_frames, np.random.default_rng(seed))])
         grid = self.tr * np.arange(n_frames, dtype=np.float64)
         # In a list it is no submodule: averaging of weights would average its indices, and truncate them.
         self._gaussian = [MaskedGaussianDenoisers(backbone.with_eeg, grid, masks)]
-        self.n_judged = len(hidden)
+        self.n_validated = len(hidden)
 
     @property
     def gaussian(self) -> MaskedGaussianDenoisers:
         return self._gaussian[0].to(self.device)
 
-    def heard(self, starts: Tensor) -> Tokens:
-        """What windows hear, with nothing dropped or moved."""
+    def tokens(self, starts: Tensor) -> Tokens:
+        """Tokens of the EEG around windows, with nothing dropped or moved."""
         duration = self.settings.frames * self.tr
         pieces = starts.split(self.settings.batch)
-        heard = [self._tokens(*self.data.heard_by(piece, duration)) for piece in pieces]
-        values, times = (torch.cat(part) for part in zip(*heard, strict=True))
+        parts = [self._tokens(*self.data.eeg_around(piece, duration)) for piece in pieces]
+        values, times = (torch.cat(part) for part in zip(*parts, strict=True))
         return Tokens(values, times)
 
-    def _tokens(self, eeg: Tensor, begin: Tensor, end: Tensor, **dropped: Tensor) -> Tokens:
-        eeg, begin, end = (part.to(self.device) for part in (eeg, begin, end))
+    def _tokens(self, eeg: Tensor, begin: Tensor, ends: Tensor, **dropped: Tensor) -> Tokens:
+        eeg, begin, ends = (part.to(self.device) for part in (eeg, begin, ends))
         encoder, rate = self.member.encoder, self.data.rate
         values, times = encoder(eeg, rate, self.positions.to(self.device), begin, **dropped)
-        inside = times + encoder.window / 2 < end[:, None] + 1 / rate
+        # In use there are tokens within the recording only: both their first and their last sample lie in it.
+        length = round(encoder.window * rate)
+        first = times - (length // 2 - 0.5) / rate  # half a sample later
+        inside = (first > ends[:, :1]) & (first + (length - 1) / rate < ends[:, 1:])
         return Tokens(values, torch.where(inside, times, torch.nan))
 
     def shifted(
@@ -117,11 +120,11 @@ class CorrectionTraining(lightning.LightningModule):
     def training_step(self, starts: Tensor) -> Tensor:
         settings, starts, size = self.settings, starts.cpu(), len(starts)
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.global_step, self.global_rank + 2))
-        which = torch.randint(self.n_judged, len(self.gaussian.measured), (size,), generator=generator)
+        which = torch.randint(self.n_validated, len(self.gaussian.measured), (size,), generator=generator)
         level = torch.exp(torch.empty(size).uniform_(np.log(0.05), np.log(50.0), generator=generator))
         sigma = torch.where(torch.rand(size, generator=generator) < 0.5, torch.inf, level)
         noise = torch.randn((size, settings.frames, self.data.z.shape[1]), generator=generator)
-        eeg, begin, end = self.data.heard_by(starts, settings.frames * self.tr)
+        eeg, begin, ends = self.data.eeg_around(starts, settings.frames * self.tr)
         shift = settings.shift * (2 * torch.rand(size, generator=generator, dtype=torch.float64) - 1)
         keep = torch.rand((size, eeg.shape[1]), generator=generator) >= settings.channel_dropout
         n_bands = len(self.member.encoder.bands)
@@ -129,7 +132,7 @@ class CorrectionTraining(lightning.LightningModule):
         which, sigma, noise, keep, bands = (
             part.to(self.device) for part in (which, sigma, noise, keep, bands)
         )
-        tokens = self._tokens(eeg, begin + shift, end + shift, keep=keep, keep_bands=bands)
+        tokens = self._tokens(eeg, begin + shift, ends + shift[:, None], keep=keep, keep_bands=bands)
         z, before, after, scored = self.shifted(starts, which, sigma, noise, tokens)
         baseline = self._errors(z, before, scored)
         some = baseline > 0
@@ -141,14 +144,14 @@ class CorrectionTraining(lightning.LightningModule):
     def validation_step(self, starts: Tensor) -> None:
         """r over windows from EEG alone and across gaps, with the gates that these windows would get."""
         starts = starts.cpu()
-        tokens, r = self.heard(starts), []
-        for number in range(self.n_judged):
-            z, before, after, scored = self._judged(starts, tokens, number)
+        tokens, r = self.tokens(starts), []
+        for number in range(self.n_validated):
+            z, before, after, scored = self._validated(starts, tokens, number)
             gate = gates(*self._sums(z, before, after, scored))[self.group.to(z.device)]
             r.append(mean_r(z[scored], (before + gate * (after - before))[scored], self.data.importance))
         self.log("r", torch.stack(r).mean(), prog_bar=True, batch_size=len(starts), sync_dist=True)
 
-    def _judged(
+    def _validated(
         self, starts: Tensor, tokens: Tokens, number: int, level: float = np.inf, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         which = torch.full((len(starts),), number, device=self.device)
@@ -168,17 +171,17 @@ class CorrectionTraining(lightning.LightningModule):
     def gate_sums(self) -> tuple[Tensor, Tensor]:
         """Sums for the member's gate, each of shape (levels, 2, windows, G), over validation windows."""
         generator = torch.Generator().manual_seed(self.seed)
-        starts, tokens = self.judge_starts, self.heard(self.judge_starts)
+        starts, tokens = self.validation_starts, self.tokens(self.validation_starts)
         shape = (len(starts), self.settings.frames, self.data.z.shape[1])
         found: tuple[list[Tensor], list[Tensor]] = ([], [])
         for level in (*LEVELS[:-1], np.inf):
-            for numbers in (range(1), range(1, self.n_judged)):
+            for numbers in (range(1), range(1, self.n_validated)):
                 noises = [
                     torch.randn(shape, generator=generator)
                     for _ in range(NOISE_DRAWS if np.isfinite(level) else 1)
                 ]
                 sums = [
-                    self._sums(*self._judged(starts, tokens, number, level, noise))
+                    self._sums(*self._validated(starts, tokens, number, level, noise))
                     for number in numbers
                     for noise in noises
                 ]
@@ -196,8 +199,8 @@ class CorrectionTraining(lightning.LightningModule):
         return DataLoader(starts, settings.batch)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        starts: Any = self.judge_starts
-        return DataLoader(starts, len(self.judge_starts))
+        starts: Any = self.validation_starts
+        return DataLoader(starts, len(self.validation_starts))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         settings = self.settings
@@ -263,9 +266,9 @@ def fit_correction(
         torch.default_generator.manual_seed(seed)
         correction = Correction(settings, bands, backbone.prior.latents.group, positions, tr, data.rate)
     blocks = [
-        (fit, judge)
-        for fit, judge in blocks_of(len(data.z), int(np.ceil(gap / tr)))
-        if all(len(data.starts(part, settings.frames, 1)) for part in (fit, judge))
+        (fit, validation)
+        for fit, validation in blocks_of(len(data.z), int(np.ceil(gap / tr)))
+        if all(len(data.starts(part, settings.frames, 1)) for part in (fit, validation))
     ]
     if not blocks:
         logger.warning("the training part is too short to learn a correction; the backbone stays as it is")
@@ -274,8 +277,8 @@ def fit_correction(
         chosen = generator.permutation(len(filters))[: settings.virtual_channels]
         scaled = filters[chosen] / np.abs(filters[chosen]).sum(axis=1, keepdims=True)
         member.encoder.initialise_filters(positions, scaled)
-        fit, judge = blocks[number % len(blocks)]
-        training = CorrectionTraining(member, correction, data, backbone, fit, judge, seed + number)
+        fit, validation = blocks[number % len(blocks)]
+        training = CorrectionTraining(member, correction, data, backbone, fit, validation, seed + number)
         logger.info("training network %d of %d", number + 1, settings.members)
         best = run(
             training,

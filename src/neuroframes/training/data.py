@@ -16,6 +16,7 @@ from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import windows_in_context
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.denoiser import EARLIEST, LATEST
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class TrainingData:
     scored : tensor of bool, shape (n,)
     times : tensor, shape (n,), seconds on the run's EEG clock
     segment : tensor of int, shape (n,)
-    eeg : list of tensor, shape (C, N), volts, one a segment, of its whole run
+    eeg : list of array, shape (C, N), volts, one a segment, of its whole run
     rate : float, Hz
     importance : tensor, shape (d,), sums to 1
     """
@@ -50,7 +51,7 @@ class TrainingData:
     scored: Tensor
     times: Tensor
     segment: Tensor
-    eeg: list[Tensor]
+    eeg: list[NDArray[np.float32]]
     rate: float
     importance: Tensor
 
@@ -72,7 +73,7 @@ class TrainingData:
             joined([segment.measured for segment in segments], torch.bool),
             joined([segment.times for segment in segments], torch.float64),
             joined([np.full(len(s.times), number) for number, s in enumerate(segments)], torch.int64),
-            [torch.from_numpy(signal.data) for signal in signals],
+            [signal.data for signal in signals],
             signals[0].rate,
             importance / importance.sum(),
         )
@@ -96,25 +97,19 @@ class TrainingData:
                 found.append(first[whole][::hop])
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
 
-    def heard_by(self, starts: Tensor, duration: float) -> tuple[Tensor, Tensor, Tensor]:
-        """EEG (B, C, N) of windows at `starts` (B,), when it starts, and when the recording ends (B,).
+    def eeg_around(self, starts: Tensor, duration: float) -> tuple[Tensor, Tensor, Tensor]:
+        """EEG (B, C, N) of windows at `starts` (B,), when it begins (B,), and the recording's ends (B, 2).
 
-        From `EARLIEST` before the first frame to `LATEST` after the last. A recording that is shorter than
-        that begins anew at its end.
+        From `EARLIEST` before the first frame to `LATEST` after the last, also where that is beyond an end.
         """
         n = round((EARLIEST + duration + LATEST) * self.rate)
-        pieces, begins, ends = [], [], []
-        for row in starts.tolist():
-            eeg = self.eeg[int(self.segment[row])]
-            # Windows near a recording's ends take what there is: tokens beyond the reach are masked anyway.
-            begin = round((float(self.times[row]) - EARLIEST) * self.rate)
-            begin = max(0, min(begin, eeg.shape[1] - n))
-            whole = eeg.shape[1] >= n
-            pieces.append(eeg[:, begin : begin + n] if whole else eeg[:, torch.arange(n) % eeg.shape[1]])
-            begins.append(begin / self.rate)
-            ends.append(eeg.shape[1] / self.rate)
-        clock = torch.tensor([begins, ends], dtype=torch.float64)
-        return torch.stack(pieces), clock[0], clock[1]
+        begin = self.times[starts] - EARLIEST
+        runs = [self.eeg[number] for number in self.segment[starts].tolist()]
+        windows = [
+            eeg_windows(eeg, self.rate, [at], n)[0] for eeg, at in zip(runs, begin.tolist(), strict=True)
+        ]
+        ends = torch.tensor([[0.0, eeg.shape[1] / self.rate] for eeg in runs], dtype=torch.float64)
+        return torch.from_numpy(np.stack(windows)), (begin * self.rate).round() / self.rate, ends
 
 
 def _filled(z: Float, measured: Mask, mean: Float, prior: TemporalCovariance) -> Float:
@@ -150,7 +145,7 @@ def random_masks(n_masks: int, n_frames: int, generator: np.random.Generator) ->
 
 
 def blocks_of(n_frames: int, margin: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Frames to fit and to judge by (n,), the last block first; `margin` frames lie between them."""
+    """Frames to fit to and to validate on (n,), the last block first; `margin` frames lie between them."""
     row = torch.arange(n_frames)
     for block in reversed(range(BLOCKS)):
         low, high = n_frames * block // BLOCKS, n_frames * (block + 1) // BLOCKS

@@ -20,9 +20,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
-from neuroframes.models.paper import PaperModel, build_network, eeg_windows, signal_shares
+from neuroframes.models.paper import PaperModel, build_network, signal_shares
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PaperSettings
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 from neuroframes.training.data import checksum, principal_components, window_starts
 from neuroframes.training.part import TrainingPart
@@ -65,8 +66,9 @@ class TrainingWindows:
             eeg = segment.eeg_for(PaperModel.name)
             starts = window_starts(segment.measured, settings.frames)
             if len(starts):
-                first = segment.times[starts] - tr / 2
-                windows.append(eeg_windows(eeg.data, eeg.rate, first, settings.frames * tr, settings.delay))
+                first = segment.times[starts] - tr / 2 - settings.delay
+                length = round(settings.frames * tr * eeg.rate)
+                windows.append(eeg_windows(eeg.data, eeg.rate, first, length))
                 rows.append(offset + starts[:, None] + np.arange(settings.frames))
             offset += len(segment.frames)
         if not rows:

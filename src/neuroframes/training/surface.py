@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuroframes.cortex.mesh import adjacency, surface
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
+from neuroframes.models.denoiser import EARLIEST
 from neuroframes.models.settings import SurfaceSettings
-from neuroframes.models.surface import SurfaceModel, heard_by
-from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence, normalised
+from neuroframes.models.surface import SurfaceModel
+from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence
+from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 from neuroframes.training.data import (
     blocks_of,
@@ -40,24 +40,24 @@ from neuroframes.training.run import run, seed_of
 Float32 = NDArray[np.float32]
 
 MASKS = 64  # patterns of known frames that training draws from; a quarter is EEG alone
-JUDGED_VERTICES = 512  # evenly spread; on which r is validated
+VALIDATION_VERTICES = 512  # evenly spread; on which r is validated
 
 
 class SurfaceWindows:
-    """Windows of K measured frames of the training part, to fit to and to judge by, and the EEG of each.
+    """Windows of K measured frames of the training part, to fit to and to validate on, and the EEG of each.
 
     Parameters
     ----------
     segments : sequence of Segment, with EEG
     length : int, K
     margin : int
-        Frames between the block that is judged and the rest.
+        Frames between the block that is validated on and the rest.
     n_samples : int
         Of a window's EEG.
 
     Attributes
     ----------
-    fit, judge : array of int, shape (W, 2), segment and first frame of each window
+    fit, validation : array of int, shape (W, 2), segment and first frame of each window
     fitted : list of Segment, measured where frames are fitted to
 
     Raises
@@ -70,12 +70,12 @@ class SurfaceWindows:
         self.segments, self.length, self.n_samples = segments, length, n_samples
         edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
         for parts in blocks_of(int(edges[-1]), margin):
-            fit, judge = (
+            fit, validation = (
                 [s.measured & part.numpy()[a:b] for s, a, b in zip(segments, edges, edges[1:], strict=False)]
                 for part in parts
             )
-            self.fit, self.judge = self._starts(fit), self._starts(judge)[::2]
-            if len(self.fit) and len(self.judge):
+            self.fit, self.validation = self._starts(fit), self._starts(validation)[::2]
+            if len(self.fit) and len(self.validation):
                 self.fitted = [replace(s, measured=mask) for s, mask in zip(segments, fit, strict=True)]
                 return
         raise InputError(
@@ -92,8 +92,8 @@ class SurfaceWindows:
         eeg, frames = [], []
         for number, start in windows:
             segment = self.segments[number]
-            signal = segment.eeg_for(SurfaceModel.name)
-            eeg.append(heard_by(signal.data, signal.rate, segment.times[[start]], self.n_samples)[0])
+            signal, begin = segment.eeg_for(SurfaceModel.name), segment.times[[start]] - EARLIEST
+            eeg.append(eeg_windows(signal.data, signal.rate, begin, self.n_samples)[0])
             frames.append(segment.frames[start : start + self.length].T)
         return torch.from_numpy(np.stack(eeg)), torch.from_numpy(np.stack(frames))
 
@@ -102,7 +102,7 @@ class SurfaceWindows:
         every = max(1, self.segments[0].frames.shape[1] // 64)
         frames = [segment.frames[:, ::every] for segment in self.segments]
         eeg = [segment.eeg_for(SurfaceModel.name).data for segment in self.segments]
-        parts: list[NDArray[Any]] = [self.fit, self.judge, *frames, *eeg]
+        parts: list[NDArray[Any]] = [self.fit, self.validation, *frames, *eeg]
         return [checksum(part) for part in parts]
 
 
@@ -130,9 +130,9 @@ class SurfaceTraining(lightning.LightningModule):
         self.masks = torch.from_numpy(masks[~masks.all(axis=1)])
         position = torch.arange(settings.frames)
         ends = (position < settings.frames // 4) | (position >= 3 * settings.frames // 4)
-        self.judged_masks = [torch.zeros_like(ends), ends]
-        self.vertices = slice(None, None, -(-len(network.place) // JUDGED_VERTICES))
-        self.judged: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.judged_masks]
+        self.validation_masks = [torch.zeros_like(ends), ends]
+        self.vertices = slice(None, None, -(-len(network.place) // VALIDATION_VERTICES))
+        self.validated: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.validation_masks]
 
     def loss(self, eeg: Tensor, frames: Tensor, known: Tensor) -> Tensor:
         """Of EEG (B, C, N), frames (B, V, K) and which of them are shown (B, K)."""
@@ -151,7 +151,7 @@ class SurfaceTraining(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         eeg, frames = batch
-        for mask, (truth, estimate) in zip(self.judged_masks, self.judged, strict=True):
+        for mask, (truth, estimate) in zip(self.validation_masks, self.validated, strict=True):
             known = mask.to(self.device).expand(len(eeg), -1)
             x = self.network(eeg, known, frames)
             for values, kept in ((frames, truth), (x, estimate)):
@@ -159,7 +159,7 @@ class SurfaceTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         r = []
-        for truth, estimate in self.judged:
+        for truth, estimate in self.validated:
             n = truth[0].shape[1]
             weight = torch.full((n,), 1 / n, dtype=torch.float64)
             r.append(mean_r(torch.cat(truth), torch.cat(estimate), weight))
@@ -173,7 +173,7 @@ class SurfaceTraining(lightning.LightningModule):
         return self._loader(generator.permutation(self.windows.fit))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self.windows.judge)
+        return self._loader(self.windows.validation)
 
     def _loader(self, windows: NDArray[np.int64]) -> DataLoader[Any]:
         listed: Any = windows.tolist()
@@ -205,23 +205,20 @@ def fit_surface(
     Raises
     ------
     InputError
-        If the space has no mesh, no window can be cut, or the state is another training's.
+        If the space has no mesh, a band lies above Nyquist, no window can be cut, or the state is another's.
     """
     origin, segments = part.origin, part.segments
-    rate = segments[0].eeg_for(SurfaceModel.name).rate
-    indices, values = normalised(adjacency(origin.space))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = SpatiotemporalNeuralFrames(
-            settings,
-            indices=indices,
-            values=values,
-            place=places(origin.space),
-            positions=torch.as_tensor(part.positions, dtype=torch.float32),
-            bands=part.bands,
-            tr=origin.tr,
-            rate=rate,
-        )
+    eeg = segments[0].eeg_for(SurfaceModel.name)
+    network = SpatiotemporalNeuralFrames.for_space(
+        origin.space,
+        channels=eeg.channels,
+        rate=eeg.rate,
+        tr=origin.tr,
+        positions=part.positions,
+        bands=part.bands,
+        seed=seed,
+        **settings.to_json(),
+    )
     margin = int(np.ceil(origin.split.gap / origin.tr))
     windows = SurfaceWindows(segments, settings.frames, margin, network.n_samples)
     autoencoder = principal_components(windows.fitted, settings.embedding, np.random.default_rng(seed))
@@ -248,15 +245,4 @@ def fit_surface(
         **options,
     )
     training.load_state_dict(best)
-    return SurfaceModel(settings, network.cpu().eval(), origin, rate)
-
-
-def places(space: CorticalSpace) -> Tensor:
-    """Direction of each vertex on its hemisphere's sphere, and the hemisphere as -1 or 1; shape (V, 4)."""
-    place = np.zeros((space.V, 4), np.float32)
-    for hemi, side in HEMISPHERES.items():
-        members = space.hemisphere == side
-        at = surface(space.name, "sphere", hemi)[0][space.vertex[members]]
-        place[members, :3] = at / np.linalg.norm(at, axis=1, keepdims=True)
-        place[members, 3] = 2 * side - 1
-    return torch.from_numpy(place)
+    return SurfaceModel(settings, network.cpu().eval(), origin, eeg.rate)
