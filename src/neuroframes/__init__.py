@@ -9,16 +9,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "InputError": "neuroframes.errors",
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
-    "complete": "neuroframes.completion",
-    "evaluate": "neuroframes.evaluation.evaluate",
+    "complete": "neuroframes.commands.complete",
+    "evaluate": "neuroframes.commands.evaluate",
     "open_store": "neuroframes.recording.store",
     "prepare": "neuroframes.recording.store",
     "read_bold": "neuroframes.recording.bold",
     "read_eeg": "neuroframes.recording.eeg",
-    "reconstruct": "neuroframes.reconstruction",
-    "resample": "neuroframes.completion",
+    "reconstruct": "neuroframes.commands.reconstruct",
+    "resample": "neuroframes.commands.resample",
     "simulate": "neuroframes.recording.simulate",
-    "train": "neuroframes.training.train",
+    "train": "neuroframes.commands.train",
     "view": "neuroframes.report.view",
 }
 __all__ = ["__version__", *_HOMES]
