@@ -59,10 +59,10 @@ def weights(module):
 
 class Batches(Callback):
     def __init__(self):
-        self.seen, self.steps = [], []
+        self.taken, self.steps = [], []
 
     def on_train_batch_start(self, trainer, module, batch, *_):
-        self.seen.append(batch)
+        self.taken.append(batch)
         self.steps.append(trainer.global_step)
 
 
@@ -141,10 +141,10 @@ def test_training_is_the_definition_s_and_no_gradient_leaks_to_the_discriminator
     leaky, clean = deepcopy(training), deepcopy(training)
     trained = run(training, tmp_path, max_epochs=2, accelerator="cpu", callbacks=[batches])
     assert batches.steps == [0, 2, 4, 6, 8, 10]  # both optimisers' steps count
-    assert not torch.equal(batches.seen[0][1], batches.seen[3][1])  # another order in each epoch
-    for name, tensor in replayed(clean, batches.seen, leak=False).items():
+    assert not torch.equal(batches.taken[0][1], batches.taken[3][1])  # another order in each epoch
+    for name, tensor in replayed(clean, batches.taken, leak=False).items():
         torch.testing.assert_close(trained[name], tensor, msg=name)
-    leaked = replayed(leaky, batches.seen, leak=True)["discriminator.layers.2.weight"]
+    leaked = replayed(leaky, batches.taken, leak=True)["discriminator.layers.2.weight"]
     assert (leaked - trained["discriminator.layers.2.weight"]).abs().max() > 1e-5
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -59,22 +60,22 @@ class StoredRun:
 
     name: str
     tr: float
-    frame_times: np.ndarray
-    censored: np.ndarray
-    motion: np.ndarray | None
+    frame_times: NDArray[np.float64]
+    censored: NDArray[np.bool_]
+    motion: NDArray[np.float64] | None
     eeg_rate: float
     sources: dict[str, Any]
     group: zarr.Group
 
-    def bold(self) -> np.ndarray:
+    def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
         return self.bold_columns(slice(None))
 
-    def bold_columns(self, columns: slice) -> np.ndarray:
+    def bold_columns(self, columns: slice) -> NDArray[np.float32]:
         """Time series of a block of vertices, shape (K, n), float32; cheapest in multiples of 2,048."""
         return np.asarray(self.group["bold"][:, columns])  # type: ignore[index]
 
-    def eeg(self) -> np.ndarray:
+    def eeg(self) -> NDArray[np.float32]:
         """Filtered, referenced EEG, shape (C, N), float32, volts; sample n is at n / eeg_rate seconds."""
         return np.asarray(self.group["eeg"][:])  # type: ignore[index]
 
@@ -101,7 +102,7 @@ class Store:
     subject: str
     space: CorticalSpace
     channels: tuple[str, ...]
-    positions: np.ndarray
+    positions: NDArray[np.float64]
     rate: float
     settings: dict[str, Any]
     runs: tuple[StoredRun, ...]
@@ -286,7 +287,7 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
 
 def _read(
     run: RunFiles, settings: dict[str, Any]
-) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[Bold, Eeg, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
     left_out = ~np.isfinite(bold.data).any(axis=1) | ~bold.measured
@@ -332,7 +333,7 @@ def _fit_to_store(store: Path, run: RunFiles, bold: Bold, eeg: Eeg, settings: di
     return eeg
 
 
-def _write_blocks(group: zarr.Group, name: str, data: np.ndarray, chunks: tuple[int, int]) -> None:
+def _write_blocks(group: zarr.Group, name: str, data: NDArray[np.float32], chunks: tuple[int, int]) -> None:
     """Write an array one chunk at a time along its second axis."""
     length = data.shape[1]
     width = min(chunks[1], length)
@@ -406,14 +407,14 @@ def _named(file: Path) -> str:
     return str(file.parent.resolve() / file.name)
 
 
-def _hash(rows: np.ndarray) -> str:
+def _hash(rows: NDArray[np.float32]) -> str:
     digest = hashlib.blake2b(str(rows.shape).encode(), digest_size=16)
     for start in range(0, len(rows), CHUNK_VERTICES):
         digest.update(np.ascontiguousarray(rows[start : start + CHUNK_VERTICES]).data)
     return digest.hexdigest()
 
 
-def _floats(rows: list[list[float | None]]) -> np.ndarray:
+def _floats(rows: list[list[float | None]]) -> NDArray[np.float64]:
     return np.array([[np.nan if x is None else x for x in row] for row in rows], float)
 
 
