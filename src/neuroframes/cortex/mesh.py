@@ -20,13 +20,10 @@ from nibabel.cifti2 import Cifti2Image
 from nibabel.gifti import GiftiImage
 from numpy.typing import NDArray
 
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace, hcp_data
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
 from neuroframes.errors import InputError
 
 Kind = Literal["white", "pial", "midthickness", "inflated", "very_inflated", "sphere"]
-
-# Spaces with a mesh, and the number of vertices in each hemisphere's mesh.
-MESH_SIZES = {"fsLR-32k": 32_492, "fsaverage5": 10_242}
 
 _FSLR_FILES = {
     "white": "white_MSMAll",

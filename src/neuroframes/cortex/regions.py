@@ -7,8 +7,8 @@ stream, ventral stream, MT+ complex and neighbours), "auditory" is 10 and 11 (ea
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import MESH_SIZES, farthest_points, flat_surface, surface
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace, hcp_data
+from neuroframes.cortex.mesh import farthest_points, flat_surface, surface
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
 
 VISUAL = {
     *("V1", "V2", "V3", "V4"),

@@ -32,6 +32,8 @@ HEMISPHERES = {"L": LEFT, "R": RIGHT}
 STRUCTURES = {"CIFTI_STRUCTURE_CORTEX_LEFT": LEFT, "CIFTI_STRUCTURE_CORTEX_RIGHT": RIGHT}
 # The meshes that people use differ in the number of vertices of a hemisphere, which therefore names them.
 MESHES = {32_492: "fsLR-32k", 10_242: "fsaverage5", 40_962: "fsaverage6", 163_842: "fsaverage"}
+# Those whose surfaces `cortex.mesh` has; here, so that asking for a name loads nothing that reads files.
+MESH_SIZES = {"fsLR-32k": 32_492, "fsaverage5": 10_242}
 
 
 def hcp_data(name: str) -> Path:

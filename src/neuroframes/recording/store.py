@@ -25,7 +25,7 @@ import zarr
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
@@ -186,18 +186,19 @@ def prepare(
     Raises
     ------
     InputError
-        If a file cannot be used, EEG and BOLD do not fit each other, a run differs from its subject's others
-        in channels or space, or two runs, of whatever subjects, are copies of each other.
+        If a number is out of range, a file cannot be used, EEG and BOLD do not fit each other, a run differs
+        from its subject's others in channels or space, or two runs, of whatever subjects, are copies.
     """
     settings: dict[str, Any] = {
-        "rate": rate,
-        "l_freq": l_freq,
+        "rate": check_number(rate, "--rate", above=0),
+        "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
         "reference": reference,
         "trigger": trigger,
-        "onset": onset,
+        "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": skip_volumes,
-        "fd_threshold": fd_threshold,
+        "fd_threshold": check_number(fd_threshold, "--fd-threshold", at_least=0),
     }
+    check_number(skip_volumes, "--skip-volumes", at_least=0)
     runs = find_runs(bids_root, subject=subject, space=space, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
     stores = {name: Path(out) / f"sub-{name}.zarr" for name in by_subject}
@@ -206,17 +207,10 @@ def prepare(
     places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
     drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
     kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
-    try:
-        with _progress(progress) as show:
-            for run in show(runs):
-                if run not in kept:
-                    _add(run, places[run.subject], settings, replaced=drafts.values())
-    except BaseException:
-        # A store without a run says nothing; one with some is where the next call goes on.
-        for place in places.values():
-            if place.exists() and not _finished(place):
-                shutil.rmtree(place)
-        raise
+    with _none_left_empty(places.values()), _progress(progress) as show:
+        for run in show(runs):
+            if run not in kept:
+                _add(run, places[run.subject], settings, replaced=drafts.values())
     if drafts:
         put_in_place(drafts)
     logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
@@ -416,6 +410,18 @@ def _hash(rows: NDArray[np.float32]) -> str:
 
 def _floats(rows: list[list[float | None]]) -> NDArray[np.float64]:
     return np.array([[np.nan if x is None else x for x in row] for row in rows], float)
+
+
+@contextmanager
+def _none_left_empty(places: Collection[Path]) -> Iterator[None]:
+    """Remove, if the body fails, stores without a run; one with some is where the next call goes on."""
+    try:
+        yield
+    except BaseException:
+        for place in places:
+            if place.exists() and not _finished(place):
+                shutil.rmtree(place)
+        raise
 
 
 @contextmanager

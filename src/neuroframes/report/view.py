@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.cortex import mesh
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording.bold import Bold, read_bold
@@ -122,9 +122,9 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
     if frames.n_dead == len(columns):
         raise InputError(f"{name}: every vertex is constant or NaN; there is nothing to show")
     deviation = _read_deviation(bold)
-    relative: Float32 | None = None  # 1 is as uncertain as the vertex varies
+    relative = None  # 1 is as uncertain as the vertex varies
     if deviation is not None:
-        relative = deviation[np.ix_(shown, columns)] / frames.scale.astype(np.float32)
+        relative = np.divide(deviation[np.ix_(shown, columns)], frames.scale, dtype=np.float32)
     colours, codes = _coded(frames.signal, relative, in_z)
     blocks = _mesh_blocks(bold.space.name, kind)
     blocks |= {f"{what}-codes": _on_mesh(of, bold.space, columns) for what, of in codes.items()}
@@ -143,10 +143,10 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
 
 
 def _check_viewable(result: Path, bold: Bold) -> None:
-    if bold.space.name not in mesh.MESH_SIZES:
+    if bold.space.name not in MESH_SIZES:
         raise InputError(
             f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
-            f"to draw it on; spaces that can be viewed: {', '.join(mesh.MESH_SIZES)}"
+            f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}"
         )
     if len(bold.data) < 2:
         raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
@@ -218,7 +218,7 @@ def _deviation_codes(relative: Float32, limit: float) -> Codes:
 
 def _on_mesh(codes: Codes, space: CorticalSpace, columns: Indices) -> Codes:
     """From cortical vertices (K, V cortical) to all mesh vertices (K, left then right)."""
-    n = mesh.MESH_SIZES[space.name]
+    n = MESH_SIZES[space.name]
     full = np.full((len(codes), 2 * n), NO_DATA, dtype=np.uint8)
     full[:, space.hemisphere[columns].astype(np.int64) * n + space.vertex[columns]] = codes
     return full
