@@ -1,7 +1,7 @@
-"""Every method there is: its row in tables, its settings, how it is fitted, how what is stored of it is read again.
+"""Every method there is: its row in tables, its settings, how it is fitted, how what is stored is read again.
 
-A method is one of ours, which `train` fits and writes under the name of a preset, or a baseline, which is fitted
-where it is compared. Fitted, all of them are a `Model`. Code is imported when a method is used.
+A method is one of ours, which `train` fits and writes under the name of a preset, or a baseline, which is
+fitted where it is compared. Fitted, all of them are a `Model`. Code is imported when a method is used.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.cortex.mesh import MESH_SIZES
+from neuroframes.cortex.space import MESH_SIZES
 from neuroframes.errors import InputError
 from neuroframes.models.settings import (
     OPTIONS,
@@ -241,7 +241,9 @@ def load_model(path: str | Path) -> "TrainedModel":
     """
     stored = read_stored(Path(path))
     # "neuroframes-model-paper-2": the kind is the module that reads it.
-    kinds = {method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model}
+    kinds = {
+        method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model
+    }
     name, place = kinds.get(stored.kind, (BACKBONE, kinds["gaussian"][1]))
     if stored.kind != "gaussian":
         check_needs(name)
