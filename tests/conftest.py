@@ -16,7 +16,7 @@ from neuroframes.cortex.space import CorticalSpace
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.simulate import simulate
 from neuroframes.recording.store import prepare
-from neuroframes.training.train import train
+from neuroframes.commands.train import train
 
 TR = 0.8
 
