@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.gaussian import GaussianDenoiser
 from neuroframes.diffusion.windows import Windows
 from neuroframes.frames.measurement import FrameMask, SamplingTimes
@@ -15,6 +14,7 @@ from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models import correction as module
 from neuroframes.models.correction import LEVELS, Correction, Query, grid_of
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.signal import Signal
 
 TR, RATE, D, C = 2.0, 100.0, 5, 6

@@ -11,7 +11,6 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from neuroframes.cli import main
-from neuroframes.models.settings import CorrectionSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior
@@ -19,6 +18,7 @@ from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.correction import LEVELS, Correction
 from neuroframes.models.denoiser import EARLIEST, LATEST
 from neuroframes.models.gaussian import Backbone, GaussianModel
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.segments import Segment, load_segments
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.store import open_store

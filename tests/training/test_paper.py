@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.models.settings import PaperSettings
 from neuroframes.errors import InputError
+from neuroframes.models.settings import PaperSettings
 from neuroframes.recording.segments import Segment
 from neuroframes.training.paper import (
     PaperTraining,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.models.settings import SurfaceSettings
 from neuroframes.cortex.mesh import surface, vertex_positions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.run import STATE

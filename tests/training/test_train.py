@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from neuroframes.training.train import train, training_eeg
 from safetensors.numpy import load_file
 
 from neuroframes.errors import InputError
@@ -11,7 +12,6 @@ from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import Part
 from neuroframes.recording.store import open_store
-from neuroframes.training.train import train, training_eeg
 
 
 def test_a_model_knows_its_recording(recording):
