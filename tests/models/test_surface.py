@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from neuroframes.models.model import Origin
 from scipy.sparse import diags_array
 
 from neuroframes.diffusion.windows import Windows
 from neuroframes.errors import InputError
 from neuroframes.models.denoiser import EARLIEST
+from neuroframes.models.model import Origin
 from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface import SurfaceModel
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, normalised
