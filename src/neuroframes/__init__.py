@@ -6,9 +6,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Where each public name lives; imported when first asked for, so that `import neuroframes` costs nothing.
-_HOMES = {
+HOMES = {
     "InputError": "neuroframes.errors",
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
+    "benchmark": "neuroframes.commands.benchmark",
     "complete": "neuroframes.commands.complete",
     "evaluate": "neuroframes.commands.evaluate",
     "open_store": "neuroframes.recording.store",
@@ -21,13 +22,13 @@ _HOMES = {
     "train": "neuroframes.commands.train",
     "view": "neuroframes.report.view",
 }
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module 'neuroframes' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
