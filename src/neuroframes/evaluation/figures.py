@@ -17,26 +17,18 @@ from matplotlib.axes import Axes
 
 from neuroframes.evaluation.bootstrap import mean_interval
 from neuroframes.evaluation.cells import kept
-from neuroframes.evaluation.methods import BACKBONE, DEAF, METHODS, OURS
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.evaluation.similarity import spectra
 from neuroframes.files import written_whole
+from neuroframes.registry import BACKBONE, METHODS, NO_EEG, OURS
 
-OURS_COLOUR, NETWORK, REGRESSION, NO_EEG = "#c0392b", "#2471a3", "#7d6608", "#808b96"
-LINES = ("linear", "cubic spline", "Lomb-Scargle", "kriging", "kriging + EEG", DEAF, BACKBONE, OURS)
+# One a family of methods, ours in red.
+COLOURS = {"neuroframes": "#c0392b", "network": "#2471a3", "regression": "#7d6608", "without EEG": "#808b96"}
+LINES = ("linear", "cubic spline", "Lomb-Scargle", "kriging", "kriging + EEG", NO_EEG, BACKBONE, OURS)
 SPECTRA = ("ridge FIR", "CNN-TC", "paper's recipe", BACKBONE, OURS)
 OTHERS = ("C0", "C1", "C2", "C4", "C5")  # without the red, which is ours
-OURS_LINES = {DEAF: ":", BACKBONE: "--", OURS: "-"}
+OURS_LINES = {NO_EEG: ":", BACKBONE: "--", OURS: "-"}
 GAPS = (1, 2, 4, 8, 16)
-
-
-def colour(method: str) -> str:
-    if method.startswith(OURS):
-        return OURS_COLOUR
-    kind = METHODS[method]
-    if not kind.eeg:
-        return NO_EEG
-    return NETWORK if kind.preset or (kind.seeded and "ridge" not in method) else REGRESSION
 
 
 def draw_figures(
@@ -74,7 +66,7 @@ def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> bool:
     names = [name for name in reversed(list(METHODS)) if name in r]
     if not names:
         return False
-    axes.barh(names, r[names], color=[colour(name) for name in names], height=0.7)
+    axes.barh(names, r[names], color=[COLOURS[METHODS[name].family] for name in names], height=0.7)
     for row, name in enumerate(names):
         if not len(paired):  # a test part of fewer than two blocks
             break
@@ -97,7 +89,7 @@ def _gaps(axes: Axes, of: pd.DataFrame) -> bool:
             found = True
             style: dict[str, Any] = {"linewidth": 1.2, "color": OTHERS[LINES.index(name) % len(OTHERS)]}
             if name.startswith(OURS):
-                style = {"linewidth": 2, "color": OURS_COLOUR, "linestyle": OURS_LINES[name]}
+                style = {"linewidth": 2, "color": COLOURS["neuroframes"], "linestyle": OURS_LINES[name]}
             axes.plot(*zip(*points, strict=True), marker="o", ms=4, label=name, **style)
     if found:
         axes.set_xscale("log", base=2)

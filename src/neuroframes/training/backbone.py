@@ -181,7 +181,7 @@ def fit_default(
         backbone,
         part.positions,
         whitening(model.eeg.channels.total),
-        dict(part.bands),
+        dict(part.origin.bands),
         settings,
         part.origin.tr,
         part.origin.split.gap,
@@ -199,16 +199,16 @@ def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[Gauss
     covariance = ChannelCovariance.fit(
         explaining_eeg(segments),
         origin.channels,
-        part.bands,
+        origin.bands,
         average=origin.eeg_settings["reference"] == "average",
     )
     filters, powers = whitening(covariance.total), {}
     for segment in segments:
         if segment.run not in powers:
             eeg = segment.eeg_for("the backbone")
-            powers[segment.run] = eeg_features(eeg.data, eeg.rate, part.bands, filters)
+            powers[segment.run] = eeg_features(eeg.data, eeg.rate, origin.bands, filters)
     found = fit_backbone(
-        segments, [powers[s.run] for s in segments], len(part.bands), origin.tr, n_latents, generator
+        segments, [powers[s.run] for s in segments], len(origin.bands), origin.tr, n_latents, generator
     )
-    pathway = EegPathway(found.ridge, found.with_eeg, covariance, part.bands)
+    pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands)
     return GaussianModel(origin, found.prior, pathway), found
