@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     top = Parser("neuroframes", "neuroframes [options] COMMAND ...", parents=[shared])
     top.add_argument("--version", action="version", version=f"neuroframes {neuroframes.__version__}")
     top.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=argparse.SUPPRESS)
-    top.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    top.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS).required = False
     if not arguments or arguments[0] in ("-h", "--help"):
         summaries = [f"  {name:13}{_summary(name)}" for name in COMMANDS]
         top.description = "\n".join([str(neuroframes.__doc__), "", "commands:", *summaries])
@@ -90,9 +90,9 @@ def _print_result(command: str, result: Any, options: dict[str, Any]) -> None:
 
         # Into a file or a pipe the table goes in full; rich would fold it at 80 columns.
         Console(width=None if sys.stdout.isatty() else 160).print(r_table(result))
-    # Others than files are for Python.
-    written = [result] if isinstance(result, Path) else result if isinstance(result, tuple) else [options["out"]]
-    print(*written, sep="\n")
+    if not isinstance(result, Path | tuple):  # a model or a table is for Python
+        result = options["out"]
+    print(*(result if isinstance(result, tuple) else [result]), sep="\n")
 
 
 def _fail(message: str, code: int = 2) -> int:

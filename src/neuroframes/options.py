@@ -36,9 +36,9 @@ class Parser(argparse.ArgumentParser):
 
     def refuse_unknown(self, typed: Sequence[str], names: Sequence[str]) -> None:
         """Exit if an option that was typed is none of `names`; argparse would complain of others first."""
-        known = ["--help", *map(_option, names)]
+        known = ["--", "--help", "--config", "--debug", *map(_option, names)]
         for word in (word.partition("=")[0] for word in typed if word.startswith("--")):
-            if word not in known and word != "--":
+            if word not in known:
                 near = [name for name in known if name.startswith(word)] or get_close_matches(word, known, 1)
                 self.error(f"no option {word}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
 
@@ -51,13 +51,14 @@ def add_options(parser: Parser, function: Callable[..., Any]) -> list[str]:
     usage = [parser.prog]
     for parameter in parameters:
         settings = _settings(parameter, positional=parameter is parameters[0])
-        metavar, settings["help"] = settings.get("metavar"), _help(entries[parameter.name], settings)
+        settings["help"] = _help(entries[parameter.name], settings)
         if parameter is parameters[0]:
+            settings["metavar"] = parameter.name.upper()
             parser.add_argument(parameter.name, **settings)
-            usage.append(f"[{metavar} ...]" if "nargs" in settings else f"{metavar}")
+            usage.append(f"[{settings['metavar']} ...]" if "nargs" in settings else settings["metavar"])
         else:
             parser.add_argument(_option(parameter.name), **settings)
-            usage += [f"{_option(parameter.name)} {metavar}"] if settings.get("required") else []
+            usage += [f"{_option(parameter.name)} {settings['metavar']}"] if settings.get("required") else []
     parser.usage, parser.description = " ".join([*usage, "[options]"]), described.description
     return [parameter.name for parameter in parameters]
 
@@ -97,11 +98,13 @@ def _option(name: str) -> str:
 def _settings(parameter: inspect.Parameter, positional: bool) -> dict[str, Any]:
     """What argparse is to know of a parameter, from its annotation and default."""
     hint, default = parameter.annotation, parameter.default
-    kinds, given = _kinds(hint), default is not parameter.empty
-    settings: dict[str, Any] = {"default": default} if given else {} if positional else {"required": True}
+    kinds = _kinds(hint)
+    settings: dict[str, Any] = {"default": default}
+    if default is parameter.empty:
+        settings = {} if positional else {"required": True}
     if bool in kinds:
         return settings | {"action": "store_true"}
-    if choices := [each for part in (hint, *get_args(hint)) if get_origin(part) is Literal for each in get_args(part)]:
+    if choices := [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]:
         return settings | {"choices": choices}
     read, settings["metavar"] = next(READERS[kind] for kind in READERS if kind in kinds)
     settings["type"] = _or_none(read) if NoneType in kinds and default is not None else read
@@ -114,18 +117,20 @@ def _kinds(hint: Any) -> set[Any]:
     """Types that an annotation names, those of a sequence's elements too; of a mapping that it is one."""
     if get_origin(hint) in (Union, UnionType, Sequence):
         return {kind for part in get_args(hint) for kind in _kinds(part)}
-    return {get_origin(hint) or hint}
+    return {Mapping if get_origin(hint) is Mapping else hint}
 
 
 def _help(entry: DocstringParam, settings: Mapping[str, Any]) -> str:
-    """The description, with the unit that stands beside the type, and the default."""
-    numeric = settings.get("type") in (_number, _whole_number)
-    unit = (entry.type_name or "").partition(", ")[2] if numeric else ""
-    default = settings.get("default")
-    notes = [unit, f"default: {default}" if default not in (None, False, (), []) else ""]
+    """The description, the unit of a number, which stands beside its type, and the default if it says something."""
+    notes, default = [], settings.get("default")
+    if "NUMBER" in settings.get("metavar", "") and "," in (entry.type_name or ""):
+        notes.append(str(entry.type_name).partition(", ")[2])
+    if isinstance(default, str | int | float) and not isinstance(default, bool):
+        notes.append(f"default: {default if isinstance(default, str) else f'{default:g}'}")
+    if settings.get("action") == "append":
+        notes.append("once for each")
     text = " ".join((entry.description or "").split()).removesuffix(".")
-    noted = "; ".join(filter(None, notes))
-    return f"{text} ({noted})".strip().replace("%", "%%") if noted else text.replace("%", "%%")
+    return (f"{text} ({'; '.join(notes)})" if notes else text).replace("%", "%%")
 
 
 def _number(text: str) -> float:
