@@ -18,10 +18,12 @@ from typing import Any, Literal
 
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing
+from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
 
 
+@few_threads
 def benchmark(
     stores: Sequence[str | Path] = (),
     *,

@@ -114,7 +114,8 @@ def make_simulated(store: Path, suite: Suite) -> None:
     only_eeg = seed not in suite.seeds
     minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
     with written_whole(store.parent, overwrite=False) as folder:
-        root = simulate(folder / "bids", minutes=minutes, runs=runs, space=suite.space, seed=seed)
+        bids = folder / "bids"
+        root = simulate(bids, minutes=minutes, runs=runs, space=suite.space, seed=seed, progress=False)
         prepare(root, folder, progress=False)
         shutil.rmtree(root)
 
