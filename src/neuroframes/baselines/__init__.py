@@ -14,7 +14,6 @@ from neuroframes.baselines.mean_frame import MeanFrame
 from neuroframes.baselines.nearest import Nearest
 from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.baselines.run_mean import RunMean
-from neuroframes.baselines.shuffled_eeg import shuffled
 
 __all__ = [
     "BandedRidge",
@@ -30,5 +29,4 @@ __all__ = [
     "Nearest",
     "RidgeFIR",
     "RunMean",
-    "shuffled",
 ]

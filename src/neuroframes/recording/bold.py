@@ -120,6 +120,8 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; pass the image of one run, such as its .dtseries.nii")
     if path.name.endswith(".gii"):
         data, space, start, stated, sources = _read_gifti(path)
         sidecars = {source: read_sidecar(source) for source in sources}

@@ -31,6 +31,7 @@ from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_simultaneous_eeg
 from neuroframes.recording.timeline import censored, check_covers, frame_times, motion
+from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ def open_store(path: str | Path) -> Store:
     )
 
 
+@few_threads
 def prepare(
     bids_root: str | Path,
     out: str | Path,
@@ -154,25 +156,37 @@ def prepare(
     overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[Path, ...]:
-    """Read every run of a BIDS data set into one store per subject, `OUT/sub-XX.zarr`.
+    """Read a BIDS data set into one store per subject, `OUT/sub-XX.zarr`.
 
     Runs that are there already, from the same files with the same settings, are kept. If the first one, which
     gives the store its space, channels and positions, must be read again, so must the others.
 
     Parameters
     ----------
-    bids_root, subject, space, eeg_root
-        See `neuroframes.recording.bids.find_runs`.
+    bids_root : path
+        Raw EEG with derivatives/fmriprep, or the folder of derivatives.
     out : path
-    rate, l_freq, reference, trigger
-        See `neuroframes.recording.eeg.read_eeg`.
+        Folder of the stores.
+    subject : str
+        Only this one, with or without `sub-`.
+    rate : float, Hz
+        To which EEG is resampled; a slower recording keeps its own.
+    l_freq : float, Hz
+        Of the high-pass filter; none to leave it out.
+    reference : str
+        What is subtracted from each EEG channel: average, the name of a channel, or none.
+    trigger : str
+        Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
-        Start of the first volume on the EEG clock where the EEG has no volume triggers, by default its own
-        start, or where `trigger` is None.
+        From the EEG's start to the first volume's, where triggers are missing or not used.
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD file.
     fd_threshold : float, mm
         Frames with more displacement are censored, where the run has confounds.
+    space : str
+        The BOLD's space entity, where there are several; by default fsLR before fsaverage.
+    eeg_root : path
+        BIDS root of the EEG, where it is another.
     overwrite : bool
         Replace what was made with other settings or from other files, once all of the new is complete.
     progress : bool

@@ -31,6 +31,7 @@ from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording.bold import Bold, read_bold
 from neuroframes.recording.segments import constant
+from neuroframes.threads import few_threads
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -62,6 +63,7 @@ class Standardized:
         return int(np.isnan(self.scale).sum())
 
 
+@few_threads
 def view(
     result: str | Path,
     out: str | Path,
@@ -71,7 +73,7 @@ def view(
     tr: float | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a page that shows a BOLD file on the cortex, frame by frame.
+    """Write one self-contained HTML page: the cortex and a frame slider.
 
     Parameters
     ----------
@@ -81,13 +83,15 @@ def view(
         ("NeuroframesStandardDeviation"). Without a sidecar every frame counts as measured.
     out : path
         The HTML file: about 50 kB a frame on fsLR-32k, twice that with a standard deviation.
-    kind : str
-        The surface that is drawn; see `neuroframes.cortex.mesh.surface`.
+    kind : {"white", "pial", "midthickness", "inflated", "very_inflated", "sphere"}
+        The surface that is drawn; fsaverage5 has no very_inflated.
     max_frames : int
         Of a longer file every second, third, ... frame is shown, and the page says so. Reconstructed
         frames are all shown besides, unless they are more than this.
-    tr : float, seconds, optional
-        Overrides what the file says.
+    tr : float, seconds
+        Where the file states none or a wrong one.
+    overwrite : bool
+        Replace the output if it exists.
 
     Returns
     -------
