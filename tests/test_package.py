@@ -23,7 +23,7 @@ HEAVY = {
 # Of the package's own parts, each may import those before it and itself.
 FLOW = (
     *("errors", "threads", "files", "cortex", "recording", "frames", "diffusion", "models", "training"),
-    *("baselines", "registry", "evaluation", "report", "commands", "options", "cli"),
+    *("baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
 # A run to fill and its EEG: arrays and what reads them, which the commands import when they run.
 HEAVY_COMMANDS = {"neuroframes.commands.eeg", "neuroframes.commands.fill"}

@@ -157,6 +157,7 @@ class NetworkBaseline(Baseline):
         data = TrainingFrames(train, [self.inputs(segment) for segment in train], self.tr_)
         mean = training_mean(data.fitted)
         autoencoder = principal_components(data.fitted, self.latents, np.random.default_rng(self.seed), mean)
+        # First weights come from PyTorch's global generator, which must not be left changed.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
             body, features = self.body(data.batch(data.fit[:1])[0])
