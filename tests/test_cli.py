@@ -67,13 +67,14 @@ def test_strings_stay_strings(options_of):
 def test_the_options_of_every_command_fit_its_function(options_of):
     import inspect
 
-    from neuroframes import completion, reconstruction, task
     from neuroframes.evaluation.benchmark import benchmark
     from neuroframes.evaluation.evaluate import evaluate
+    from neuroframes.training.train import train
+
+    from neuroframes import completion, reconstruction, task
     from neuroframes.recording.simulate import simulate
     from neuroframes.recording.store import prepare
     from neuroframes.report.view import view
-    from neuroframes.training.train import train
 
     functions = {
         ("simulate", "o"): simulate,

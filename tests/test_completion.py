@@ -8,9 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from neuroframes.completion import complete, resample
 from scipy.interpolate import CubicSpline
 
-from neuroframes.completion import complete, resample
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold, write_bold, write_sidecar

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from neuroframes.completion import complete
 
 import neuroframes
 from neuroframes.cli import _parser
-from neuroframes.completion import complete
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.sidecar import read_sidecar
 

@@ -6,11 +6,11 @@ import mne
 import nibabel as nib
 import numpy as np
 import pytest
+from neuroframes.reconstruction import reconstruct
 
 from neuroframes.cli import main
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
-from neuroframes.reconstruction import reconstruct
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.eeg import read_eeg
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroframes.evaluation.controls import shuffled
 from neuroframes.errors import InputError
+from neuroframes.evaluation.controls import shuffled
 from neuroframes.recording.band_power import WINDOW, BandPower, log_band_power
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal

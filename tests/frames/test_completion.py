@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.linalg import cho_factor, cho_solve, toeplitz
-
 from neuroframes.frames.completion import (
     FEWEST_HIDDEN,
     HIDDEN_SHARE,
@@ -14,6 +12,8 @@ from neuroframes.frames.completion import (
     given_frames,
     hide_alike,
 )
+from scipy.linalg import cho_factor, cho_solve, toeplitz
+
 from neuroframes.frames.joint import JointCovariance
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.temporal import N_FFT, TemporalCovariance
