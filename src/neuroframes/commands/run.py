@@ -160,7 +160,7 @@ def _missing(
     from neuroframes.recording.timeline import censored, parse_frames, read_censor
 
     n_frames = len(run.data)
-    missing = ~np.isfinite(run.data).any(axis=1)
+    missing = np.logical_not(np.isfinite(run.data).any(axis=1))
     if confounds is not None:
         missing |= censored(confounds, fd_threshold, n_frames)
     if censor is not None:

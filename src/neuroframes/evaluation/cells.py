@@ -25,7 +25,7 @@ from neuroframes.evaluation.recordings import Recording, folds_of
 from neuroframes.evaluation.tasks import ALONE
 from neuroframes.files import written_whole
 from neuroframes.models.model import Model
-from neuroframes.registry import fit
+from neuroframes.registry import fit, row_of
 from neuroframes.threads import few_threads
 
 
@@ -61,8 +61,8 @@ def run_cell(cell: Cell) -> None:
         return
     about, arrays = _audited(cell) if cell.audit else _scored(cell)
     of = cell.recording
-    about |= {"recording": of.name, "group": of.group, "seed": of.seed, "method": cell.method}
-    about |= {"audit": cell.audit, "options": dict(cell.options)}
+    about |= {"recording": of.name, "group": of.group, "seed": of.seed}
+    about |= {"method": row_of(cell.method, cell.options), "audit": cell.audit, "options": dict(cell.options)}
     with written_whole(cell.folder) as folder:
         write_cell(folder, about, arrays)
 

@@ -19,8 +19,9 @@ from neuroframes.evaluation.bootstrap import mean_interval
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.evaluation.similarity import spectra
+from neuroframes.evaluation.tasks import ALONE
 from neuroframes.files import written_whole
-from neuroframes.registry import BACKBONE, METHODS, NO_EEG, OURS
+from neuroframes.registry import BACKBONE, NO_EEG, OURS, REDUCED, in_order, method_of
 
 # One a family of methods, ours in red.
 COLOURS = {"neuroframes": "#c0392b", "network": "#2471a3", "regression": "#7d6608", "without EEG": "#808b96"}
@@ -29,6 +30,11 @@ SPECTRA = ("ridge FIR", "CNN-TC", "paper's recipe", BACKBONE, OURS)
 OTHERS = ("C0", "C1", "C2", "C4", "C5")  # without the red, which is ours
 OURS_LINES = {NO_EEG: ":", BACKBONE: "--", OURS: "-"}
 GAPS = (1, 2, 4, 8, 16)
+
+
+def _colour(row: str) -> str:
+    method = method_of(row)
+    return COLOURS["neuroframes" if method is None else method.family]
 
 
 def draw_figures(
@@ -62,15 +68,15 @@ def draw_figures(
 
 def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> bool:
     """r from EEG alone; whiskers are the interval of its difference to the reference."""
-    r = of[(of["metric"] == "temporal_r") & (of["task"] == "eeg")].groupby("method")["value"].mean()
-    names = [name for name in reversed(list(METHODS)) if name in r]
+    r = of[(of["metric"] == "temporal_r") & (of["task"] == ALONE)].groupby("method")["value"].mean()
+    names = in_order(r.index)[::-1]
     if not names:
         return False
-    axes.barh(names, r[names], color=[COLOURS[METHODS[name].family] for name in names], height=0.7)
+    axes.barh(names, r[names], color=[_colour(name) for name in names], height=0.7)
     for row, name in enumerate(names):
         if not len(paired):  # a test part of fewer than two blocks
             break
-        these = paired[(paired["method"] == name) & (paired["task"] == "eeg")]
+        these = paired[(paired["method"] == name) & (paired["task"] == ALONE)]
         if len(these):
             mean, low, high = mean_interval(these["difference"], these["low"], these["high"])
             whiskers = [[mean - low], [high - mean]]
@@ -103,9 +109,9 @@ def _gaps(axes: Axes, of: pd.DataFrame) -> bool:
 def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> bool:
     """Power of measured and reconstructed frames, from EEG alone, in the first recording."""
     first = [cell for cell in cells if cell["recording"] == cells[0]["recording"]]
-    shown = [cell for cell in first if cell["method"] in SPECTRA and "eeg" in cell["scores"]]
+    shown = [c for c in first if c["method"].removesuffix(REDUCED) in SPECTRA and ALONE in c["scores"]]
     for number, cell in enumerate(shown):
-        truth, frames, _ = kept(cell, "eeg")
+        truth, frames, _ = kept(cell, ALONE)
         if number == 0:
             axes.loglog(*spectra(truth, cell["tr"]), color="black", linewidth=2, label="measured")
         frequency, power = spectra(frames, cell["tr"])

@@ -178,7 +178,7 @@ def _fold_of_bold(bold: Bold, recording: Recording, task: str) -> Fold:
     scale = vertex_scale(frames, given, trend[0])
     frames /= np.where(scale > 0, scale, 1)
     origin = Origin(bold.space, bold.tr, scale, Split((), (), 0.0))
-    part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)))
+    part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)), own=True)
     # HCP's regions are parcels; vertices of brainspace aren't, and have no mesh here.
     parcels = np.arange(bold.data.shape[1]) if recording.group == HCP else None
     return Fold(part, [run], (task,), Atlas({}, None, parcels))

@@ -21,7 +21,7 @@ from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED
 from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
-from neuroframes.registry import METHODS, ORACLE
+from neuroframes.registry import ORACLE, SHUFFLED, in_order
 
 FROM_EEG, IN_TIME = ("ridge FIR",), ("kriging + EEG", "kriging")  # references: the first that is there
 SHOWN = {
@@ -35,7 +35,6 @@ SHOWN = {
     "spectral_error": "spectral error, dB",
     "difference_r": "r of temporal differences",
 }
-SHUFFLED = ", shuffled EEG"
 COST = "cost"  # stands where a task does
 SPLITS = {
     True: "The last quarter is held out, at least 40 s after what methods were fitted to.",
@@ -48,13 +47,6 @@ def read_cells(folders: Sequence[Path]) -> list[dict[str, Any]]:
     cells = [{**json.loads((folder / "cell.json").read_text()), "folder": folder} for folder in folders]
     order = {name: number for number, name in enumerate(in_order(cell["method"] for cell in cells))}
     return sorted(cells, key=lambda c: (GROUPS.index(c["group"]), c["recording"], order[c["method"]]))
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Names of methods as tables have them: those of the registry, then others, each before its shuffled EEG."""
-    there = list(dict.fromkeys(names))
-    known = [name for method in METHODS for name in (method, method + SHUFFLED) if name in there]
-    return [*known, *(name for name in there if name not in known)]
 
 
 def write_tables(

@@ -25,11 +25,14 @@ class TrainingPart:
     origin : Origin
     segments : list of Segment
     positions : array, shape (C, 3), metres, of the electrodes
+    own : bool
+        The only segment is the very run that is to be filled.
     """
 
     origin: Origin
     segments: list[Segment]
     positions: NDArray[np.float64]
+    own: bool = False
 
 
 def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
