@@ -94,7 +94,8 @@ def test_help_has_a_word_for_every_option_and_none_of_python_s(capsys, command):
     assert shown.startswith(f"usage: neuroframes {command} ") and "--config PATH" in shown
     for name in options_of(command, *LEAST[command]):
         # Every option has some words of help on its line or the next.
-        assert re.search(rf"^  ({name.upper()}|--{name.replace('_', '-')})( .+)?\n? {{2,}}\S", shown, re.M), name
+        shape = rf"^  ({name.upper()}|--{name.replace('_', '-')})( .+)?\n? {{2,}}\S"
+        assert re.search(shape, shown, re.M), name
 
 
 def test_types_in_help_are_words(capsys):
@@ -132,7 +133,8 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
         return options_of(command, "--config", str(config), *more)
 
     both = "bold: x.nii\nout: y.nii\n"
-    read = options(f"{both}frames: '10:14'\nfd_threshold: 1\ntrigger: none\noverwrite: true\n", "complete", "--seed", "3")
+    text = f"{both}frames: '10:14'\nfd_threshold: 1\ntrigger: none\noverwrite: True\n"
+    read = options(text, "complete", "--seed", "3")
     assert read["bold"] == Path("x.nii") and read["frames"] == "10:14" and read["overwrite"] is True
     assert (read["fd_threshold"], read["seed"], read["trigger"]) == (1.0, 3, None)
     # YAML itself reads these as 614 (to the base of 60) and 1.
@@ -174,6 +176,7 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
         (["complete", "x.nii", "--out", "y.nii", "--skip-volumes", "-2"], "--skip-volumes: '-2'"),
         (["complete", "x.nii", "--out", "y.nii", "--onset", "nan"], "--onset: 'nan' is no number"),
         (["complete", "x.nii", "--out", "y.nii", "--frames"], "--frames: expected one argument"),
+        (["complete", "x.nii", "--config"], "--config: expected one argument"),
         (["resample", "x.nii", "--out", "y.nii"], "required: --tr"),
         (["resample", "x.nii", "--out", "y.nii", "--tr", "fast"], "--tr: 'fast' is no number"),
         (["simulate", "x", "--space", "mni"], "'fsLR', 'fsaverage5'"),
@@ -315,8 +318,8 @@ def test_a_model_and_an_evaluation_are_replaced_when_told(recording, tmp_path, c
         arguments = ("evaluate", recording.store, "--model", recording.model, "--tasks", "eeg", "--out", "e")
         assert run(*arguments, *overwrite) == 0
     printed = capsys.readouterr().out
-    assert "ridge FIR, shuffled EEG" in printed and printed.endswith("e\n")
-    assert "eeg" in json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert "ridge FIR" in printed and "temporal r" in printed and printed.endswith("\ne\n")
+    assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["tasks"] == ["eeg"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "model"]
 
 

@@ -228,7 +228,7 @@ def test_the_same_seed_gives_the_same_bytes(run_of, tmp_path):
 
 
 def test_nothing_missing_is_refused(run_of, tmp_path):
-    with pytest.raises(InputError, match="no frame is missing; name those to fill by --confounds, --censor or"):
+    with pytest.raises(InputError, match="no frame is missing; name those to fill by --confounds, --censor"):
         complete(run_of(), out=tmp_path / "x.dtseries.nii")
 
 

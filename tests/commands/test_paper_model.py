@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from neuroframes.completion import complete, resample
+from neuroframes.evaluation.evaluate import OURS, OURS_GAUSSIAN, PAPER, evaluate
 from neuroframes.models.load import load_model
 from neuroframes.reconstruction import reconstruct
 from neuroframes.training.train import train
 
 from neuroframes.cli import main
 from neuroframes.errors import InputError
-from neuroframes.evaluation.evaluate import OURS, OURS_GAUSSIAN, PAPER, evaluate
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.paper import PaperModel
 from neuroframes.recording.bold import read_bold

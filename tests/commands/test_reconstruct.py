@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from neuroframes.cli import main
-from neuroframes.errors import InputError
 from neuroframes.commands.reconstruct import reconstruct
+from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.eeg import read_eeg
 from neuroframes.registry import load_model

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from neuroframes.completion import complete, resample
+from neuroframes.evaluation.evaluate import OURS, SURFACE, evaluate
 from neuroframes.models.load import load_model
 from neuroframes.reconstruction import heard_by, reconstruct
 from neuroframes.training.train import train
@@ -16,7 +17,6 @@ from neuroframes.cortex.mesh import cortical_vertices, surface
 from neuroframes.cortex.regions import regions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.evaluation.evaluate import OURS, SURFACE, evaluate
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.surface import SurfaceModel

@@ -53,7 +53,8 @@ def evaluate(
     beside : sequence of paths
         Other models of the same split, which get rows of their own.
     draws : int
-        From which models that can draw take their standard deviation; 0 for the closed form, or the model's number.
+        From which models that can draw take their standard deviation; 0 for the closed form, or the model's
+        number.
     seed : int
         Of the shuffled EEG and of draws.
     overwrite : bool
@@ -97,14 +98,16 @@ def evaluate(
             found, arrays = assess(
                 fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen
             )
-            if not found["scores"]:
-                raise InputError(
-                    f"the test part of {Path(model).name} is too short for the tasks {', '.join(chosen)}; "
-                    "choose shorter gaps, or train with a larger --test-fraction"
-                )
+            if not found["scores"]:  # nothing that this method can do, such as frames from EEG alone
+                continue
             cells.append(folder / "cells" / slug(name))
             found["cost"]["device"] = device()
             write_cell(cells[-1], {**about, **found, "method": name}, arrays)
+        if not cells:
+            raise InputError(
+                f"the test part of {Path(model).name} is too short for the tasks {', '.join(chosen)}; "
+                "choose shorter gaps, or train with a larger --test-fraction"
+            )
         of = {"neuroframes": str(model), "store": str(store), "tasks": chosen, "seed": seed}
         (folder / "evaluation.json").write_text(json.dumps(of, indent=2) + "\n")
         results, _ = write_tables(folder / "evaluation.md", read_cells(cells), _preface(fold))
