@@ -98,7 +98,7 @@ def evaluate(
             found, arrays = assess(
                 fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen
             )
-            if not found["scores"]:  # nothing that this method can do, such as frames from EEG alone
+            if not found["scores"]:  # nothing that the tasks ask for
                 continue
             cells.append(folder / "cells" / slug(name))
             found["cost"]["device"] = device()
