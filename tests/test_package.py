@@ -94,7 +94,7 @@ def modules_of(*parts):
 
 
 def test_import_is_light():
-    assert not loaded_after("import neuroframes") & (HEAVY | {"jsonargparse", "rich"})
+    assert not loaded_after("import neuroframes") & (HEAVY | {"docstring_parser", "rich"})
 
 
 def test_tables_of_methods_and_commands_are_light():

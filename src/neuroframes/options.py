@@ -87,8 +87,8 @@ def typed_in(file: Path, positional: str) -> Iterator[str]:
                 yield each
             elif isinstance(each, dict):
                 yield f"{_option(name)}={json.dumps(meant[name])}"
-            elif each != "false":
-                yield _option(name) if each == "true" else f"{_option(name)}={each}"
+            elif each.lower() != "false":
+                yield _option(name) if each.lower() == "true" else f"{_option(name)}={each}"
 
 
 def _option(name: str) -> str:
@@ -121,7 +121,7 @@ def _kinds(hint: Any) -> set[Any]:
 
 
 def _help(entry: DocstringParam, settings: Mapping[str, Any]) -> str:
-    """The description, the unit of a number, which stands beside its type, and the default if it says something."""
+    """The description, the unit of a number, which stands beside its type, and the default."""
     notes, default = [], settings.get("default")
     if "NUMBER" in settings.get("metavar", "") and "," in (entry.type_name or ""):
         notes.append(str(entry.type_name).partition(", ")[2])

@@ -94,7 +94,7 @@ def test_what_it_cannot_do_is_refused(recording, paper, tmp_path):
 
 def test_it_stands_beside_others_in_the_table(recording, paper, tmp_path):
     more = shutil.copytree(paper, tmp_path / "more")
-    given = ("--model", recording.model, "--beside", f"{paper}, {recording.model}", "--beside", more)
+    given = ("--model", recording.model, "--beside", paper, "--beside", recording.model, "--beside", more)
     given += ("--tasks", "eeg,gap-16", "--draws", "2", "--out", tmp_path / "out")
     assert main(["evaluate", str(recording.store), *map(str, given)]) == 0
     results = json.loads((tmp_path / "out" / "evaluation.json").read_text())

@@ -27,9 +27,9 @@ def complete(
 ) -> tuple[Path, ...]:
     """Fill missing frames; measured ones are kept to the bit.
 
-    Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout. What an
-    earlier call estimated stays an estimate: it informs nothing, and keeps its standard deviation. Without a model the
-    prior is fitted to the measured frames of the run itself.
+    Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout.
+    What an earlier call estimated stays an estimate: it informs nothing, and keeps its standard deviation.
+    Without a model the prior is fitted to the measured frames of the run itself.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def complete(
     Raises
     ------
     InputError
-        If nothing is missing, nothing or too little is measured, inputs don't fit each other, or `out` exists.
+        If nothing is missing, nothing or too little is measured, inputs don't fit each other, or `out` is
+        there.
     """
     import numpy as np
 

@@ -53,7 +53,8 @@ def evaluate(
     beside : sequence of paths
         Other models of the same split, which get rows of their own.
     draws : int
-        From which models that can draw take their standard deviation; 0 for the closed form, or the model's number.
+        From which models that can draw take their standard deviation; 0 for the closed form, or the model's
+        number.
     seed : int
         Of the shuffled EEG and of draws.
     overwrite : bool

@@ -39,11 +39,12 @@ def reconstruct(
     eeg : path
         Any format that MNE reads, with at least a quarter of the model's channels.
     out : path
-        Image to write, in the format that the model was trained on. Its values are in standard deviations of each
-        vertex about its mean in the training part (z), which is all that EEG can tell.
+        Image to write, in the format that the model was trained on. Its values are in standard deviations of
+        each vertex about its mean in the training part (z), which is all that EEG can tell.
     tr : float, seconds
-        Step between frames; the model's by default. Where the volume triggers have it, frames are at them; another
-        step counts from the first trigger to the end of the last volume, or without triggers from the EEG's start.
+        Step between frames; the model's by default. Where the volume triggers have it, frames are at them;
+        another step counts from the first trigger to the end of the last volume, or without triggers from the
+        EEG's start.
     trigger : str
         Description of the volume triggers, auto, or none.
     draws : int

@@ -128,7 +128,8 @@ def read_run(
     known = None
     if trained is not None and eeg is not None:
         clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
-        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), within=run.slice_reference, **clock)
+        clock["within"] = run.slice_reference
+        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), **clock)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["Sources"] = [*(path.name for path in run.sources), *beside]
@@ -171,14 +172,14 @@ def _missing(
     if n_data < FEWEST_MEASURED:
         raise InputError(
             f"{run.sources[0].name}: {n_data} of {n_frames} frames are measured, the rest is censored or "
-            f"estimated; at least {FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, "
-            "which needs none"
+            f"estimated; at least {FEWEST_MEASURED} are needed; censor fewer, or use neuroframes "
+            "reconstruct, which needs none"
         )
     return missing
 
 
 def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The command, its `**beside` spelled out in signature and docstring: what `read_run` takes by keyword only."""
+    """The command, its `**beside` spelled out in signature and docstring: the keywords of `read_run`."""
     own = signature(command).parameters.values()
     beside = [each for each in signature(read_run).parameters.values() if each.kind is each.KEYWORD_ONLY]
     whole = Signature([*(each for each in own if each.kind is not each.VAR_KEYWORD), *beside])
