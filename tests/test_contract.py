@@ -54,9 +54,9 @@ MASKS = {
 def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
     """The method of that name with few parameters, on the CPU; a learned correction with an open gate."""
     if name == OWN:
-        origin = replace(part.origin, channels=(), split=Split((), (), 0.0))
+        origin = replace(part.origin, channels=(), bands={}, split=Split((), (), 0.0))
         run = replace(test.given(MASKS["gaps"](len(test.times))), eeg=None, power=None)
-        own = TrainingPart(origin, [run], {}, np.empty((0, 3)))
+        own = TrainingPart(origin, [run], np.empty((0, 3)), own=True)
         return fit_without_eeg(own, BackboneSettings())
     run = {"accelerator": "cpu"} if METHODS[name].model and METHODS[name].needs else {}
     with pytest.MonkeyPatch.context() as patched:  # models go to a GPU where there is one
@@ -134,7 +134,7 @@ def test_it_is_what_its_row_says(fitted):
     model = fitted.model
     assert model.name == (NO_EEG if fitted.name == OWN else fitted.name)
     assert model.reads_frames == fitted.frames
-    assert not model.needs_eeg or fitted.eeg
+    assert model.reads_eeg == fitted.eeg and (model.reads_eeg or not model.needs_eeg)
     assert model.n_parameters > 0
     assert isinstance(model, TrainedModel) == (fitted.name in TRAINED)
     assert model.draws == (fitted.name in DRAWING) and (model.states_deviation or not model.draws)
@@ -214,7 +214,7 @@ def test_channels_may_lack_or_are_said_to(fitted, patch):
     model, given = fitted.model, fitted.segment.given(fitted.measured)
     data = given.eeg.data[1:] - given.eeg.data[1:].mean(axis=0)
     some = Signal(data, given.eeg.rate, given.eeg.channels[1:])
-    lacking = replace(given, eeg=some, power=log_band_power(data, some.rate, patch[0].bands))
+    lacking = replace(given, eeg=some, power=log_band_power(data, some.rate, patch[0].origin.bands))
     if fitted.eeg and not model.fills_channels:
         with pytest.raises(InputError, match="channels|features"):
             model.fill(lacking)
@@ -303,6 +303,16 @@ def test_it_comes_back_from_its_files(fitted, tmp_path, monkeypatch):
     assert origin.to_json() == model.origin.to_json()
     again.origin.space.check_same(model.origin.space, "the model")
     np.testing.assert_array_equal(again.origin.scale, model.origin.scale)
+
+
+@each(TRAINED)
+def test_what_is_left_without_eeg_pays_no_heed_to_it(fitted):
+    alone, given = fitted.model.without_eeg(), fitted.segment.given(fitted.measured)
+    assert (alone is None) == fitted.model.needs_eeg
+    if alone is not None:
+        silent = replace(given, eeg=None, power=None)
+        assert not alone.reads_eeg and same(alone.fill(given), alone.fill(silent))
+        assert same(alone.fill(given), fitted.model.fill(silent))
 
 
 @each(TRAINED)
