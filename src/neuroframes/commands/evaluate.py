@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuroframes.commands.run import check_draws
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
@@ -80,6 +81,7 @@ def evaluate(
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
 
+    check_draws(draws, save_draws=False)
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
     chosen, recording = parse_tasks(tasks), open_store(store)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.commands.run import Run
+from neuroframes.commands.run import Run, of_draws
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.models.model import Origin, TrainedModel
@@ -117,7 +117,7 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
             units.put(sequence, rows, draw[among], basis)
             yield sequence
 
-    return Filled(frames, stated, drawn(), data, model.describe(segment))
+    return Filled(frames, stated, drawn(), data, model.describe(segment) + of_draws(draws))
 
 
 def standardised(run: Run, grid: Float, own: NDArray[np.intp], data: Mask) -> tuple[Segment, Units]:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.commands.run import check_draws
+from neuroframes.commands.run import check_draws, of_draws
 from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
@@ -97,7 +97,7 @@ def reconstruct(
         "Sources": [eeg.name],
         "NeuroframesModel": str(model),
         "NeuroframesModelDigest": digest(model),
-        "NeuroframesMethod": trained.describe(segment),
+        "NeuroframesMethod": trained.describe(segment) + of_draws(draws),
         "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws},
     }
     return write_result(

@@ -207,3 +207,8 @@ def check_draws(draws: int, save_draws: bool) -> None:
         raise InputError(
             f"--draws {draws}{' with --save-draws' if save_draws else ''}; expected at least 2, or 0 for none"
         )
+
+
+def of_draws(draws: int) -> str:
+    """What a sidecar's account of the method ends with."""
+    return f"; standard deviation of {draws} draws" if draws else ""
