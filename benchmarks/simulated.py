@@ -23,7 +23,9 @@ from neuroframes.frames.completion import drawn_frames, fill_missing, fillings
 from neuroframes.training.train import train
 from scipy.special import ndtri
 
-from neuroframes.baselines import Kriging, KrigingEeg, RidgeFIR
+from neuroframes.baselines.kriging import Kriging
+from neuroframes.baselines.kriging_eeg import KrigingEeg
+from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.evaluation.bootstrap import compare_r
 from neuroframes.evaluation.metrics import crps, ensemble_coverage, ensemble_crps, score
 from neuroframes.evaluation.tasks import TASKS, given_and_scored

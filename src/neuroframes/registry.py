@@ -74,13 +74,13 @@ ORACLE = "global signal (oracle)"
 OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 
 METHODS: Mapping[str, Method] = {
-    "mean frame": Method("baselines.mean_frame.MeanFrame", eeg=False, family="without EEG"),
-    "run mean": _interpolation("baselines.run_mean.RunMean"),
+    "mean frame": Method("baselines.interpolation.MeanFrame", eeg=False, family="without EEG"),
+    "run mean": _interpolation("baselines.interpolation.RunMean"),
     "drift": Method("baselines.drift.Drift", eeg=False, family="without EEG"),
-    "hold last": _interpolation("baselines.hold_last.HoldLast"),
-    "nearest": _interpolation("baselines.nearest.Nearest"),
-    "linear": _interpolation("baselines.linear.Linear"),
-    "cubic spline": _interpolation("baselines.cubic_spline.CubicSpline"),
+    "hold last": _interpolation("baselines.interpolation.HoldLast"),
+    "nearest": _interpolation("baselines.interpolation.Nearest"),
+    "linear": _interpolation("baselines.interpolation.Linear"),
+    "cubic spline": _interpolation("baselines.interpolation.CubicSpline"),
     "Lomb-Scargle": _interpolation("baselines.lomb_scargle.LombScargle"),
     "kriging": _interpolation("baselines.kriging.Kriging"),
     ORACLE: Method("baselines.global_signal.GlobalSignal", eeg=False, family="without EEG"),

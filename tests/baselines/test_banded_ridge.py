@@ -5,7 +5,8 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import neuroframes.baselines.banded_ridge as module
-from neuroframes.baselines import BandedRidge, RidgeFIR
+from neuroframes.baselines.banded_ridge import BandedRidge
+from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.recording.band_power import BandPower

@@ -1,6 +1,6 @@
 import numpy as np
 
-from neuroframes.baselines import Drift
+from neuroframes.baselines.drift import Drift
 
 
 def test_a_drift_shared_by_runs_is_found(segment_of):

@@ -144,7 +144,8 @@ def test_gradients_reach_every_parameter():
 
 
 def test_the_learning_rate_warms_up_and_restarts():
-    optimizer, schedule = scheduled([nn.Parameter(torch.zeros(1))], 1e-3, 200)
+    configured = scheduled([nn.Parameter(torch.zeros(1))], 1e-3, 200)
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     rates = []
     for _ in range(401):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -6,21 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroframes.baselines import (
-    BandedRidge,
-    CubicSpline,
-    Drift,
-    HoldLast,
-    Kriging,
-    KrigingEeg,
-    Linear,
-    LombScargle,
-    MeanFrame,
-    Nearest,
-    RidgeFIR,
-    RunMean,
-)
+from neuroframes.baselines.banded_ridge import BandedRidge
+from neuroframes.baselines.drift import Drift
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
+from neuroframes.baselines.interpolation import CubicSpline, HoldLast, Linear, MeanFrame, Nearest, RunMean
+from neuroframes.baselines.kriging import Kriging
+from neuroframes.baselines.kriging_eeg import KrigingEeg
+from neuroframes.baselines.lomb_scargle import LombScargle
+from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.errors import InputError
 from neuroframes.evaluation.tasks import TASKS
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.interpolate import CubicSpline as ScipySpline
 from scipy.interpolate import interp1d
 
-from neuroframes.baselines import CubicSpline, Linear, Nearest
+from neuroframes.baselines.interpolation import CubicSpline, HoldLast, Linear, MeanFrame, Nearest, RunMean
 
 
 @pytest.fixture
@@ -57,3 +57,35 @@ def test_weights_sum_to_one(kind, measured):
     weights = kind().weights(times[measured], times[~measured])
     assert weights.shape == ((~measured).sum(), measured.sum())
     assert np.allclose(weights.sum(axis=1), 1)
+
+
+def test_every_missing_frame_is_the_training_mean(smooth):
+    train, test = smooth
+    measured = np.arange(len(test.times)) < 10
+    frames = MeanFrame().fit([train]).estimate(test.given(measured))
+    assert np.allclose(frames, train.frames.mean(axis=0), atol=1e-6)
+
+
+def test_missing_frames_are_the_mean_of_the_given_ones(smooth):
+    train, test = smooth
+    measured = np.arange(len(test.times)) % 3 == 0
+    frames = RunMean().fit([train]).estimate(test.given(measured))
+    assert np.allclose(frames, test.frames[measured].mean(axis=0), atol=1e-6)
+
+
+def test_the_last_frame_is_held_by_a_loop_that_never_looks_ahead(smooth):
+    train, test = smooth
+    measured = np.random.default_rng(3).random(300) < 0.4
+    measured[[0, 1, 2, -1]] = False
+    given = test.given(measured)
+    frames = given.completed(HoldLast().fit([train]).estimate(given))
+    held = train.frames.mean(axis=0)
+    for frame in range(300):
+        held = test.frames[frame] if measured[frame] else held
+        np.testing.assert_allclose(frames[frame], held, atol=1e-6)
+
+
+def test_weights_of_the_last_frame_are_one_or_nothing():
+    known, missing = np.array([1.0, 3.0]), np.array([0.0, 1.0, 2.0, 3.0, 9.0])
+    expected = [[0, 0], [1, 0], [1, 0], [0, 1], [0, 1]]
+    np.testing.assert_array_equal(HoldLast().weights(known, missing), expected)

@@ -6,9 +6,9 @@ from scipy.linalg import toeplitz
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from neuroframes.baselines import CubicSpline, Kriging, Linear
 from neuroframes.baselines.interface import training_mean
-from neuroframes.baselines.kriging import dictionary, likeliest_amplitudes, pooled_autocovariance
+from neuroframes.baselines.interpolation import CubicSpline, Linear
+from neuroframes.baselines.kriging import Kriging, dictionary, likeliest_amplitudes, pooled_autocovariance
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
 

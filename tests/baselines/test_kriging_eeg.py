@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.linalg import toeplitz
 
-from neuroframes.baselines import Kriging, KrigingEeg, RidgeFIR
+from neuroframes.baselines.kriging import Kriging
+from neuroframes.baselines.kriging_eeg import KrigingEeg
+from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import lombscargle
 
-from neuroframes.baselines import LombScargle
 from neuroframes.baselines import lomb_scargle as module
-from neuroframes.baselines.lomb_scargle import sinusoids
+from neuroframes.baselines.lomb_scargle import LombScargle, sinusoids
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What all networks share: the split for validation, the best epoch, the head."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from neuroframes.baselines.network import (
     NetworkTraining,
     TrainingFrames,
     VertexNetwork,
-    history,
 )
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG
@@ -22,16 +21,22 @@ TR = 0.8
 GAP = 50  # frames: 40 s
 
 
+@dataclass(kw_only=True, eq=False)
 class Perceptron(NetworkBaseline):
     """A small network of the EEG at each frame, with dropout, whose validations are written down."""
 
     name = "perceptron"
-    epochs, batch, learning_rate = 3, 16, 1e-2
+    epochs: int = 3
+    batch: int = 16
+    learning_rate: float = 1e-2
 
     def inputs(self, segment):
         eeg = segment.eeg_for(self.name)
-        sample = np.round(segment.times * eeg.rate).astype(int)
-        return history(torch.from_numpy(1e5 * eeg.data[:, sample].T), 1)
+
+        def at(times):
+            return 1e5 * eeg.data[:, np.round(times * eeg.rate).astype(int)].T
+
+        return self.history(at, segment, 1)
 
     def body(self, example):
         layers = nn.Flatten(), nn.Linear(example[0].numel(), 8), nn.ReLU(), nn.Dropout(0.2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from neuroframes.baselines import RidgeFIR
+from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.errors import InputError
 from neuroframes.evaluation.controls import shuffled
 from neuroframes.evaluation.metrics import score

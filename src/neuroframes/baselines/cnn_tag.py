@@ -10,12 +10,12 @@ In training a frame y has a latent too, z_y = dropout(E y), and the loss is
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import rfft
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,9 +25,8 @@ from neuroframes.baselines.network import (
     NetworkTraining,
     TrainingFrames,
     VertexNetwork,
-    history,
+    spectra,
 )
-from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 
@@ -70,14 +69,7 @@ def magnitudes(eeg: Signal, ends: NDArray[np.float64]) -> NDArray[np.float32]:
     array, shape (K, C, 134)
     """
     n_samples = round(WINDOW * eeg.rate)
-    sample = window_samples(eeg.data.shape[1], eeg.rate, ends, n_samples, 1 - n_samples)
-    spectra = np.empty((len(ends), len(eeg.data), BINS), np.float32)
-    for channel, trace in enumerate(eeg.data):  # one at a time: overlapping windows are several times the EEG
-        spectrum = rfft(trace[sample], max(n_samples, 2 * BINS))
-        spectra[:, channel] = np.abs(spectrum[:, 1 : BINS + 1])
-    mean, deviation = spectra.mean(axis=1, keepdims=True), spectra.std(axis=1, keepdims=True)
-    # Where channels are alike they differ by rounding.
-    return np.divide(spectra - mean, deviation, out=np.zeros_like(spectra), where=deviation > 1e-6 * mean)
+    return spectra(eeg, ends, n_samples, 1 - n_samples, BINS)
 
 
 def pooled(x: Tensor) -> Tensor:
@@ -181,6 +173,7 @@ class AttentionGraph(nn.Module):
         return self.project(*self.encode(x))
 
 
+@dataclass(kw_only=True, eq=False)
 class CnnTag(NetworkBaseline):
     """The authors' network up to its output layer, then the common head; see `NetworkBaseline`.
 
@@ -192,7 +185,7 @@ class CnnTag(NetworkBaseline):
         TRs of EEG.
     width : int
         Of z_x, z_y and the features.
-    **training : see `NetworkBaseline`
+    **settings : see `NetworkBaseline`
 
     Notes
     -----
@@ -201,16 +194,17 @@ class CnnTag(NetworkBaseline):
     """
 
     name = "CNN-TAG"
-    epochs, batch, learning_rate = 10, 4, 2.98e-3
 
-    def __init__(self, *, fourier: bool = True, length: int = 10, width: int = 343, **training: Any) -> None:
-        super().__init__(**training)
-        self.fourier, self.length, self.width = fourier, length, width
+    epochs: int = 10
+    batch: int = 4
+    learning_rate: float = 2.98e-3
+    fourier: bool = True
+    length: int = 10
+    width: int = 343
 
     def inputs(self, segment: Segment) -> Inputs:
-        before = segment.times[0] - self.tr_ * np.arange(self.length - 1, 0, -1)
-        ends = np.concatenate([before, segment.times])
-        return history(torch.from_numpy(magnitudes(segment.eeg_for(self.name), ends)), self.length)
+        eeg = segment.eeg_for(self.name)
+        return self.history(lambda t: magnitudes(eeg, t), segment, self.length)
 
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         return AttentionGraph(self.length, example.shape[2], self.width, self.fourier), self.width

@@ -8,16 +8,15 @@ frame is an affine function of the EEG below the Nyquist frequency of the TR, 0.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 from scipy.signal.windows import hann
 from torch import Tensor, nn
 
-from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, history
+from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
@@ -82,6 +81,7 @@ class Transcoder(nn.Module):
         return features
 
 
+@dataclass(kw_only=True, eq=False)
 class CnnTc(NetworkBaseline):
     """The authors' network up to its output layer, then the common head; see `NetworkBaseline`.
 
@@ -92,7 +92,7 @@ class CnnTc(NetworkBaseline):
     length : int, optional
         T, TRs of EEG; as many as span 20 s if None.
     filters : int
-    **training : see `NetworkBaseline`
+    **settings : see `NetworkBaseline`
 
     Notes
     -----
@@ -100,15 +100,18 @@ class CnnTc(NetworkBaseline):
     """
 
     name = "CNN-TC"
-    epochs, batch, learning_rate = 10, 2, 1e-3
 
-    def __init__(
-        self, *, nonlinear: bool = False, length: int | None = None, filters: int = 16, **training: Any
-    ) -> None:
-        super().__init__(**training)
-        if nonlinear:
+    epochs: int = 10
+    batch: int = 2
+    learning_rate: float = 1e-3
+    nonlinear: bool = False
+    length: int | None = None
+    filters: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nonlinear:
             self.name = "CNN-TC, ReLU"
-        self.nonlinear, self.length, self.filters = nonlinear, length, filters
 
     def prepare(self, train: Sequence[Segment]) -> None:
         self.length_ = self.length or round(LAST_LAG / self.tr_) + 1
@@ -119,9 +122,7 @@ class CnnTc(NetworkBaseline):
 
     def inputs(self, segment: Segment) -> Inputs:
         eeg = segment.eeg_for(self.name)
-        before = segment.times[0] - self.tr_ * np.arange(self.length_ - 1, 0, -1)
-        values = at_times(eeg, np.concatenate([before, segment.times]), self.tr_) / self.scale_
-        return history(torch.from_numpy(values.astype(np.float32)), self.length_)
+        return self.history(lambda t: at_times(eeg, t, self.tr_) / self.scale_, segment, self.length_)
 
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         _, length, n_channels = example.shape

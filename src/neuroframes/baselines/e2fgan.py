@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuroframes.baselines.e2fnet import CLIP, SIDE, E2FNet, scheduled, ssim_mse
+from neuroframes.baselines.e2fnet import SIDE, E2FNet, scheduled, ssim_mse
 from neuroframes.baselines.network import NetworkTraining, TrainingFrames, VertexNetwork
 
 
@@ -65,17 +65,16 @@ class AdversarialTraining(NetworkTraining):
         """One clipped step."""
         optimizer.zero_grad()  # the other's step left gradients here too
         self.manual_backward(loss)
-        self.clip_gradients(optimizer, gradient_clip_val=CLIP, gradient_clip_algorithm="norm")
+        self.configure_gradient_clipping(optimizer)
         optimizer.step()
 
     def configure_optimizers(self) -> Any:
         """Generator's, discriminator's; one cosine over the whole training."""
         steps = self.baseline.epochs * max(1, len(self.data.fit) // self.baseline.batch)
-        pairs = [
+        return tuple(
             scheduled(module.parameters(), self.baseline.learning_rate, steps)
             for module in (self.network, self.discriminator)
-        ]
-        return tuple(list(part) for part in zip(*pairs, strict=True))
+        )
 
 
 class Discriminator(nn.Module):

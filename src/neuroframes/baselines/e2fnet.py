@@ -15,30 +15,23 @@ A window is the TR, as the authors have it, or 500 samples where the TR has fewe
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.fft import rfft
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW
 
 from neuroframes.baselines.network import (
-    Float32,
     Inputs,
     NetworkBaseline,
-    NetworkTraining,
-    TrainingFrames,
     VertexNetwork,
-    history,
+    spectra,
+    stepped,
 )
 from neuroframes.errors import InputError
-from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
-from neuroframes.recording.signal import Signal
 
 STEPS = 20  # repetition times before a frame
 BINS = 249
@@ -46,10 +39,10 @@ SIDE = 64  # of the square maps
 POOLED = 8  # side of the map that the head sees
 WARM_UP = 50  # optimisation steps
 RESTART = 10  # epochs
-CLIP = 1.0  # norm of the gradient
 DATA_RANGE = 6.0  # L
 
 
+@dataclass(kw_only=True, eq=False)
 class E2FNet(NetworkBaseline):
     """Spectra of the last 20 repetition times through a convolutional encoder, a U-Net and a decoder.
 
@@ -62,15 +55,17 @@ class E2FNet(NetworkBaseline):
     """
 
     name = "E2FNet"
-    epochs = 50
-    batch = 32
-    learning_rate = 1e-3
+    clip = 1.0
 
-    def __init__(self, *, width: int = 256, **settings: Any) -> None:
-        super().__init__(**settings)
-        if width < 8 or width % 8:
-            raise InputError(f"the width is {width}; expected a multiple of 8")
-        self.width = width
+    epochs: int = 50
+    batch: int = 32
+    learning_rate: float = 1e-3
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 8 or self.width % 8:
+            raise InputError(f"the width is {self.width}; expected a multiple of 8")
 
     def inputs(self, segment: Segment) -> Inputs:
         """Spectra (B, 20, C, 249) of the repetition times before frames, the latest last.
@@ -86,9 +81,9 @@ class E2FNet(NetworkBaseline):
                 f"{segment.run}: {self.name} compares channels but the EEG has one; use EEG of at least 2"
             )
         length = max(round(self.tr_ * signal.rate), 2 * (BINS + 1))
-        earlier = segment.times[0] - self.tr_ * np.arange(STEPS - 1, 0, -1)
-        ends = np.concatenate([earlier, segment.times]) - self.tr_ / 2
-        return history(torch.from_numpy(spectra(signal, ends, length)), STEPS)
+        return self.history(
+            lambda t: spectra(signal, t - self.tr_ / 2, length, -length, BINS), segment, STEPS
+        )
 
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         return Generator(example.shape[2], self.width), self.width // 8 * POOLED**2
@@ -98,43 +93,7 @@ class E2FNet(NetworkBaseline):
 
     def optimizer(self, network: VertexNetwork, steps_per_epoch: int) -> Any:
         """AdamW whose learning rate restarts every 10 epochs."""
-        optimizer, schedule = scheduled(network.parameters(), self.learning_rate, RESTART * steps_per_epoch)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def training(self, network: VertexNetwork, data: TrainingFrames) -> NetworkTraining:
-        return ClippedTraining(self, network, data)
-
-
-class ClippedTraining(NetworkTraining):
-    """With the norm of the gradient at most 1."""
-
-    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
-        self.clip_gradients(optimizer, gradient_clip_val=CLIP, gradient_clip_algorithm="norm")
-
-
-def spectra(signal: Signal, ends: NDArray[np.float64], length: int) -> Float32:
-    """Magnitudes of the Fourier transform in windows, z-scored across channels.
-
-    Parameters
-    ----------
-    signal : Signal of C channels
-    ends : array, shape (T,), seconds
-        Of the windows. Beyond its ends the recording goes on as its mirror image.
-    length : int, samples
-
-    Returns
-    -------
-    array, shape (T, C, 249)
-        0 where all channels are the same.
-    """
-    samples = window_samples(signal.data.shape[1], signal.rate, ends, length, -length)
-    values = np.empty((len(ends), len(signal.data), BINS), np.float32)
-    for value, sample in zip(values, samples, strict=True):  # one at a time: windows overlap
-        window = signal.data[:, sample].astype(np.float64)
-        magnitude = np.abs(rfft(window)[:, 1 : BINS + 1])
-        mean, deviation = magnitude.mean(axis=0), magnitude.std(axis=0)
-        value[:] = (magnitude - mean) / np.where(deviation > 1e-9 * mean, deviation, np.inf)
-    return values
+        return scheduled(network.parameters(), self.learning_rate, RESTART * steps_per_epoch)
 
 
 def ssim_mse(estimate: Tensor, frames: Tensor) -> Tensor:
@@ -148,16 +107,13 @@ def ssim_mse(estimate: Tensor, frames: Tensor) -> Tensor:
     return (1 - (luminance * structure).mean() + error) / 2
 
 
-def scheduled(
-    parameters: Iterable[nn.Parameter], learning_rate: float, period: int
-) -> tuple[AdamW, LambdaLR]:
+def scheduled(parameters: Iterable[nn.Parameter], learning_rate: float, period: int) -> dict[str, Any]:
     """AdamW, its learning rate down a cosine every `period` steps, after a linear warm-up."""
 
     def factor(step: int) -> float:
         return min(1, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * (step % period) / period)) / 2
 
-    optimizer = AdamW(parameters, lr=learning_rate)
-    return optimizer, LambdaLR(optimizer, factor)
+    return stepped(AdamW(parameters, lr=learning_rate), factor)
 
 
 class Generator(nn.Module):

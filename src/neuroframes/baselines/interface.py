@@ -50,9 +50,3 @@ def training_mean(train: Sequence[Segment]) -> Float32:
 def repetition_time(train: Sequence[Segment]) -> float:
     """Seconds between frames, the median over the training segments."""
     return float(np.median(np.concatenate([np.diff(segment.times) for segment in train])))
-
-
-def repeated(frame: Float32, segment: Segment) -> Float32:
-    """One frame (V,) for each of the segment's that isn't measured, shape (M, V)."""
-    # A view: a thousand copies of a frame would be 240 MB.
-    return np.broadcast_to(frame, (int((~segment.measured).sum()), len(frame)))

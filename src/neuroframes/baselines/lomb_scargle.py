@@ -15,7 +15,6 @@ doi:10.18637/jss.v011.i02) as Power et al. (2014, doi:10.1016/j.neuroimage.2013.
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.baselines.interface import repeated
 from neuroframes.baselines.interpolation import TimeInterpolation
 from neuroframes.recording.segments import Segment
 
@@ -66,7 +65,7 @@ class LombScargle(TimeInterpolation):
     def estimate(self, segment: Segment) -> NDArray[np.float32]:
         known = segment.measured
         if not known.any():
-            return repeated(self.mean_, segment)
+            return super().estimate(segment)
         given = segment.frames[known]
         mean, deviation = given.mean(axis=0), given.std(axis=0)
         series = self.weights(segment.times[known], segment.times).astype(np.float32) @ (given - mean)

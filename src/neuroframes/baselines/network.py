@@ -10,24 +10,30 @@ run; that with the highest r on the last fifth of the training part, a gap away 
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import rfft
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG
+from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import HRF_LENGTH, Segment
+from neuroframes.recording.signal import Signal
 from neuroframes.training.data import mean_r, principal_components
 from neuroframes.training.run import SeedEachStep, run, seed_of
 
+Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Inputs = Callable[[NDArray[np.int64]], Tensor]  # some frames' rows (B,) to the network's input (B, ...)
 
@@ -71,6 +77,7 @@ class VertexNetwork(nn.Module):
         return latents
 
 
+@dataclass(kw_only=True, eq=False)
 class NetworkBaseline(Baseline):
     """Base of the networks, none of which has a way to take measured frames in.
 
@@ -97,25 +104,17 @@ class NetworkBaseline(Baseline):
     needs_eeg = True
     reads_frames = False
     n_parameters = 0  # that training changes; set by `fit`
+    clip: ClassVar[float | None] = None  # the largest norm of the gradient
+
     epochs: int
     batch: int
     learning_rate: float
+    latents: int = 64
+    accelerator: str = "auto"
+    progress: bool = False
+    seed: int = 0
 
-    def __init__(
-        self,
-        *,
-        epochs: int | None = None,
-        batch: int | None = None,
-        learning_rate: float | None = None,
-        latents: int = 64,
-        accelerator: str = "auto",
-        progress: bool = False,
-        seed: int = 0,
-    ) -> None:
-        self.epochs = self.epochs if epochs is None else epochs
-        self.batch = self.batch if batch is None else batch
-        self.learning_rate = self.learning_rate if learning_rate is None else learning_rate
-        self.latents, self.accelerator, self.progress, self.seed = latents, accelerator, progress, seed
+    def __post_init__(self) -> None:
         for name in ("epochs", "batch", "latents"):
             if (value := getattr(self, name)) < 1:
                 raise InputError(f"{self.name}: {name} {value}; expected at least 1")
@@ -127,6 +126,19 @@ class NetworkBaseline(Baseline):
     @abstractmethod
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         """The network for inputs like `example` (1, ...), before the head, and how many features it gives."""
+
+    def history(
+        self, series: Callable[[Float], NDArray[np.floating]], segment: Segment, length: int
+    ) -> Inputs:
+        """Inputs (B, length, ...), one step a TR up to each frame, of what `series` has at times (T,)."""
+        before = segment.times[0] - self.tr_ * np.arange(length - 1, 0, -1)
+        values = series(np.concatenate([before, segment.times]))
+        features, steps = torch.from_numpy(values.astype(np.float32, copy=False)), torch.arange(length)
+
+        def inputs(rows: NDArray[np.int64]) -> Tensor:
+            return features[torch.from_numpy(rows)[:, None] + steps]
+
+        return inputs
 
     def prepare(self, train: Sequence[Segment]) -> None:
         """Learn what `inputs` standardises by, from the training part; nothing by default."""
@@ -278,15 +290,43 @@ class NetworkTraining(lightning.LightningModule):
         batches: Any = np.array_split(numbers, count)
         return DataLoader(batches, batch_size=None, collate_fn=self.data.batch)  # type: ignore[arg-type]
 
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        self.clip_gradients(optimizer, self.baseline.clip, "norm")
+
     def configure_optimizers(self) -> Any:
         return self.baseline.optimizer(self.network, max(1, len(self.data.fit) // self.baseline.batch))
 
 
-def history(features: Tensor, length: int) -> Inputs:
-    """Inputs (B, length, ...) that end at each frame, of features (K + length - 1, ...), one a TR."""
-    steps = torch.arange(length)
+def spectra(eeg: Signal, start: Float, n_samples: int, first: int, n_bins: int) -> Float32:
+    """Magnitudes of the Fourier transform in windows, z-scored across channels at each bin.
 
-    def inputs(rows: NDArray[np.int64]) -> Tensor:
-        return features[torch.from_numpy(rows)[:, None] + steps]
+    Parameters
+    ----------
+    eeg : Signal of C channels
+    start : array, shape (T,), seconds
+    n_samples, first : int
+        Where windows lie, as in `recording.eeg_windows`; padded with zeros to twice as many samples as bins.
+    n_bins : int, F, from the first one above 0 on
 
-    return inputs
+    Returns
+    -------
+    array, shape (T, C, F)
+        0 where channels are alike.
+    """
+    samples = window_samples(eeg.data.shape[1], eeg.rate, start, n_samples, first)
+    values = np.empty((len(samples), len(eeg.data), n_bins), np.float32)
+    for value, sample in zip(values, samples, strict=True):  # one at a time: windows overlap
+        window = eeg.data[:, sample].astype(np.float64)
+        magnitude = np.abs(rfft(window, max(n_samples, 2 * n_bins))[:, 1 : n_bins + 1])
+        mean, deviation = magnitude.mean(axis=0), magnitude.std(axis=0)
+        # Where channels are alike they differ by rounding.
+        value[:] = (magnitude - mean) / np.where(deviation > 1e-6 * mean, deviation, np.inf)
+    return values
+
+
+def stepped(optimizer: Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
+    """For `configure_optimizers`: the learning rate times a factor of the step."""
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
+    }

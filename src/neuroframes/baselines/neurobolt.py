@@ -13,6 +13,7 @@ al. 2021, arXiv 1812.01243): its cost grows with the number of tokens, not with 
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -23,9 +24,8 @@ from scipy.signal import resample_poly
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
-from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork
+from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, stepped
 from neuroframes.errors import InputError
 from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
@@ -44,6 +44,7 @@ WEIGHT_DECAY = 0.05
 WARM_UP = 0.25  # of the training: 5 of 20 epochs
 
 
+@dataclass(kw_only=True, eq=False)
 class NeuroBolt(NetworkBaseline):
     """Raw EEG and its multi-scale spectra, a transformer each.
 
@@ -62,27 +63,24 @@ class NeuroBolt(NetworkBaseline):
     """
 
     name = "NeuroBOLT-like"
-    epochs = 20
-    batch = 16
-    learning_rate = 3e-4
 
-    def __init__(
-        self,
-        *,
-        depth: int = 12,
-        heads: int = 10,
-        spectral_depth: int = 4,
-        spectral_heads: int = 8,
-        width: int = 200,
-        seconds: int = 16,
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        if width % heads or width % spectral_heads:
-            raise InputError(f"the width is {width}; expected a multiple of {heads} and of {spectral_heads}")
-        self.width, self.seconds = width, seconds
-        self.depth, self.heads = depth, heads
-        self.spectral_depth, self.spectral_heads = spectral_depth, spectral_heads
+    epochs: int = 20
+    batch: int = 16
+    learning_rate: float = 3e-4
+    depth: int = 12
+    heads: int = 10
+    spectral_depth: int = 4
+    spectral_heads: int = 8
+    width: int = 200
+    seconds: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        heads = self.heads, self.spectral_heads
+        if any(self.width % n for n in heads):
+            raise InputError(
+                f"the width is {self.width}; expected a multiple of {heads[0]} and of {heads[1]}"
+            )
 
     def inputs(self, segment: Segment) -> Inputs:
         """EEG (B, C, N) up to frames, at 200 Hz, each channel less its mean there.
@@ -134,8 +132,7 @@ class NeuroBolt(NetworkBaseline):
             [{"params": group, "weight_decay": WEIGHT_DECAY * decays} for decays, group in groups.items()],
             lr=self.learning_rate,
         )
-        schedule = LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return stepped(optimizer, factor)
 
 
 class Sum(nn.Module):
