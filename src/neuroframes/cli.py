@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import neuroframes
@@ -85,12 +86,10 @@ def _summary(command: str) -> str:
 
 def _print_result(command: str, result: Any, options: dict[str, Any]) -> None:
     if command == "evaluate":
-        from rich.console import Console
+        from neuroframes.evaluation.summary import r_text
 
-        from neuroframes.evaluation.table import r_table
-
-        # Into a file or a pipe the table goes in full; rich would fold it at 80 columns.
-        Console(width=None if sys.stdout.isatty() else 160).print(r_table(result))
+        # Into a file or a pipe the table goes in full.
+        print(r_text(result, get_terminal_size().columns if sys.stdout.isatty() else None))
     if not isinstance(result, Path | tuple):  # a model or a table is for Python
         result = options["out"]
     print(*(result if isinstance(result, tuple) else [result]), sep="\n")

@@ -1,6 +1,5 @@
 """EEG that can't tell, band power and samples alike."""
 
-
 import numpy as np
 import pytest
 

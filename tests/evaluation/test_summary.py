@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from neuroframes.evaluation.recordings import SIMULATED
-from neuroframes.evaluation.summary import _audit, _intervals, _mean, _ranks, _table, r_by_task
+from neuroframes.evaluation.summary import _audit, _intervals, _mean, _ranks, _table, r_by_task, r_text
 from neuroframes.registry import ORACLE, in_order
 
 
@@ -88,3 +88,21 @@ def test_rows_have_the_order_of_the_methods_and_others_come_last():
     names = ["my model", "CNN-TC, reduced", "CNN-TC, reduced, shuffled EEG", "neuroframes", "linear"]
     ordered = ["linear", "CNN-TC, reduced", "CNN-TC, reduced, shuffled EEG", "neuroframes", "my model"]
     assert in_order(names[::-1]) == in_order(names) == ordered
+
+
+def test_a_terminal_shows_r_of_methods_by_tasks():
+    known = {"recording": "a", "region": "whole", "metric": "temporal_r"}
+    results = pd.DataFrame(
+        [
+            {**known, "method": "ridge FIR", "task": "eeg", "value": 0.12345},
+            {**known, "method": "linear", "task": "gap-1", "value": 0.5},
+            {**known, "method": "linear", "task": "gap-1", "metric": "mse", "value": 7.0},
+        ]
+    )
+    text = r_text(results)
+    lines = text.splitlines()
+    linear, ridge = (next(line for line in lines if name in line) for name in ("linear", "ridge FIR"))
+    assert "0.500" in linear and "0.123" in ridge and "7.000" not in text
+    assert lines.index(linear) < lines.index(ridge)  # as in the registry
+    assert lines[0].split() == ["temporal", "r", "eeg", "gap-1"] and "NaN" not in text
+    assert max(map(len, r_text(results, 20).splitlines())) <= 20  # folded where the terminal is narrow

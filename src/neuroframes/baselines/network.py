@@ -26,9 +26,8 @@ from torch.utils.data import DataLoader
 
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
-from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.eeg_windows import window_samples
-from neuroframes.recording.segments import HRF_LENGTH, Segment
+from neuroframes.recording.segments import LEAST_GAP, Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.data import mean_r, principal_components
 from neuroframes.training.run import SeedEachStep, run, seed_of
@@ -236,7 +235,7 @@ class TrainingFrames:
         measured = np.flatnonzero(np.concatenate([segment.measured for segment in segments]))
         border = int(len(measured) * (1 - VALIDATED))
         self.validation = measured[border:]
-        gap = int(np.ceil((LAST_LAG + HRF_LENGTH) / tr))
+        gap = int(np.ceil(LEAST_GAP / tr))
         self.fit = measured[:border][measured[:border] < measured[border] - gap]
         if not len(self.fit):
             raise InputError(

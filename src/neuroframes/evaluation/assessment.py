@@ -1,8 +1,8 @@
-"""A model on segments that it wasn't fitted to: frames are hidden, filled and scored, and EEG is controlled for.
+"""A model on segments that it wasn't fitted to: frames are hidden, filled and scored, EEG is controlled for.
 
     segment --hide--> given frames --fill--> estimate --put beside the given--> sequence --score--> numbers
 
-It is the one way from a model to its numbers, whoever asks: `evaluate`, a cell of the benchmark, the leak audit.
+It is the one way from a model to its numbers, for `evaluate`, a cell of the benchmark and the leak audit.
 """
 
 import time
@@ -22,7 +22,7 @@ from neuroframes.evaluation.metrics import WHOLE, score
 from neuroframes.evaluation.similarity import similarity_scores
 from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.evaluation.tasks import ALONE, given_and_scored
-from neuroframes.models.model import Model
+from neuroframes.models.model import Estimate, Model
 from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
@@ -99,11 +99,6 @@ class Outcome:
         return truth, frames
 
 
-def _unknown(segment: Segment) -> Segment:
-    """The segment with no frame given."""
-    return segment.given(np.zeros(len(segment.times), bool))
-
-
 class Assessment:
     """A fitted model on a fold.
 
@@ -121,37 +116,31 @@ class Assessment:
         self.model, self.fold, self.seed = model, fold, seed
         self.draws = draws if model.draws else 0
         # Where given frames make no difference to a model, it is asked once.
-        self._alone = None if model.reads_frames else [self._filled(_unknown(s))[0] for s in fold.test]
+        self._alone = (
+            None
+            if model.reads_frames
+            else [self._filled(s.given(np.zeros_like(s.measured))).mean for s in fold.test]
+        )
 
-    def _filled(self, given: Segment) -> tuple[Float32, Float32 | None]:
-        """Mean and standard deviation (M, V) of the frames that aren't given."""
-        estimate = self.model.fill(given, draws=self.draws, generator=np.random.default_rng(self.seed))
-        return estimate.mean, estimate.std
+    def _filled(self, given: Segment) -> Estimate:
+        return self.model.fill(given, draws=self.draws, generator=np.random.default_rng(self.seed))
 
     def outcome(self, task: str, segments: Sequence[Segment] | None = None) -> Outcome:
         """What comes of a task; on the fold's test segments, or on these."""
         alone = self._alone if segments is None else None
         segments = self.fold.test if segments is None else segments
-        frames, stds, scored = [], [], []
-        for number, segment in enumerate(segments):
-            mask, counted = given_and_scored(task, segment)
+        masks = [given_and_scored(task, segment) for segment in segments]
+        frames, stds = [], []
+        for number, (segment, (mask, _)) in enumerate(zip(segments, masks, strict=True)):
             given = segment.given(mask)
-            if alone is not None:
-                mean, std = alone[number][~given.measured], None
-            else:
-                mean, std = self._filled(given)
-            frames.append(given.completed(mean))
-            scored.append(counted)
-            if std is not None:
+            hidden = ~given.measured
+            estimate = Estimate(alone[number][hidden]) if alone is not None else self._filled(given)
+            frames.append(given.completed(estimate.mean))
+            if estimate.std is not None:
                 stds.append(np.zeros_like(frames[-1]))
-                stds[-1][~given.measured] = std
-        return Outcome(
-            [segment.frames for segment in segments],
-            frames,
-            stds or None,
-            scored,
-            [~segment.measured for segment in segments],
-        )
+                stds[-1][hidden] = estimate.std
+        truth, censored = [s.frames for s in segments], [~s.measured for s in segments]
+        return Outcome(truth, frames, stds or None, [scored for _, scored in masks], censored)
 
     def possible(self) -> Iterator[str]:
         """The fold's tasks that say something of this model, on a test part that is long enough for them."""
@@ -173,24 +162,25 @@ class Assessment:
 
         With measured frames a single shuffle will do: r scatters less.
         """
-        fold, generator = self.fold, np.random.default_rng(self.seed)
-        everywhere = [*fold.part.segments, *fold.test]
-        shuffles = [shuffled_segments(fold.test, everywhere, generator) for _ in range(SHUFFLES)]
+        test, other, generator = self.fold.test, self.fold.other, np.random.default_rng(self.seed)
+        everywhere = [*self.fold.part.segments, *test]
+        shuffles = [shuffled_segments(test, everywhere, generator) for _ in range(SHUFFLES)]
+
+        def r(task: str, segments: Sequence[Segment]) -> float:
+            return r_of(self.outcome(task, segments))
+
         found = {}
         for task in tasks:
             used = shuffles if task == ALONE else shuffles[:1]
-            found[task] = {"shuffled": float(np.mean([self._r(task, segments) for segments in used]))}
+            found[task] = {"shuffled": float(np.mean([r(task, segments) for segments in used]))}
         if ALONE in found:
-            found[ALONE]["zeroed"] = self._r(ALONE, [zeroed(segment) for segment in fold.test])
-            found[ALONE]["backwards"] = self._r(ALONE, [backwards(segment) for segment in fold.test])
-        if ALONE in found and fold.other is not None:
-            power = log_band_power(fold.other.data, fold.other.rate, fold.part.origin.bands)
-            others = [of_other(segment, fold.other, power) for segment in fold.test]
-            found[ALONE]["other subject"] = self._r(ALONE, others)
+            found[ALONE]["zeroed"] = r(ALONE, [zeroed(segment) for segment in test])
+            found[ALONE]["backwards"] = r(ALONE, [backwards(segment) for segment in test])
+        if ALONE in found and other is not None:
+            power = log_band_power(other.data, other.rate, self.fold.part.origin.bands)
+            of_them = [of_other(segment, other, power) for segment in test]
+            found[ALONE]["other subject"] = r(ALONE, of_them)
         return found
-
-    def _r(self, task: str, segments: Sequence[Segment]) -> float:
-        return r_of(self.outcome(task, segments))
 
     def p(self, outcome: Outcome) -> float | None:
         """Probability by chance of the outcome's r; None where it has too few blocks."""
@@ -209,18 +199,10 @@ def r_of(outcome: Outcome) -> float:
 
 def scores_of(outcome: Outcome, atlas: Atlas, tr: float, *, similarity: bool) -> dict[str, dict[str, float]]:
     """Every metric by region; `similarity` adds those of whole sequences, which take longest."""
-    found = score(
-        outcome.truth,
-        outcome.frames,
-        outcome.scored,
-        std=outcome.std,
-        regions=atlas.regions,
-        censored=outcome.censored,
-    )
+    of = outcome.truth, outcome.frames, outcome.scored
+    found = score(*of, std=outcome.std, regions=atlas.regions, censored=outcome.censored)
     if similarity:
-        found[WHOLE] |= similarity_scores(
-            outcome.truth, outcome.frames, outcome.scored, tr=tr, index=atlas.raster, parcels=atlas.parcels
-        )
+        found[WHOLE] |= similarity_scores(*of, tr=tr, index=atlas.raster, parcels=atlas.parcels)
     return found
 
 
@@ -231,7 +213,7 @@ def assess(
     seed: int = 0,
     draws: int = 0,
     similarity: bool = True,
-    controlled: Sequence[str] | None = None,
+    controlled: Sequence[str] = (ALONE,),
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """All that is said of a fitted model on a fold.
 
@@ -243,27 +225,27 @@ def assess(
     similarity : bool
         Whether metrics of whole sequences are among the scores.
     controlled : sequence of str
-        Tasks whose EEG is shuffled too; by default EEG alone.
+        Tasks whose EEG is shuffled too, if measured frames tell the model anything.
 
     Returns
     -------
     about : dict of scores (task, region, metric), controls (task, control), p, tr, lengths, cost
     arrays : dict of what intervals and figures need, in half precision: three digits of a z-score are plenty
     """
-    of, tr, scores = Assessment(model, fold, seed=seed, draws=draws), fold.part.origin.tr, {}
+    of, tr = Assessment(model, fold, seed=seed, draws=draws), fold.part.origin.tr
+    scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None
     for task in of.possible():
         outcome = of.outcome(task)
         scores[task] = scores_of(outcome, fold.atlas, tr, similarity=similarity)
+        arrays[f"{task} scored"] = scored = np.concatenate(outcome.scored)
         for name, frames in zip(("truth", "frames"), outcome.thinned(), strict=True):
-            counted = [x[mask] for x, mask in zip(frames, outcome.scored, strict=True)]
-            arrays[f"{task} {name}"] = np.concatenate(counted).astype(np.float16)
-        arrays[f"{task} scored"] = np.concatenate(outcome.scored)
+            arrays[f"{task} {name}"] = np.concatenate(frames)[scored].astype(np.float16)
         if task == ALONE and model.reads_eeg:
             p = of.p(outcome)
     # Where given frames make no difference, no task but EEG alone says anything new.
-    of_interest = (controlled or (ALONE,)) if model.reads_frames else (ALONE,)
+    of_interest = controlled if model.reads_frames else (ALONE,)
     tasks = [task for task in of_interest if task in scores and model.reads_eeg]
     about = {
         "scores": scores,

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from neuroframes.evaluation.metrics import CELLS, standardised, varies
-from neuroframes.recording.band_power import LAST_LAG
-from neuroframes.recording.segments import HRF_LENGTH
+from neuroframes.evaluation.metrics import CELLS, r_of_sums, standardised
+from neuroframes.recording.segments import LEAST_GAP
 
 Array = NDArray[np.float64]
 Frames = Sequence[NDArray[np.float32]]
@@ -57,7 +56,6 @@ def compare_r(
     generator: np.random.Generator,
     *,
     vertices: NDArray[np.intp] | None = None,
-    block: float = LAST_LAG + HRF_LENGTH,
     interval: float = 0.95,
 ) -> Difference:
     """Difference of the temporal r of two methods, averaged over vertices, with an interval.
@@ -71,8 +69,6 @@ def compare_r(
     generator : numpy.random.Generator
     vertices : array of int
         That count, by default all. An r that is undefined counts as 0.
-    block : float, seconds
-        Least length of a block; a shorter segment is one of its own.
     interval : float
 
     Raises
@@ -80,40 +76,40 @@ def compare_r(
     TooFewBlocksError
         If scored frames lie in fewer than two blocks.
     """
-    rows = _blocks([np.asarray(mask) for mask in scored], tr, block)
+    rows = _blocks(scored, tr)
     n_blocks = len(rows)
     if n_blocks < 2:
         raise TooFewBlocksError(
-            f"scored frames in {n_blocks} blocks of {block:g} s; a bootstrap needs at least two"
+            f"scored frames in {n_blocks} blocks of {LEAST_GAP:g} s; a bootstrap needs at least two"
         )
     again = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), REPLICATES)
     # The first row is the recording as it is.
     counts = np.concatenate([np.ones((1, n_blocks)), again])
-    lengths = np.array([len(part) for part in rows])
-    order, edges = np.concatenate(rows), np.cumsum([0, *lengths[:-1]])
-    sizes = (counts @ lengths)[:, None]
+    order, edges = np.concatenate(rows), np.cumsum([0, *map(len, rows[:-1])])
     used = np.arange(truth[0].shape[1]) if vertices is None else vertices
-    width = max(1, CELLS // REPLICATES)
-    total = np.zeros((2, len(counts)))
-    for start in range(0, len(used), width):
-        columns = used[start : start + width]
+    difference = np.zeros(len(counts))
+    for start in range(0, len(used), max(1, CELLS // REPLICATES)):
+        columns = used[start : start + max(1, CELLS // REPLICATES)]
         x, *predictions = (
             np.concatenate([segment[:, columns] for segment in frames])[order]
             for frames in (truth, first, second)
         )
-        total += _replicated_r(x, predictions, edges, counts, sizes)
-    difference = (total[0] - total[1]) / len(used)
+        r = [_replicated_r(x, prediction, edges, counts) for prediction in predictions]
+        difference += (r[0] - r[1]).sum(axis=1) / len(used)
     # Hesterberg's percentiles; the factor turns a standard deviation by B into one by B - 1.
     outside = ndtr(stdtrit(n_blocks - 1, (1 - interval) / 2) * np.sqrt(n_blocks / (n_blocks - 1)))
     low, high = np.quantile(difference[1:], [outside, 1 - outside])
     return Difference(float(difference[0]), float(low), float(high), n_blocks)
 
 
-def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float, block: float) -> list[NDArray[np.intp]]:
-    """Scored rows of each block, counted through all segments; blocks without any are left out."""
+def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float) -> list[NDArray[np.intp]]:
+    """Scored rows of each block, counted through all segments; blocks without any are left out.
+
+    A segment that is shorter than a block is one of its own.
+    """
     rows, start = [], 0
     for mask in scored:
-        n_blocks = max(1, int(len(mask) * tr / block + 1e-9))  # whole in spite of rounding
+        n_blocks = max(1, int(len(mask) * tr / LEAST_GAP + 1e-9))  # whole in spite of rounding
         for part in np.array_split(np.arange(len(mask)), n_blocks):
             if mask[part].any():
                 rows.append(start + part[mask[part]])
@@ -122,31 +118,11 @@ def _blocks(scored: Sequence[NDArray[np.bool_]], tr: float, block: float) -> lis
 
 
 def _replicated_r(
-    truth: NDArray[np.float32],
-    predictions: Sequence[NDArray[np.float32]],
-    edges: NDArray[np.intp],
-    counts: Array,
-    sizes: Array,
+    truth: NDArray[np.float32], prediction: NDArray[np.float32], edges: NDArray[np.intp], counts: Array
 ) -> Array:
-    """r of each prediction (n, v) in each replicate, summed over vertices; shape (len(predictions), R)."""
+    """r of a prediction (n, v) in each replicate, shape (R, v); 0 where undefined."""
     # About their means sums lose no digits, and r is the same.
-    x = standardised(truth)
-    sum_x, deviation_x = _moments(counts, sizes, *(np.add.reduceat(a, edges) for a in (x, x * x)))
-    total = []
-    for prediction in predictions:
-        y = standardised(prediction, truth)
-        of_y, of_yy, of_xy = (np.add.reduceat(a, edges) for a in (y, y * y, x * y))
-        sum_y, deviation_y = _moments(counts, sizes, of_y, of_yy)
-        r = (counts @ of_xy - sum_x * sum_y / sizes) / (deviation_x * deviation_y)
-        total.append(r.sum(axis=1))
-    return np.stack(total)
-
-
-def _moments(counts: Array, sizes: Array, x: Array, xx: Array) -> tuple[Array, Array]:
-    """Sum of x and standard deviation times sqrt(n) of each replicate, from sums of blocks; shape (R, v).
-
-    The deviation is infinite where constant but for rounding, so that r is 0.
-    """
-    total, squares = counts @ x, counts @ xx
-    spread = squares - total**2 / sizes
-    return total, np.sqrt(np.where(varies(spread, squares), spread, np.inf))
+    x, y = standardised(truth), standardised(prediction, truth)
+    terms = (np.ones_like(x), x, y, x * x, y * y, x * y)
+    sums = np.stack([counts @ np.add.reduceat(term, edges) for term in terms])
+    return np.nan_to_num(r_of_sums(sums))

@@ -17,11 +17,12 @@ from matplotlib.axes import Axes
 
 from neuroframes.evaluation.bootstrap import mean_interval
 from neuroframes.evaluation.cells import kept
-from neuroframes.evaluation.metrics import WHOLE
+from neuroframes.evaluation.plan import slug
 from neuroframes.evaluation.similarity import spectra
+from neuroframes.evaluation.summary import means
 from neuroframes.evaluation.tasks import ALONE
 from neuroframes.files import written_whole
-from neuroframes.registry import BACKBONE, NO_EEG, OURS, REDUCED, in_order, method_of
+from neuroframes.registry import BACKBONE, NO_EEG, OURS, REDUCED, method_of
 
 # One a family of methods, ours in red.
 COLOURS = {"neuroframes": "#c0392b", "network": "#2471a3", "regression": "#7d6608", "without EEG": "#808b96"}
@@ -42,71 +43,59 @@ def draw_figures(
 ) -> list[Path]:
     """PNG files of each group of recordings; returns their paths."""
     drawn = []
-    whole = results[results["region"] == WHOLE]
-    for group in results["group"].unique():
-        of = whole[whole["group"] == group]
-        paired = differences[differences["group"] == group] if len(differences) else differences
+    for group, of in results.groupby("group", sort=False):
         here = [cell for cell in cells if cell["group"] == group]
-        plots: dict[str, Callable[[Axes], bool]] = {
-            "eeg": partial(_bars, of=of, paired=paired),
+        plots: dict[str, Callable[[Axes], None]] = {
+            "eeg": partial(_bars, of=of, paired=differences[differences["group"] == group]),
             "gaps": partial(_gaps, of=of),
             "spectra": partial(_spectra, cells=here),
             "coverage": partial(_coverage, of=of),
         }
         for name, plot in plots.items():
             figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-            if plot(axes):
+            plot(axes)
+            if axes.has_data():
                 axes.set_title(str(group), loc="left", fontsize=10)
                 axes.spines[["top", "right"]].set_visible(False)
-                slug = "".join(c if c.isalnum() else "-" for c in str(group).lower())
-                with written_whole(out / f"{slug}-{name}.png", overwrite=True) as path:
+                if name != "eeg":  # whose bars have their names
+                    axes.legend(frameon=False, fontsize=8)
+                drawn.append(out / f"{slug(str(group))}-{name}.png")
+                with written_whole(drawn[-1], overwrite=True) as path:
                     figure.savefig(path, dpi=120, format="png")
-                drawn.append(out / f"{slug}-{name}.png")
             plt.close(figure)
     return drawn
 
 
-def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> bool:
+def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> None:
     """r from EEG alone; whiskers are the interval of its difference to the reference."""
-    r = of[(of["metric"] == "temporal_r") & (of["task"] == ALONE)].groupby("method")["value"].mean()
-    names = in_order(r.index)[::-1]
-    if not names:
-        return False
-    axes.barh(names, r[names], color=[_colour(name) for name in names], height=0.7)
-    for row, name in enumerate(names):
-        if not len(paired):  # a test part of fewer than two blocks
-            break
-        these = paired[(paired["method"] == name) & (paired["task"] == ALONE)]
-        if len(these):
-            mean, low, high = mean_interval(these["difference"], these["low"], these["high"])
-            whiskers = [[mean - low], [high - mean]]
-            axes.errorbar(r[name], row, xerr=whiskers, color="black", capsize=2, linewidth=1)
+    r = means(of, "temporal_r")
+    if ALONE not in r:
+        return
+    r = r[ALONE].dropna()[::-1]
+    axes.barh(r.index, r, color=[_colour(name) for name in r.index], height=0.7)
+    for name, these in paired[paired["task"] == ALONE].groupby("method"):
+        mean, low, high = mean_interval(these["difference"], these["low"], these["high"])
+        whiskers = [[mean - low], [high - mean]]
+        axes.errorbar(r[name], name, xerr=whiskers, color="black", capsize=2, linewidth=1)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("temporal r from EEG alone; whiskers: 95 % interval of the difference to ridge FIR")
-    return True
 
 
-def _gaps(axes: Axes, of: pd.DataFrame) -> bool:
-    r = of[of["metric"] == "temporal_r"].groupby(["method", "task"])["value"].mean()
-    found = False
-    for name in LINES:
-        points = [(gap, r[name, f"gap-{gap}"]) for gap in GAPS if (name, f"gap-{gap}") in r.index]
-        if points:
-            found = True
-            style: dict[str, Any] = {"linewidth": 1.2, "color": OTHERS[LINES.index(name) % len(OTHERS)]}
-            if name.startswith(OURS):
-                style = {"linewidth": 2, "color": COLOURS["neuroframes"], "linestyle": OURS_LINES[name]}
-            axes.plot(*zip(*points, strict=True), marker="o", ms=4, label=name, **style)
-    if found:
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(GAPS, [str(gap) for gap in GAPS])
-        axes.set_xlabel("frames missing in a row")
-        axes.set_ylabel("temporal r")
-        axes.legend(frameon=False, fontsize=8)
-    return found
+def _gaps(axes: Axes, of: pd.DataFrame) -> None:
+    r = means(of, "temporal_r").rename(columns={f"gap-{gap}": gap for gap in GAPS})
+    r = r[[gap for gap in GAPS if gap in r]].dropna(how="all")
+    for number, name in enumerate(LINES):
+        style: dict[str, Any] = {"linewidth": 1.2, "color": OTHERS[number % len(OTHERS)]}
+        if name.startswith(OURS):
+            style = {"linewidth": 2, "color": COLOURS["neuroframes"], "linestyle": OURS_LINES[name]}
+        if name in r.index:
+            axes.plot(r.columns, r.loc[name], marker="o", ms=4, label=name, **style)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(GAPS, [str(gap) for gap in GAPS])
+    axes.set(xlabel="frames missing in a row", ylabel="temporal r")
 
 
-def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> bool:
+def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> None:
     """Power of measured and reconstructed frames, from EEG alone, in the first recording."""
     first = [cell for cell in cells if cell["recording"] == cells[0]["recording"]]
     shown = [c for c in first if c["method"].removesuffix(REDUCED) in SPECTRA and ALONE in c["scores"]]
@@ -117,21 +106,13 @@ def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> bool:
         frequency, power = spectra(frames, cell["tr"])
         if power.max() > 0:  # a constant has no place on a logarithmic axis
             axes.loglog(frequency, power, label=cell["method"], linewidth=1.2)
-    if shown:
-        axes.set_xlabel("Hz")
-        axes.set_ylabel("power of z-scored frames from EEG alone, 1 / Hz")
-        axes.legend(frameon=False, fontsize=8)
-    return bool(shown)
+    axes.set(xlabel="Hz", ylabel="power of z-scored frames from EEG alone, 1 / Hz")
 
 
-def _coverage(axes: Axes, of: pd.DataFrame) -> bool:
-    share = of[of["metric"] == "coverage"].pivot_table("value", "method", "task", sort=False)
+def _coverage(axes: Axes, of: pd.DataFrame) -> None:
+    share = means(of, "coverage")
     if share.empty:
-        return False
-    for name, row in share.iterrows():
-        axes.plot(row.index, row.to_numpy(), "o-", ms=4, label=name, linewidth=1)
+        return
+    axes.plot(share.columns, share.T, "o-", ms=4, label=list(share.index), linewidth=1)
     axes.axhline(0.9, color="black", linewidth=0.8)  # where a calibrated method lies
-    axes.set_ylim(0, 1)
-    axes.set_ylabel("share within the stated 90 % interval")
-    axes.legend(frameon=False, fontsize=8)
-    return True
+    axes.set(ylim=(0, 1), ylabel="share within the stated 90 % interval")

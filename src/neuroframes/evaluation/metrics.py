@@ -13,7 +13,7 @@ Traps that these definitions avoid:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def correlation(a: Array, b: Array, size: Array | float = 0.0) -> Array:
 
     `size`, broadcast to (2, V), is the mean square of larger numbers that `a` and `b` were computed from.
     """
-    return _r_of_sums(_sums(a, b, axis=0), size)
+    return r_of_sums(_sums(a, b, axis=0), size)
 
 
 def varies(spread: Array, squares: Array, beside: Array | float = 0.0) -> NDArray[np.bool_]:
@@ -159,8 +159,8 @@ def frame_series(
     scored: Mask,
     *,
     vertices: NDArray[np.intp] | slice = slice(None),
-    mean_truth: Array | None = None,
-    mean_prediction: Array | None = None,
+    mean_truth: Array | float = 0.0,
+    mean_prediction: Array | float = 0.0,
 ) -> dict[str, Array]:
     """Every spatial metric per scored frame, each of shape (S,).
 
@@ -180,18 +180,18 @@ def frame_series(
         mean, without removing the mean over vertices. NaN where undefined.
     """
     rows = _Rows(truth, prediction, scored, None, None)
+    mean_x, mean_y = (np.broadcast_to(mean, rows.n_vertices) for mean in (mean_truth, mean_prediction))
     raw = np.zeros((6, int(rows.scored.sum())))
     centred = raw.copy()
     for columns, x, y, _ in rows.blocks(vertices):
         x, y = x[rows.scored], y[rows.scored]
         raw += _sums(x, y, axis=1)
-        if mean_truth is not None and mean_prediction is not None:
-            centred += _sums(x - mean_truth[columns], y - mean_prediction[columns], axis=1)
+        centred += _sums(x - mean_x[columns], y - mean_y[columns], axis=1)
     _, _, _, xx, yy, xy = raw
     size = _sizes(raw)  # of the centred frames too: their rounding is that of the raw ones
     return {
-        "spatial_r": _r_of_sums(raw, size),
-        "spatial_r_test_mean": _r_of_sums(raw if mean_truth is None else centred, size),
+        "spatial_r": r_of_sums(raw, size),
+        "spatial_r_test_mean": r_of_sums(centred, size),
         "cosine": _ratio(xy, np.sqrt(xx * np.where(varies(yy, xx), yy, 0))),
     }
 
@@ -232,58 +232,38 @@ def score(
     """
     maps = vertex_maps(truth, prediction, scored, std=std, censored=censored, interval=interval)
     signal = maps["signal"] > 0
-    every = np.arange(len(signal))
     if not signal.any():
         raise InputError(
             f"none of {len(signal):,} vertices has measured values that are finite and vary over the scored "
             "frames; check that the BOLD holds signal, and leave out frames that are not finite"
         )
+    means = {name: maps[name] for name in ("mean_truth", "mean_prediction")}
+    found = {}
+    for name, vertices in {WHOLE: np.arange(len(signal)), **(regions or {})}.items():
+        used = vertices[signal[vertices]]
+        if len(used):
+            series = frame_series(truth, prediction, scored, vertices=used, **means)
+            summary = _summary({of: values[used] for of, values in maps.items()}, series)
+            summary |= {"vertices": len(used), "without_signal": len(vertices) - len(used)}
+            found[name] = {of: float(value) for of, value in summary.items()}
+    return found
+
+
+def _summary(maps: Mapping[str, Array], series: Mapping[str, Array]) -> dict[str, float]:
+    """The metrics of the vertices of `maps`; an r that is undefined counts as 0."""
+    along_time = ("temporal_r", "difference_r", "lag1_truth", "lag1_prediction")
+    r = {**{name: maps[name] for name in along_time}, **series}
+    r = {name: np.nan_to_num(values) for name, values in r.items()}
+    others = {
+        name: maps[name] for name in ("mse", "r2", "frame_difference", "coverage", "crps") if name in maps
+    }
     return {
-        name: _summary(maps, truth, prediction, scored, vertices, signal[vertices])
-        for name, vertices in {WHOLE: every, **(regions or {})}.items()
-        if signal[vertices].any()
-    }
-
-
-def _summary(
-    maps: Mapping[str, Array],
-    truth: Frames,
-    prediction: Frames,
-    scored: Mask,
-    vertices: NDArray[np.intp],
-    signal: NDArray[np.bool_],
-) -> dict[str, float]:
-    """The metrics of one region."""
-    used = vertices[signal]
-    here = {name: values[used] for name, values in maps.items()}
-    series = frame_series(
-        truth,
-        prediction,
-        scored,
-        # A slice spares the copy that indices cost, where all vertices count.
-        vertices=slice(None) if len(used) == len(maps["mse"]) else used,
-        mean_truth=maps["mean_truth"],
-        mean_prediction=maps["mean_prediction"],
-    )
-    lag1_truth, lag1_prediction = np.nan_to_num(here["lag1_truth"]), np.nan_to_num(here["lag1_prediction"])
-    summary: dict[str, float] = {
-        "mse": here["mse"].mean(),
-        "temporal_r": np.nan_to_num(here["temporal_r"]).mean(),
-        "r2": here["r2"].mean(),
-        **{name: np.nan_to_num(values).mean() for name, values in series.items()},
-        "variance_ratio": here["variance_prediction"].mean() / here["variance_truth"].mean(),
-        "frame_difference": here["frame_difference"].mean(),
-        "difference_r": np.nan_to_num(here["difference_r"]).mean(),
-        "lag1_truth": lag1_truth.mean(),
-        "lag1_prediction": lag1_prediction.mean(),
-        "lag1_error": np.abs(lag1_prediction - lag1_truth).mean(),
-        **{name: here[name].mean() for name in ("coverage", "crps") if name in here},
+        **{name: values.mean() for name, values in (others | r).items()},
+        "variance_ratio": maps["variance_prediction"].mean() / maps["variance_truth"].mean(),
+        "lag1_error": np.abs(r["lag1_prediction"] - r["lag1_truth"]).mean(),
         "frames": len(series["cosine"]),
-        "vertices": len(used),
-        "undefined_r": np.isnan(here["temporal_r"]).sum(),
-        "without_signal": len(vertices) - len(used),
+        "undefined_r": np.isnan(maps["temporal_r"]).sum(),
     }
-    return {name: float(value) for name, value in summary.items()}
 
 
 class _Rows:
@@ -293,13 +273,14 @@ class _Rows:
         self, truth: Frames, prediction: Frames, scored: Mask, std: Frames | None, censored: Mask | None
     ) -> None:
         self.sources = [_listed(source) for source in (truth, prediction, std) if source is not None]
-        shapes = [[array.shape for array in source] for source in self.sources]
         masks = [_listed(mask) for mask in (scored, censored) if mask is not None]
-        lengths = [[len(array) for array in mask] for mask in masks]
-        if any(shape != shapes[0] for shape in shapes) or any(
-            length != [shape[0] for shape in shapes[0]] for length in lengths
-        ):
-            raise ValueError(f"truth, prediction, scored, std differ in shape: {shapes}, masks {lengths}")
+        everything: list[list[NDArray[Any]]] = [*self.sources, *masks]
+        lengths = [[len(x) for x in arrays] for arrays in everything]
+        widths = {x.shape[1] for source in self.sources for x in source}
+        if len(widths) > 1 or any(each != lengths[0] for each in lengths):
+            raise ValueError(
+                f"truth, prediction, scored, std differ in shape: {widths} vertices, {lengths} frames"
+            )
         all_scored = np.concatenate(masks[0])
         bad = np.concatenate(masks[1]) if censored is not None else np.zeros_like(all_scored)
         if not all_scored.any():
@@ -314,23 +295,20 @@ class _Rows:
         self.needed = np.split(needed, np.cumsum(lengths[0])[:-1])
         self.scored = all_scored[needed]
         self.pairs = (np.cumsum(needed) - 1)[:-1][first]
-        self.n_vertices = shapes[0][0][1]
+        (self.n_vertices,) = widths
 
     def blocks(
         self, vertices: NDArray[np.intp] | slice
-    ) -> Iterator[tuple[NDArray[np.intp] | slice, Array, Array, Array | None]]:
-        """Columns, and truth, prediction and std (or None) at the needed rows, float64."""
-        width = max(1, CELLS // len(self.scored))
-        n = self.n_vertices if isinstance(vertices, slice) else len(vertices)
-        for low in range(0, n, width):
-            columns = slice(low, low + width) if isinstance(vertices, slice) else vertices[low : low + width]
-            block = [
+    ) -> Iterator[tuple[NDArray[np.intp], Array, Array, Array | None]]:
+        """Numbers of some vertices, and truth, prediction and std (or None) there at the needed rows."""
+        chosen, width = np.arange(self.n_vertices)[vertices], max(1, CELLS // len(self.scored))
+        for columns in (chosen[low : low + width] for low in range(0, len(chosen), width)):
+            truth, prediction, *std = (
                 np.concatenate(
-                    [array[:, columns][rows] for array, rows in zip(source, self.needed, strict=True)]
+                    [x[:, columns][rows] for x, rows in zip(source, self.needed, strict=True)], dtype=float
                 )
                 for source in self.sources
-            ]
-            truth, prediction, *std = (array.astype(np.float64) for array in block)
+            )
             yield columns, truth, prediction, std[0] if std else None
 
 
@@ -354,7 +332,7 @@ def _maps(
     np.divide(variance - squared_error, variance, out=r2, where=variance > 0)
     maps = {
         "mse": squared_error,
-        "temporal_r": _r_of_sums(sums, size),
+        "temporal_r": r_of_sums(sums, size),
         "r2": r2,
         "mean_truth": mean_truth,
         "mean_prediction": mean_prediction,
@@ -366,8 +344,8 @@ def _maps(
         step_truth, step_prediction = (z[pairs + 1] - z[pairs] for z in (truth, prediction))
         maps["frame_difference"] = np.mean((step_prediction - step_truth) ** 2, axis=0)
         maps["difference_r"] = correlation(step_truth, step_prediction, size)
-        for z, of, name in zip((truth, prediction), size, ("lag1_truth", "lag1_prediction"), strict=True):
-            maps[name] = correlation(z[pairs], z[pairs + 1], of)
+        maps["lag1_truth"] = correlation(truth[pairs], truth[pairs + 1], size[0])
+        maps["lag1_prediction"] = correlation(prediction[pairs], prediction[pairs + 1], size[1])
     else:
         undefined = ("frame_difference", "difference_r", "lag1_truth", "lag1_prediction")
         maps |= dict.fromkeys(undefined, np.full(len(r2), np.nan))
@@ -404,8 +382,8 @@ def _spreads(sums: Array, size: Array | float) -> Array:
     return np.where(varies(spreads, sums[3:5], sums[0] * size), spreads, 0)
 
 
-def _r_of_sums(sums: Array, size: Array | float) -> Array:
-    """Pearson r; NaN where one side is constant."""
+def r_of_sums(sums: Array, size: Array | float = 0.0) -> Array:
+    """Pearson r of count and sums of x, y, x^2, y^2 and x y, shape (6, ...); NaN where one is constant."""
     n, x, y, _, _, xy = sums
     return _ratio(xy - x * y / n, np.sqrt(_spreads(sums, size).prod(axis=0)))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from neuroframes.evaluation.tasks import TASKS
+from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE
 
 Options = Mapping[str, Any]
 
@@ -38,39 +39,12 @@ class Suite:
     runs: int
     space: Literal["fsLR", "fsaverage5"]
     seeds: tuple[int, ...]
-    methods: tuple[str, ...]
+    methods: tuple[str, ...] = tuple(METHODS)
     tasks: tuple[str, ...] = tuple(TASKS)
-    audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", "neuroframes backbone")
+    audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", BACKBONE)
     options: Mapping[str, Options] = field(default_factory=dict)
     real_bold: bool = True
 
-
-EVERY = (
-    "mean frame",
-    "run mean",
-    "drift",
-    "hold last",
-    "nearest",
-    "linear",
-    "cubic spline",
-    "Lomb-Scargle",
-    "kriging",
-    "global signal (oracle)",
-    "motion alone",
-    "ridge FIR",
-    "banded ridge",
-    "kriging + EEG",
-    "CNN-TC",
-    "CNN-TAG",
-    "E2FNet",
-    "E2FGAN",
-    "NeuroBOLT-like",
-    "surface model",
-    "paper's recipe",
-    "neuroframes without EEG",
-    "neuroframes backbone",
-    "neuroframes",
-)
 
 SUITES: Mapping[str, Suite] = {
     "quick": Suite(
@@ -79,17 +53,8 @@ SUITES: Mapping[str, Suite] = {
         space="fsaverage5",
         seeds=(0,),
         methods=(
-            "mean frame",
-            "linear",
-            "cubic spline",
-            "kriging",
-            "global signal (oracle)",
-            "motion alone",
-            "ridge FIR",
-            "kriging + EEG",
-            "CNN-TC",
-            "neuroframes without EEG",
-            "neuroframes backbone",
+            *("mean frame", "linear", "cubic spline", "kriging", ORACLE, "motion alone", "ridge FIR"),
+            *("kriging + EEG", "CNN-TC", NO_EEG, BACKBONE),
         ),
         tasks=("eeg", "gap-1", "gap-4", "gap-16", "ends-only"),
         options={"CNN-TC": {"epochs": 3, "batch": 16}},
@@ -100,7 +65,6 @@ SUITES: Mapping[str, Suite] = {
         runs=6,
         space="fsaverage5",
         seeds=(31, 32),
-        methods=EVERY,
         options={
             "banded ridge": {"samples": 8},
             "CNN-TC": {"epochs": 10, "batch": 16},
@@ -112,5 +76,5 @@ SUITES: Mapping[str, Suite] = {
             "paper's recipe": {"epochs": 15, "width": 128, "layers": 4, "latents": 128},
         },
     ),
-    "paper": Suite(minutes=360, runs=20, space="fsLR", seeds=(41, 42, 43, 44, 45), methods=EVERY),
+    "paper": Suite(minutes=360, runs=20, space="fsLR", seeds=(41, 42, 43, 44, 45)),
 }

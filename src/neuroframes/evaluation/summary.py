@@ -7,7 +7,11 @@ rank is the mean over recordings, and over the tasks that have measured frames, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,12 @@ from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.metrics import WHOLE
-from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED
+from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED, TEST_FRACTION
 from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
 from neuroframes.registry import ORACLE, SHUFFLED, in_order
+
+Cell = Mapping[str, Any]  # as `read_cells` gives it
 
 FROM_EEG, IN_TIME = ("ridge FIR",), ("kriging + EEG", "kriging")  # references: the first that is there
 SHOWN = {
@@ -36,8 +42,10 @@ SHOWN = {
     "difference_r": "r of temporal differences",
 }
 COST = "cost"  # stands where a task does
+NUMBERS = ["group", "recording", "seed", "method", "task", "region", "metric", "value"]
+DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high", "n_blocks"]
 SPLITS = {
-    True: "The last quarter is held out, at least 40 s after what methods were fitted to.",
+    True: "Held out is the end of each, at least 40 s after what methods were fitted to.",
     False: "Methods were fitted to the frames that a task leaves, and scored on those that it hides.",
 }
 
@@ -49,9 +57,7 @@ def read_cells(folders: Sequence[Path]) -> list[dict[str, Any]]:
     return sorted(cells, key=lambda c: (GROUPS.index(c["group"]), c["recording"], order[c["method"]]))
 
 
-def write_tables(
-    out: Path, cells: Sequence[Mapping[str, Any]], preface: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def write_tables(out: Path, cells: Sequence[Cell], preface: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the report of cells to `out`, results.csv and differences.csv beside it; returns these two, tidy.
 
     Parameters
@@ -64,15 +70,15 @@ def write_tables(
     """
     scored = [cell for cell in cells if not cell["audit"]]
     audits = [cell for cell in cells if cell["audit"]]
-    results, differences = pd.DataFrame(_rows(scored)), pd.DataFrame(_differences(scored))
+    results = pd.DataFrame(_rows(scored), columns=NUMBERS)
+    differences = pd.DataFrame(_differences(scored), columns=DIFFERENCES)
     for name, table in (("results", results), ("differences", differences)):
         with written_whole(out.with_name(f"{name}.csv"), overwrite=True) as path:
             table.to_csv(path, index=False)
     text = preface
     for group, of in results.groupby("group", sort=False):
         here = [cell for cell in scored if cell["group"] == group]
-        paired = differences[differences["group"] == group] if len(differences) else differences
-        text += f"\n## {group}\n\n" + _group(of, paired, here)
+        text += f"\n## {group}\n\n" + _group(of, differences[differences["group"] == group], here)
     if audits:
         text += "\n" + _audit(audits, results)
     with written_whole(out, overwrite=True) as path:
@@ -81,7 +87,7 @@ def write_tables(
 
 
 def summarise(out: Path, folders: Sequence[Path]) -> Path:
-    """Tables, figures and results.parquet of a benchmark's cells, in its folder `out`; returns the report's path."""
+    """Tables, figures and results.parquet of a benchmark's cells, in its folder `out`; the report's path."""
     from neuroframes.evaluation.figures import draw_figures
 
     report, cells = out / "benchmark.md", read_cells(folders)
@@ -95,6 +101,11 @@ def summarise(out: Path, folders: Sequence[Path]) -> Path:
     return report
 
 
+def means(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric of the whole cortex, methods by tasks."""
+    return _mean(results[(results["region"] == WHOLE) & (results["metric"] == metric)])
+
+
 def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
     """Temporal r over the whole cortex, methods by tasks, shuffled EEG beside what it belongs to."""
     whole = results[results["region"] == WHOLE]
@@ -103,113 +114,105 @@ def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
     return _mean(pd.concat([whole[whole["metric"] == "temporal_r"], shuffled]))
 
 
-def _rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def r_text(results: pd.DataFrame, width: int | None = None) -> str:
+    """`r_by_task` for a terminal, at most `width` characters wide; of the tidy results that `evaluate` returns."""
+    table = r_by_task(results).rename_axis(index=None, columns="temporal r")
+    return str(table.to_string(float_format="{:.3f}".format, na_rep="", line_width=width))
+
+
+def _rows(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
     """Every number, tidy."""
-    rows = []
     for cell in cells:
-        known = {name: cell[name] for name in ("group", "recording", "seed", "method")}
-        for task, regions in cell["scores"].items():
-            for region, metrics in regions.items():
-                for metric, value in metrics.items():
-                    rows.append({**known, "task": task, "region": region, "metric": metric, "value": value})
-        more = [
-            (task, f"control, {name}", value)
-            for task, controls in cell["controls"].items()
-            for name, value in controls.items()
+        found = [
+            (task, region, metric, value)
+            for task, regions in cell["scores"].items()
+            for region, metrics in regions.items()
+            for metric, value in metrics.items()
         ]
-        if cell["p"] is not None:
-            more.append((ALONE, "p", cell["p"]))
-        for task, metric, value in more:
-            rows.append({**known, "task": task, "region": WHOLE, "metric": metric, "value": value})
-        for metric, value in cell["cost"].items():
-            if isinstance(value, int | float):
-                rows.append({**known, "task": COST, "region": WHOLE, "metric": metric, "value": value})
-    return rows
+        for task, controls in cell["controls"].items():
+            found += [(task, WHOLE, f"control, {name}", value) for name, value in controls.items()]
+        found.append((ALONE, WHOLE, "p", cell["p"]))
+        found += [(COST, WHOLE, metric, value) for metric, value in cell["cost"].items()]
+        for *where, value in found:
+            if isinstance(value, int | float):  # neither a device nor what isn't known
+                yield *(cell[name] for name in NUMBERS[:4]), *where, value
 
 
-def _differences(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _differences(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
     """Each method's r less the reference's, by recording and task."""
-    rows = []
-    by_recording: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for cell in cells:
-        by_recording.setdefault(cell["recording"], {})[cell["method"]] = cell
-    for methods in by_recording.values():
+    for _, of in groupby(cells, itemgetter("recording")):
+        methods = {cell["method"]: cell for cell in of}
         for task in TASKS:
             having = {name: cell for name, cell in methods.items() if task in cell["scores"]}
-            reference = next(
-                (name for name in (FROM_EEG if task == ALONE else IN_TIME) if name in having), None
-            )
-            if reference is None:
+            references = [name for name in (FROM_EEG if task == ALONE else IN_TIME) if name in having]
+            if not references:
                 continue
-            truth, against, scored = kept(having[reference], task)
+            truth, against, scored = kept(having.pop(references[0]), task)
             signal = np.flatnonzero(np.ptp(np.concatenate(truth), axis=0))
-            for name, cell in having.items():
-                if name == reference:
-                    continue
+            for cell in having.values():
                 _, frames, _ = kept(cell, task)
                 generator = np.random.default_rng(0)
-                try:
+                with suppress(TooFewBlocksError):
                     found = compare_r(truth, frames, against, scored, cell["tr"], generator, vertices=signal)
-                except TooFewBlocksError:
-                    continue
-                known = {key: cell[key] for key in ("group", "recording", "method")}
-                rows.append({**known, "task": task, "reference": reference, **vars(found)})
-    return rows
+                    yield *(cell[name] for name in DIFFERENCES[:3]), task, references[0], *astuple(found)
 
 
 def _about(out: Path) -> str:
     about = json.loads((out / "benchmark.json").read_text())
-    lines = [f"neuroframes {about['version']}. Settings: `benchmark.json`; every number: `results.csv`.\n"]
+    text = (
+        f"neuroframes {about['version']}. Settings: `benchmark.json`; every number: `results.csv`. Of "
+        f"recordings with EEG the last {TEST_FRACTION:.0%} are held out.\n"
+    )
     if smaller := {name: of for name, of in about["options"].items() if name in about["methods"]}:
-        lines.append(
-            "\nSizes and budgets that differ from the methods' own: "
-            + "; ".join(
-                f"{name} ({', '.join(f'{option} {value}' for option, value in of.items())})"
-                for name, of in smaller.items()
-            )
-            + ".\n"
+        options = (
+            f"{name} ({', '.join(f'{option} {value}' for option, value in of.items())})"
+            for name, of in smaller.items()
         )
-    return "".join(lines)
+        text += f"\nSizes and budgets that differ from the methods' own: {'; '.join(options)}.\n"
+    return text
 
 
-def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Mapping[str, Any]]) -> str:
+def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cell]) -> str:
     """Tables of the recordings of one group."""
-    n = results["recording"].nunique()
+    names = results["recording"].unique()
     whole = results[results["region"] == WHOLE]
     r = whole[whole["metric"] == "temporal_r"]
-    names = ", ".join(results["recording"].unique())
-    text = f"{n} recording{'s' * (n > 1)}: {names}. {SPLITS[cells[0]['group'] in (SIMULATED, OWN)]}\n\n"
-    text += "### Temporal r\n\n" + _table(pd.concat([r_by_task(results), _ranks(r)], axis=1))
+    text = f"{len(names)} recording{'s' * (len(names) > 1)}: {', '.join(names)}. "
+    text += f"{SPLITS[cells[0]['group'] in (SIMULATED, OWN)]}\n"
+    text += _section("Temporal r", pd.concat([r_by_task(results), _ranks(r)], axis=1))
     if len(differences):
-        text += (
-            "\n### Difference of r to the reference, with its 95 % interval\n\n"
+        text += _section(
+            "Difference of r to the reference, with its 95 % interval",
+            _intervals(differences),
             "The reference is ridge FIR from EEG alone, elsewhere kriging, with EEG where there is some. Of "
             f"at most {KEPT_VERTICES} vertices, evenly spread. Intervals are about other stretches of time "
-            "of these recordings, not about other subjects.\n\n" + _table(_intervals(differences))
+            "of these recordings, not about other subjects.",
         )
     controls = whole[whole["metric"].str.startswith("control") & (whole["task"] == ALONE)]
     if len(controls):
-        alone = _mean(r)[ALONE].rename("r")
         columns = _mean(controls.assign(task=controls["metric"].str.removeprefix("control, ")))
         p = whole[whole["metric"] == "p"].groupby("method")["value"].max().rename("largest p of r")
-        text += (
-            "\n### Controls: r from EEG alone with EEG that can't tell\n\n"
-            "Expected is 0, but for backwards EEG: slow fluctuations are nearly symmetric in time, so reversing "
-            f"them leaves a little of their relation to the frames. Shuffled EEG is the mean of {SHUFFLES} "
-            "shuffles, each of which scatters by about .02.\n\n"
+        text += _section(
+            "Controls: r from EEG alone with EEG that can't tell",
+            pd.concat([_mean(r)[ALONE].rename("r"), columns, p], axis=1).loc[columns.index],
+            "Expected is 0, but for backwards EEG: slow fluctuations are nearly symmetric in time, so "
+            "reversing them leaves a little of their relation to the frames. Shuffled EEG is the mean of "
+            f"{SHUFFLES} shuffles, each of which scatters by about .02.",
         )
-        text += _table(pd.concat([alone, columns, p], axis=1).loc[columns.index])
     for metric, title in SHOWN.items():
-        of = whole[whole["metric"] == metric]
-        if len(of):
-            text += f"\n### {title[0].upper() + title[1:]}\n\n" + _table(_mean(of))
+        if len(table := means(results, metric)):
+            text += _section(title[0].upper() + title[1:], table)
     for region in (name for name in results["region"].unique() if name != WHOLE):
         of = results[(results["region"] == region) & (results["metric"] == "temporal_r")]
-        text += f"\n### Temporal r, {region}\n\n" + _table(_mean(of))
+        text += _section(f"Temporal r, {region}", _mean(of))
     cost = results[results["task"] == COST]
     devices = ", ".join(dict.fromkeys(cell["cost"]["device"] for cell in cells))
-    text += f"\n### Cost ({devices})\n\n" + _table(_mean(cost.assign(task=cost["metric"])), "{:,.4g}")
-    return text
+    return text + _section(f"Cost ({devices})", _mean(cost.assign(task=cost["metric"])), form="{:,.4g}")
+
+
+def _section(title: str, table: pd.DataFrame, text: str = "", form: str = "{:.3f}") -> str:
+    """A heading, what is to be known, and a table."""
+    return f"\n### {title}\n\n" + f"{text}\n\n" * bool(text) + _table(table, form)
 
 
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:
@@ -235,25 +238,20 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
 
     found = {(method, task): text(of) for (method, task), of in rows.groupby(["method", "task"], sort=False)}
     wide = pd.Series(found).unstack(sort=False)
-    wide = wide[[task for task in TASKS if task in wide]]
-    return wide.loc[in_order(wide.index)]
+    return wide.loc[in_order(wide.index), [task for task in TASKS if task in wide]]
 
 
-def _audit(audits: Sequence[Mapping[str, Any]], results: pd.DataFrame) -> str:
+def _audit(audits: Sequence[Cell], results: pd.DataFrame) -> str:
     """r under the split that leaks, beside that with a gap."""
     r = results[(results["metric"] == "temporal_r") & (results["region"] == WHOLE)]
     honest = r[r["task"] == ALONE].set_index(["recording", "method"])["value"]
-    rows = pd.DataFrame(
-        [
-            {
-                "method": cell["method"],
-                "random windows": cell["leaking r"],
-                "gap": honest.get((cell["recording"], cell["method"]), np.nan),
-            }
-            for cell in audits
-        ]
+    rows = [
+        (cell["method"], cell["leaking r"], honest.get((cell["recording"], cell["method"]), np.nan))
+        for cell in audits
+    ]
+    wide = (
+        pd.DataFrame(rows, columns=["method", "random windows", "gap"]).groupby("method", sort=False).mean()
     )
-    wide = rows.groupby("method", sort=False).mean()
     wide["leak"] = wide["random windows"] - wide["gap"]
     return (
         "## Leak audit\n\nTemporal r from EEG alone of the same method under the split that is usual, "
@@ -262,14 +260,7 @@ def _audit(audits: Sequence[Mapping[str, Any]], results: pd.DataFrame) -> str:
 
 
 def _table(values: pd.DataFrame, form: str = "{:.3f}") -> str:
-    """Markdown: methods by columns, "" where there is nothing."""
-
-    def cell(value: object) -> str:
-        if isinstance(value, str):
-            return value
-        return "" if pd.isna(value) else form.format(value)
-
-    header = ["method", *map(str, values.columns)]
-    rows = [[str(name), *map(cell, row)] for name, row in zip(values.index, values.to_numpy(), strict=True)]
-    rule = ["---", *["---:"] * len(values.columns)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
+    """Markdown: methods by columns, nothing where there is no number."""
+    lines = values.to_csv(sep="|", float_format=form.format, index_label="method").splitlines()
+    lines.insert(1, "|".join(["---", *["---:"] * values.shape[1]]))
+    return "".join(f"| {line.replace('|', ' | ')} |\n" for line in lines)

@@ -20,8 +20,7 @@ from scipy.stats import false_discovery_control
 
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.metrics import standardised
-from neuroframes.recording.band_power import LAST_LAG
-from neuroframes.recording.segments import HRF_LENGTH
+from neuroframes.recording.segments import LEAST_GAP
 
 Array = NDArray[np.float64]
 Frames = Sequence[NDArray[np.float32]]
@@ -79,12 +78,12 @@ def permutation_p(
     TooFewBlocksError
         If there are fewer than four blocks.
     """
-    length = int(np.ceil((LAST_LAG + HRF_LENGTH) / tr - 1e-9))
+    length = int(np.ceil(LEAST_GAP / tr - 1e-9))
     rows = [np.flatnonzero(mask)[: mask.sum() // length * length] for mask in scored]
     n_blocks = sum(map(len, rows)) // length
     if n_blocks < LEAST_BLOCKS:
         raise TooFewBlocksError(
-            f"scored frames fill {n_blocks} blocks of {LAST_LAG + HRF_LENGTH:g} s; "
+            f"scored frames fill {n_blocks} blocks of {LEAST_GAP:g} s; "
             f"a permutation test needs at least {LEAST_BLOCKS}"
         )
     picked = _orders(n_blocks, n, generator)

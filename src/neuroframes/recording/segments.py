@@ -24,6 +24,7 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 HRF_LENGTH = 20.0  # seconds: what a frame still owes to neural activity before the last EEG lag
+LEAST_GAP = LAST_LAG + HRF_LENGTH  # seconds: frames as far apart owe nothing to the same moment
 BLOCK = 4096  # vertices worked on at once
 SHORTEST_PART = 32  # frames; a shorter rest of a run isn't worth fitting on or scoring
 
@@ -108,7 +109,7 @@ class Split:
 
 
 def split_in_time(
-    runs: Sequence[tuple[str, int, float]], test_fraction: float, gap: float = LAST_LAG + HRF_LENGTH
+    runs: Sequence[tuple[str, int, float]], test_fraction: float, gap: float = LEAST_GAP
 ) -> Split:
     """Hold out the end of the recording: whole runs, then the end of the run before them.
 
@@ -127,10 +128,10 @@ def split_in_time(
     """
     if not 0 <= test_fraction < 1:
         raise InputError(f"the test fraction is {test_fraction:g}; expected at least 0 and below 1")
-    if not LAST_LAG + HRF_LENGTH <= gap < np.inf:
+    if not LEAST_GAP <= gap < np.inf:
         raise InputError(
             f"a gap of {gap:g} s leaks: EEG lags and haemodynamic response reach "
-            f"{LAST_LAG + HRF_LENGTH:g} s; pass at least --gap {LAST_LAG + HRF_LENGTH:g}"
+            f"{LEAST_GAP:g} s; pass at least --gap {LEAST_GAP:g}"
         )
     to_hold_out = round(test_fraction * sum(n_frames for _, n_frames, _ in runs))
     train: list[Part] = []
