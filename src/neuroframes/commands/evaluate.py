@@ -76,7 +76,7 @@ def evaluate(
     from neuroframes.evaluation.plan import slug
     from neuroframes.evaluation.recordings import OWN, held_out
     from neuroframes.evaluation.summary import read_cells, write_tables
-    from neuroframes.evaluation.tasks import parse_tasks
+    from neuroframes.evaluation.tasks import TASKS, parse_names
     from neuroframes.recording.store import open_store
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
@@ -84,7 +84,7 @@ def evaluate(
     check_draws(draws, save_draws=False)
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
-    chosen, recording = parse_tasks(tasks), open_store(store)
+    chosen, recording = parse_names(tasks, TASKS, "tasks"), open_store(store)
     models = _models(paths, recording)
     origin = next(iter(models.values())).origin
     logger.info("reading training and test part")
@@ -97,9 +97,7 @@ def evaluate(
         for name in (*BESIDE, *models):
             logger.info("%s", name)
             fitted = models.get(name) or fit(name, part, {}, state=folder / "state", seed=seed)
-            found, arrays = assess(
-                fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen
-            )
+            found, arrays = assess(fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen)
             if not found["scores"]:  # nothing that the tasks ask for
                 continue
             cells.append(folder / "cells" / slug(name))
@@ -149,11 +147,10 @@ def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> 
         )
     known = {run.name: len(run.frame_times) for run in recording.runs}
     parts = (*origin.split.train, *origin.split.test)
-    if any(part.stop > known.get(part.run, 0) for part in parts):
+    if lacking := sorted({part.run for part in parts if part.stop > known.get(part.run, 0)}):
         raise InputError(
-            f"{recording.path.name} lacks runs that {path.name} was trained on "
-            f"({', '.join(sorted({part.run for part in parts} - set(known))) or 'its runs are shorter'}); "
-            "pass the store that it was trained on"
+            f"{recording.path.name} lacks runs that {path.name} was trained on, or has less of them "
+            f"({', '.join(lacking)}); pass the store that it was trained on"
         )
     if not origin.split.test:
         raise InputError(

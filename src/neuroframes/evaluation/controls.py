@@ -1,7 +1,8 @@
 """EEG that can't tell anything: what a method scores with it has another source than the EEG.
 
-Samples and band power are changed alike, since methods differ in which they read. Backwards EEG is the weakest
-control: slow fluctuations are nearly symmetric in time, so a little of their relation to the frames survives.
+Samples and band power are changed alike, since methods differ in which they read. Backwards EEG is the
+weakest control: slow fluctuations are nearly symmetric in time, so a little of their relation to the frames
+survives.
 """
 
 from collections.abc import Callable, Sequence
@@ -86,15 +87,14 @@ def shuffled(
         If there is no EEG, or too little for two blocks.
     """
     power = segment.power
-    step = float(power.times[1] - power.times[0]) if power is not None and len(power.times) > 1 else 0.0
-    n_blocks = 0 if power is None else int(len(power.times) * step // block)
+    length = 0 if power is None else len(power.times)
+    step = float(power.times[1] - power.times[0]) if power is not None and length > 1 else 0.0
+    n_blocks = int(length * step // block)
     if power is None or n_blocks < 2:
-        duration = 0.0 if power is None else len(power.times) * step
         raise InputError(
-            f"{segment.run}: {duration:.0f} s of EEG can't be shuffled in blocks of {block:g} s; "
+            f"{segment.run}: {length * step:.0f} s of EEG can't be shuffled in blocks of {block:g} s; "
             f"two blocks are needed, pass a longer run"
         )
-    length = len(power.values)
     size = length // n_blocks
     n_needed = -(-length // size)
     pieces = [piece for other in others for piece in _blocks(other, size)]
@@ -104,9 +104,8 @@ def shuffled(
         # One cycle through all the blocks in random order: a uniform permutation would fix about one.
         pieces = _blocks(segment, size)
         order = generator.permutation(len(pieces))
-        source = np.empty(len(pieces), int)
-        source[order] = np.roll(order, 1)
-        chosen = [pieces[index] for index in source]
+        follows = dict(zip(order, np.roll(order, 1), strict=True))
+        chosen = [pieces[follows[place]] for place in range(len(pieces))]
     values = np.concatenate([of.power.values[rows] for of, rows in chosen if of.power is not None])[:length]
     eeg = segment.eeg
     if eeg is not None:

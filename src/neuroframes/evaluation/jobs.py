@@ -65,16 +65,14 @@ def _in_pool(
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
     """Processes that start meanwhile compute with so many threads."""
-    before = {name: os.environ.get(name) for name in THREADS}
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, str(number)))
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in THREADS:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def submit(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from neuroframes import __version__
@@ -14,7 +15,7 @@ from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
 from neuroframes.evaluation.recordings import SIMULATED, Recording
 from neuroframes.evaluation.suites import SUITES, Suite
-from neuroframes.evaluation.tasks import parse_tasks
+from neuroframes.evaluation.tasks import ALONE, TASKS, parse_names
 from neuroframes.files import written_whole
 from neuroframes.recording.store import open_store
 from neuroframes.registry import METHODS, check_needs
@@ -37,12 +38,9 @@ def chosen(name: str, methods: str | None, tasks: str | None) -> Suite:
         raise InputError(f"--suite {name}; choose from {', '.join(SUITES)}")
     suite = SUITES[name]
     if tasks is not None:
-        suite = replace(suite, tasks=parse_tasks(tasks))
+        suite = replace(suite, tasks=parse_names(tasks, TASKS, "tasks"))
     if methods is not None:
-        names = tuple(dict.fromkeys(part.strip() for part in methods.split(",")))
-        if unknown := [part for part in names if part not in METHODS]:
-            raise InputError(f"unknown methods {', '.join(unknown)}; choose from {', '.join(METHODS)}")
-        suite = replace(suite, methods=names)
+        suite = replace(suite, methods=parse_names(methods, METHODS, "methods"))
     if missing := [package for package in NEEDED if find_spec(package) is None]:
         raise InputError(f"benchmark needs {', '.join(missing)}; pip install 'neuroframes[benchmark]'")
     for method in suite.methods:
@@ -89,16 +87,16 @@ def inapplicable(recording: Recording) -> dict[str, str]:
 def cells_of(recordings: Sequence[Recording], suite: Suite, folder: Path) -> Iterator[Cell]:
     """Every cell, those that take longest first: networks stand last among the methods."""
     left_out = {recording.name: inapplicable(recording) for recording in recordings}
-    for name in reversed(suite.methods):
-        options = suite.options.get(name, {})
-        for recording in recordings:
-            if name in left_out[recording.name]:
-                if recording.has_eeg:
-                    logger.warning("%s: no %s: %s", recording.name, name, left_out[recording.name][name])
-                continue
-            for audit in [False, True] if recording.has_eeg and name in suite.audited else [False]:
-                place = folder / recording.name / (slug(name) + "-leak-audit" * audit)
-                yield Cell(recording, name, suite.tasks, options, audit, place)
+    for name, recording in product(reversed(suite.methods), recordings):
+        if reason := left_out[recording.name].get(name):
+            if recording.has_eeg:
+                logger.warning("%s: no %s: %s", recording.name, name, reason)
+            continue
+        if not recording.has_eeg and set(suite.tasks) == {ALONE}:  # nothing to score
+            continue
+        for audit in [False, True] if recording.has_eeg and name in suite.audited else [False]:
+            place = folder / recording.name / (slug(name) + "-leak-audit" * audit)
+            yield Cell(recording, name, suite.tasks, suite.options.get(name, {}), audit, place)
 
 
 def slug(name: str) -> str:

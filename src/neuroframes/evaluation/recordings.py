@@ -85,15 +85,12 @@ def own(stores: list[Path]) -> list[Recording]:
         names = [f"{store.parent.name}-{store.stem}" for store in stores]
     if len(set(names)) < len(names):
         raise InputError(f"stores of the same name: {', '.join(names)}; rename their folders")
-    others: list[Path | None] = []
-    for number, store in enumerate(opened):  # the next one whose EEG could be taken for its
+    found = []
+    for number, (name, store) in enumerate(zip(names, opened, strict=True)):
         after = (*opened[number + 1 :], *opened[:number])
         alike = [o.path for o in after if (o.channels, o.rate) == (store.channels, store.rate)]
-        others.append(alike[0] if alike else None)
-    return [
-        Recording(name, OWN, store, 0, other)
-        for name, store, other in zip(names, stores, others, strict=True)
-    ]
+        found.append(Recording(name, OWN, store.path, other=next(iter(alike), None)))
+    return found
 
 
 def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
@@ -142,8 +139,8 @@ def real_bold(data: Path | None) -> list[Recording]:
 def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
     """What methods are fitted to and scored on.
 
-    With EEG: the training part and the test part of a store, for all tasks. BOLD alone: for each task the frames of the
-    very run that it leaves, and the whole run.
+    With EEG: the training part and the test part of a store, for all tasks. BOLD alone: for each task the
+    frames of the very run that it leaves, and the whole run.
     """
     if not recording.has_eeg:
         bold = read_real_bold(recording)

@@ -115,7 +115,7 @@ def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def r_text(results: pd.DataFrame, width: int | None = None) -> str:
-    """`r_by_task` for a terminal, at most `width` characters wide; of the tidy results that `evaluate` returns."""
+    """`r_by_task` for a terminal, at most `width` characters wide, of the results of `evaluate`."""
     table = r_by_task(results).rename_axis(index=None, columns="temporal r")
     return str(table.to_string(float_format="{:.3f}".format, na_rep="", line_width=width))
 
@@ -161,7 +161,7 @@ def _about(out: Path) -> str:
     about = json.loads((out / "benchmark.json").read_text())
     text = (
         f"neuroframes {about['version']}. Settings: `benchmark.json`; every number: `results.csv`. Of "
-        f"recordings with EEG the last {TEST_FRACTION:.0%} are held out.\n"
+        f"recordings with EEG the last {100 * TEST_FRACTION:g} % are held out.\n"
     )
     if smaller := {name: of for name, of in about["options"].items() if name in about["methods"]}:
         options = (

@@ -4,7 +4,7 @@ A task is a mask along the K frames of a segment: True where the frame is given.
 scored, except censored frames, which are neither given nor scored.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import numpy as np
@@ -77,11 +77,11 @@ TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
 }
 
 
-def parse_tasks(text: str) -> tuple[str, ...]:
-    """Names of tasks, comma-separated; InputError where there is no such task."""
+def parse_names(text: str, known: Collection[str], what: str) -> tuple[str, ...]:
+    """Names of `what`, comma-separated; InputError where one isn't `known`."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    if unknown := [name for name in names if name not in TASKS]:
-        raise InputError(f"unknown tasks {', '.join(unknown)}; choose from {', '.join(TASKS)}")
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"unknown {what} {', '.join(unknown)}; choose from {', '.join(known)}")
     return names
 
 

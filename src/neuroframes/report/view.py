@@ -17,7 +17,6 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -40,27 +39,6 @@ Blocks = dict[str, NDArray[Any]]  # what the page embeds, by name
 
 NO_DATA = 0  # the code of a vertex that is drawn grey
 Z_LIMIT, Z_SHOWN = 3.0, 2.0  # of frames in z-units: largest value coded, and at first the end of the colours
-
-
-@dataclass(frozen=True)
-class Standardized:
-    """The frames that the page shows, on the space's cortical vertices.
-
-    Attributes
-    ----------
-    signal : array, shape (K shown, V cortical), float32
-        z as above; NaN where there is no data.
-    scale : array, shape (V cortical,), float64
-        What z was divided by: the standard deviation over time, or 1; NaN for dead vertices.
-    """
-
-    signal: Float32
-    scale: NDArray[np.float64]
-
-    @property
-    def n_dead(self) -> int:
-        """Vertices that are constant or never finite."""
-        return int(np.isnan(self.scale).sum())
 
 
 @few_threads
@@ -122,20 +100,21 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
     shown, stride = _thinned(bold.measured, max_frames)
     columns = np.flatnonzero(bold.space.cortical)
     in_z = bold.sidecar.get("NeuroframesUnits") == "z"
-    frames = _standardized(bold.data, columns, shown, in_z)
-    if frames.n_dead == len(columns):
+    signal, scale = _standardized(bold.data, columns, shown, in_z)
+    n_dead = int(np.isnan(scale).sum())
+    if n_dead == len(columns):
         raise InputError(f"{name}: every vertex is constant or NaN; there is nothing to show")
     deviation = _read_deviation(bold)
     relative = None  # 1 is as uncertain as the vertex varies
     if deviation is not None:
-        relative = np.divide(deviation[np.ix_(shown, columns)], frames.scale, dtype=np.float32)
-    colours, codes = _coded(frames.signal, relative, in_z)
+        relative = np.divide(deviation[np.ix_(shown, columns)], scale, dtype=np.float32)
+    colours, codes = _coded(signal, relative, in_z)
     blocks = _mesh_blocks(bold.space.name, kind)
     blocks |= {f"{what}-codes": _on_mesh(of, bold.space, columns) for what, of in codes.items()}
     meta = {
         "name": name,
         "facts": _facts(bold, kind, stride, len(shown)),
-        "notes": [*_notes(bold, columns, frames.n_dead, shown), *_notes_on_estimates(bold)],
+        "notes": [*_notes(bold, columns, n_dead, shown), *_notes_on_estimates(bold)],
         "n_frames": len(bold.data),
         "frames": shown.tolist(),
         "times": np.round(bold.times[shown], 6).tolist(),
@@ -168,8 +147,16 @@ def _thinned(measured: NDArray[np.bool_], max_frames: int) -> tuple[Indices, int
 
 def _standardized(
     data: Float32, columns: Indices, shown: Indices, in_z: bool, block: int = 4096
-) -> Standardized:
-    """z of the frames `shown` by mean and standard deviation over all frames of `data` (K, V), or `in_z`."""
+) -> tuple[Float32, NDArray[np.float64]]:
+    """z of frames (K, V) on the space's cortical vertices, and what it was divided by.
+
+    Returns
+    -------
+    signal : array, shape (K shown, V cortical), NaN where there is no data
+    scale : array, shape (V cortical,)
+        The standard deviation over all frames, or 1 where they are `in_z`; NaN where a vertex is constant or
+        never finite.
+    """
     signal = np.empty((len(shown), len(columns)), dtype=np.float32)
     scale = np.empty(len(columns))
     # A block at a time, since a copy of a long run in float64 is 1 GB.
@@ -184,17 +171,17 @@ def _standardized(
         scale[part] = np.where(constant(spread, mean), np.nan, 1 if in_z else spread)
         values = values[shown] + mean if in_z else values[shown]
         signal[:, part] = np.where(finite[shown], values, np.nan) / scale[part]
-    return Standardized(signal, scale)
+    return signal, scale
 
 
 def _coded(signal: Float32, relative: Float32 | None, in_z: bool) -> tuple[dict[str, Any], dict[str, Codes]]:
     """Limits and shares of the colours, and the codes of signal and relative standard deviation."""
     limit, share = (Z_LIMIT, Z_SHOWN / Z_LIMIT) if in_z else _limit_and_share(np.abs(signal))
     limits, shares = {"signal_limit": limit}, {"signal": share}
-    codes = {"signal": _signal_codes(signal, limit)}
+    codes = {"signal": _codes(signal, limit, 128)}  # 0 has a code of its own
     if relative is not None:
         limits["deviation_limit"], shares["deviation"] = _limit_and_share(relative)
-        codes["deviation"] = _deviation_codes(relative, limits["deviation_limit"])
+        codes["deviation"] = _codes(relative, limits["deviation_limit"], 1)
     return {**limits, "share": shares}, codes
 
 
@@ -210,13 +197,9 @@ def _limit_and_share(magnitude: Float32) -> tuple[float, float]:
     return float(limit), float(np.clip(usual / limit, 0.1, 1))
 
 
-def _signal_codes(signal: Float32, limit: float) -> Codes:
-    codes = np.clip(np.rint(signal * (127 / limit)), -127, 127) + 128  # 0 has a code of its own
-    return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
-
-
-def _deviation_codes(relative: Float32, limit: float) -> Codes:
-    codes = np.clip(np.rint(relative * (254 / limit)), 0, 254) + 1
+def _codes(values: Float32, limit: float, zero: int) -> Codes:
+    """Bytes: `zero` stands for 0, 255 for `limit` and beyond, `NO_DATA` for NaN."""
+    codes = np.clip(np.rint(values * ((255 - zero) / limit)), 1 - zero, 255 - zero) + zero
     return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
 
 
