@@ -16,7 +16,7 @@ from neuroframes.commands.benchmark import benchmark
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.jobs import run_here
-from neuroframes.evaluation.plan import inapplicable
+from neuroframes.evaluation.plan import cells_of, inapplicable
 from neuroframes.evaluation.recordings import HCP, OWN, Recording
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
@@ -137,6 +137,12 @@ def test_cells_run_as_jobs_of_a_cluster(recording, tmp_path):
         [recording.store], out=tmp_path / "out", methods="mean frame", tasks="gap-4", cluster="local"
     )
     assert "| mean frame | 0.000 |" in report.read_text()
+
+
+def test_bold_alone_has_nothing_to_score_from_eeg_alone(recording, tmp_path):
+    suite = replace(SUITES["quick"], methods=("linear", "mean frame"), tasks=("eeg",))
+    found = [Recording("hcp", HCP, tmp_path / "hcp.mat"), Recording("a", OWN, recording.store)]
+    assert {str(cell) for cell in cells_of(found, suite, tmp_path)} == {"a, linear", "a, mean frame"}
 
 
 def test_bad_input_is_refused_before_any_work(done, recording, tmp_path):

@@ -44,7 +44,7 @@ def test_the_files_say_what_the_function_returns(evaluated, r):
     results, out = evaluated
     pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), results)
     text = (out / "evaluation.md").read_text()
-    assert "task-movie_run-3 0:120" in text and "at least 40 s" in text
+    assert "task-movie_run-3 0:120" in text and "at least 40 s" in text and "quarter" not in text
     row = next(line for line in text.splitlines() if line.startswith(f"| {BACKBONE} |"))
     assert f"{r.loc[('temporal_r', BACKBONE), 'gap-4']:.3f}" in row
     assert f"| {BACKBONE}{SHUFFLED} |" in text and f"| ridge FIR{SHUFFLED} |" in text
@@ -77,14 +77,14 @@ def test_the_seed_decides_the_shuffles_alone(recording, r, tmp_path):
 
 
 def test_models_beside_have_rows_of_their_own(recording, tmp_path):
-    for name in ("other", "a,b"):
+    for name in ("other", "a,b", "a b"):
         shutil.copytree(recording.model, tmp_path / name)
-    beside = [tmp_path / "other", tmp_path / "a,b"]  # a comma is part of a name
+    beside = [tmp_path / "other", tmp_path / "a,b", tmp_path / "a b"]  # a comma is part of a name
     results = evaluate(
         recording.store, model=recording.model, out=tmp_path / "out", tasks="gap-4", beside=beside
     )
     r = results.query("metric == 'temporal_r' and region == 'whole'").set_index("method")["value"]
-    assert r[BACKBONE] == r[f"{BACKBONE}, other"] == r[f"{BACKBONE}, a,b"]
+    assert r[BACKBONE] == r[f"{BACKBONE}, other"] == r[f"{BACKBONE}, a,b"] == r[f"{BACKBONE}, a b"]
     with pytest.raises(InputError, match="names two models other; rename a folder"):
         evaluate(recording.store, model=recording.model, out=tmp_path / "o", beside=[beside[0]] * 2)
 

@@ -44,6 +44,12 @@ def test_means_are_over_recordings_in_the_order_of_the_methods():
     assert "| linear |  | 0.600 |" in _table(table[["eeg", "gap-1"]])
 
 
+def test_tasks_stand_in_their_order_whatever_the_first_method_does():
+    r = rows({("a", "linear", "gap-4"): 0.5, ("a", "linear", "gap-1"): 0.6, ("a", "ridge FIR", "eeg"): 0.2})
+    assert list(_mean(r).columns) == ["eeg", "gap-1", "gap-4"]
+    assert list(_mean(r.assign(task=["b", "a", "c"])).columns) == ["b", "a", "c"]  # no tasks
+
+
 def test_ranks_compare_like_with_like_and_an_oracle_has_none():
     r = {
         "linear": {"gap-1": 0.5},

@@ -184,7 +184,7 @@ def test_thinning_never_hides_a_reconstructed_frame(result, frames, tmp_path):
     write_sidecar(result, {"NeuroframesMeasured": measured}, overwrite=True)
     page = Page(view(result, tmp_path / "page.html", max_frames=4))
     assert page.meta["frames"] == [0, 1, 2, 3, 4]
-    assert "every 2nd frame and every reconstructed one shown" in page.meta["facts"]
+    assert "one frame in 2 and every reconstructed one shown" in page.meta["facts"]
 
 
 def test_a_long_run_is_thinned_and_the_page_says_so(result, frames, tmp_path):
@@ -192,7 +192,7 @@ def test_a_long_run_is_thinned_and_the_page_says_so(result, frames, tmp_path):
     page = Page(view(result, tmp_path / "page.html", max_frames=4))
     assert page.meta["frames"] == [0, 2, 4] and len(page.meta["measured"]) == K
     np.testing.assert_allclose(page.meta["times"], [0, 2 * TR, 4 * TR])
-    assert "every 2nd frame shown" in page.meta["facts"]
+    assert "one frame in 2 shown" in page.meta["facts"]
     # Standardised by all frames of the file, not by those shown.
     everything = Page(view(result, tmp_path / "all.html"))
     shown, full = (

@@ -113,8 +113,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         left, right = self.strided_norm(pooled(self.strided(x))).chunk(2, dim=1)
         left = self.second_norm(self.second(left.relu())).relu()
-        joined: Tensor = (left + right).relu()
-        return joined
+        return (left + right).relu()
 
 
 class RandomFourierFeatures(nn.Module):
@@ -166,8 +165,7 @@ class AttentionGraph(nn.Module):
 
     def project(self, z: Tensor, attention: Tensor) -> Tensor:
         """Features (B, width) of z_x and W."""
-        features: Tensor = self.projection(z) * self.style(attention.flatten(1))
-        return features
+        return self.projection(z) * self.style(attention.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(*self.encode(x))

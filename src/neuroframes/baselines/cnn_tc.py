@@ -77,8 +77,7 @@ class Transcoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(self.spread(x)).unflatten(-1, SHAPE)
         x = self.activation(self.narrow(self.activation(self.wide(x)))).flatten(2)
-        features: Tensor = self.activation(self.along_time(x.mT))[..., -1]
-        return features
+        return self.activation(self.along_time(x.mT))[..., -1]
 
 
 @dataclass(kw_only=True, eq=False)

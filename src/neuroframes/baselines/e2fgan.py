@@ -98,8 +98,7 @@ class Discriminator(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         maps = functional.pad(frames, (0, self.missing)).unflatten(1, (-1, SIDE, SIDE))
-        logits: Tensor = self.layers(maps).flatten()
-        return logits
+        return self.layers(maps).flatten()
 
 
 def bce(logits: Tensor, real: float) -> Tensor:

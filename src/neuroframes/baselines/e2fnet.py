@@ -142,8 +142,7 @@ class Generator(nn.Module):
         self.pool = nn.Sequential(nn.AvgPool2d(SIDE // POOLED), nn.Flatten())
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.pool(self.decoder(self.unet(self.resize @ self.encoder(x))))
-        return features
+        return self.pool(self.decoder(self.unet(self.resize @ self.encoder(x))))
 
 
 def _convolved(inputs: int, outputs: int, **shape: Any) -> Sequence[nn.Module]:
@@ -191,8 +190,7 @@ class UNet(nn.Module):
         x = self.up(x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
         for block in self.fine_up:
             x = block(torch.cat([x, fine.pop()], dim=1), time)
-        out: Tensor = self.last(x)
-        return out
+        return self.last(x)
 
 
 class ResidualBlock(nn.Module):

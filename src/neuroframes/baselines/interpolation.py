@@ -91,8 +91,7 @@ class HoldLast(TimeInterpolation):
         """One weight of 1 a row, none before the first known time, shape (m, n)."""
         # Row 0 of zeros stands for "nothing yet".
         last = np.searchsorted(known, missing, side="right")
-        weights: Float = np.eye(len(known) + 1)[last, 1:]
-        return weights
+        return np.eye(len(known) + 1)[last, 1:]
 
 
 class Nearest(TimeInterpolation):
@@ -104,8 +103,7 @@ class Nearest(TimeInterpolation):
         """One weight of 1 a row, shape (m, n)."""
         distance = np.abs(np.subtract.outer(missing, known))
         # Times carry rounding, so equal distances are decided in microseconds, not in the last bit.
-        weights: Float = np.eye(len(known))[distance.round(6).argmin(axis=1)]
-        return weights
+        return np.eye(len(known))[distance.round(6).argmin(axis=1)]
 
 
 class Linear(TimeInterpolation):

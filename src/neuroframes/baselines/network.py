@@ -67,13 +67,11 @@ class VertexNetwork(nn.Module):
 
     def decode(self, features: Tensor) -> Tensor:
         """Frames (B, V) of features (B, h)."""
-        frames: Tensor = self.mean + self.head(features) @ self.components
-        return frames
+        return self.mean + self.head(features) @ self.components
 
     def encode(self, frames: Tensor) -> Tensor:
         """Latents (B, d) of frames (B, V); by the pseudo-inverse, since components are orthogonal."""
-        latents: Tensor = (frames - self.mean) @ self.components.T / self.components.square().sum(dim=1)
-        return latents
+        return (frames - self.mean) @ self.components.T / self.components.square().sum(dim=1)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -181,8 +181,7 @@ class PatchTransformer(nn.Module):
         tokens = tokens + (self.channels[:, None] + self.seconds).flatten(0, 1)
         tokens = torch.cat([self.token.expand(len(x), 1, -1), tokens], dim=1)
         tokens = self.layers(self.dropout(tokens))
-        features: Tensor = self.norm(tokens[:, 1:].mean(dim=1))
-        return features
+        return self.norm(tokens[:, 1:].mean(dim=1))
 
 
 class SpectralTransformer(nn.Module):
@@ -214,8 +213,7 @@ class SpectralTransformer(nn.Module):
         for window, frequencies, times in zip(self.windows, self.frequencies, self.times, strict=True):
             whole = x[..., x.shape[-1] % window :].unflatten(-1, (-1, window))
             tokens = tokens + times(frequencies(torch.fft.rfft(whole).abs()).mT).mT
-        features: Tensor = self.layers(self.dropout(tokens).flatten(1, 2)).mean(dim=1)
-        return features
+        return self.layers(self.dropout(tokens).flatten(1, 2)).mean(dim=1)
 
 
 class SelfAttention(nn.Module, ABC):
@@ -229,8 +227,7 @@ class SelfAttention(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.into(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended: Tensor = self.out(self.attend(q, k, v).transpose(1, 2).flatten(2))
-        return attended
+        return self.out(self.attend(q, k, v).transpose(1, 2).flatten(2))
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -263,8 +260,7 @@ class Residual(nn.Module):
         self.branch = nn.Sequential(*branch)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.branch(x)
-        return out
+        return x + self.branch(x)
 
 
 class Gain(nn.Module):

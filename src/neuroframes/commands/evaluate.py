@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neuroframes.commands.run import check_draws
 from neuroframes.errors import InputError
@@ -100,7 +100,7 @@ def evaluate(
             found, arrays = assess(fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen)
             if not found["scores"]:  # nothing that the tasks ask for
                 continue
-            cells.append(folder / "cells" / slug(name))
+            cells.append(folder / "cells" / f"{len(cells)}-{slug(name)}")
             found["cost"]["device"] = device()
             write_cell(cells[-1], {**about, **found, "method": name}, arrays)
         if not cells:
@@ -118,11 +118,11 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
     """Models by the names of their rows, the first one's prior without EEG among them."""
     from neuroframes.registry import load_model
 
-    models: dict[str, Any] = {}
+    models: dict[str, TrainedModel] = {}
     for path in paths:
         trained = load_model(path)
         _check_trained_on(recording, trained, path)
-        if models and trained.origin.split != next(iter(models.values())).origin.split:
+        if trained.origin.split != next(iter(models.values()), trained).origin.split:
             raise InputError(
                 f"{path} was trained on another part of the recording; give all models the same "
                 "--test-fraction and --gap"
@@ -131,8 +131,7 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
         if name in models:
             raise InputError(f"--beside names two models {path.name}; rename a folder")
         models[name] = trained
-        alone = trained.without_eeg()
-        if alone is not None:
+        if alone := trained.without_eeg():
             models.setdefault(alone.name, alone)
     return models
 

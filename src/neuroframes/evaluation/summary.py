@@ -217,8 +217,12 @@ def _section(title: str, table: pd.DataFrame, text: str = "", form: str = "{:.3f
 
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:
     """Methods by tasks, mean over recordings, both in their order."""
-    wide = rows.pivot_table("value", "method", "task", sort=False)
-    return wide.loc[in_order(wide.index)]
+    return _ordered(rows.pivot_table("value", "method", "task", sort=False))
+
+
+def _ordered(wide: pd.DataFrame) -> pd.DataFrame:
+    tasks = [task for task in TASKS if task in wide]
+    return wide.loc[in_order(wide.index), tasks or list(wide)]
 
 
 def _ranks(rows: pd.DataFrame) -> pd.DataFrame:
@@ -237,8 +241,7 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
         return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
     found = {(method, task): text(of) for (method, task), of in rows.groupby(["method", "task"], sort=False)}
-    wide = pd.Series(found).unstack(sort=False)
-    return wide.loc[in_order(wide.index), [task for task in TASKS if task in wide]]
+    return _ordered(pd.Series(found).unstack(sort=False))
 
 
 def _audit(audits: Sequence[Cell], results: pd.DataFrame) -> str:

@@ -36,8 +36,7 @@ def gap_mask(n_frames: int, gap: int, *, between: int | None = None) -> NDArray[
     period = between + gap
     n_gaps = max(0, (n_frames - between) // period)
     # The rest after the last whole period stays measured: a gap there would have no end.
-    mask: NDArray[np.bool_] = (position % period < between) | (position >= n_gaps * period)
-    return mask
+    return (position % period < between) | (position >= n_gaps * period)
 
 
 def ends_only(n_frames: int, *, window: int = 20) -> NDArray[np.bool_]:
@@ -47,8 +46,7 @@ def ends_only(n_frames: int, *, window: int = 20) -> NDArray[np.bool_]:
     """
     position = np.arange(n_frames)
     place, whole = position % window, n_frames - n_frames % window
-    mask: NDArray[np.bool_] = (place == 0) | (place == window - 1) | (position >= whole)
-    return mask
+    return (place == 0) | (place == window - 1) | (position >= whole)
 
 
 def eeg_only(n_frames: int) -> NDArray[np.bool_]:
@@ -58,8 +56,7 @@ def eeg_only(n_frames: int) -> NDArray[np.bool_]:
 
 def every_nth(n_frames: int, *, n: int = 3) -> NDArray[np.bool_]:
     """One of every `n` frames measured, from the first on; shape (K,)."""
-    mask: NDArray[np.bool_] = np.arange(n_frames) % n == 0
-    return mask
+    return np.arange(n_frames) % n == 0
 
 
 def irregular(n_frames: int, *, share: float = 0.3) -> NDArray[np.bool_]:

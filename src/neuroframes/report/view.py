@@ -272,7 +272,7 @@ def _facts(bold: Bold, kind: str, stride: int, n_shown: int) -> str:
     facts = [f"{bold.space.name}, {kind}", f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
     if stride > 1:
         filled = " and every reconstructed one" if n_shown > -(-len(bold.data) // stride) else ""
-        facts.append(f"every {_ordinal(stride)} frame{filled} shown")
+        facts.append(f"one frame in {stride}{filled} shown")
     if not bold.sidecar:
         facts.append("no sidecar")
     return " \u00b7 ".join(facts)
@@ -287,9 +287,8 @@ def _notes(bold: Bold, columns: Indices, n_dead: int, shown: Indices) -> list[st
         if field in sidecar:
             notes.append(f"{label}: {sidecar[field]}")
     if sources := sidecar.get("Sources"):
-        notes.append(
-            "Sources: " + (", ".join(map(str, sources)) if isinstance(sources, list) else str(sources))
-        )
+        listed = sources if isinstance(sources, list) else [sources]
+        notes.append(f"Sources: {', '.join(map(str, listed))}")
     notes.append("Times are seconds from the run's start, when the acquisition of the frame begins.")
     if len(shown) < len(bold.data):
         notes.append(f"{len(shown):,} of {len(bold.data):,} frames are shown, to bound the page.")
@@ -301,11 +300,6 @@ def _notes(bold: Bold, columns: Indices, n_dead: int, shown: Indices) -> list[st
     if subcortical := bold.space.V - len(columns):
         notes.append(f"{subcortical:,} subcortical grayordinates are left out.")
     return notes
-
-
-def _ordinal(n: int) -> str:
-    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
 
 
 def _page(meta: Mapping[str, Any], blocks: Blocks) -> str:
