@@ -71,7 +71,7 @@ def evaluate(
         If the model holds no test part, the store is another subject's, models differ in what they were
         trained on, or `out` exists.
     """
-    from neuroframes.evaluation.assessment import Atlas, Fold, assess
+    from neuroframes.evaluation.assessment import Fold, assess
     from neuroframes.evaluation.cells import device, write_cell
     from neuroframes.evaluation.plan import slug
     from neuroframes.evaluation.recordings import OWN, held_out
@@ -89,11 +89,11 @@ def evaluate(
     origin = next(iter(models.values())).origin
     logger.info("reading training and test part")
     part = read_training_part(recording, origin.split, origin.bands)
-    fold = Fold(part, held_out(recording, part), chosen, Atlas.of(recording.space))
+    fold = Fold(part, held_out(recording, part), chosen)
     about = {"group": OWN, "recording": recording.path.stem, "seed": seed, "audit": False, "options": {}}
     with written_whole(out, overwrite=overwrite) as folder:
         folder.mkdir()
-        cells = []
+        cells: list[Path] = []
         for name in (*BESIDE, *models):
             logger.info("%s", name)
             fitted = models.get(name) or fit(name, part, {}, state=folder / "state", seed=seed)

@@ -6,7 +6,8 @@ It is the one way from a model to its numbers, for `evaluate`, a cell of the ben
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from neuroframes.cortex.flat import flat_index
 from neuroframes.cortex.regions import parcels, regions
-from neuroframes.cortex.space import CorticalSpace
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, shuffled_segments, zeroed
 from neuroframes.evaluation.metrics import WHOLE, score
@@ -36,26 +36,6 @@ KEPT_VERTICES = 256  # evenly spread, whose frames are kept for intervals and fi
 
 
 @dataclass(frozen=True)
-class Atlas:
-    """What of a space the scores need.
-
-    Attributes
-    ----------
-    regions : dict from name to indices of its vertices
-    raster : array, shape (H, W), or None, of `cortex.flat.flat_index`
-    parcels : array, shape (V,), or None, of `cortex.regions.parcels`
-    """
-
-    regions: Mapping[str, NDArray[np.intp]]
-    raster: NDArray[np.intp] | None
-    parcels: NDArray[np.intp] | None
-
-    @classmethod
-    def of(cls, space: CorticalSpace) -> "Atlas":
-        return cls(regions(space), flat_index(space), parcels(space))
-
-
-@dataclass(frozen=True)
 class Fold:
     """What methods are fitted to, and what they are scored on.
 
@@ -64,15 +44,16 @@ class Fold:
     part : TrainingPart
     test : list of Segment
     tasks : tuple of str
-    atlas : Atlas
     other : Signal or None, another person's EEG
+    parcels : array, shape (V,), or None
+        As of `cortex.regions.parcels`, where the space itself has none.
     """
 
     part: TrainingPart
     test: list[Segment]
     tasks: tuple[str, ...]
-    atlas: Atlas
     other: Signal | None = None
+    parcels: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +73,15 @@ class Outcome:
     scored: list[Mask]
     censored: list[Mask]
 
+    @property
+    def r(self) -> float:
+        """Temporal r over the whole cortex."""
+        return score(self.truth, self.frames, self.scored)[WHOLE]["temporal_r"]
+
     def thinned(self) -> tuple[list[Float32], list[Float32]]:
         """Truth and frames (K, v) at the vertices that are kept."""
         every = -(-self.truth[0].shape[1] // KEPT_VERTICES)
-        truth, frames = ([x[:, ::every] for x in of] for of in (self.truth, self.frames))
-        return truth, frames
+        return [x[:, ::every] for x in self.truth], [x[:, ::every] for x in self.frames]
 
 
 class Assessment:
@@ -116,11 +101,9 @@ class Assessment:
         self.model, self.fold, self.seed = model, fold, seed
         self.draws = draws if model.draws else 0
         # Where given frames make no difference to a model, it is asked once.
-        self._alone = (
-            None
-            if model.reads_frames
-            else [self._filled(s.given(np.zeros_like(s.measured))).mean for s in fold.test]
-        )
+        self._alone: list[Float32] | None = None
+        if not model.reads_frames:
+            self._alone = [self._filled(s.given(np.zeros_like(s.measured))).mean for s in fold.test]
 
     def _filled(self, given: Segment) -> Estimate:
         return self.model.fill(given, draws=self.draws, generator=np.random.default_rng(self.seed))
@@ -166,44 +149,18 @@ class Assessment:
         everywhere = [*self.fold.part.segments, *test]
         shuffles = [shuffled_segments(test, everywhere, generator) for _ in range(SHUFFLES)]
 
-        def r(task: str, segments: Sequence[Segment]) -> float:
-            return r_of(self.outcome(task, segments))
-
         found = {}
         for task in tasks:
             used = shuffles if task == ALONE else shuffles[:1]
-            found[task] = {"shuffled": float(np.mean([r(task, segments) for segments in used]))}
+            found[task] = {"shuffled": float(np.mean([self.outcome(task, segments).r for segments in used]))}
         if ALONE in found:
-            found[ALONE]["zeroed"] = r(ALONE, [zeroed(segment) for segment in test])
-            found[ALONE]["backwards"] = r(ALONE, [backwards(segment) for segment in test])
+            found[ALONE]["zeroed"] = self.outcome(ALONE, [*map(zeroed, test)]).r
+            found[ALONE]["backwards"] = self.outcome(ALONE, [*map(backwards, test)]).r
         if ALONE in found and other is not None:
             power = log_band_power(other.data, other.rate, self.fold.part.origin.bands)
             of_them = [of_other(segment, other, power) for segment in test]
-            found[ALONE]["other subject"] = r(ALONE, of_them)
+            found[ALONE]["other subject"] = self.outcome(ALONE, of_them).r
         return found
-
-    def p(self, outcome: Outcome) -> float | None:
-        """Probability by chance of the outcome's r; None where it has too few blocks."""
-        truth, frames = outcome.thinned()
-        generator = np.random.default_rng(self.seed)
-        try:
-            return permutation_p(truth, frames, outcome.scored, self.fold.part.origin.tr, generator).p
-        except TooFewBlocksError:
-            return None
-
-
-def r_of(outcome: Outcome) -> float:
-    """Temporal r over the whole cortex."""
-    return score(outcome.truth, outcome.frames, outcome.scored)[WHOLE]["temporal_r"]
-
-
-def scores_of(outcome: Outcome, atlas: Atlas, tr: float, *, similarity: bool) -> dict[str, dict[str, float]]:
-    """Every metric by region; `similarity` adds those of whole sequences, which take longest."""
-    of = outcome.truth, outcome.frames, outcome.scored
-    found = score(*of, std=outcome.std, regions=atlas.regions, censored=outcome.censored)
-    if similarity:
-        found[WHOLE] |= similarity_scores(*of, tr=tr, index=atlas.raster, parcels=atlas.parcels)
-    return found
 
 
 def assess(
@@ -232,18 +189,27 @@ def assess(
     about : dict of scores (task, region, metric), controls (task, control), p, tr, lengths, cost
     arrays : dict of what intervals and figures need, in half precision: three digits of a z-score are plenty
     """
-    of, tr = Assessment(model, fold, seed=seed, draws=draws), fold.part.origin.tr
+    of = Assessment(model, fold, seed=seed, draws=draws)
+    space, tr = fold.part.origin.space, fold.part.origin.tr
+    areas, raster = regions(space), flat_index(space)
+    labels = parcels(space) if fold.parcels is None else fold.parcels
     scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None
     for task in of.possible():
         outcome = of.outcome(task)
-        scores[task] = scores_of(outcome, fold.atlas, tr, similarity=similarity)
+        sequences = outcome.truth, outcome.frames, outcome.scored
+        found = score(*sequences, std=outcome.std, regions=areas, censored=outcome.censored)
+        if similarity:
+            found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster, parcels=labels)
+        scores[task] = found
+        truth, frames = outcome.thinned()
         arrays[f"{task} scored"] = scored = np.concatenate(outcome.scored)
-        for name, frames in zip(("truth", "frames"), outcome.thinned(), strict=True):
-            arrays[f"{task} {name}"] = np.concatenate(frames)[scored].astype(np.float16)
+        arrays[f"{task} truth"] = np.concatenate(truth)[scored].astype(np.float16)
+        arrays[f"{task} frames"] = np.concatenate(frames)[scored].astype(np.float16)
         if task == ALONE and model.reads_eeg:
-            p = of.p(outcome)
+            with suppress(TooFewBlocksError):
+                p = permutation_p(truth, frames, outcome.scored, tr, np.random.default_rng(seed)).p
     # Where given frames make no difference, no task but EEG alone says anything new.
     of_interest = controlled if model.reads_frames else (ALONE,)
     tasks = [task for task in of_interest if task in scores and model.reads_eeg]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.evaluation.assessment import Assessment, Fold, assess, r_of
+from neuroframes.evaluation.assessment import Assessment, Fold, assess
 from neuroframes.evaluation.leak_audit import leaking_split
 from neuroframes.evaluation.recordings import Recording, folds_of
 from neuroframes.evaluation.tasks import ALONE
@@ -105,8 +105,8 @@ def _audited(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     (fold,) = folds_of(cell.recording, (ALONE,))
     train, test = leaking_split(fold.part.segments, np.random.default_rng(cell.recording.seed))
     leaking = replace(fold, part=replace(fold.part, segments=train), test=test)
-    outcome = Assessment(_fitted(cell, leaking), leaking, seed=cell.recording.seed).outcome(ALONE)
-    return {"leaking r": r_of(outcome)}, {}
+    of = Assessment(_fitted(cell, leaking), leaking, seed=cell.recording.seed)
+    return {"leaking r": of.outcome(ALONE).r}, {}
 
 
 def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list[NDArray[np.bool_]]]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.evaluation.assessment import Atlas, Fold
+from neuroframes.evaluation.assessment import Fold
 from neuroframes.evaluation.suites import Suite
 from neuroframes.evaluation.tasks import ALONE, given_and_scored
 from neuroframes.files import written_whole
@@ -147,7 +147,7 @@ def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
     runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
     part = read_training_part(store, split_in_time(runs, TEST_FRACTION, GAP), BANDS)
     test = held_out(store, part)
-    yield Fold(part, test, tasks, Atlas.of(store.space), _other_eeg(recording, store))
+    yield Fold(part, test, tasks, _other_eeg(recording, store))
 
 
 def held_out(store: Store, part: TrainingPart) -> list[Segment]:
@@ -175,7 +175,7 @@ def _fold_of_bold(bold: Bold, recording: Recording, task: str) -> Fold:
     part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)), own=True)
     # HCP's regions are parcels; vertices of brainspace aren't, and have no mesh here.
     parcels = np.arange(bold.data.shape[1]) if recording.group == HCP else None
-    return Fold(part, [run], (task,), Atlas({}, None, parcels))
+    return Fold(part, [run], (task,), parcels=parcels)
 
 
 def read_real_bold(recording: Recording) -> Bold:
