@@ -72,7 +72,7 @@ class FramePosterior:
     ) -> Float32:
         """Marginal standard deviation (K, v) of some rows, calibrated; of latents in closed form or `draws`.
 
-        `draws` has shape (S, n, d), those rows.
+        `draws` has shape (S, n, d), those rows; of a single one the latents' part is 0.
         """
         autoencoder = self.prior.autoencoder
         if draws is None:
@@ -82,7 +82,7 @@ class FramePosterior:
             away = draws - draws.mean(axis=0)
             # One after another: all of them at once would be S times the block.
             squares = (np.square(autoencoder.decode(draw, block)) for draw in away)
-            variance = np.asarray(sum(squares), np.float32) / np.float32(len(draws) - 1)
+            variance = np.asarray(sum(squares), np.float32) / np.float32(max(1, len(draws) - 1))
         variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
         return np.sqrt(variance) * np.float32(self.prior.spread)
 
