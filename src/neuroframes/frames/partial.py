@@ -1,0 +1,251 @@
+"""Frames that are measured at some vertices only, and what they say of the others.
+
+Given the frames that are measured in full, those that aren't covary as
+
+    C = sum_g K_g (x) D_g^T diag(v_g) D_g  +  K_0 (x) S,     S = Q diag(s^2) Q,   Q = I - U U^T,
+
+with (x) the Kronecker product of time and vertices, K_g and K_0 what is left of the kernels of latents and rest,
+and U an orthonormal basis of what latents reach: diag(v_g)^1/2 D_g = B_g U^T. S keeps the rest out of that reach,
+as `FramePrior` does, and s gives S its diagonal r^2. With Phi = [U, diag(s^2) U] this is noise that is independent
+between vertices, and a few coefficients c_t ~ N(0, M) a frame (in form only: M is indefinite, C is not):
+
+    C = K_0 (x) diag(s^2)  +  (I (x) Phi) M (I (x) Phi)^T,
+    M = sum_g K_g (x) [[B_g^T B_g, 0], [0, 0]]  +  K_0 (x) [[U^T diag(s^2) U, -I], [-I, 0]].
+
+So, with p the frames in which vertex v is measured, y_v its entries there less their mean, and phi_v its row of Phi,
+
+    x_tv = n y_v + (c_t - n c_p) phi_v + e_tv,   n = K_0[t, p] K_0[p, p]^-1,
+    Var e_tv = s_v^2 (K_0[t, t] - n K_0[p, t]),   Cov[c | y] = M - M (H - H J H) M,
+    J = (I + M H)^-1 M,   H = sum_v K_0[p, p]^-1 (x) phi_v phi_v^T / s_v^2,
+
+which is exact (Woodbury), and costs one factorisation in the coefficients however many entries there are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from neuroframes.frames.autoencoder import RANK_CUTOFF, blocks
+from neuroframes.frames.prior import FramePrior
+
+Float = NDArray[np.float64]
+Index = NDArray[np.integer]
+Mask = NDArray[np.bool_]
+
+MATCHING = 100  # iterations that give S its diagonal, at most
+LEAST_REST = 1e-3  # standard deviation: less is the rounding of frames that latents explain to the last digit
+ROUNDING = 1e-9  # variance of an entry in units of its rest's: single precision leaves no less
+LARGEST = 4096  # coefficients that are solved for at once: 134 MB a matrix, and some seconds
+BATCH = 64  # patterns of measured frames taken together
+NEAR = 1e-5  # correlation below which frames tell each other nothing
+
+
+@dataclass(frozen=True)
+class Between:
+    """How vertices covary within a frame.
+
+    Attributes
+    ----------
+    reach : array, shape (V, d), U
+    mixing : array, shape (latents, d), B
+    rest : array, shape (V,), s^2
+    group : array of int, shape (latents,)
+    """
+
+    reach: Float
+    mixing: Float
+    rest: Float
+    group: Index
+
+    @classmethod
+    def of(cls, prior: FramePrior) -> Self:
+        """That of a prior; s by scaling it until S has the diagonal that the prior states."""
+        decoder = prior.autoencoder.decoder * np.sqrt(prior.latents.variance)[:, None]
+        values, vectors = np.linalg.eigh(decoder @ decoder.T)
+        kept = values > RANK_CUTOFF * values[-1]
+        reach = decoder.T @ vectors[:, kept] / np.sqrt(values[kept])
+        stated = np.square(np.maximum(prior.autoencoder.rest, LEAST_REST), dtype=np.float64)
+        between = cls(reach, decoder @ reach, stated.copy(), prior.latents.group)
+        for _ in range(MATCHING):
+            diagonal = between.rest_variance()
+            if np.allclose(diagonal, stated, rtol=1e-9, atol=0):
+                break
+            between.rest[:] *= np.divide(stated, diagonal, out=np.zeros_like(stated), where=diagonal > 0)
+            np.maximum(between.rest, LEAST_REST**2, out=between.rest)
+        return between
+
+    @property
+    def _shared(self) -> Float:
+        """U^T diag(s^2) U."""
+        return (self.reach.T * self.rest) @ self.reach
+
+    def rest_variance(self) -> Float:
+        """Diagonal of S, shape (V,)."""
+        leverage = np.square(self.reach).sum(axis=1)
+        return self.rest * (1 - 2 * leverage) + ((self.reach @ self._shared) * self.reach).sum(axis=1)
+
+    def features(self) -> Float:
+        """Phi, shape (V, 2 d)."""
+        return np.concatenate([self.reach, self.rest[:, None] * self.reach], axis=1)
+
+    def parts(self) -> Float:
+        """What stands beside each kernel in M, the rest's last; shape (G + 1, 2 d, 2 d)."""
+        d, n_groups = self.reach.shape[1], int(self.group.max()) + 1
+        parts = np.zeros((n_groups + 1, 2, d, 2, d))
+        for g in range(n_groups):
+            mixing = self.mixing[self.group == g]
+            parts[g, 0, :, 0] = mixing.T @ mixing
+        parts[-1, 0, :, 0] = self._shared
+        parts[-1, 0, :, 1] = parts[-1, 1, :, 0] = -np.eye(d)
+        return parts.reshape(n_groups + 1, 2 * d, 2 * d)
+
+    def draw_rest(self, n_frames: int, generator: np.random.Generator) -> NDArray[np.float32]:
+        """Draws of N(0, S), independent along time, shape (n_frames, V)."""
+        noise = generator.standard_normal((n_frames, len(self.rest)), np.float32)
+        noise *= np.sqrt(self.rest).astype(np.float32)
+        reach = self.reach.astype(np.float32)
+        return np.asarray(noise - (noise @ reach) @ reach.T)
+
+
+class PartialFrames:
+    """R frames that are measured at some vertices, among K that aren't measured in full.
+
+    Parameters
+    ----------
+    between : Between
+    kernels : array, shape (G + 1, K, K)
+        Conditional covariance along time of each group of latents, in units of their variance, and of the rest.
+    at : array of int, shape (R,), which of the K frames they are
+    entries : array, shape (R, V), where they are measured
+    """
+
+    def __init__(self, between: Between, kernels: Float, at: Index, entries: Mask) -> None:
+        self.at, self.entries = at, entries
+        self._kernels, self._parts = kernels, between.parts()
+        self._rest, self._features = between.rest, between.features()
+        # Vertices that are measured in the same frames share K_0[p, p]^-1, here with 0 at the other frames.
+        patterns, member = np.unique(np.packbits(entries, axis=0), axis=1, return_inverse=True)
+        order = np.argsort(member, kind="stable")
+        self._members = np.split(order, np.cumsum(np.bincount(member))[:-1])
+        self._measured = np.unpackbits(patterns, axis=0, count=len(at)).T.astype(bool)
+        self._inverses = np.zeros((len(self._measured), len(at), len(at)))
+        for pattern, inverse in zip(self._measured, self._inverses, strict=True):
+            within = kernels[-1][np.ix_(at[pattern], at[pattern])]
+            noisy = within + ROUNDING * np.eye(len(within))
+            inverse[np.ix_(pattern, pattern)] = cho_solve(cho_factor(noisy), np.eye(len(within)))
+        self._gram = self._gram_of_entries()
+        prior = self._prior(at, at)
+        self._posterior = np.linalg.solve(np.eye(len(prior)) + prior @ self._gram, prior)  # J
+
+    def _gram_of_entries(self) -> Float:
+        """H, shape (R 2 d, R 2 d)."""
+        n, width = len(self.at), self._features.shape[1]
+        gram = np.zeros((n * n, width * width))
+        for batch in blocks(len(self._members), BATCH):
+            within = [self._features[members] for members in self._members[batch]]
+            rests = [self._rest[members] for members in self._members[batch]]
+            shared = [(phi.T / rest) @ phi for phi, rest in zip(within, rests, strict=True)]
+            inverses = self._inverses[batch].reshape(-1, n * n)
+            gram += inverses.T @ np.reshape(shared, (-1, width * width))
+        return gram.reshape(n, n, width, width).transpose(0, 2, 1, 3).reshape(n * width, n * width)
+
+    def _prior(self, rows: Index, columns: Index) -> Float:
+        """M between frames, shape (n 2 d, m 2 d)."""
+        kernels = self._kernels[:, rows][:, :, columns]
+        covariance = np.tensordot(kernels, self._parts, axes=(0, 0)).transpose(0, 2, 1, 3)
+        width = self._features.shape[1]
+        return covariance.reshape(len(rows) * width, len(columns) * width)
+
+    def _weighed(self, values: Float) -> Float:
+        """K_0[p, p]^-1 times the entries of values (R, V), 0 elsewhere."""
+        weights: Float = np.empty_like(values)
+        for inverse, members in zip(self._inverses, self._members, strict=True):
+            weights[:, members] = inverse @ values[:, members]
+        return weights
+
+    def shift(self, surprise: NDArray[np.floating], rows: Index) -> Float:
+        """What the entries add to the mean of some of the K frames, shape (n, V).
+
+        Parameters
+        ----------
+        surprise : array, shape (R, V)
+            Entries less their mean given the frames measured in full; what stands elsewhere isn't read.
+        rows : array of int, shape (n,)
+        """
+        surprise = np.where(self.entries, surprise, 0.0)
+        first = self._weighed(surprise) / self._rest @ self._features
+        known = (self._posterior @ first.ravel()).reshape(first.shape)
+        weights = self._weighed(surprise - known @ self._features.T)
+        coefficients = self._prior(rows, self.at) @ (weights / self._rest @ self._features).ravel()
+        along = self._kernels[-1][np.ix_(rows, self.at)] @ weights
+        shift: Float = along + coefficients.reshape(len(rows), -1) @ self._features.T
+        return shift
+
+    def shrinkage(self, rows: Index) -> Float:
+        """By what factor the entries shrink the standard deviation of some of the K frames, shape (n, V)."""
+        shrinkage = np.ones((len(rows), len(self._rest)))
+        for factors, row in zip(shrinkage, rows, strict=True):
+            own = self._prior(rows := np.array([row]), rows)
+            variance = self._rest * self._kernels[-1, row, row] + _quadratic(self._features, own)
+            for members, left in self._variances(rows, own):
+                factors[members] = np.sqrt(np.clip(left / variance[members], 0, 1))
+        return shrinkage
+
+    def _variances(self, row: Index, own: Float) -> Iterator[tuple[Index, Float]]:
+        """Vertices, and the variance of frame `row` (1,) there given the entries, pattern after pattern."""
+        n, width = len(self.at), self._features.shape[1]
+        cross = self._prior(self.at, row)
+        across = cross - self._posterior @ (self._gram @ cross)
+        own = own - cross.T @ (self._gram @ across)
+        kernel, along = self._kernels[-1, row[0], row[0]], self._kernels[-1, row[0], self.at]
+        across = across.reshape(n, -1)
+        for batch in blocks(len(self._members), BATCH):
+            gains = self._inverses[batch] @ along
+            pairs = (gains[:, :, None] * gains[:, None]).reshape(-1, n * n)
+            left = (own.ravel() - 2 * gains @ across + pairs @ self._posterior_by_frames).reshape(-1, width, width)
+            for members, gain, covariance in zip(self._members[batch], gains, left, strict=True):
+                variance = self._rest[members] * (kernel - gain @ along)
+                yield members, variance + _quadratic(self._features[members], covariance)
+
+    @cached_property
+    def _posterior_by_frames(self) -> Float:
+        """J with pairs of frames first, shape (R R, 2 d 2 d)."""
+        n, width = len(self.at), self._features.shape[1]
+        return self._posterior.reshape(n, width, n, width).transpose(0, 2, 1, 3).reshape(n * n, width * width)
+
+
+def _quadratic(vectors: Float, matrix: Float) -> Float:
+    """x^T A x of each row x."""
+    return ((vectors @ matrix) * vectors).sum(axis=1)
+
+
+def partial_frames_near(
+    between: Between, kernels: Float, at: Index, entries: Mask, rows: Index
+) -> Iterator[tuple[Index, PartialFrames]]:
+    """Partial frames, and the rows that they inform: exactly where `LARGEST` allows it.
+
+    Where there are more, each row is informed by those near it, and its standard deviation is what these leave:
+    the others could only lower it.
+
+    Parameters
+    ----------
+    between, kernels, at, entries : as of `PartialFrames`
+    rows : array of int
+        Of the K frames, those to be informed; ones that no partial frame bears on are left out.
+    """
+    scale = np.sqrt(np.maximum(np.diagonal(kernels, axis1=1, axis2=2), np.finfo(np.float64).tiny))
+    correlation = kernels[:, rows][:, :, at] / scale[:, rows, None] / scale[:, None, at]
+    rows = rows[(np.abs(correlation) > NEAR).any(axis=(0, 2))]
+    most = max(1, LARGEST // (2 * between.reach.shape[1]))
+    margin = most // 8
+    nearest = np.abs(np.subtract.outer(rows, at)).argmin(axis=1)
+    for core in blocks(len(at), max(1, most - 2 * margin)):
+        here = rows[(nearest >= core.start) & (nearest < core.stop)]
+        around = slice(max(0, core.start - margin), core.stop + margin)
+        if len(here):
+            yield here, PartialFrames(between, kernels, at[around], entries[around])
