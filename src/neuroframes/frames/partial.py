@@ -6,17 +6,21 @@ Given the frames that are measured in full, those that aren't covary as
 
 with (x) the Kronecker product of time and vertices, K_g and K_0 what is left of the kernels of latents and rest,
 and U an orthonormal basis of what latents reach: diag(v_g)^1/2 D_g = B_g U^T. S keeps the rest out of that reach,
-as `FramePrior` does, and s gives S its diagonal r^2. With Phi = [U, diag(s^2) U] this is noise that is independent
-between vertices, and a few coefficients c_t ~ N(0, M) a frame (in form only: M is indefinite, C is not):
+as `FramePrior` does, and s gives S its diagonal r^2. With Phi = [U, diag(s^2) U / a], a the mean of s^2, this is
+noise that is independent between vertices, and a few coefficients c_t ~ N(0, M) a frame (in form only: M is
+indefinite, C is not):
 
     C = K_0 (x) diag(s^2)  +  (I (x) Phi) M (I (x) Phi)^T,
-    M = sum_g K_g (x) [[B_g^T B_g, 0], [0, 0]]  +  K_0 (x) [[U^T diag(s^2) U, -I], [-I, 0]].
+    M = sum_g K_g (x) [[B_g^T B_g, 0], [0, 0]]  +  K_0 (x) [[U^T diag(s^2) U, -a I], [-a I, 0]].
 
-So, with p the frames in which vertex v is measured, y_v its entries there less their mean, and phi_v its row of Phi,
+Let p be the frames in which vertex v is measured, y_v its entries there less their mean, phi_v its row of Phi, and
+n = K_0[t, p] K_0[p, p]^-1. Given the coefficients, vertices are independent:
 
-    x_tv = n y_v + (c_t - n c_p) phi_v + e_tv,   n = K_0[t, p] K_0[p, p]^-1,
-    Var e_tv = s_v^2 (K_0[t, t] - n K_0[p, t]),   Cov[c | y] = M - M (H - H J H) M,
-    J = (I + M H)^-1 M,   H = sum_v K_0[p, p]^-1 (x) phi_v phi_v^T / s_v^2,
+    x_tv = n y_v + (c_t - n c_p) phi_v + e,   Var e = s_v^2 (K_0[t, t] - n K_0[p, t]).
+
+With P the partial frames, H = sum_v K_0[p, p]^-1 (x) phi_v phi_v^T / s_v^2 and h = sum_v K_0[p, p]^-1 y_v (x) phi_v / s_v^2,
+
+    E[c_t | y] = M_tP (I + H M_PP)^-1 h,     Cov[c_P, c_t | y] = (I + M_PP H)^-1 M_Pt,
 
 which is exact (Woodbury), and costs one factorisation in the coefficients however many entries there are.
 """
@@ -28,7 +32,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, lu_factor, lu_solve
 
 from neuroframes.frames.autoencoder import RANK_CUTOFF, blocks
 from neuroframes.frames.prior import FramePrior
@@ -91,7 +95,7 @@ class Between:
 
     def features(self) -> Float:
         """Phi, shape (V, 2 d)."""
-        return np.concatenate([self.reach, self.rest[:, None] * self.reach], axis=1)
+        return np.concatenate([self.reach, (self.rest / self.rest.mean())[:, None] * self.reach], axis=1)
 
     def parts(self) -> Float:
         """What stands beside each kernel in M, the rest's last; shape (G + 1, 2 d, 2 d)."""
@@ -101,7 +105,7 @@ class Between:
             mixing = self.mixing[self.group == g]
             parts[g, 0, :, 0] = mixing.T @ mixing
         parts[-1, 0, :, 0] = self._shared
-        parts[-1, 0, :, 1] = parts[-1, 1, :, 0] = -np.eye(d)
+        parts[-1, 0, :, 1] = parts[-1, 1, :, 0] = -self.rest.mean() * np.eye(d)
         return parts.reshape(n_groups + 1, 2 * d, 2 * d)
 
     def draw_rest(self, n_frames: int, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -140,7 +144,8 @@ class PartialFrames:
             inverse[np.ix_(pattern, pattern)] = cho_solve(cho_factor(noisy), np.eye(len(within)))
         self._gram = self._gram_of_entries()
         prior = self._prior(at, at)
-        self._posterior = np.linalg.solve(np.eye(len(prior)) + prior @ self._gram, prior)  # J
+        self._factor = lu_factor(np.eye(len(prior)) + self._gram @ prior, overwrite_a=True)
+        self._posterior = lu_solve(self._factor, prior, trans=1)  # covariance of the coefficients
 
     def _gram_of_entries(self) -> Float:
         """H, shape (R 2 d, R 2 d)."""
@@ -178,12 +183,13 @@ class PartialFrames:
         rows : array of int, shape (n,)
         """
         surprise = np.where(self.entries, surprise, 0.0)
-        first = self._weighed(surprise) / self._rest @ self._features
-        known = (self._posterior @ first.ravel()).reshape(first.shape)
-        weights = self._weighed(surprise - known @ self._features.T)
-        coefficients = self._prior(rows, self.at) @ (weights / self._rest @ self._features).ravel()
-        along = self._kernels[-1][np.ix_(rows, self.at)] @ weights
-        shift: Float = along + coefficients.reshape(len(rows), -1) @ self._features.T
+        told = (self._weighed(surprise) / self._rest) @ self._features  # h
+        weights = lu_solve(self._factor, told.ravel())
+        known, asked = (
+            (self._prior(frames, self.at) @ weights).reshape(len(frames), -1) @ self._features.T
+            for frames in (self.at, rows)
+        )
+        shift: Float = asked + self._kernels[-1][np.ix_(rows, self.at)] @ self._weighed(surprise - known)
         return shift
 
     def shrinkage(self, rows: Index) -> Float:
@@ -200,8 +206,11 @@ class PartialFrames:
         """Vertices, and the variance of frame `row` (1,) there given the entries, pattern after pattern."""
         n, width = len(self.at), self._features.shape[1]
         cross = self._prior(self.at, row)
-        across = cross - self._posterior @ (self._gram @ cross)
-        own = own - cross.T @ (self._gram @ across)
+        across = lu_solve(self._factor, cross, trans=1)
+        if row[0] in self.at:  # the difference below would lose what little is left
+            own = across.reshape(n, width, width)[self.at == row[0]]
+        else:
+            own = own - cross.T @ (self._gram @ across)
         kernel, along = self._kernels[-1, row[0], row[0]], self._kernels[-1, row[0], self.at]
         across = across.reshape(n, -1)
         for batch in blocks(len(self._members), BATCH):
@@ -214,7 +223,7 @@ class PartialFrames:
 
     @cached_property
     def _posterior_by_frames(self) -> Float:
-        """J with pairs of frames first, shape (R R, 2 d 2 d)."""
+        """Covariance of the coefficients with pairs of frames first, shape (R R, 2 d 2 d)."""
         n, width = len(self.at), self._features.shape[1]
         return self._posterior.reshape(n, width, n, width).transpose(0, 2, 1, 3).reshape(n * n, width * width)
 
