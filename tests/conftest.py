@@ -1,4 +1,4 @@
-"""A small simulated recording with store and model, and small synthetic CIFTI runs."""
+"""A small simulated recording with store and model, a training part of arrays, and synthetic CIFTI runs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,11 +12,17 @@ from nibabel.cifti2 import BrainModelAxis
 from scipy.ndimage import gaussian_filter1d
 
 from neuroframes.cli import main
+from neuroframes.commands.train import train
+from neuroframes.cortex.mesh import cortical_vertices, surface
 from neuroframes.cortex.space import CorticalSpace
+from neuroframes.models.model import Origin
+from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.bold import write_bold
+from neuroframes.recording.segments import Part, Segment, Split
+from neuroframes.recording.signal import Signal
 from neuroframes.recording.simulate import simulate
 from neuroframes.recording.store import prepare
-from neuroframes.training.train import train
+from neuroframes.training.part import TrainingPart
 
 TR = 0.8
 
@@ -57,6 +63,55 @@ def recording(tmp_path_factory) -> Recording:
     (store,) = prepare(root, folder / "stores", progress=False)
     train(store, out=folder / "model", preset="gaussian")
     return Recording(root, store, folder / "model")
+
+
+@pytest.fixture(scope="session")
+def patch() -> tuple[TrainingPart, Segment]:
+    """A training part of two runs, to which every method can be fitted, and a third run to test on.
+
+    70, 70 and 40 frames at a TR of 2 s on a patch of 50 vertices of fsLR-32k; 6 channels at 100 Hz. Three
+    slow signals drive the amplitude of two channels each, and 6 s later the frames. A few are censored.
+    """
+    tr, rate, n_vertices, channels = 2.0, 100.0, 50, ("F3", "F4", "C3", "C4", "P3", "P4")
+    bands = {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
+    sphere, cortex = surface("fsLR-32k", "sphere", "L")[0], cortical_vertices("fsLR-32k", "L")
+    vertex = np.sort(cortex[np.argsort(-sphere[cortex, 2])[:n_vertices]])  # around the top
+    space = CorticalSpace.from_axis(BrainModelAxis.from_surface(vertex, len(sphere), name="CortexLeft"))
+    generator = np.random.default_rng(0)
+    place = sphere[vertex] / sphere[vertex].std(axis=0)
+    patterns = np.sin(place @ generator.standard_normal((3, 3)))  # smooth across the patch
+    patterns /= np.sqrt(np.square(patterns).sum(axis=1, keepdims=True))
+
+    def run(name: str, n_frames: int) -> Segment:
+        times = 12.0 + tr * np.arange(n_frames)
+        at = np.arange(round((times[-1] + 10) * rate)) / rate
+        signals = gaussian_filter1d(generator.standard_normal((3, len(at))), 3 * rate)
+        signals /= signals.std(axis=1, keepdims=True)
+        eeg = generator.standard_normal((6, len(at))) * np.exp(np.repeat(signals, 2, axis=0))
+        eeg = 1e-5 * (eeg - eeg.mean(axis=0)).astype(np.float32)
+        frames = np.array([np.interp(times - 6, at, signal) for signal in signals]).T @ patterns.T
+        frames += 0.5 * generator.standard_normal(frames.shape)
+        frames -= frames.mean(axis=0)
+        measured = ~np.isin(np.arange(n_frames), (0, 31, 32))
+        return Segment(
+            np.asfortranarray(frames, np.float32),
+            times,
+            times - times[0],
+            measured,
+            log_band_power(eeg, rate, bands),
+            name,
+            Signal(eeg, rate, channels),
+            generator.standard_normal((n_frames, 6)),
+        )
+
+    segments, test = [run("run-1", 70), run("run-2", 70)], run("run-3", 40)
+    split = Split((Part("run-1", 0, 70), Part("run-2", 0, 70)), (Part("run-3", 0, 40),), 40.0)
+    scale = np.ones(n_vertices, np.float32)
+    eeg_settings = {"rate": rate, "l_freq": 0.5, "reference": "average"}
+    origin = Origin(space, tr, scale, split, channels, eeg_settings)
+    directions = generator.standard_normal((6, 3))
+    positions = 0.09 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return TrainingPart(origin, segments, bands, positions), test
 
 
 @pytest.fixture(scope="session")

@@ -286,7 +286,7 @@ def test_a_full_disk_in_the_other_commands(recording, refused, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(nib, "save", full)
         arguments = ("reconstruct", recording.model, "--eeg", recording.eeg(3))
-        assert "o.func.gii: no space left" in refused(*arguments, "--out", "o.func.gii")
+        assert "o_hemi-L.func.gii: no space left" in refused(*arguments, "--out", "o.func.gii")
 
 
 def test_a_folder_without_permission(run_of, refused, monkeypatch):

@@ -78,8 +78,9 @@ def test_measured_frames_are_bit_exact_in_the_file(tmp_path, cifti_space, smooth
         assert models == nib.load(source[0]).header.get_axis(1)
     elif suffix == ".func.gii":
         assert [path.name for path in written] == [
-            f"sub-01_desc-completed_{part}bold.func.gii"
-            for part in ("hemi-L_", "hemi-R_", "hemi-L_stat-std_", "hemi-R_stat-std_")
+            f"sub-01_hemi-{side}_desc-completed_{part}bold.func.gii"
+            for part in ("", "stat-std_")
+            for side in "LR"
         ]
         assert float(header.meta["TimeStep"]) == pytest.approx(1000 * TR)
     else:

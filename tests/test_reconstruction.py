@@ -29,8 +29,9 @@ def temporal_r(estimate, truth):
 
 def test_one_frame_a_trigger_in_the_model_s_space(recording, reconstructed):
     assert [path.name for path in reconstructed] == [
-        f"sub-01_run-3_desc-reconstructed_{part}bold.func.gii"
-        for part in ("hemi-L_", "hemi-R_", "hemi-L_stat-std_", "hemi-R_stat-std_")
+        f"sub-01_run-3_hemi-{side}_desc-reconstructed_{part}bold.func.gii"
+        for part in ("", "stat-std_")
+        for side in "LR"
     ]
     frames, deviation = read_bold(reconstructed[0]), read_bold(reconstructed[2])
     measured = read_bold(recording.bold(3))

@@ -3,12 +3,15 @@
 from importlib import import_module
 from typing import Any
 
+from neuroframes.errors import has_torch, need_torch
+
 __version__ = "0.1.0"
 
 # Where each public name lives; imported when first asked for, so that `import neuroframes` costs nothing.
-_HOMES = {
+HOMES = {
     "InputError": "neuroframes.errors",
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
+    "benchmark": "neuroframes.commands.benchmark",
     "complete": "neuroframes.commands.complete",
     "evaluate": "neuroframes.commands.evaluate",
     "open_store": "neuroframes.recording.store",
@@ -21,13 +24,17 @@ _HOMES = {
     "train": "neuroframes.commands.train",
     "view": "neuroframes.report.view",
 }
-__all__ = ["__version__", *_HOMES]
+_NETWORK = "SpatiotemporalNeuralFrames"
+# Without PyTorch, `from neuroframes import *` brings the rest.
+__all__ = ["__version__", *(name for name in HOMES if name != _NETWORK or has_torch())]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module 'neuroframes' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name == _NETWORK:
+        need_torch(f"{name} needs PyTorch")
+    return getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -44,7 +44,12 @@ def check_number(
     return number
 
 
+def has_torch() -> bool:
+    """Whether PyTorch and Lightning, which come together, are installed."""
+    return bool(find_spec("torch") and find_spec("lightning"))
+
+
 def need_torch(why: str) -> None:
     """Raise InputError where PyTorch or Lightning isn't installed."""
-    if not (find_spec("torch") and find_spec("lightning")):
+    if not has_torch():
         raise InputError(f"{why}; pip install 'neuroframes[diffusion]', or use a model of --preset gaussian")

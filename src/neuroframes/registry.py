@@ -1,10 +1,10 @@
-"""Every method there is: its row in tables, its settings, how it is fitted, how what is stored of it is read again.
+"""Every method there is: its row in tables, its settings, how it is fitted, how what is stored is read again.
 
-A method is one of ours, which `train` fits and writes under the name of a preset, or a baseline, which is fitted
-where it is compared. Fitted, all of them are a `Model`. Code is imported when a method is used.
+A method is one of ours, which `train` fits and writes under the name of a preset, or a baseline, which is
+fitted where it is compared. Fitted, all of them are a `Model`. Code is imported when a method is used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.cortex.mesh import MESH_SIZES
+from neuroframes.cortex.space import MESH_SIZES
 from neuroframes.errors import InputError
 from neuroframes.models.settings import (
     OPTIONS,
@@ -121,6 +121,30 @@ METHODS: Mapping[str, Method] = {
 PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
 
 
+SHUFFLED, REDUCED = ", shuffled EEG", ", reduced"  # behind the names of rows
+
+
+def row_of(name: str, options: Mapping[str, Any]) -> str:
+    """A method's row: a network that isn't its authors' in size and training doesn't stand under their name alone."""
+    return name + REDUCED * bool(options and METHODS[name].family == "network")
+
+
+def method_of(row: str) -> Method | None:
+    """The method of a row, with whatever stands behind its name; None of a model that has another name."""
+    return METHODS.get(row.removesuffix(SHUFFLED).removesuffix(REDUCED))
+
+
+def in_order(rows: Iterable[str]) -> list[str]:
+    """Rows as tables have them: in the order of the methods, then others, shuffled EEG after what it belongs to."""
+    place = {name: number for number, name in enumerate(METHODS)}
+
+    def key(row: str) -> tuple[int, bool]:
+        base = row.removesuffix(SHUFFLED)
+        return place.get(base.removesuffix(REDUCED), len(place)), base != row
+
+    return sorted(dict.fromkeys(rows), key=key)
+
+
 def _imported(place: str) -> Any:
     module, name = place.rsplit(".", 1)
     return getattr(import_module(f"neuroframes.{module}"), name)
@@ -217,7 +241,9 @@ def load_model(path: str | Path) -> "TrainedModel":
     """
     stored = read_stored(Path(path))
     # "neuroframes-model-paper-2": the kind is the module that reads it.
-    kinds = {method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model}
+    kinds = {
+        method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model
+    }
     name, place = kinds.get(stored.kind, (BACKBONE, kinds["gaussian"][1]))
     if stored.kind != "gaussian":
         check_needs(name)

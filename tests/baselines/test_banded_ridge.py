@@ -61,10 +61,10 @@ def test_with_equal_penalties_it_is_plain_ridge(one_band):
     train, test = one_band
     model = BandedRidge(samples=1).fit([train])
     np.testing.assert_allclose(model.penalties_, np.tile(model.penalties_[:1], (5, 1)), rtol=1e-5)
-    phi, wanted = ((model.features(segment) - model.centre_) / model.scale_ for segment in (train, test))
+    phi, at_test = ((model.features(segment) - model.centre_) / model.scale_ for segment in (train, test))
     reference = Ridge(alpha=model.penalties_[0], fit_intercept=False).fit(phi, latents_of(model, train))
-    expected = reference.predict(wanted) @ model.coefficients_ + model.mean_
-    np.testing.assert_allclose(model.predict(test, np.zeros(300, bool)), expected, atol=1e-3)
+    expected = reference.predict(at_test) @ model.coefficients_ + model.mean_
+    np.testing.assert_allclose(model.estimate(test.given(np.zeros(300, bool))), expected, atol=1e-3)
 
 
 def test_where_one_band_tells_something_it_beats_one_penalty_for_all(one_band, fitted):
@@ -72,7 +72,7 @@ def test_where_one_band_tells_something_it_beats_one_penalty_for_all(one_band, f
     nothing = np.zeros(300, bool)
     ridge = RidgeFIR().fit([train])
     banded, equal, plain = (
-        np.square(model.predict(test, nothing) - test.frames).mean()
+        np.square(model.estimate(test.given(nothing)) - test.frames).mean()
         for model in (fitted, BandedRidge(samples=1).fit([train]), ridge)
     )
     assert banded < 0.9 * equal < 0.9 * plain
@@ -106,8 +106,8 @@ def test_blocks_and_their_margins_are_left_out(one_band, monkeypatch):
 def test_the_same_seed_gives_the_same_frames(one_band, fitted):
     train, test = one_band
     nothing = np.zeros(300, bool)
-    again = BandedRidge(samples=10).fit([train]).predict(test, nothing)
-    np.testing.assert_array_equal(again, fitted.predict(test, nothing))
+    again = BandedRidge(samples=10).fit([train]).estimate(test.given(nothing))
+    np.testing.assert_array_equal(again, fitted.estimate(test.given(nothing)))
     assert np.any(BandedRidge(samples=10, seed=1).fit([train]).penalties_ != fitted.penalties_)
 
 

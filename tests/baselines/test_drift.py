@@ -11,7 +11,7 @@ def test_a_drift_shared_by_runs_is_found(segment_of):
     noisy = drift.copy()
     noisy[list(censored)] = np.nan
     model = Drift().fit([segment_of(noisy, censored=censored), segment_of(drift)])
-    estimate = model.predict(segment_of(np.zeros((400, 5))), np.zeros(400, bool))
+    estimate = model.estimate(segment_of(np.zeros((400, 5)), censored=range(400)))
     assert np.allclose(estimate, drift, atol=1e-5)
 
 
@@ -22,4 +22,4 @@ def test_least_squares(segment_of, smooth):
     assert np.allclose(model.coefficients_, expected, atol=1e-4)
     # Training that covers one moment only can't tell the cosines apart, but answers.
     short = segment_of(train.frames[:2])
-    assert np.isfinite(Drift().fit([short]).predict(test, np.zeros(300, bool))).all()
+    assert np.isfinite(Drift().fit([short]).estimate(test.given(np.zeros(300, bool)))).all()

@@ -7,7 +7,8 @@ def test_it_equals_a_loop_that_never_looks_ahead(smooth):
     train, test = smooth
     measured = np.random.default_rng(3).random(300) < 0.4
     measured[[0, 1, 2, -1]] = False
-    frames = HoldLast().fit([train]).predict(test, measured)
+    given = test.given(measured)
+    frames = given.completed(HoldLast().fit([train]).estimate(given))
     held = train.frames.mean(axis=0)
     for frame in range(300):
         held = test.frames[frame] if measured[frame] else held
@@ -15,6 +16,6 @@ def test_it_equals_a_loop_that_never_looks_ahead(smooth):
 
 
 def test_weights_are_one_or_nothing():
-    known, wanted = np.array([1.0, 3.0]), np.array([0.0, 1.0, 2.0, 3.0, 9.0])
+    known, missing = np.array([1.0, 3.0]), np.array([0.0, 1.0, 2.0, 3.0, 9.0])
     expected = [[0, 0], [1, 0], [1, 0], [0, 1], [0, 1]]
-    np.testing.assert_array_equal(HoldLast().weights(known, wanted), expected)
+    np.testing.assert_array_equal(HoldLast().weights(known, missing), expected)

@@ -18,25 +18,26 @@ def measured() -> np.ndarray:
 
 def test_linear_equals_numpy_interp(smooth, measured):
     train, test = smooth
-    frames = Linear().fit([train]).predict(test, measured)
+    frames = Linear().fit([train]).estimate(test.given(measured))
     for vertex in range(test.frames.shape[1]):
-        expected = np.interp(test.times, test.times[measured], test.frames[measured, vertex])
+        expected = np.interp(test.times[~measured], test.times[measured], test.frames[measured, vertex])
         assert np.allclose(frames[:, vertex], expected, atol=1e-6)
 
 
 def test_nearest_equals_scipy_and_holds_the_earlier_of_two(smooth, measured):
     train, test = smooth
-    frames = Nearest().fit([train]).predict(test, measured)
+    frames = Nearest().fit([train]).estimate(test.given(measured))
     held = interp1d(
         np.flatnonzero(measured), test.frames[measured], "nearest", axis=0, bounds_error=False,
         fill_value=(test.frames[measured][0], test.frames[measured][-1]),
     )  # fmt: skip
-    assert np.allclose(frames, held(np.arange(300)), atol=1e-6)
+    assert np.allclose(frames, held(np.flatnonzero(~measured)), atol=1e-6)
 
 
 def test_cubic_spline_equals_scipy_inside_and_holds_outside(smooth, measured):
     train, test = smooth
-    frames = CubicSpline().fit([train]).predict(test, measured)
+    given = test.given(measured)
+    frames = given.completed(CubicSpline().fit([train]).estimate(given))
     first, last = np.flatnonzero(measured)[[0, -1]]
     spline = ScipySpline(test.times[measured], test.frames[measured].astype(float))
     assert np.allclose(frames[first : last + 1], spline(test.times[first : last + 1]), atol=1e-5)
@@ -45,9 +46,9 @@ def test_cubic_spline_equals_scipy_inside_and_holds_outside(smooth, measured):
 
 def test_extrapolating_cubic_spline_is_nilearn_s(smooth, measured):
     train, test = smooth
-    frames = CubicSpline(extrapolate=True).fit([train]).predict(test, measured)
+    frames = CubicSpline(extrapolate=True).fit([train]).estimate(test.given(measured))
     expected = ScipySpline(test.times[measured], test.frames[measured].astype(float), extrapolate=True)
-    assert np.allclose(frames, expected(test.times), rtol=1e-4, atol=1e-4)
+    assert np.allclose(frames, expected(test.times[~measured]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [Linear, Nearest, CubicSpline])

@@ -71,7 +71,7 @@ def test_lags_without_a_pair_of_measured_frames_are_between_their_neighbours(smo
     # Zeros there would say that neighbours have nothing to do with each other.
     task = np.arange(600) % 3 == 0
     misses = [
-        np.square(kind().fit([every_third]).predict(every_third, task) - train.frames)[~task].mean()
+        np.square(kind().fit([every_third]).estimate(every_third) - train.frames[~task]).mean()
         for kind in (Kriging, Linear)
     ]
     assert misses[0] < 1.05 * misses[1]
@@ -84,11 +84,11 @@ def test_posterior_equals_scikit_learn(smooth):
     scale = TR * 0.5 * 128 ** (1 / 7)
     kernel = ConstantKernel(0.9) * Matern(scale, nu=0.5) + WhiteKernel(0.1)
     generator = np.random.default_rng(1)
-    known, wanted = np.sort(generator.uniform(0, 60, 80)), np.linspace(-5, 70, 40)
+    known, missing = np.sort(generator.uniform(0, 60, 80)), np.linspace(-5, 70, 40)
     values = generator.standard_normal((80, 3))
     reference = GaussianProcessRegressor(kernel, optimizer=None, alpha=0).fit(known[:, None], values)
-    mean, std = reference.predict(wanted[:, None], return_std=True)
-    weights, deviation = model.posterior(known, wanted)
+    mean, std = reference.predict(missing[:, None], return_std=True)
+    weights, deviation = model.posterior(known, missing)
     assert np.allclose(weights @ values, mean, atol=1e-5)
     assert np.allclose(deviation, std[:, 0], atol=1e-5)
 
@@ -104,8 +104,9 @@ def test_far_from_measured_frames_the_prior_remains(smooth):
 def test_it_beats_linear_and_cubic_spline_on_a_gaussian_process(smooth, task):
     train, test = smooth
     given, scored = given_and_scored(task, test)
+    part = test.given(given)
     r = [
-        score(test.frames, kind().fit([train]).predict(test, given), scored)["whole"]["temporal_r"]
+        score(test.frames, part.completed(kind().fit([train]).estimate(part)), scored)["whole"]["temporal_r"]
         for kind in (Kriging, Linear, CubicSpline)
     ]
     assert r[0] > max(r[1:])

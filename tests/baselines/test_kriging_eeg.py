@@ -31,42 +31,40 @@ def both(coupled):
 def test_with_nothing_measured_it_is_ridge(both):
     train, test = both
     nothing = np.zeros(len(test.times), bool)
-    ridge = RidgeFIR().fit([train])
-    for model in (KrigingEeg().fit([train]), KrigingEeg(ridge).fit([train])):
-        np.testing.assert_array_equal(model.predict(test, nothing), ridge.predict(test, nothing))
+    model, ridge = (kind().fit([train]) for kind in (KrigingEeg, RidgeFIR))
+    np.testing.assert_array_equal(model.estimate(test.given(nothing)), ridge.estimate(test.given(nothing)))
 
 
 def test_it_is_ridge_and_the_kriging_of_what_ridge_leaves_over(both):
     train, test = both
     given, _ = given_and_scored("gap-4", test)
     model = KrigingEeg().fit([train])
-    mean = model.ridge_.predict(test, np.zeros_like(given)).astype(float)
-    known, wanted = test.times[given], test.times[~given]
-    across, inside = (model.kriging_.kernel(np.subtract.outer(t, known)) for t in (wanted, known))
+    mean = model.ridge_.estimate(test.given(np.zeros_like(given))).astype(float)
+    known, missing = test.times[given], test.times[~given]
+    across, inside = (model.kriging_.kernel(np.subtract.outer(t, known)) for t in (missing, known))
     inside += model.kriging_.amplitudes_[0] * np.eye(len(known))
     expected = mean[~given] + across @ np.linalg.solve(inside, test.frames[given] - mean[given])
-    frames = model.predict(test, given)
-    np.testing.assert_allclose(frames[~given], expected, atol=1e-3)
-    np.testing.assert_array_equal(frames[given], test.frames[given])
+    np.testing.assert_allclose(model.estimate(test.given(given)), expected, atol=1e-3)
 
 
-def test_the_kernel_is_that_of_frames_that_ridge_has_not_seen(both):
+def test_the_kernel_is_that_of_frames_that_ridge_was_not_fitted_to(both):
     train, test = both
     model = KrigingEeg().fit([train])
-    unseen = test.frames - model.ridge_.predict(test, np.zeros(len(test.times), bool))
-    seen = train.frames - model.ridge_.predict(train, np.zeros(len(train.times), bool))
-    assert seen.var() < 0.5 * unseen.var()
+    held_out = test.frames - model.ridge_.estimate(test.given(np.zeros(len(test.times), bool)))
+    fitted = train.frames - model.ridge_.estimate(train.given(np.zeros(len(train.times), bool)))
+    assert fitted.var() < 0.5 * held_out.var()
     stated = model.kriging_.amplitudes_.sum()
     assert stated == pytest.approx(model.ridge_.left_out_.var(), rel=0.05)
-    assert stated == pytest.approx(unseen.var(), rel=0.25)
+    assert stated == pytest.approx(held_out.var(), rel=0.25)
 
 
 @pytest.mark.parametrize("task", ["gap-1", "gap-4", "gap-16", "ends-only"])
 def test_it_beats_kriging_and_ridge_where_eeg_tells_the_mean(both, task):
     train, test = both
     given, scored = given_and_scored(task, test)
+    part = test.given(given)
     r = [
-        score(test.frames, kind().fit([train]).predict(test, given), scored)["whole"]["temporal_r"]
+        score(test.frames, part.completed(kind().fit([train]).estimate(part)), scored)["whole"]["temporal_r"]
         for kind in (KrigingEeg, Kriging, RidgeFIR)
     ]
     assert r[0] > max(r[1:])
@@ -77,8 +75,9 @@ def test_where_eeg_tells_nothing_it_is_as_good_as_kriging(smooth, coupled):
         replace(segment, power=other.power) for segment, other in zip(smooth, coupled, strict=True)
     )
     given, scored = given_and_scored("gap-4", test)
+    part = test.given(given)
     r = [
-        score(test.frames, kind().fit([train]).predict(test, given), scored)["whole"]["temporal_r"]
+        score(test.frames, part.completed(kind().fit([train]).estimate(part)), scored)["whole"]["temporal_r"]
         for kind in (KrigingEeg, Kriging)
     ]
     assert r[0] == pytest.approx(r[1], abs=0.02)

@@ -20,10 +20,10 @@ def moved(segment, seed):
 def test_it_finds_what_follows_the_head_and_reads_no_eeg(coupled):
     train, test = moved(coupled[0], 0), moved(coupled[1], 1)
     nothing = np.zeros(len(test.times), bool)
-    frames = MotionRidge().fit([train]).predict(test, nothing)
-    assert score([test.frames], [frames], [~nothing])["whole"]["temporal_r"] > 0.4
-    deaf = [replace(segment, power=None) for segment in (train, test)]
-    np.testing.assert_array_equal(MotionRidge().fit(deaf[:1]).predict(deaf[1], nothing), frames)
+    frames = MotionRidge().fit([train]).estimate(test.given(nothing))
+    assert score(test.frames, frames, ~nothing)["whole"]["temporal_r"] > 0.4
+    silent = [replace(segment, power=None) for segment in (train, test)]
+    np.testing.assert_array_equal(MotionRidge().fit(silent[:1]).estimate(silent[1].given(nothing)), frames)
 
 
 def test_features_are_parameters_differences_and_squares(coupled):

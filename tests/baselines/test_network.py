@@ -49,8 +49,8 @@ class Perceptron(NetworkBaseline):
         return Recorded(self, network, data)
 
 
-def every_r(truth, predicted):
-    return [np.corrcoef(*pair)[0, 1] for pair in zip(truth.T, predicted.T, strict=True)]
+def every_r(truth, estimate):
+    return [np.corrcoef(*pair)[0, 1] for pair in zip(truth.T, estimate.T, strict=True)]
 
 
 def test_a_gap_lies_between_what_is_fitted_and_what_is_validated(with_eeg):
@@ -123,30 +123,36 @@ def test_other_channels_than_in_training_are_refused(with_eeg):
     model = Perceptron(epochs=1).fit([train])
     fewer = replace(test, eeg=replace(test.eeg, data=test.eeg.data[:5], channels=test.eeg.channels[:5]))
     with pytest.raises(InputError, match="EEG of 5 channels; perceptron was trained on 6"):
-        model.predict(fewer, np.zeros(200, bool))
+        model.estimate(fewer.given(np.zeros(200, bool)))
 
 
 def test_the_best_epoch_is_kept(with_eeg):
     train, _ = with_eeg
     model = Perceptron(epochs=6, learning_rate=0.3).fit([train])
     rows = model.data.validation
-    predicted = model.predict(train, np.zeros(400, bool))[rows]
+    estimate = model.estimate(train.given(np.zeros(400, bool)))[rows]
     best = max(model.validated)
     assert len(model.validated) == 6
     assert model.validated[-1] < best
-    assert np.mean(every_r(train.frames[rows], predicted)) == pytest.approx(best, abs=1e-4)
+    assert np.mean(every_r(train.frames[rows], estimate)) == pytest.approx(best, abs=1e-4)
 
 
-def test_the_same_seed_gives_the_same_frames_and_measured_ones_stay(with_eeg):
+def test_the_same_seed_gives_the_same_frames(with_eeg):
     train, test = with_eeg
-    measured = np.arange(200) % 3 == 0
-    once, again, other = (
-        Perceptron(epochs=2, seed=seed).fit([train]).predict(test, measured) for seed in (1, 1, 2)
-    )
+    given = test.given(np.arange(200) % 3 == 0)
+    once, again, other = (Perceptron(epochs=2, seed=seed).fit([train]).estimate(given) for seed in (1, 1, 2))
     assert np.array_equal(once, again)
     assert not np.allclose(once, other)
-    assert np.array_equal(once[measured], test.frames[measured])
-    assert once.dtype == np.float32
+    assert once.shape == (133, 20) and once.dtype == np.float32
+
+
+def test_frames_of_a_segment_are_those_of_its_own_rows(with_eeg):
+    train, test = with_eeg
+    measured = np.arange(200) % 3 == 0
+    model = Perceptron(epochs=1).fit([train])
+    every = model.estimate(test.given(np.zeros(200, bool)))
+    np.testing.assert_allclose(model.estimate(test.given(measured)), every[~measured], atol=1e-5)
+    assert model.fill(test).mean.shape == (0, 20)
 
 
 def test_components_come_from_the_fitted_frames_and_parameters_are_counted(with_eeg):

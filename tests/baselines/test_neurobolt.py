@@ -174,12 +174,13 @@ def test_the_same_seed_gives_the_same_frames(with_eeg):
     train, test = with_eeg
     measured = np.arange(len(test.times)) % 3 == 0
     model = NeuroBolt(**SETTINGS).fit([train])
-    frames = model.predict(test, measured)
-    assert np.array_equal(frames[measured], test.frames[measured])
-    assert np.array_equal(NeuroBolt(**SETTINGS).fit([train]).predict(test, measured), frames)
-    assert not np.array_equal(NeuroBolt(**SETTINGS, seed=1).fit([train]).predict(test, measured), frames)
-    hidden = replace(test, frames=np.where(measured[:, None], test.frames, np.nan))
-    assert np.array_equal(model.predict(hidden, measured), frames)
+    given = test.given(measured)
+    frames = model.estimate(given)
+    assert frames.shape == ((~measured).sum(), 20)
+    assert np.array_equal(NeuroBolt(**SETTINGS).fit([train]).estimate(given), frames)
+    assert not np.array_equal(NeuroBolt(**SETTINGS, seed=1).fit([train]).estimate(given), frames)
+    hidden = replace(given, frames=np.where(measured[:, None], test.frames, np.nan))
+    assert np.array_equal(model.estimate(hidden), frames)
     head = (16 + 1) * 4
     assert model.n_parameters == sum(p.numel() for p in model.network_.body.parameters()) + head
 

@@ -15,13 +15,13 @@ def test_it_is_scikit_learn_s_ridge_at_the_chosen_penalty(coupled, segment_of, n
     train, test = coupled
     train = segment_of(train.frames[:n_train] + 3, power=train.power, censored=(5, 6, 40))
     model = RidgeFIR().fit([train])
-    phi, wanted = (
+    phi, at_test = (
         (model.features(segment) - model.centre_) / model.scale_ for segment in (train, test)
     )  # 130 features
     assert np.allclose(phi[train.measured].std(axis=0), 1)
     reference = Ridge(alpha=model.penalty_).fit(phi[train.measured], train.frames[train.measured])
-    estimate = model.predict(test, np.zeros(300, bool))
-    assert np.allclose(estimate, reference.predict(wanted), atol=1e-4)
+    estimate = model.estimate(test.given(np.zeros(300, bool)))
+    assert np.allclose(estimate, reference.predict(at_test), atol=1e-4)
 
 
 def test_whole_segments_are_left_out_where_there_are_four(coupled):
@@ -47,12 +47,12 @@ def test_coupling_is_found_and_shuffled_eeg_loses_it(coupled):
     train, test = coupled
     model = RidgeFIR().fit([train])
     nothing = np.zeros(300, bool)
-    r = score(test.frames, model.predict(test, nothing), ~nothing)["whole"]["temporal_r"]
+    r = score(test.frames, model.estimate(test.given(nothing)), ~nothing)["whole"]["temporal_r"]
     assert r > 0.5  # the ceiling is 0.71; 130 weights from 500 frames cost the rest
     generator = np.random.default_rng(0)
+    shuffles = [shuffled(test, generator).given(nothing) for _ in range(20)]
     controls = [
-        score(test.frames, model.predict(shuffled(test, generator), nothing), ~nothing)["whole"]["temporal_r"]
-        for _ in range(20)
+        score(test.frames, model.estimate(control), ~nothing)["whole"]["temporal_r"] for control in shuffles
     ]
     assert abs(np.mean(controls)) < 0.02
 
@@ -61,7 +61,7 @@ def test_without_coupling_the_largest_shrinkage_wins(coupled):
     train, test = coupled
     noise = np.random.default_rng(5).standard_normal(train.frames.shape).astype(np.float32)
     model = RidgeFIR().fit([replace(train, frames=noise)])
-    assert model.predict(test, np.zeros(300, bool)).std() < 0.2
+    assert model.estimate(test.given(np.zeros(300, bool))).std() < 0.2
 
 
 def test_a_flat_channel_changes_nothing(coupled):
@@ -72,7 +72,7 @@ def test_a_flat_channel_changes_nothing(coupled):
     train, test = coupled
     nothing = np.zeros(300, bool)
     model = RidgeFIR().fit([with_flat(train)])
-    assert np.isfinite(model.predict(with_flat(test), nothing)).all()
+    assert np.isfinite(model.estimate(with_flat(test).given(nothing))).all()
     assert np.isinf(model.scale_[5::6]).all()
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neuroframes.cortex.flat import PIXEL, flat_index
-from neuroframes.cortex.mesh import MESH_SIZES, flat_surface, surface
-from neuroframes.cortex.space import CorticalSpace
+from neuroframes.cortex.mesh import flat_surface, surface
+from neuroframes.cortex.space import MESH_SIZES, CorticalSpace
 
 SPACES = {"fsLR-32k": CorticalSpace.fs_lr_32k, "fsaverage5": CorticalSpace.fsaverage5}
 

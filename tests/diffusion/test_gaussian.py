@@ -63,13 +63,13 @@ def test_it_is_the_conditional_mean_of_the_joint_gaussian(prior_of, operator, si
         for j in range(D)
     )
     mean, x, y = normal(K, D), normal(K, D, seed=3), measured_by(operator)
-    # What is seen of z: y without noise, x with noise of sigma, scaled so that the solve keeps its digits.
+    # y is observed without noise, x with noise of sigma, scaled so that the solve keeps its digits.
     scale = 1 / max(1, sigma)
-    seen = np.vstack([np.kron(operator.matrix, np.eye(D)), scale * np.eye(K * D)])
+    rows = np.vstack([np.kron(operator.matrix, np.eye(D)), scale * np.eye(K * D)])
     noise = np.concatenate([np.zeros(y.numel()), np.full(K * D, (scale * sigma) ** 2)])
-    gain = covariance @ seen.T @ np.linalg.pinv(seen @ covariance @ seen.T + np.diag(noise), hermitian=True)
+    gain = covariance @ rows.T @ np.linalg.pinv(rows @ covariance @ rows.T + np.diag(noise), hermitian=True)
     both = np.concatenate([y.numpy().ravel(), scale * x.numpy().ravel()])
-    expected = mean.numpy().ravel() + gain @ (both - seen @ mean.numpy().ravel())
+    expected = mean.numpy().ravel() + gain @ (both - rows @ mean.numpy().ravel())
     got = GaussianDenoiser.of(prior, TIMES, operator)(x, sigma, mean, y)
     assert distance(got, torch.as_tensor(expected.reshape(K, D))) <= 1e-5
 

@@ -100,10 +100,10 @@ def test_the_posterior_flow_of_a_fixed_mean_is_exact(problem, noise, n_steps):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_posterior_flow_agrees_with_the_measurements_whatever_the_correction(problem, noise, dtype):
-    seen, done = [], []
+    calls, done = [], []
 
     def corrected(x, sigma):
-        seen.append((x.dtype, sigma))
+        calls.append((x.dtype, sigma))
         return problem.mean.to(dtype) + (x / (1 + x.abs())).flip(-2)
 
     sigmas = karras_sigmas(4)
@@ -116,7 +116,7 @@ def test_the_posterior_flow_agrees_with_the_measurements_whatever_the_correction
         lambda *progress: done.append(progress),
     )
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert draws.dtype == dtype and seen == [(dtype, s) for s in [math.inf, *sigmas[:-1].tolist()]]
+    assert draws.dtype == dtype and calls == [(dtype, s) for s in [math.inf, *sigmas[:-1].tolist()]]
     tolerance = 1e-9 if dtype == torch.float64 else 1e-6
     for draw in draws.double().numpy():
         difference = problem.operator.apply(draw) - problem.y

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroframes.evaluation.controls import GlobalSignal, backwards, of_other, zeroed
+from neuroframes.evaluation.controls import backwards, of_other, zeroed
 from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
@@ -49,16 +49,3 @@ def test_the_other_subjects_eeg_fills_the_run(seconds):
     np.testing.assert_array_equal(got.eeg.data[:, :n], theirs.eeg.data[:, :n])
     np.testing.assert_array_equal(got.power.values[:90], theirs.power.values[:90])
     np.testing.assert_array_equal(got.frames, ours.frames)
-
-
-def test_global_signal_explains_what_is_common_and_nothing_else():
-    generator = np.random.default_rng(0)
-    course = generator.standard_normal(80)
-    loads = generator.uniform(0.5, 2, 9)
-    common = replace(make(0), frames=np.outer(course, loads)[:50].astype(np.float32))
-    oracle = GlobalSignal().fit([common])
-    np.testing.assert_allclose(oracle.predict(common, common.measured), common.frames, atol=1e-4)
-    # A pattern without a mean over vertices is invisible to it.
-    loads -= loads.mean()
-    other = replace(common, frames=np.outer(course, loads)[:50].astype(np.float32))
-    assert np.ptp(oracle.predict(other, other.measured), axis=0).max() < 1e-5

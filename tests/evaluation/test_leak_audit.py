@@ -45,10 +45,10 @@ def test_frames_that_owe_nothing_to_the_eeg_are_predicted_from_it_under_the_leak
         times = 0.8 * np.arange(300)
         return Segment(slow(300, 20), times, times, times >= 0, BandPower(slow(300, 30), times), "run")
 
-    def r_of(fit_on: list[Segment], judged: Segment) -> float:
-        nothing = np.zeros(len(judged.times), bool)
-        frames = RidgeFIR().fit(fit_on).predict(judged, nothing)
-        return score([judged.frames], [frames], [judged.measured])[WHOLE]["temporal_r"]
+    def r_of(fit_on: list[Segment], scored: Segment) -> float:
+        nothing = np.zeros(len(scored.times), bool)
+        frames = RidgeFIR().fit(fit_on).estimate(scored.given(nothing))
+        return score([scored.frames], [frames], [scored.measured])[WHOLE]["temporal_r"]
 
     segment, elsewhere = draw(), draw()
     (train,), (test,) = leaking_split([segment], generator)

@@ -9,7 +9,6 @@ import scipy.io
 
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell, kept, run_cell
-from neuroframes.evaluation.methods import DEAF
 from neuroframes.evaluation.recordings import (
     BRAINSPACE,
     HCP,
@@ -22,6 +21,7 @@ from neuroframes.evaluation.recordings import (
 )
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
+from neuroframes.registry import NO_EEG
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_folder_without_data_is_refused(tmp_path):
         real_bold(tmp_path)
 
 
-@pytest.mark.parametrize("method", ["linear", DEAF])
+@pytest.mark.parametrize("method", ["linear", NO_EEG])
 def test_a_run_of_bold_alone_is_scored_on_what_was_hidden(data, tmp_path, method):
     hcp = real_bold(data)[0]
     cell = Cell(hcp, method, ("eeg", "gap-2", "every-third"), {}, False, tmp_path / "cell")
@@ -68,7 +68,7 @@ def test_a_run_of_bold_alone_is_scored_on_what_was_hidden(data, tmp_path, method
     assert about["lengths"] == [200] and about["tr"] == 0.72
     whole = about["scores"]["gap-2"]["whole"]
     assert 0.5 < whole["temporal_r"] < 1 and 0 < whole["fc_similarity"] <= 1
-    assert ("coverage" in whole) == (method == DEAF)
+    assert ("coverage" in whole) == (method == NO_EEG)
     truth, frames, scored = kept({**about, "folder": tmp_path / "cell"}, "gap-2")
     np.testing.assert_array_equal(scored[0], ~TASKS["gap-2"](200))
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(truth[0][scored[0]].T, frames[0][scored[0]].T, strict=True)]

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuroframes.evaluation.methods import ORACLE
 from neuroframes.evaluation.recordings import SIMULATED
-from neuroframes.evaluation.summary import _audit, _intervals, _mean, _ranks, _table
+from neuroframes.evaluation.summary import _audit, _intervals, _mean, _ranks, _table, r_by_task
+from neuroframes.registry import ORACLE, in_order
 
 
 def rows(values: dict[tuple[str, str, str], float]) -> pd.DataFrame:
@@ -74,3 +74,17 @@ def test_the_leak_is_the_difference_of_the_two_splits():
     ]
     results = rows({("a", "ridge FIR", "eeg"): 0.1, ("b", "ridge FIR", "eeg"): 0.2})
     assert "| ridge FIR | 0.600 | 0.150 | 0.450 |" in _audit(audits, results)
+
+
+def test_shuffled_eeg_stands_behind_what_it_belongs_to():
+    r = rows({("a", "ridge FIR", "eeg"): 0.2, ("a", "linear", "gap-1"): 0.5})
+    control = rows({("a", "ridge FIR", "eeg"): 0.01}).assign(metric="control, shuffled")
+    table = r_by_task(pd.concat([r, control]))
+    assert list(table.index) == ["linear", "ridge FIR", "ridge FIR, shuffled EEG"]
+    assert table.loc["ridge FIR, shuffled EEG", "eeg"] == 0.01
+
+
+def test_rows_have_the_order_of_the_methods_and_others_come_last():
+    names = ["my model", "CNN-TC, reduced", "CNN-TC, reduced, shuffled EEG", "neuroframes", "linear"]
+    ordered = ["linear", "CNN-TC, reduced", "CNN-TC, reduced, shuffled EEG", "neuroframes", "my model"]
+    assert in_order(names[::-1]) == in_order(names) == ordered

@@ -1,36 +1,23 @@
-import json
 from io import StringIO
 
-import pytest
+import pandas as pd
 from rich.console import Console
 
-from neuroframes.errors import InputError
-from neuroframes.evaluation.table import markdown, table, write_json
-
-RESULTS = {
-    "eeg": {"ridge": {"whole": {"temporal_r": 0.12345, "mse": 1.0}, "visual": {"temporal_r": 0.2}}},
-    "gap-1": {"ridge": {"whole": {"temporal_r": 0.5}}, "linear": {"whole": {"temporal_r": float("nan")}}},
-}
+from neuroframes.evaluation.table import r_table
 
 
-def test_markdown_has_methods_by_tasks():
-    assert markdown(RESULTS) == (
-        "| temporal_r | eeg | gap-1 |\n| --- | ---: | ---: |\n"
-        "| ridge | 0.123 | 0.500 |\n| linear |  | nan |\n"
+def test_a_terminal_shows_r_of_methods_by_tasks():
+    known = {"recording": "a", "region": "whole", "metric": "temporal_r"}
+    results = pd.DataFrame(
+        [
+            {**known, "method": "ridge FIR", "task": "eeg", "value": 0.12345},
+            {**known, "method": "linear", "task": "gap-1", "value": 0.5},
+            {**known, "method": "linear", "task": "gap-1", "metric": "mse", "value": 7.0},
+        ]
     )
-    assert markdown(RESULTS, region="visual").startswith("| temporal_r, visual | eeg | gap-1 |")
-
-
-def test_rich_table_holds_the_same_text():
     text = StringIO()
-    Console(width=80, file=text).print(table(RESULTS, "mse"))
-    assert all(word in text.getvalue() for word in ("mse", "1.000", "gap-1", "linear"))
-
-
-def test_json_is_read_back_and_not_overwritten(tmp_path):
-    path = write_json(RESULTS, tmp_path / "results.json")
-    read = json.loads(path.read_text())
-    assert read["eeg"] == RESULTS["eeg"]
-    assert read["gap-1"]["linear"]["whole"]["temporal_r"] is None
-    with pytest.raises(InputError, match="--overwrite"):
-        write_json(RESULTS, path)
+    Console(width=80, file=text).print(r_table(results))
+    lines = text.getvalue().splitlines()
+    linear, ridge = (next(line for line in lines if name in line) for name in ("linear", "ridge FIR"))
+    assert "0.500" in linear and "0.123" in ridge and "7.000" not in text.getvalue()
+    assert lines.index(linear) < lines.index(ridge)  # as in the registry

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from neuroframes.models.settings import CorrectionSettings
 from neuroframes.diffusion.gaussian import GaussianDenoiser
 from neuroframes.diffusion.windows import Windows
 from neuroframes.frames.measurement import FrameMask, SamplingTimes
@@ -15,6 +14,7 @@ from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models import correction as module
 from neuroframes.models.correction import LEVELS, Correction, Query, grid_of
+from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.signal import Signal
 
 TR, RATE, D, C = 2.0, 100.0, 5, 6
@@ -83,7 +83,7 @@ def test_before_training_it_is_the_backbone(kind, gate):
     seen = np.zeros((60, D))
     seen[measured] = y if measured.any() else 0
     query = correction.query(times, mean_at, seen, measured)
-    tokens = correction.hear(signal(noise(180)))
+    tokens = correction.tokens(signal(noise(180)))
     expected = posterior(prior(), times, operator, y, mean_at(times)).mean
     gaussian = GaussianDenoiser.of(prior(), times, operator)
     mean = torch.from_numpy(mean_at(times))
@@ -164,10 +164,10 @@ def test_a_recording_in_pieces_is_one_recording(monkeypatch):
     tokens = []
     for piece in (1, 7, 64, 10_000):
         monkeypatch.setattr(module, "PIECE", piece)
-        tokens.append(correction.hear(eeg))
-    for heard in tokens:
-        assert len(heard) == 2
-        for part, whole in zip(heard, tokens[-1], strict=True):
+        tokens.append(correction.tokens(eeg))
+    for members in tokens:
+        assert len(members) == 2
+        for part, whole in zip(members, tokens[-1], strict=True):
             torch.testing.assert_close(part.values, whole.values, atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(part.times, whole.times)
     n_tokens = int((100 - 2.0) / 0.8) + 1
@@ -176,10 +176,10 @@ def test_a_recording_in_pieces_is_one_recording(monkeypatch):
 
 def delta_of(correction, data, times, offset=0.0):
     query = correction.query(times, lambda at: mean_at(at - offset), None, None)
-    return correction.shift(query, correction.hear(signal(data)))[0].numpy()
+    return correction.shift(query, correction.tokens(signal(data)))[0].numpy()
 
 
-def test_an_event_is_heard_after_its_delay():
+def test_an_event_in_the_eeg_counts_after_its_delay():
     correction, data = network(), noise(300)
     for member in correction.networks:
         for block in member.denoiser.blocks:
@@ -216,7 +216,7 @@ def test_eeg_and_frames_that_move_together_change_nothing():
 def test_a_run_of_any_length_is_told_the_same():
     correction, data = network(settings=replace(SETTINGS, frames=CorrectionSettings.frames)), noise(1300)
     times = 40 + TR * np.arange(600.0)
-    tokens = correction.hear(signal(data))
+    tokens = correction.tokens(signal(data))
     whole = correction.shift(correction.query(times, mean_at, None, None), tokens)[0].numpy()
     power = np.square(whole).mean()
     # EEG that explains a fifth of the variance.
@@ -247,7 +247,7 @@ def test_the_gate_is_linear_in_the_logarithm_of_the_level(sigma):
 def test_each_member_is_shifted_by_its_own_gate(sigma):
     correction = network()
     query = correction.query(40 + TR * np.arange(60.0), mean_at, None, None)
-    tokens = correction.hear(signal(noise(180)))
+    tokens = correction.tokens(signal(noise(180)))
     x = torch.randn(2, len(query.times), D, generator=torch.Generator().manual_seed(0))
 
     def shift(*gates):
@@ -262,7 +262,7 @@ def test_each_member_is_shifted_by_its_own_gate(sigma):
 def test_windows_without_measured_frames_have_the_gate_without():
     correction = network()
     times = 40 + TR * np.arange(200.0)
-    tokens = correction.hear(signal(noise(480)))
+    tokens = correction.tokens(signal(noise(480)))
     seen = np.random.default_rng(0).standard_normal((200, D))
     shifts = {}
     for name, gate, measured in (
@@ -289,7 +289,7 @@ def test_it_comes_back_from_its_files(tmp_path):
     np.testing.assert_array_equal(delta_of(again, data, times), delta_of(correction, data, times))
     x = torch.randn(2, 40, D, generator=torch.Generator().manual_seed(0))
     query = correction.query(times, mean_at, None, None)
-    both = [c.shift(query, c.hear(signal(data)), query.on_grid(x), 0.5) for c in (correction, again)]
+    both = [c.shift(query, c.tokens(signal(data)), query.on_grid(x), 0.5) for c in (correction, again)]
     assert torch.equal(*both) and both[0].shape == (2, 40, D)
 
 
@@ -299,7 +299,7 @@ def shift_of(correction, data):
     seen, measured = generator.standard_normal((40, D)), np.arange(40) % 3 == 0
     query = correction.query(times, mean_at, seen, measured)
     x = query.on_grid(torch.from_numpy(generator.standard_normal((2, 40, D), np.float32)))
-    return correction.shift(query, correction.hear(signal(data)), x, 0.5)
+    return correction.shift(query, correction.tokens(signal(data)), x, 0.5)
 
 
 def test_it_is_loaded_onto_a_gpu_where_there_is_one(tmp_path, monkeypatch):

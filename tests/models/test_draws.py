@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
+from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import LONGEST_WINDOW, TemporalCovariance, octave_groups
 from neuroframes.models import draws as module
 from neuroframes.models.draws import draw_latents, fixed
@@ -19,21 +21,23 @@ MASKS = {
 }
 
 
-def covariance():
-    """Red spectra, two groups."""
+def frame_prior():
+    """Of latents with red spectra, in two groups."""
     frequency = np.linspace(0, 0.5 / TR, 257)
     power = np.stack([1 / (1 + (frequency / corner) ** 2) for corner in (0.02, 0.05)])
     power /= power.sum(axis=1, keepdims=True) / 0.95
-    return TemporalCovariance(power, np.full(2, 0.05), octave_groups(D), np.linspace(1, 0.3, D), TR)
+    latents = TemporalCovariance(power, np.full(2, 0.05), octave_groups(D), np.linspace(1, 0.3, D), TR)
+    autoencoder = LinearAutoencoder(np.eye(D, dtype=np.float32), np.zeros(D, np.float32))
+    return FramePrior(autoencoder, latents, latents)
 
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_moments_are_those_of_the_exact_posterior(mask):
-    k, prior, generator = 40, covariance(), np.random.default_rng(0)
+    k, prior, generator = 40, frame_prior(), np.random.default_rng(0)
     times, measured = TR * np.arange(k), MASKS[mask](40)
     seen, mean = generator.standard_normal((2, k, D))
     got = draw_latents(prior, fixed(mean), times, seen, measured, 3000, generator)
-    exact = posterior(prior, times, FrameMask(measured), seen[measured], mean)
+    exact = posterior(prior.latents, times, FrameMask(measured), seen[measured], mean)
     assert np.abs(got[:, measured] - seen[measured]).max(initial=0) < 1e-5
     got = got[:, ~measured].astype(np.float64)
     # Standard errors of a mean and of a deviation over 3,000 draws are .018 and .013 of the deviation.
@@ -43,7 +47,7 @@ def test_moments_are_those_of_the_exact_posterior(mask):
 
 
 def test_windows_of_a_long_run_meet_without_a_seam():
-    k, prior, generator = 2 * LONGEST_WINDOW + 300, covariance(), np.random.default_rng(1)
+    k, prior, generator = 2 * LONGEST_WINDOW + 300, frame_prior(), np.random.default_rng(1)
     times, measured = TR * np.arange(k), np.arange(k) % 40 < 4
     seen = generator.standard_normal((k, D))
     mean_of = fixed(np.zeros((k, D)))
@@ -56,11 +60,11 @@ def test_windows_of_a_long_run_meet_without_a_seam():
 
 def test_a_mean_that_depends_on_what_is_drawn_is_followed():
     """Two answers that nothing measured tells apart: draws take one or the other."""
-    k, prior = 30, covariance()
+    k, prior = 30, frame_prior()
     times, measured = TR * np.arange(k), np.arange(k) < 5
     apart = np.zeros((k, D))
     apart[:, 0] = 2.0 * np.clip((np.arange(k) - 8) / 6, 0, 1)
-    shift, gaussian = torch.from_numpy(apart), GaussianDenoiser.of(prior, times, FrameMask(measured))
+    shift, gaussian = torch.from_numpy(apart), GaussianDenoiser.of(prior.latents, times, FrameMask(measured))
 
     def mean_of(window):
         def corrected(x, sigma):
@@ -81,7 +85,7 @@ def test_a_mean_that_depends_on_what_is_drawn_is_followed():
 
 
 def test_the_seed_decides():
-    k, prior = 30, covariance()
+    k, prior = 30, frame_prior()
     arguments = (prior, fixed(np.zeros((k, D))), TR * np.arange(k), np.zeros((k, D)), np.zeros(k, bool), 2)
     one, same, other = (draw_latents(*arguments, np.random.default_rng(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)

@@ -1,20 +1,15 @@
-"""Latents from band power: the prediction written out, and what a fit finds or doesn't."""
+"""Latents from band power: the prediction written out."""
 
 import numpy as np
-import pytest
-from sklearn.linear_model import Ridge as Reference
 
-from neuroframes.models.eeg_ridge import JUDGED, EegRidge, fit_eeg_ridge, responses_to, weigh_bands
+from neuroframes.models.eeg_ridge import EegRidge, responses_to
 from neuroframes.models.response import response_basis
-from neuroframes.models.ridge import Ridge, Standardisation, folds
+from neuroframes.models.ridge import Standardisation
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 
 REACH = 16  # frames
 TR = 2.0
 LAGS = np.arange(0, LAST_LAG + TR / 2, TR)
-MARGIN = round(LAST_LAG / TR)
-BANDS = 3
-GROUP = np.array([0, 0, 1, 1])
 
 
 def filtered_slowly(values, at, times, basis):
@@ -29,42 +24,6 @@ def filtered_slowly(values, at, times, basis):
         ],
         axis=1,
     )
-
-
-def recording(n_frames, generator, coupling):
-    """Band power of two channels, frame times, and latents that follow it 4 s later with noise."""
-    at = 0.4 * np.arange(round((n_frames * TR + 40) / 0.4))
-    white = generator.standard_normal((len(at), len(coupling)))
-    smooth = np.apply_along_axis(np.convolve, 0, white, np.ones(8), "same")
-    power = BandPower((smooth / smooth.std(axis=0)).astype(np.float32), at)
-    times = 30 + TR * np.arange(n_frames)
-    before = np.stack([np.interp(times - 4, at, feature) for feature in power.values.T], axis=1)
-    latents = before @ coupling
-    return power, times, latents + generator.standard_normal(latents.shape)
-
-
-def fit(runs, measured, group=GROUP):
-    powers, times, latents = zip(*runs, strict=True)
-    return fit_eeg_ridge(powers, times, latents, measured, group, np.ones(4), TR, BANDS)
-
-
-def joined(parts, measured):
-    return np.concatenate([part[mask] for part, mask in zip(parts, measured, strict=True)])
-
-
-@pytest.fixture(scope="module", params=[(150, 130, 120), (110, 100, 100, 90)], ids=["blocks", "segments"])
-def coupled(request):
-    """Three or four runs; the first two latents follow the first band, the last two nothing."""
-    generator = np.random.default_rng(0)
-    coupling = np.zeros((6, 4))
-    coupling[[0, 3], :2] = [[1.5, 1.0], [-1.0, 1.5]]
-    runs = [recording(n, generator, coupling) for n in request.param]
-    return runs, [generator.random(len(times)) > 0.1 for _, times, _ in runs]
-
-
-@pytest.fixture(scope="module")
-def fitted(coupled):
-    return fit(*coupled)
 
 
 def test_a_prediction_is_filtered_responses_times_weights():
@@ -92,126 +51,3 @@ def test_long_runs_are_filtered_in_pieces():
     times = TR * np.arange(2300)
     got = responses_to(power, times, LAGS, basis)
     assert np.allclose(got, filtered_slowly(power.values, power.times, times, basis), atol=1e-4)
-
-
-def test_weights_are_ridge_s_with_one_penalty_a_group(coupled, fitted):
-    runs, measured = coupled
-    model, left_out = fitted
-    assert np.allclose(model.lags, LAGS)
-    assert np.array_equal(model.responses, response_basis(LAGS))
-    phi = joined(
-        [
-            filtered_slowly(model.standardisation(power.values), power.times, times, model.responses)
-            for power, times, _ in runs
-        ],
-        measured,
-    )
-    targets = joined([z for _, _, z in runs], measured)
-    lengths = [mask.sum() for mask in measured]
-    emphasis = weigh_bands(phi, targets, BANDS, model.responses.shape[1], MARGIN, lengths)
-    assert emphasis[0] == emphasis.max() > 1.2 * emphasis[1:].max()
-    scale = np.tile(emphasis, phi.shape[1] // BANDS)
-    ridge = Ridge(phi * scale, MARGIN, folds(lengths))
-    penalties = [ridge.best_penalty(targets[:, these]) for these in (slice(0, 2), slice(2, 4))]
-    assert penalties[0] < penalties[1]
-    for these, penalty in zip((slice(0, 2), slice(2, 4)), penalties, strict=True):
-        reference = Reference(alpha=penalty, fit_intercept=False).fit(phi * scale, targets[:, these])
-        assert np.allclose(model.weights[:, these], scale[:, None] * reference.coef_.T, atol=1e-4)
-    assert [part.shape for part in left_out] == [z.shape for _, _, z in runs]
-
-
-def test_coupling_is_found_and_only_where_it_is(coupled, fitted):
-    runs, measured = coupled
-    model, left_out = fitted
-    truth, guess = joined([z for _, _, z in runs], measured), joined(left_out, measured)
-    explained = 1 - np.square(truth - guess).mean(axis=0) / np.square(truth).mean(axis=0)
-    assert np.all(explained[:2] > 0.5)  # the ceiling is 0.76
-    assert np.all(np.abs(explained[2:]) < 0.05)
-    fresh = recording(200, np.random.default_rng(2), np.zeros((6, 4)))
-    assert model(*fresh[:2])[:, 2:].std() < 0.2
-
-
-def test_unrelated_band_power_predicts_nothing_that_was_left_out(coupled):
-    runs, measured = coupled
-    generator = np.random.default_rng(3)
-    strange = [recording(len(times), generator, np.zeros((6, 1)))[0] for _, times, _ in runs]
-    mixed = [(power, times, z) for power, (_, times, z) in zip(strange, runs, strict=True)]
-    _, left_out = fit(mixed, measured, np.zeros(4, int))
-    truth, guess = joined([z for _, _, z in runs], measured), joined(left_out, measured)
-    explained = 1 - np.square(truth - guess).mean() / np.square(truth).mean()
-    assert -0.02 < explained < 0.02
-
-
-def test_censored_latents_are_not_read(coupled, fitted):
-    runs, measured = coupled
-    broken = [
-        (power, times, np.where(mask[:, None], z, np.nan))
-        for (power, times, z), mask in zip(runs, measured, strict=True)
-    ]
-    again, left_out = fit(broken, measured)
-    assert np.array_equal(again.weights, fitted[0].weights)
-    assert np.array_equal(again.kernels, fitted[0].kernels)
-    for part, same in zip(left_out, fitted[1], strict=True):
-        assert np.array_equal(part, same)
-
-
-def test_eeg_of_held_out_time_changes_nothing(coupled):
-    halves = [
-        (power, times[: len(times) // 2], z[: len(times) // 2], mask[: len(times) // 2])
-        for (power, times, z), mask in zip(*coupled, strict=True)
-    ]
-    changed = []
-    for power, times, z, mask in halves:
-        later = power.times > times[-1] + 1
-        assert later.any()
-        changed.append(
-            (BandPower(power.values + 10 * later[:, None].astype(np.float32), power.times), times, z, mask)
-        )
-    before, after = (
-        fit([run[:3] for run in runs], [run[3] for run in runs])[0] for runs in (halves, changed)
-    )
-    assert np.array_equal(before.standardisation.centre, after.standardisation.centre)
-    assert np.array_equal(before.weights, after.weights)
-    assert np.array_equal(before.kernels, after.kernels)
-
-
-def banded(generator, n, gains, n_channels=8):
-    """Features (n, responses x channels x bands), and a latent a band, of these signal-to-noise ratios."""
-    features = generator.standard_normal((n, 2, n_channels, len(gains)))
-    pattern = np.random.default_rng(5).standard_normal(n_channels) / np.sqrt(n_channels)
-    signal = np.einsum("ncb,c->nb", features[:, 0], pattern) * gains
-    return features.reshape(n, -1), signal + generator.standard_normal(signal.shape)
-
-
-def test_the_band_that_counts_is_emphasised():
-    features, targets = banded(np.random.default_rng(6), 600, np.array([1.0, 1.0, 0.0]))
-    lengths = [150] * 4
-    for importance in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]):
-        emphasis = weigh_bands(features, targets * np.sqrt(importance), 3, 2, 2, lengths)
-        assert np.mean(emphasis**2) == pytest.approx(1, rel=1e-5)
-        assert emphasis.argmax() == np.argmax(importance)
-        assert emphasis.max() > 3 * np.sort(emphasis)[1]
-    none = weigh_bands(features, np.random.default_rng(7).standard_normal((600, 3)), 3, 2, 2, lengths)
-    assert none.max() < 2
-
-
-def test_emphasis_predicts_a_new_run_better():
-    generator, gains = np.random.default_rng(8), np.array([0.8, 0.0, 0.0, 0.0])
-    (features, targets), (new, truth) = (banded(generator, n, gains) for n in (240, 2000))
-    lengths, wanted = [60] * 4, [1.0, 0.0, 0.0, 0.0]
-    emphasis = weigh_bands(features, targets * wanted, 4, 2, 2, lengths)
-    errors = []
-    for scale in (np.tile(emphasis, 16), np.ones(64)):
-        ridge = Ridge(features * scale, 2, folds(lengths))
-        weights = ridge.right @ ridge.coefficients(targets, ridge.best_penalty(targets[:, :1]))
-        errors.append(np.square(truth - new * scale @ weights)[:, 0].mean())
-    assert errors[0] < 0.95 * errors[1]
-
-
-def test_bands_are_weighed_on_evenly_spread_frames_of_every_segment():
-    features, targets = banded(np.random.default_rng(9), 3 * JUDGED, np.array([1.0, 0.0]))
-    # The last segments are shorter than the step between judged frames, so that some hold none.
-    lengths = [JUDGED, JUDGED, JUDGED - 4, 1, 1, 2]
-    thinned = features[::3], targets[::3]
-    expected = weigh_bands(*thinned, 2, 2, 2, [400, 400, 399, 0, 0, 1])
-    assert np.array_equal(weigh_bands(features, targets, 2, 2, 6, lengths), expected)

@@ -1,4 +1,4 @@
-"""The Gaussian backbone: files that come back to the bit, and EEG that counts only where it informs."""
+"""The Gaussian model: files that come back to the bit, its fill written out, and EEG that lacks channels."""
 
 import json
 import pickle
@@ -9,73 +9,28 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.frames.completion import fill_missing
+from neuroframes.frames.filling import fill_missing
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.features import eeg_features, whitening
-from neuroframes.models.gaussian import GaussianModel, Heard, fit_backbone
-from neuroframes.recording.band_power import BandPower
-from neuroframes.recording.segments import Part, Segment, Split
+from neuroframes.models.gaussian import EegFeatures, EegPathway, GaussianModel
+from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.signal import Signal
+from neuroframes.training.backbone import fit_gaussian
 
-TR, V, D = 2.0, 40, 4
+V, D = 50, 4
 CHANNELS = ("Fp1", "Fz", "Cz", "Pz", "Oz")
 BANDS = {"delta": (0.5, 4.0), "alpha": (8.0, 13.0)}
-
-
-def noise(n_samples=20_000):
-    """EEG (5, N) of two sources, average reference, at 200 Hz."""
-    generator = np.random.default_rng(8)
-    eeg = 1e-5 * generator.standard_normal((5, 2)) @ generator.standard_normal((2, n_samples))
-    return (eeg - eeg.mean(axis=0)).astype(np.float32)
-
-
-def channel_covariance():
-    return ChannelCovariance.fit([(noise(), 200.0)], CHANNELS, BANDS, average=True)
-
-
-def segment(n_frames, generator, informative=True, run="run-1"):
-    """Frames of rank 4 that follow band power 6 s before, plus noise; a tenth censored."""
-    at = 0.4 * np.arange(round(n_frames * TR / 0.4) + 100)
-    smooth = np.apply_along_axis(np.convolve, 0, generator.standard_normal((len(at), D)), np.ones(12), "same")
-    smooth /= smooth.std(axis=0)
-    times = 25 + TR * np.arange(n_frames)
-    latents = np.stack([np.interp(times - 6, at, feature) for feature in smooth.T], axis=1)
-    mixing = np.random.default_rng(1).standard_normal((D, V)) * np.linspace(1, 0.5, D)[:, None]
-    frames = latents @ mixing + 0.5 * generator.standard_normal((n_frames, V))
-    frames -= frames.mean(axis=0)
-    if not informative:
-        smooth = np.apply_along_axis(
-            np.convolve, 0, generator.standard_normal(smooth.shape), np.ones(12), "same"
-        )
-    power = BandPower(smooth.astype(np.float32), at)
-    measured = generator.random(n_frames) > 0.1
-    return Segment(frames.astype(np.float32), times, times - times[0], measured, power, run)
-
-
-def train(informative, seed=0):
-    generator = np.random.default_rng(seed)
-    segments = [segment(n, generator, informative, f"run-{n}") for n in (220, 180)]
-    powers = [segment.power for segment in segments]
-    backbone = fit_backbone(segments, powers, len(BANDS), TR, D, np.random.default_rng(2))
-    return GaussianModel(
-        space=CorticalSpace.from_counts({"L": V}),
-        tr=TR,
-        scale=np.random.default_rng(3).random(V).astype(np.float32),
-        prior=replace(backbone.prior, spread=1.0 / 3.0),
-        with_eeg=backbone.with_eeg,
-        eeg=backbone.eeg,
-        channel_covariance=channel_covariance(),
-        eeg_settings={"rate": 200.0, "l_freq": 0.5, "reference": "average"},
-        bands=BANDS,
-        split=Split((Part("run-220", 0, 220),), (Part("run-180", 40, 180),), 40.0),
-    )
+GAPS = np.arange(40) % 10 >= 5
 
 
 @pytest.fixture(scope="module")
-def model():
-    return train(informative=True)
+def model(patch):
+    fitted = fit_gaussian(patch[0], BackboneSettings(D))
+    scale = np.random.default_rng(3).random(V).astype(np.float32)
+    return replace(
+        fitted, origin=replace(fitted.origin, scale=scale), prior=replace(fitted.prior, spread=1 / 3)
+    )
 
 
 @pytest.fixture
@@ -91,25 +46,32 @@ def assert_same(first, second):
         assert first.dtype == second.dtype and first.shape == second.shape
         assert np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(second).tobytes()
     elif is_dataclass(first):
-        for field in fields(first):
+        for field in (field for field in fields(first) if field.compare):
             assert_same(getattr(first, field.name), getattr(second, field.name))
+    elif isinstance(first, tuple):
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
     else:
         assert first == second
 
 
-def test_a_model_comes_back_to_the_bit(model, stored):
-    again = GaussianModel.load(stored)
+def test_a_model_comes_back_to_the_bit(model, stored, patch):
+    again, test = GaussianModel.load(stored), patch[1]
     assert_same(again, model)
-    test = segment(100, np.random.default_rng(4))
-    for heard in (None, Heard(test.power)):
-        (prior, mean), (prior_again, mean_again) = (m.given_eeg(heard, test.times) for m in (model, again))
-        assert_same(prior_again, prior)
-        assert_same(mean_again, mean)
+    for segment in (test.given(GAPS), replace(test.given(GAPS), eeg=None)):
+        for drawn in (0, 2):
+            one, other = (m.fill(segment, draws=drawn) for m in (model, again))
+            assert_same((one.mean, one.std, *one.draws), (other.mean, other.std, *other.draws))
+
+
+def test_a_model_without_eeg_comes_back_too(model, tmp_path):
+    model.without_eeg().save(tmp_path / "model")
+    assert_same(GaussianModel.load(tmp_path / "model"), model.without_eeg())
 
 
 def test_files_are_what_they_say_and_nothing_is_unpickled(stored, monkeypatch):
     assert sorted(path.name for path in stored.iterdir()) == ["model.json", "model.safetensors"]
-    assert json.loads((stored / "model.json").read_text())["format"] == "neuroframes-model-2"
+    assert json.loads((stored / "model.json").read_text())["format"] == "neuroframes-model-gaussian-3"
     header = (stored / "model.safetensors").read_bytes()
     length = int.from_bytes(header[:8], "little")
     tensors = json.loads(header[8 : 8 + length])
@@ -126,8 +88,8 @@ def test_files_are_what_they_say_and_nothing_is_unpickled(stored, monkeypatch):
 def test_an_existing_model_is_replaced_only_when_asked(model, stored):
     with pytest.raises(InputError, match="exists already; pass --overwrite"):
         model.save(stored)
-    replace(model, tr=3.0).save(stored, overwrite=True)
-    assert GaussianModel.load(stored).tr == 3.0
+    replace(model, origin=replace(model.origin, tr=3.0)).save(stored, overwrite=True)
+    assert GaussianModel.load(stored).origin.tr == 3.0
 
 
 def damage_missing(folder):
@@ -182,7 +144,10 @@ def damage_tensor(folder):
         (damage_json, "no model can be read there"),
         (damage_encoding, "no model can be read there"),
         (damage_type, "a model of format None"),
-        (damage_format, "a model of format neuroframes-model-0, but this version reads neuroframes-model-2"),
+        (
+            damage_format,
+            "a model of format neuroframes-model-0, but this version reads neuroframes-model-gaussian-3",
+        ),
         (damage_key, "damaged.*split.*train it again"),
         (damage_tensor, "damaged.*rest.power.*train it again"),
     ],
@@ -193,127 +158,142 @@ def test_what_is_no_model_is_refused(stored, damage, message):
         GaussianModel.load(stored)
 
 
-def temporal_r(model, test, seen, with_eeg=True):
-    """Mean correlation over vertices, on frames that weren't given."""
-    prior, mean = model.given_eeg(Heard(test.power) if with_eeg else None, test.times)
-    frames = test.frames.copy()
-    fill_missing(prior, frames, seen, test.times, mean)
-    estimate, truth = frames[~seen], test.frames[~seen]
-    estimate, truth = estimate - estimate.mean(axis=0), truth - truth.mean(axis=0)
-    norms = np.linalg.norm(estimate, axis=0) * np.linalg.norm(truth, axis=0)
-    return np.mean(np.sum(estimate * truth, axis=0) / np.where(norms > 0, norms, 1))
+# What it fills
 
 
-def test_informative_eeg_predicts_frames_that_it_never_saw(model):
-    test = segment(200, np.random.default_rng(5))
-    nothing = np.zeros(200, bool)
-    assert temporal_r(model, test, nothing) > 0.5
-    assert temporal_r(model, test, nothing, with_eeg=False) == 0
-    assert np.all(model.with_eeg.variance <= model.prior.latents.variance)
-    assert np.mean(model.with_eeg.variance / model.prior.latents.variance) < 0.6
-    gaps = np.arange(200) % 20 >= 8
-    assert temporal_r(model, test, gaps) > temporal_r(model, test, gaps, with_eeg=False)
+def test_without_eeg_it_is_the_posterior_of_the_prior_alone(model, patch):
+    test = patch[1].given(GAPS)
+    expected = fill_missing(model.prior, test.frames, test.measured, test.time_in_run)
+    for estimate in (model.fill(replace(test, eeg=None)), model.without_eeg().fill(test)):
+        assert_same((estimate.mean, estimate.std), expected)
+        assert list(estimate.draws) == []
 
 
-def test_uninformative_eeg_predicts_nothing_and_costs_nothing():
-    model = train(informative=False)
-    nothing, generator = np.zeros(200, bool), np.random.default_rng(6)
-    tests = [segment(200, generator, informative=False) for _ in range(6)]
-    assert abs(np.mean([temporal_r(model, test, nothing) for test in tests])) < 0.1
-    assert np.all(model.with_eeg.variance > 0.9 * model.prior.latents.variance)
-    gaps = np.arange(200) % 20 >= 8
-    with_eeg, without = ([temporal_r(model, test, gaps, eeg) for test in tests] for eeg in (True, False))
-    assert np.mean(with_eeg) > np.mean(without) - 0.02
+def test_the_mean_is_the_ridge_s_and_the_covariance_what_it_leaves_over(model, patch):
+    test, eeg = patch[1].given(GAPS), model.eeg
+    mean = eeg.ridge(eeg.features(test.eeg).power, test.times)
+    np.testing.assert_array_equal(eeg.mean(test.eeg, test.times), mean)
+    prior = replace(model.prior, latents=eeg.covariance)
+    expected = fill_missing(prior, test.frames, test.measured, test.time_in_run, None, mean)
+    estimate = model.fill(test)
+    assert_same((estimate.mean, estimate.std), expected)
+    assert mean.std() > 0.1 and (model.without_eeg().fill(test).std > 1.05 * estimate.std).mean() > 0.9
 
 
-def test_shuffled_eeg_predicts_nothing(model):
-    generator = np.random.default_rng(7)
-    nothing, r = np.zeros(200, bool), []
-    for _ in range(6):
-        test, other = segment(200, generator), segment(200, generator)
-        r.append(temporal_r(model, replace(test, power=other.power), nothing))
-    assert abs(np.mean(r)) < 0.1
-
-
-def test_without_eeg_the_prior_is_that_without_eeg(model):
-    prior, mean = model.given_eeg(None, np.arange(3.0))
-    assert prior is model.prior and mean is None
-
-
-def test_the_mean_is_the_ridge_s_and_the_covariance_what_it_leaves_over(model):
-    test = segment(80, np.random.default_rng(9))
-    prior, mean = model.given_eeg(Heard(test.power), test.times)
-    np.testing.assert_array_equal(mean, model.eeg(test.power, test.times))
-    assert prior.latents is model.with_eeg and prior.autoencoder is model.prior.autoencoder
+def test_some_vertices_are_filled_by_the_prior_restricted_to_them(model, patch):
+    test, some = patch[1].given(GAPS), np.flatnonzero(np.arange(V) % 3)
+    part = replace(test, frames=np.asfortranarray(test.frames[:, some]), vertices=some)
+    prior = replace(model.prior.restricted(some), latents=model.eeg.covariance)
+    mean = model.eeg.mean(test.eeg, test.times)
+    expected = fill_missing(prior, part.frames, part.measured, part.time_in_run, None, mean)
+    estimate = model.fill(part)
+    assert_same((estimate.mean, estimate.std), expected)
 
 
 class Learned:
     """A correction that adds the measured latents and takes half of the ridge's mean off."""
 
-    def query(self, times, ridge, seen, measured):
-        return ridge(times), np.where(measured[:, None], seen, 0)
+    rate, gate = 100.0, np.ones(1)
+
+    def tokens(self, eeg):
+        return 2.0
+
+    def query(self, times, ridge, latents, measured):
+        return ridge(times), np.where(measured[:, None], latents, 0)
 
     def shift(self, query, tokens):
-        mean, seen = query
-        return torch.from_numpy(tokens * (seen - mean / 2)), None
+        mean, latents = query
+        return torch.from_numpy(tokens * (latents - mean / 2))[None]
+
+    def parameters(self):
+        return []
 
 
-def test_a_learned_correction_moves_the_mean(model):
-    test, generator = segment(80, np.random.default_rng(10)), np.random.default_rng(11)
-    seen, measured = generator.standard_normal((80, D)), generator.random(80) < 0.5
-    seen[~measured] = np.nan
-    learned = replace(model, correction=Learned())
-    plain, ridge = model.given_eeg(Heard(test.power), test.times)
-    prior, mean = learned.given_eeg(Heard(test.power, tokens=2.0), test.times, seen, measured)
-    np.testing.assert_allclose(mean, 2 * np.where(measured[:, None], seen, 0), atol=1e-12)
-    assert ridge.std() > 0.1
-    assert_same(prior, plain)
+def test_a_learned_correction_moves_the_mean(model, patch):
+    test = patch[1].given(GAPS)
+    learned = replace(model, eeg=replace(model.eeg, correction=Learned()))
+    latents = model.prior.encode(test.frames, test.measured)
+    spoilt = np.where(test.measured[:, None], latents, np.nan)
+    mean = learned.eeg.mean(test.eeg, test.times, spoilt, test.measured)
+    np.testing.assert_allclose(mean, 2 * latents, atol=1e-12)
+    prior = replace(model.prior, latents=model.eeg.covariance)
+    expected = fill_missing(prior, test.frames, test.measured, test.time_in_run, latents, 2 * latents)
+    estimate = learned.fill(test)
+    np.testing.assert_allclose(estimate.mean, expected[0], atol=1e-5)
+    np.testing.assert_array_equal(estimate.std, model.fill(test).std)
 
 
-def test_what_it_was_found_from_is_kept():
-    segments = [segment(n, np.random.default_rng(n)) for n in (220, 180)]
-    found = fit_backbone(segments, [s.power for s in segments], len(BANDS), TR, D, np.random.default_rng(2))
-    for part, latents, left_out in zip(segments, found.latents, found.left_out, strict=True):
-        encoded = found.prior.autoencoder.encode(lambda block, x=part.frames: x[:, block])
-        np.testing.assert_allclose(latents, encoded, atol=1e-4)
-        seen = part.measured
-        residual = np.square(latents - left_out)[seen].mean() / np.square(latents[seen]).mean()
-        fitted = np.square(latents - found.eeg(part.power, part.times))[seen].mean()
-        assert residual < 0.6 and fitted < np.square(latents - left_out)[seen].mean()
+@pytest.mark.parametrize("learned", [False, True])
+def test_it_says_what_it_was_given(model, patch, learned):
+    test = patch[1]
+    named = replace(model, eeg=replace(model.eeg, correction=Learned())) if learned else model
+    assert named.name == ("neuroframes" if learned else "neuroframes backbone")
+    assert named.without_eeg().name == "neuroframes without EEG"
+    end = ", its mean with a learned correction" if learned else ""
+    given = "exact Gaussian posterior given"
+    assert named.describe(test) == f"{given} the measured frames and the EEG{end}"
+    alone = test.given(np.zeros(40, bool))
+    assert named.describe(alone) == f"{given} the EEG{end}"
+    for silent in (named.describe(replace(test, eeg=None)), named.without_eeg().describe(test)):
+        assert silent == f"{given} the measured frames"
 
 
-def test_what_is_heard_of_all_channels(model):
+# What it takes from EEG
+
+
+def noise(n_samples=20_000):
+    """EEG (5, N) of two sources, average reference, at 200 Hz."""
+    generator = np.random.default_rng(8)
+    eeg = 1e-5 * generator.standard_normal((5, 2)) @ generator.standard_normal((2, n_samples))
+    return (eeg - eeg.mean(axis=0)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pathway(model):
+    covariance = ChannelCovariance.fit([(noise(), 200.0)], CHANNELS, BANDS, average=True)
+    return EegPathway(model.eeg.ridge, model.eeg.covariance, covariance, BANDS)
+
+
+def test_features_of_all_channels(pathway):
     eeg = noise()
-    heard = model.hear(Signal(eeg, 200.0, CHANNELS))
-    expected = eeg_features(eeg, 200.0, BANDS, whitening(model.channel_covariance.total))
-    np.testing.assert_array_equal(heard.power.values, expected.values)
-    assert heard.tokens is None
+    features = pathway.features(Signal(eeg, 200.0, CHANNELS))
+    expected = eeg_features(eeg, 200.0, BANDS, whitening(pathway.channels.total))
+    np.testing.assert_array_equal(features.power.values, expected.values)
+    assert features.tokens is None
     # In another order they are the same channels.
-    turned = model.hear(Signal(eeg[::-1], 200.0, CHANNELS[::-1]))
+    turned = pathway.features(Signal(eeg[::-1], 200.0, CHANNELS[::-1]))
     np.testing.assert_allclose(turned.power.values, expected.values, atol=1e-3)
 
 
-def test_features_of_all_channels_from_some(model):
+def test_features_of_all_channels_from_some(pathway):
     eeg, names = noise(), ("Oz", "Fp1", "Cz")
     some = eeg[[CHANNELS.index(name) for name in names]]
     whole, filled = (
-        model.hear(Signal(x, 200.0, channels)).power.values
+        pathway.features(Signal(x, 200.0, channels)).power.values
         for x, channels in ((eeg, CHANNELS), (some - some.mean(axis=0), names))
     )
     assert whole.shape[1] == 2 * len(CHANNELS) * len(BANDS)  # channels, and whitened channels
     np.testing.assert_allclose(filled, whole, atol=1e-3)  # two sources, three channels
 
 
-def test_networks_are_left_out_at_another_rate_than_theirs(model, caplog):
+def test_features_of_a_recording_are_computed_once(pathway):
+    eeg = Signal(noise(), 200.0, CHANNELS)
+    assert isinstance(pathway.features(eeg), EegFeatures) and pathway.features(eeg) is pathway.features(eeg)
+    assert pathway.features(replace(eeg)) is not pathway.features(eeg)
+
+
+def test_networks_are_left_out_at_another_rate_than_theirs(pathway, caplog):
     class Networks:
         """Stands for a correction of EEG at 200 Hz whose gate is open."""
 
         rate, gate = 200.0, np.ones(1)
 
-        def hear(self, eeg):
+        def tokens(self, eeg):
             return ["tokens"]
 
-    learned = replace(model, correction=Networks())
-    assert learned.hear(Signal(noise(), 200.0, CHANNELS)).tokens == ["tokens"] and not caplog.records
-    at_250 = learned.hear(Signal(noise(), 250.0, CHANNELS))
+    learned = replace(pathway, correction=Networks())
+    assert learned.features(Signal(noise(), 200.0, CHANNELS)).tokens == ["tokens"] and not caplog.records
+    at_250 = learned.features(Signal(noise(), 250.0, CHANNELS))
     assert at_250.tokens is None and "the backbone alone" in caplog.text
+    Networks.gate = np.zeros(1)
+    assert learned.features(Signal(noise(), 200.0, CHANNELS)).tokens is None

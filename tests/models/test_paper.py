@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.models.settings import PaperSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import FrameMask
+from neuroframes.models.model import Origin
 from neuroframes.models.paper import PaperModel, build_network, draw, signal_shares
 from neuroframes.models.paper_network import RawEEGEncoder, code
+from neuroframes.models.settings import PAPER_DRAWS, PaperSettings
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
 
@@ -20,16 +21,17 @@ PAPER = PaperSettings()
 LINEAR = replace(PAPER, clip=np.inf)
 SMALL = replace(PAPER, frames=6, latents=5, width=32, layers=2, heads=2)
 RATE, TR, C, V = 32.0, 1.0, 3, 200
+CHANNELS = ("Fz", "Cz", "Pz")
 
 
 def recording(n_frames, seed):
-    """A segment of random frames, and as random an EEG of its run."""
+    """A segment of random frames and as random an EEG."""
     generator = np.random.default_rng(seed)
     times = 5.0 + np.arange(n_frames) * TR
     frames = np.asfortranarray(generator.standard_normal((n_frames, V)), np.float32)
     eeg = 1e-5 * generator.standard_normal((C, round((times[-1] + 1) * RATE)))
-    measured = np.ones(n_frames, bool)
-    return Segment(frames, times, times - 5, measured, None, "run"), eeg.astype(np.float32)
+    signal = Signal(eeg.astype(np.float32), RATE, CHANNELS)
+    return Segment(frames, times, times - 5, np.ones(n_frames, bool), None, "run", signal)
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +50,10 @@ def model(cifti_space):
     patterns = torch.linalg.qr(torch.randn(V, 5, generator=generator)).Q
     network.set_autoencoder(patterns / 4, 4 * patterns.T)
     network.eeg.spread.fill_(1e-5)
-    return PaperModel(
-        settings=replace(SMALL, clip=np.inf),  # an untrained network's estimates would all be clipped
-        network=network.eval(),
-        space=cifti_space,
-        tr=TR,
-        rate=RATE,
-        scale=np.ones(V, np.float32),
-        channels=("Fz", "Cz", "Pz"),
-        eeg_settings={"rate": RATE, "l_freq": 0.5, "reference": "average"},
-        split=Split((Part("run", 0, 40),), (), 40.0),
-    )
+    split, eeg_settings = Split((Part("run", 0, 40),), (), 40.0), {"rate": RATE, "l_freq": 0.5}
+    origin = Origin(cifti_space, TR, np.ones(V, np.float32), split, CHANNELS, eeg_settings)
+    # An untrained network's estimates would all be clipped.
+    return PaperModel(replace(SMALL, clip=np.inf), network.eval(), origin, RATE)
 
 
 def test_sizes_of_the_paper():
@@ -148,10 +143,10 @@ def test_range_replacement_keeps_measured_latents(gaussian):
 
     completed = draw(epsilon, noise, LINEAR, impose)
     assert torch.equal(completed[operator.measured], given.expand(2, 500))
-    # A neighbour hears of the measurements through the network, though less than it should.
-    (free, mean, covariance), seen = (draw(epsilon, noise, LINEAR), *gaussian[:2]), operator.measured
-    gain = covariance[0, seen] @ covariance[seen][:, seen].inverse()
-    moved = (completed - free)[0].mean() / (gain @ (given[:, 0] - mean[seen]))
+    # A neighbour is told of the measurements through the network, though less than it should be.
+    (free, mean, covariance), known = (draw(epsilon, noise, LINEAR), *gaussian[:2]), operator.measured
+    gain = covariance[0, known] @ covariance[known][:, known].inverse()
+    moved = (completed - free)[0].mean() / (gain @ (given[:, 0] - mean[known]))
     assert 0.2 < moved < 0.95
 
 
@@ -185,98 +180,99 @@ def test_the_code_of_a_position_is_a_rotation():
         assert torch.allclose(gram.diagonal(lag), gram[0, lag].expand(41 - lag))
 
 
-def heard(eeg, rate=RATE):
-    return Signal(eeg, rate, ("Fz", "Cz", "Pz")[: len(eeg)])
-
-
-def fill(model, recording, measured, seed=0, **options):
-    """Frames (K, V), standard deviation of the missing ones, and the draws."""
-    segment, eeg = recording
-    generator, frames = np.random.default_rng(seed), segment.frames.copy(order="F")
-    deviation, drawn = model.fill_missing(
-        frames, measured, heard(eeg), segment.times, generator, **{"draws": 1, **options}
-    )
-    return frames, deviation, list(drawn)
+def fill(model, segment, measured, seed=0, draws=1, **options):
+    return model.fill(segment.given(measured), draws=draws, generator=np.random.default_rng(seed), **options)
 
 
 def predict(*arguments, **options):
-    return fill(*arguments, **options)[0]
+    """Every frame (K, V) of a single draw."""
+    _, segment, measured = arguments
+    return segment.given(measured).completed(fill(*arguments, **options).mean)
 
 
 @pytest.mark.parametrize("n_frames", [1, 4, 6, 12, 15, 40])
-def test_measured_frames_come_back_exactly_and_missing_ones_are_not_read(model, n_frames):
-    segment, eeg = recording(n_frames, 5)
-    measured = np.arange(n_frames) % 3 == 1
-    blank = replace(segment, frames=segment.frames.copy(order="F"))
-    blank.frames[~measured] = np.nan
-    completed = predict(model, (blank, eeg), measured)
-    assert completed.shape == (n_frames, V) and completed.dtype == np.float32 and completed.flags.f_contiguous
-    np.testing.assert_array_equal(completed[measured], segment.frames[measured])
-    assert np.isfinite(completed).all()
-    np.testing.assert_array_equal(completed, predict(model, (segment, eeg), measured))
-    assert n_frames == 1 or not np.array_equal(completed, predict(model, (segment, eeg), measured, seed=1))
+def test_runs_of_any_length_are_filled_and_missing_frames_are_not_read(model, n_frames):
+    segment, measured = recording(n_frames, 5), np.arange(n_frames) % 3 == 1
+    blank = replace(segment, frames=np.where(measured[:, None], segment.frames, np.nan))
+    estimate = fill(model, blank, measured).mean
+    assert estimate.shape == ((~measured).sum(), V) and estimate.dtype == np.float32
+    assert np.isfinite(estimate).all()
+    np.testing.assert_array_equal(estimate, fill(model, segment, measured).mean)
+    assert not np.array_equal(estimate, fill(model, segment, measured, seed=1).mean)
 
 
 def test_windows_tile_the_run_and_know_nothing_of_each_other(model, recordings):
-    segment, eeg = recordings[1]  # 33 frames are 5 windows and a rest of 3
+    segment = recordings[1]  # 33 frames are 5 windows and a rest of 3
     nothing = np.zeros(33, bool)
-    free = predict(model, recordings[1], nothing)
-    np.testing.assert_allclose(predict(model, recordings[1], nothing, batch=1), free, rtol=1e-3, atol=1e-3)
+    free = predict(model, segment, nothing)
+    np.testing.assert_allclose(predict(model, segment, nothing, batch=1), free, rtol=1e-3, atol=1e-3)
     one = nothing.copy()
     one[7] = True
-    changed = (np.abs(predict(model, recordings[1], one) - free) > 1e-2).any(axis=1)
+    changed = (np.abs(predict(model, segment, one) - free) > 1e-2).any(axis=1)
     assert changed[6:12].all() and not changed[:6].any() and not changed[12:].any()
     # The last three frames alone are of the last window, which starts at 27.
-    louder = eeg.copy()
+    louder = segment.eeg.data.copy()
     louder[:, round((segment.times[30] - 0.5 - 4 + 1) * RATE) :] *= 3
-    changed = (np.abs(predict(model, (segment, louder), nothing) - free) > 1e-2).any(axis=1)
+    other = replace(segment, eeg=Signal(louder, RATE, CHANNELS))
+    changed = (np.abs(predict(model, other, nothing) - free) > 1e-2).any(axis=1)
     assert changed[30:].all() and not changed[:30].any()
 
 
 def test_before_its_start_the_eeg_is_mirrored(model, recordings):
-    segment, eeg = recordings[1]
+    segment, nothing = recordings[1], np.zeros(33, bool)
     early = replace(segment, times=segment.times - 5)  # the first window's EEG begins at -4.5 s
-    mirrored = np.pad(eeg, ((0, 0), (round(10 * RATE), 0)), mode="reflect")
-    later = replace(segment, times=early.times + 10)
-    nothing = np.zeros(33, bool)
-    frames = predict(model, (early, eeg), nothing)
-    np.testing.assert_array_equal(frames, predict(model, (later, mirrored), nothing))
+    mirrored = np.pad(segment.eeg.data, ((0, 0), (round(10 * RATE), 0)), mode="reflect")
+    later = replace(segment, times=early.times + 10, eeg=Signal(mirrored, RATE, CHANNELS))
+    np.testing.assert_array_equal(predict(model, early, nothing), predict(model, later, nothing))
 
 
-def test_frames_and_deviation_are_those_of_the_draws(model, recordings):
-    measured = np.arange(40) % 4 == 0
-    frames, deviation, drawn = fill(model, recordings[0], measured, draws=5)
-    np.testing.assert_allclose(np.mean(drawn, axis=0), frames, atol=1e-4)
-    np.testing.assert_allclose(np.std(drawn, axis=0, ddof=1)[~measured], deviation, rtol=1e-3, atol=1e-4)
-    assert (deviation > 0).all() and all(np.array_equal(draw[measured], frames[measured]) for draw in drawn)
+def test_mean_and_deviation_are_those_of_the_draws(model, recordings):
+    segment, measured = recordings[0], np.arange(40) % 4 == 0
+    estimate = fill(model, segment, measured, draws=5)
+    drawn = list(estimate.draws)
+    np.testing.assert_allclose(np.mean(drawn, axis=0), estimate.mean, atol=1e-4)
+    np.testing.assert_allclose(np.std(drawn, axis=0, ddof=1), estimate.std, rtol=1e-3, atol=1e-4)
+    assert len(drawn) == 5 and (estimate.std > 0).all()
     # Each of them is one of its own noise, which is drawn in order.
-    generator, segment = np.random.default_rng(0), recordings[0][0]
+    generator, given = np.random.default_rng(0), segment.given(measured)
     for each in drawn[:2]:
-        alone, eeg = segment.frames.copy(order="F"), heard(recordings[0][1])
-        model.fill_missing(alone, measured, eeg, segment.times, generator, draws=1)
-        np.testing.assert_allclose(alone, each, rtol=1e-3, atol=1e-3)
+        alone = model.fill(given, draws=1, generator=generator)
+        np.testing.assert_allclose(alone.mean, each, rtol=1e-3, atol=1e-3)
+        assert not alone.std.any()
+
+
+def test_it_takes_the_mean_of_sixteen_draws_unless_asked(model, recordings):
+    given = recordings[0].given(np.arange(40) % 4 == 0)
+    alone, drawn = (model.fill(given, draws=draws) for draws in (0, PAPER_DRAWS))
+    np.testing.assert_array_equal(alone.mean, drawn.mean)
+    np.testing.assert_array_equal(alone.std, drawn.std)
 
 
 def test_vertices_that_are_left_out_count_as_zero(model, recordings):
-    segment, eeg = recordings[0]
-    measured, some = np.arange(40) % 3 > 0, np.flatnonzero(np.arange(V) % 5)
+    segment, some = recordings[0], np.flatnonzero(np.arange(V) % 5)
+    measured = np.arange(40) % 3 > 0
     silent = np.where(np.isin(np.arange(V), some), segment.frames, 0).astype(np.float32, order="F")
-    whole = fill(model, (replace(segment, frames=silent), eeg), measured, draws=2)
-    part = fill(model, (replace(segment, frames=silent[:, some]), eeg), measured, draws=2, vertices=some)
-    np.testing.assert_allclose(part[0], whole[0][:, some], atol=1e-4)
-    np.testing.assert_allclose(part[1], whole[1][:, some], atol=1e-4)
+    whole = fill(model, replace(segment, frames=silent), measured, draws=2)
+    part = fill(model, replace(segment, frames=silent[:, some], vertices=some), measured, draws=2)
+    np.testing.assert_allclose(part.mean, whole.mean[:, some], atol=1e-4)
+    np.testing.assert_allclose(part.std, whole.std[:, some], atol=1e-4)
 
 
 def test_recordings_unlike_the_trainings_are_refused(model, recordings):
-    segment, eeg = recordings[0]
-    measured, generator = np.zeros(40, bool), np.random.default_rng(0)
-    for signal, times, message in (
-        (heard(eeg, 64.0), segment.times, "3 channels at 64 Hz; the model was trained on 3 at 32 Hz"),
-        (heard(eeg[:2]), segment.times, "2 channels at 32 Hz"),
-        (heard(eeg), segment.times / 2, "a frame every 0.5 s is wanted; .* one every 1 s"),
+    segment, eeg = recordings[0], recordings[0].eeg
+    for change, message in (
+        ({"eeg": replace(eeg, rate=64.0)}, "3 channels at 64 Hz; the model was trained on 3 at 32 Hz"),
+        ({"eeg": replace(eeg, data=eeg.data[:2])}, "2 channels at 32 Hz"),
+        ({"times": segment.times / 2}, "a frame every 0.5 s is asked for; .* has one every 1 s"),
     ):
         with pytest.raises(InputError, match=message):
-            model.fill_missing(segment.frames, measured, signal, times, generator)
+            model.fill(replace(segment, **change))
+
+
+def test_it_says_what_it_was_given(model, recordings):
+    given, nothing = (model.describe(recordings[0].given(np.full(40, known))) for known in (True, False))
+    assert given == f"{nothing}, measured frames put into every step"
+    assert nothing.startswith("recipe of Qu, Gao, Wang and Fu (2026") and "raw EEG" in nothing
 
 
 def test_a_saved_model_predicts_the_same(model, recordings, tmp_path):
@@ -285,9 +281,11 @@ def test_a_saved_model_predicts_the_same(model, recordings, tmp_path):
     loaded = PaperModel.load(tmp_path / "model")
     assert torch.equal(torch.get_rng_state(), before)
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
-    for name in ("settings", "tr", "rate", "channels", "eeg_settings", "split"):
-        assert getattr(loaded, name) == getattr(model, name), name
-    loaded.space.check_same(model.space, "the model")
+    assert (loaded.settings, loaded.rate) == (model.settings, model.rate)
+    for name in ("tr", "channels", "eeg_settings", "split"):
+        assert getattr(loaded.origin, name) == getattr(model.origin, name), name
+    loaded.origin.space.check_same(model.origin.space, "the model")
+    np.testing.assert_array_equal(loaded.origin.scale, model.origin.scale)
     measured = np.arange(40) % 4 == 0
     np.testing.assert_array_equal(
         predict(loaded, recordings[0], measured), predict(model, recordings[0], measured)
@@ -303,8 +301,8 @@ def test_what_is_no_model_is_refused(model, tmp_path):
     about = json.loads((folder / "model.json").read_text())
     for change, message in (
         (
-            {"format": "neuroframes-model-2"},
-            "a model of format neuroframes-model-2, but this version reads neuroframes-model-paper-1",
+            {"format": "neuroframes-model-gaussian-3"},
+            "format neuroframes-model-gaussian-3, but this version reads neuroframes-model-paper-2",
         ),
         ({"channels": ["Fz"]}, "damaged.*train it again"),
         ({"settings": {**about["settings"], "size": 3}}, "damaged.*train it again"),

@@ -7,13 +7,13 @@ from scipy.sparse import csr_array
 from torch import nn
 from torch.nn import functional
 
-from neuroframes.models.settings import SurfaceSettings
 from neuroframes.cortex.mesh import surface
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import Averaging, FrameMask, SamplingTimes
 from neuroframes.models import surface_network
 from neuroframes.models.denoiser import EARLIEST, LATEST
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface_network import (
     CorticalVertexDecoder,
     GraphConvolution,

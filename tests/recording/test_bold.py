@@ -272,10 +272,30 @@ def test_estimates_are_told_from_data(tmp_path, suffix):
     # Of a pair the right hemisphere's sidecar alone: either counts.
     write_sidecar(paths[-1], {"NeuroframesMeasured": measured, "NeuroframesStandardDeviation": named})
     completed = read_bold(paths[0])
-    assert completed.measured.tolist() == measured and completed.deviation == tmp_path / named
+    assert completed.measured.tolist() == measured
+    assert completed.deviation is None  # named, but not there
+    assert completed.sidecar["NeuroframesStandardDeviation"] == named
+    (tmp_path / named).touch()
+    assert read_bold(paths[0]).deviation == tmp_path / named
     assert completed.data.tobytes() == plain.data.tobytes()
     write_sidecar(paths[0], {"NeuroframesMeasured": [False] * K}, overwrite=True)
     assert not read_bold(paths[0]).measured.any()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({}, None),
+        ({"SliceTimingCorrected": False, "StartTime": 0.3}, None),
+        ({"SliceTimingCorrected": True}, None),
+        ({"SliceTimingCorrected": True, "StartTime": 0.3}, 0.3),
+    ],
+)
+def test_the_time_that_slices_were_corrected_to_is_the_sidecar_s(tmp_path, content, expected):
+    space = volume_space()
+    path = write_bold(tmp_path / "run.nii", frames(space), space, tr=0.8)[0]
+    write_sidecar(path, content)
+    assert read_bold(path).slice_reference == expected
 
 
 @pytest.mark.parametrize(
@@ -286,11 +306,11 @@ def test_estimates_are_told_from_data(tmp_path, suffix):
         ({"NeuroframesMeasured": [1] * K}, "expected true or false for each frame"),
         ({"NeuroframesMeasured": None}, "expected true or false for each frame"),
         ({"NeuroframesMeasured": "all"}, "expected true or false for each frame"),
-        ({"NeuroframesStandardDeviation": "../std.nii"}, "name of an image in the same folder"),
-        ({"NeuroframesStandardDeviation": "/std.nii"}, "name of an image in the same folder"),
-        ({"NeuroframesStandardDeviation": ".."}, "name of an image in the same folder"),
-        ({"NeuroframesStandardDeviation": ""}, "name of an image in the same folder"),
-        ({"NeuroframesStandardDeviation": 3}, "name of an image in the same folder"),
+        ({"NeuroframesStandardDeviation": "../std.nii"}, "name of a file in the same folder"),
+        ({"NeuroframesStandardDeviation": "/std.nii"}, "name of a file in the same folder"),
+        ({"NeuroframesStandardDeviation": ".."}, "name of a file in the same folder"),
+        ({"NeuroframesStandardDeviation": ""}, "name of a file in the same folder"),
+        ({"NeuroframesStandardDeviation": 3}, "name of a file in the same folder"),
     ],
 )
 def test_a_sidecar_of_another_image_is_refused(tmp_path, content, message):

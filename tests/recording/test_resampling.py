@@ -14,7 +14,7 @@ def raw_of(data: np.ndarray, rate: float) -> mne.io.RawArray:
 
 
 @pytest.mark.parametrize(
-    "rate, wanted, expected",
+    "rate, target, expected",
     [
         (5000, 200, (1, 25)),
         (512, 200, (25, 64)),
@@ -25,8 +25,8 @@ def raw_of(data: np.ndarray, rate: float) -> mne.io.RawArray:
         (1000 * 2**0.5, 200, (1, 7)),  # no ratio of small numbers: the next possible rate above
     ],
 )
-def test_factors(rate, wanted, expected):
-    assert factors(rate, wanted) == expected
+def test_factors(rate, target, expected):
+    assert factors(rate, target) == expected
 
 
 @pytest.mark.parametrize("up, down", [(1, 25), (25, 64), (4, 5)])

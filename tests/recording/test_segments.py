@@ -14,6 +14,7 @@ from neuroframes.recording.segments import (
     Part,
     Segment,
     Split,
+    constant,
     detrend,
     load_segments,
     split_in_time,
@@ -152,8 +153,8 @@ def test_scale_is_the_deviation_and_flags_what_never_changes():
     frames[:, 3] = np.nan
     frames[7, 4] = np.nan
     measured = np.arange(300) % 10 > 0
-    detrend(frames, measured)
-    scale = vertex_scale(frames, measured)
+    size = np.abs(detrend(frames, measured)[0])
+    scale = vertex_scale(frames, measured, size)
     assert np.array_equal(scale > 0, [True, False, False, False, False, True])
     assert np.allclose(scale[[0, 5]], frames[measured][:, [0, 5]].std(axis=0), rtol=1e-3)
 
@@ -161,11 +162,34 @@ def test_scale_is_the_deviation_and_flags_what_never_changes():
 def test_one_infinite_vertex_does_not_silence_the_others():
     frames = np.random.default_rng(3).standard_normal((50, 3)).astype(np.float32)
     frames[:, 1] = np.inf
-    assert np.array_equal(vertex_scale(frames, np.ones(50, bool)) > 0, [True, False, True])
+    assert np.array_equal(vertex_scale(frames, np.ones(50, bool), np.zeros(3)) > 0, [True, False, True])
 
 
 def test_nan_throughout_is_scale_zero():
-    assert not vertex_scale(np.full((20, 3), np.nan, np.float32), np.ones(20, bool)).any()
+    assert not vertex_scale(np.full((20, 3), np.nan, np.float32), np.ones(20, bool), np.zeros(3)).any()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, -1e4])
+def test_constant_is_what_varies_by_no_more_than_rounding(size):
+    noise = np.random.default_rng(0).standard_normal(1000)
+    rounded = np.float32(size) * (1 + np.float32(6e-8) * np.sign(noise))
+    assert constant(rounded.std(), np.float64(size)) and constant(np.float64(0), np.float64(0))
+    assert not constant((size * (1 + 1e-5 * noise)).std(), np.float64(size))
+
+
+def test_frames_are_hidden_and_estimates_put_in_their_place():
+    frames, times = np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32), np.arange(6.0)
+    measured = np.array([True, False, True, True, True, False])
+    segment = Segment(frames, times, times, measured, None, "run")
+    given = segment.given(np.array([True, True, False, True, False, False]))
+    assert given.measured.tolist() == [True, False, False, True, False, False]  # a censored one stays so
+    assert given.frames is frames
+    estimate = np.arange(8, dtype=np.float32).reshape(4, 2)
+    completed = given.completed(estimate)
+    assert completed[given.measured].tobytes() == frames[given.measured].tobytes()
+    assert np.array_equal(completed[~given.measured], estimate)
+    assert np.array_equal(given.completed(estimate[0])[~given.measured], np.tile(estimate[0], (4, 1)))
+    assert np.array_equal(segment.measured, measured)  # neither changes what it was made from
 
 
 def test_parts_of_a_segment_must_have_one_length():
@@ -179,6 +203,7 @@ class Run:
     """What `load_segments` reads of a stored run."""
 
     name: str
+    tr: float
     frame_times: np.ndarray
     censored: np.ndarray
     data: np.ndarray
@@ -207,7 +232,8 @@ def recording():
         data = generator.normal(500, 10, (60, 9)).astype(np.float32)
         data[:, 3] = 500
         motion = generator.standard_normal((60, 6))
-        runs.append(Run(name, 12.0 + np.arange(60), np.arange(60) % 7 == 3, data, motion))
+        times = 12.0 + np.arange(60) + generator.uniform(-0.01, 0.01, 60)  # triggers jitter
+        runs.append(Run(name, 1.0, times, np.arange(60) % 7 == 3, data, motion))
     return Recording(runs, CorticalSpace.from_counts({"L": 9}))
 
 

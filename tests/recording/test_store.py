@@ -115,6 +115,27 @@ def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):
     assert caplog.text.count("no volume triggers; frames are counted from the EEG's start") == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "option"),
+    [
+        ({"fd_threshold": np.nan}, "--fd-threshold nan"),
+        ({"fd_threshold": -0.5}, "--fd-threshold -0.5"),
+        ({"rate": 0}, "--rate 0"),
+        ({"rate": np.inf}, "--rate inf"),
+        ({"l_freq": -1.0}, "--l-freq -1"),
+        ({"onset": np.nan}, "--onset nan"),
+        ({"skip_volumes": -1}, "--skip-volumes -1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(
+    root, tmp_path, monkeypatch, number, option
+):
+    monkeypatch.setattr(store_module, "find_runs", None)
+    with pytest.raises(InputError, match=option):
+        prepare(root, tmp_path / "out", progress=False, **number)
+    assert not (tmp_path / "out").exists()
+
+
 def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monkeypatch):
     out = tmp_path / "out"
     (path,) = prepare(root, out, progress=False)

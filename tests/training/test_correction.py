@@ -1,7 +1,5 @@
 """Training of the learned correction: what it sees, what it is validated on, and what comes through."""
 
-import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,21 +8,19 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from neuroframes.cli import main
-from neuroframes.models.settings import CorrectionSettings
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.correction import LEVELS, Correction
 from neuroframes.models.denoiser import EARLIEST, LATEST
-from neuroframes.models.gaussian import Backbone, GaussianModel
-from neuroframes.recording.segments import Segment, load_segments
+from neuroframes.models.settings import CorrectionSettings
+from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
-from neuroframes.recording.store import open_store
 from neuroframes.training import correction as module
-from neuroframes.training.correction import CorrectionTraining, fit_correction, gates, mean_r
-from neuroframes.training.data import ALONE, BLOCKS, TrainingData, blocks_of, random_masks
+from neuroframes.training.backbone import Backbone
+from neuroframes.training.correction import CorrectionTraining, fit_correction, gates
+from neuroframes.training.data import ALONE, BLOCKS, TrainingData, blocks_of, mean_r, random_masks
 
 TR, RATE, D, C, GAP = 2.0, 50.0, 3, 4, 40.0
 BANDS = {"theta": (4.0, 8.0), "alpha": (8.0, 13.0)}
@@ -241,7 +237,7 @@ def test_a_window_is_told_the_same_in_training_and_in_use():
         starts, torch.tensor([0]), torch.tensor([torch.inf]), torch.zeros(1), tokens
     )
     query = correction.query(times + shift, nothing, None, None)
-    used = correction.shift(query, correction.hear(segments[0].eeg))[0]
+    used = correction.shift(query, correction.tokens(segments[0].eeg))[0]
     assert used.std() > 0.1
     torch.testing.assert_close((after - before)[0].double(), used, atol=1e-3, rtol=1e-3)
 
@@ -308,7 +304,7 @@ def test_mean_r():
 def r_of(correction, segment, latents):
     """r from EEG alone; the ridge's is 0."""
     query = correction.query(segment.times, nothing, None, None)
-    estimate = correction.shift(query, correction.hear(segment.eeg))[0]
+    estimate = correction.shift(query, correction.tokens(segment.eeg))[0]
     return float(
         mean_r(torch.from_numpy(latents), estimate, torch.tensor([0.4, 0.4, 0.2], dtype=torch.float64))
     )
@@ -363,7 +359,7 @@ def test_more_members_than_blocks_have_gates_of_their_own(learned, tmp_path, mon
 def test_a_trained_correction_tells_runs_of_any_length_the_same(learned):
     correction = learned
     test, latents = segment(300, 20)
-    tokens = correction.hear(test.eeg)
+    tokens = correction.tokens(test.eeg)
     errors = {}
     for n in (3, 10, 30, 300):
         parts = [test.times[start : start + n] for start in range(0, 300, n)]
@@ -378,7 +374,7 @@ def test_eeg_that_tells_nothing_is_not_believed(tmp_path):
     correction = fit(segments, found, tmp_path)
     test, latents = segment(400, 30, related=False)
     query = correction.query(test.times, nothing, None, None)
-    shift = correction.shift(query, correction.hear(test.eeg))[0].numpy()
+    shift = correction.shift(query, correction.tokens(test.eeg))[0].numpy()
     change = np.square(latents - shift).mean() / np.square(latents).mean() - 1
     assert change < 0.01
 
@@ -451,68 +447,3 @@ def test_members_take_the_blocks_that_have_windows(tmp_path):
     assert usable == [False, True, True, True, True] and len(usable) == BLOCKS
     correction = fit(segments, found, tmp_path, replace(SHORT, epochs=1))
     assert all(member.denoiser.head.weight.any() for member in correction.networks)
-
-
-# From a store
-
-
-@pytest.fixture(scope="module")
-def stored(recording, tmp_path_factory):
-    """A model of the default preset, from the command line."""
-    folder = tmp_path_factory.mktemp("default")
-    options = ["--width", "8", "--epochs", "1", "--members", "1", "--latents", "4"]
-    assert main(["train", str(recording.store), "--out", str(folder / "m"), *options]) == 0
-    return folder / "m"
-
-
-def test_the_default_preset_writes_a_model_that_hears(recording, stored):
-    assert [path.name for path in stored.parent.iterdir()] == ["m"]
-    assert sorted(path.name for path in stored.iterdir()) == [
-        "correction.json",
-        "correction.safetensors",
-        "model.json",
-        "model.safetensors",
-    ]
-    model = GaussianModel.load(stored)
-    assert "learned correction" in model.method
-    model.correction.gate.fill_(1.0)
-    store = open_store(recording.store)
-    (test,), _ = load_segments(store, model.split.test, model.bands, model.scale)
-    heard = model.hear(test.eeg)
-    plain = replace(model, correction=None)
-    latents = model.prior.autoencoder.encode(lambda block: test.frames[:, block])
-    measured = np.arange(len(test.times)) % 20 < 10
-    _, mean = plain.given_eeg(heard, test.times)
-    moved = []
-    for seen in (None, latents, 2 * latents):
-        prior, corrected = model.given_eeg(heard, test.times, seen, None if seen is None else measured)
-        assert prior.latents is model.with_eeg and np.isfinite(corrected).all()
-        assert corrected.shape == mean.shape
-        moved.append(corrected - mean)
-    assert all(move.std() > 0 for move in moved)
-    assert np.abs(moved[1] - moved[0]).max() > 0 and np.abs(moved[2] - moved[1]).max() > 0
-    model.correction.gate.fill_(0.0)
-    np.testing.assert_array_equal(
-        model.given_eeg(model.hear(test.eeg), test.times, latents, measured)[1], mean
-    )
-
-
-def damage_tensors(folder):
-    (folder / "correction.safetensors").write_bytes(b"no tensors")
-
-
-def damage_missing(folder):
-    (folder / "correction.safetensors").unlink()
-
-
-def damage_settings(folder):
-    about = json.loads((folder / "correction.json").read_text())
-    about["settings"]["width"] *= 2
-    (folder / "correction.json").write_text(json.dumps(about))
-
-
-@pytest.mark.parametrize("damage", [damage_tensors, damage_missing, damage_settings])
-def test_a_damaged_correction_is_refused(stored, tmp_path, damage):
-    damage(shutil.copytree(stored, tmp_path / "m"))
-    with pytest.raises(InputError, match="damaged"):
-        GaussianModel.load(tmp_path / "m")

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.models.settings import PaperSettings
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.segments import Segment
+from neuroframes.models.model import Origin
+from neuroframes.models.settings import PaperSettings
+from neuroframes.recording.segments import Part, Segment, Split
+from neuroframes.recording.signal import Signal
 from neuroframes.training.paper import (
     PaperTraining,
     TrainingWindows,
@@ -17,6 +20,7 @@ from neuroframes.training.paper import (
     start_network,
     window_starts,
 )
+from neuroframes.training.part import TrainingPart
 from neuroframes.training.run import STATE
 
 SMALL = PaperSettings(frames=6, latents=5, width=32, layers=2, heads=2, learning_rate=3e-3, batch=8, epochs=3)
@@ -33,21 +37,25 @@ def recording(n_frames, seed):
     times = 5.0 + np.arange(n_frames) * TR
     eeg = generator.standard_normal((C, round((times[-1] + 1) * RATE)))
     eeg[0] *= np.exp(np.interp(np.arange(eeg.shape[1]) / RATE + 4, times, signals[:, 0]))
-    segment = Segment(
-        np.asfortranarray(frames, np.float32), times, times - 5, np.ones(n_frames, bool), None, "run"
-    )
-    return segment, (1e-5 * eeg).astype(np.float32)
+    signal = Signal((1e-5 * eeg).astype(np.float32), RATE, ("Fz", "Cz", "Pz"))
+    measured = np.ones(n_frames, bool)
+    return Segment(np.asfortranarray(frames, np.float32), times, times - 5, measured, None, "run", signal)
 
 
 @pytest.fixture(scope="module")
-def recordings():
+def segments():
     return [recording(40, 1), recording(33, 2)]
 
 
-def fit(recordings, settings, folder, **options):
-    segments, eeg = zip(*recordings, strict=True)
+def fit(segments, settings, folder, **options):
+    """The network that is trained."""
+    space, split = CorticalSpace.from_counts({"L": V}), Split((Part("run", 0, 40),), (), 40.0)
+    origin = Origin(space, TR, np.ones(V, np.float32), split, segments[0].eeg.channels)
+    part = TrainingPart(origin, segments, {}, np.zeros((C, 3)))
     options = {"checkpoint_every": 1, "accelerator": "cpu", **options}
-    return fit_paper(segments, eeg, RATE, TR, settings, checkpoints=folder, **options)
+    model = fit_paper(part, settings, state=folder, **options)
+    assert (model.origin, model.settings, model.rate) == (origin, settings, RATE)
+    return model.network
 
 
 def opened(network):
@@ -72,25 +80,26 @@ def test_windows_cover_what_is_measured_and_nothing_else():
     assert list(window_starts(np.ones(6, bool), 6)) == [0] and len(window_starts(np.ones(5, bool), 6)) == 0
 
 
-def test_training_windows_hold_the_frames_and_eeg_of_their_segment(recordings):
-    segments, eeg = zip(*recordings, strict=True)
-    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+def test_training_windows_hold_the_frames_and_eeg_of_their_segment(segments):
+    windows = TrainingWindows.of(segments, TR, SMALL)
     frames = np.concatenate([segment.frames for segment in segments])
     np.testing.assert_array_equal(windows.frames[:, windows.rows[0]].T, frames[:6])
     np.testing.assert_array_equal(windows.frames[:, windows.rows[-1]].T, frames[-6:])
+    eeg = segments[0].eeg.data
     # The first frame is centred on 5 s: it begins at 4.5, and its EEG 4 s before that.
-    np.testing.assert_array_equal(windows.eeg[0], eeg[0][:, 16 : 16 + 192])
+    np.testing.assert_array_equal(windows.eeg[0], eeg[:, 16 : 16 + 192])
     early = [replace(segment, times=segment.times - 5) for segment in segments]
-    before = TrainingWindows.of(early, eeg, RATE, TR, SMALL).eeg[0]
-    np.testing.assert_array_equal(before, np.pad(eeg[0], ((0, 0), (144, 0)), mode="reflect")[:, :192])
-    blind = [replace(segment, measured=np.arange(len(segment.frames)) % 6 > 0) for segment in segments]
+    before = TrainingWindows.of(early, TR, SMALL).eeg[0]
+    np.testing.assert_array_equal(before, np.pad(eeg, ((0, 0), (144, 0)), mode="reflect")[:, :192])
+    censored = [replace(segment, measured=np.arange(len(segment.frames)) % 6 > 0) for segment in segments]
     with pytest.raises(InputError, match="no 6 consecutive frames"):
-        TrainingWindows.of(blind, eeg, RATE, TR, SMALL)
+        TrainingWindows.of(censored, TR, SMALL)
+    with pytest.raises(InputError, match="paper's recipe needs EEG; there is none"):
+        TrainingWindows.of([replace(segment, eeg=None) for segment in segments], TR, SMALL)
 
 
-def test_latents_start_as_whitened_principal_components(recordings):
-    segments, eeg = zip(*recordings, strict=True)
-    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+def test_latents_start_as_whitened_principal_components(segments):
+    windows = TrainingWindows.of(segments, TR, SMALL)
     before = torch.get_rng_state()
     network = start_network(segments, windows, SMALL, RATE * TR, 0)
     assert torch.equal(torch.get_rng_state(), before)
@@ -105,10 +114,9 @@ def test_latents_start_as_whitened_principal_components(recordings):
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_gradients_reach_every_parameter(recordings, joint):
-    segments, eeg = zip(*recordings, strict=True)
+def test_gradients_reach_every_parameter(segments, joint):
     settings = replace(SMALL, joint=joint)
-    windows = TrainingWindows.of(segments, eeg, RATE, TR, settings)
+    windows = TrainingWindows.of(segments, TR, settings)
     network = opened(start_network(segments, windows, settings, RATE * TR, 0))
     training = PaperTraining(network, windows, settings, 0)
     which, seed = torch.arange(8), torch.Generator().manual_seed(0)
@@ -121,10 +129,9 @@ def test_gradients_reach_every_parameter(recordings, joint):
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
-def test_losses_before_training_are_known(recordings):
+def test_losses_before_training_are_known(segments):
     """The head is zero, so the diffusion loss is the noise's variance."""
-    segments, eeg = zip(*recordings, strict=True)
-    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+    windows = TrainingWindows.of(segments, TR, SMALL)
     training = PaperTraining(start_network(segments, windows, SMALL, RATE * TR, 0), windows, SMALL, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -132,10 +139,9 @@ def test_losses_before_training_are_known(recordings):
     assert np.mean([float(diffusion) for _, diffusion in losses]) == pytest.approx(1, abs=0.05)
 
 
-def test_the_loss_falls(recordings, tmp_path):
-    segments, eeg = zip(*recordings, strict=True)
-    network = fit(recordings, replace(SMALL, epochs=60), tmp_path, checkpoint_every=1000)
-    windows = TrainingWindows.of(segments, eeg, RATE, TR, SMALL)
+def test_the_loss_falls(segments, tmp_path):
+    network = fit(segments, replace(SMALL, epochs=60), tmp_path, checkpoint_every=1000)
+    windows = TrainingWindows.of(segments, TR, SMALL)
     training = PaperTraining(network, windows, SMALL, 0)
     with torch.no_grad():
         reconstruction, diffusion = training.losses(
@@ -158,34 +164,35 @@ class Stop(lightning.Callback):
 @pytest.mark.parametrize(
     "error", [RuntimeError("power cut"), KeyboardInterrupt()], ids=["error", "interrupt"]
 )
-def test_interrupted_training_ends_where_it_would_have_ended(recordings, tmp_path, error):
-    expected = fit(recordings, SMALL, tmp_path / "whole").state_dict()
+def test_interrupted_training_ends_where_it_would_have_ended(segments, tmp_path, error):
+    expected = fit(segments, SMALL, tmp_path / "whole").state_dict()
     with pytest.raises(type(error)):
-        fit(recordings, SMALL, tmp_path / "cut", callbacks=[Stop(error)])
+        fit(segments, SMALL, tmp_path / "cut", callbacks=[Stop(error)])
     assert (tmp_path / "cut" / STATE).exists()
-    network = fit(recordings, SMALL, tmp_path / "cut")
+    network = fit(segments, SMALL, tmp_path / "cut")
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     # And a training that is complete isn't repeated.
-    again = fit(recordings, SMALL, tmp_path / "cut", callbacks=[Stop(AssertionError("trained again"))])
+    again = fit(segments, SMALL, tmp_path / "cut", callbacks=[Stop(AssertionError("trained again"))])
     assert torch.equal(again.decoder, network.decoder)
 
 
-def test_the_seed_decides(recordings, tmp_path):
+def test_the_seed_decides(segments, tmp_path):
     settings = replace(SMALL, epochs=1)
     first, second, other = (
-        fit(recordings, settings, tmp_path / f"{i}", seed=seed).decoder for i, seed in enumerate((0, 0, 1))
+        fit(segments, settings, tmp_path / f"{i}", seed=seed).decoder for i, seed in enumerate((0, 0, 1))
     )
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
-def test_the_state_of_another_training_is_refused(recordings, tmp_path):
-    fit(recordings, replace(SMALL, epochs=1), tmp_path)
+def test_the_state_of_another_training_is_refused(segments, tmp_path):
+    fit(segments, replace(SMALL, epochs=1), tmp_path)
     for options in ({"settings": SMALL}, {"settings": replace(SMALL, epochs=1), "seed": 1}):
         with pytest.raises(InputError, match="other settings, another seed or other data"):
-            fit(recordings, options.pop("settings"), tmp_path, **options)
+            fit(segments, options.pop("settings"), tmp_path, **options)
     with pytest.raises(InputError, match="other settings"):
-        fit([recordings[1], recordings[0]], replace(SMALL, epochs=1), tmp_path)
-    other_eeg = [recordings[0], (recordings[1][0], 2 * recordings[1][1])]
+        fit([segments[1], segments[0]], replace(SMALL, epochs=1), tmp_path)
+    eeg = segments[1].eeg
+    other_eeg = [segments[0], replace(segments[1], eeg=replace(eeg, data=2 * eeg.data))]
     with pytest.raises(InputError, match="other data"):
         fit(other_eeg, replace(SMALL, epochs=1), tmp_path)

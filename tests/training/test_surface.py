@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.models.settings import SurfaceSettings
 from neuroframes.cortex.mesh import surface, vertex_positions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.segments import Segment
+from neuroframes.models.model import Origin
+from neuroframes.models.settings import SurfaceSettings
+from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
+from neuroframes.training.part import TrainingPart
 from neuroframes.training.run import STATE
 from neuroframes.training.surface import SurfaceTraining, SurfaceWindows, fit_surface
 
@@ -55,8 +57,13 @@ def segments(space):
 
 
 def fit(segments, space, folder, settings=SETTINGS, *, positions=POSITIONS, bands=BANDS, **options):
-    options = {"accelerator": "cpu", **options}
-    return fit_surface(segments, space, positions, bands, settings, TR, GAP, folder=folder, **options)
+    """The network that is trained."""
+    split = Split((Part("run", 0, 160),), (), GAP)
+    origin = Origin(space, TR, np.ones(V, np.float32), split, segments[0].eeg.channels)
+    part = TrainingPart(origin, segments, bands, positions)
+    model = fit_surface(part, settings, state=folder, **{"accelerator": "cpu", **options})
+    assert (model.origin, model.settings, model.rate) == (origin, settings, RATE)
+    return model.network
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from neuroframes.baselines.mean_frame import MeanFrame
 from neuroframes.baselines.nearest import Nearest
 from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.baselines.run_mean import RunMean
-from neuroframes.baselines.shuffled_eeg import shuffled
 
 __all__ = [
     "BandedRidge",
@@ -29,5 +28,4 @@ __all__ = [
     "Nearest",
     "RidgeFIR",
     "RunMean",
-    "shuffled",
 ]

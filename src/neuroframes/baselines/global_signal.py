@@ -1,9 +1,9 @@
 """The frames' own mean over the cortex as the only predictor: an oracle, no method.
 
-    x_v(t) = m_v + b_v g(t), with g the mean over vertices of the *same* frames and b_v fitted to the training part.
+    x_v(t) = m_v + b_v g(t), with g the mean over vertices of the *same* frames, b_v from training.
 
-It reads what it is scored on. What it reaches is how far one pattern that waxes and wanes would go, were its course
-known.
+It reads what it is scored on. What it reaches is how far one pattern that waxes and wanes would go, were its
+course known.
 """
 
 from collections.abc import Sequence

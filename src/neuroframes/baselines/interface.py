@@ -1,7 +1,7 @@
 """What a baseline is, and what all of them share.
 
-A baseline is a model that is fitted to the training part in this process and never stored: see `models.model`. Where
-it pays no heed to measured frames, they come back as they are and tell it nothing of the others.
+A baseline is a model that is fitted to the training part in this process, never stored: see `models.model`.
+One that pays no heed to measured frames says so (`reads_frames`): they tell it nothing of the others.
 """
 
 from abc import abstractmethod
@@ -26,7 +26,7 @@ class Baseline(Model):
 
     @abstractmethod
     def estimate(self, segment: Segment) -> Float32:
-        """The M frames of a segment of K that aren't measured, shape (M, V); K of them leave the EEG alone."""
+        """The M frames of a segment that aren't measured, shape (M, V); K of them where none is."""
 
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None

@@ -38,14 +38,14 @@ def pooled_autocovariance(
     products, pairs = np.zeros(n_lags), np.zeros(n_lags)
     for segment in train:
         length = 2 * len(segment.times)  # zero-padded, so that the circular product is the linear one
-        seen = segment.measured[:, None]
-        frames = np.where(seen, segment.frames[:, ::every] - mean[::every], 0)
+        known = segment.measured[:, None]
+        frames = np.where(known, segment.frames[:, ::every] - mean[::every], 0)
         lags = min(n_lags, len(segment.times))
         power = np.sum(np.abs(np.fft.rfft(frames, length, axis=0)) ** 2, axis=1)
         products[:lags] += np.fft.irfft(power, length)[:lags] / frames.shape[1]
-        pairs[:lags] += np.fft.irfft(np.abs(np.fft.rfft(seen[:, 0], length)) ** 2, length)[:lags].round()
-    seen, lag = pairs > 0, np.arange(n_lags)
-    return np.interp(lag, lag[seen], products[seen] / pairs[seen])
+        pairs[:lags] += np.fft.irfft(np.abs(np.fft.rfft(known[:, 0], length)) ** 2, length)[:lags].round()
+    paired, lag = pairs > 0, np.arange(n_lags)
+    return np.interp(lag, lag[paired], products[paired] / pairs[paired])
 
 
 def dictionary(lag: NDArray[np.float64], tr: float) -> NDArray[np.float64]:

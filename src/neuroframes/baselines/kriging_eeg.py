@@ -3,7 +3,7 @@
     x_missing = m + W (x_measured - m at the measured frames),
 
 with m the prediction of `RidgeFIR` and W the weights of `Kriging`, whose kernel is fitted to the left-out
-residuals of ridge: those of the fit itself are smaller than on frames that it hasn't seen.
+residuals of ridge: those of the fit itself are smaller than on frames that it wasn't fitted to.
 """
 
 from collections.abc import Sequence

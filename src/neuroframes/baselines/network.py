@@ -128,7 +128,7 @@ class NetworkBaseline(Baseline):
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         """The network for inputs like `example` (1, ...), before the head, and how many features it gives."""
 
-    def prepare(self, train: Sequence[Segment]) -> None:  # noqa: B027 - not every input is standardised
+    def prepare(self, train: Sequence[Segment]) -> None:
         """Learn what `inputs` standardises by, from the training part; nothing by default."""
 
     def loss(self, network: VertexNetwork, x: Tensor, frames: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from neuroframes.commands.run import check_draws, read_run
+from neuroframes.commands.run import check_draws, read_run, with_run_options
 from neuroframes.errors import InputError
 from neuroframes.threads import few_threads
 
@@ -14,6 +14,7 @@ TIMING = ("SliceTimingCorrected", "StartTime")  # of the input, which hold for t
 
 
 @few_threads
+@with_run_options
 def complete(
     bold: str | Path,
     *,
@@ -47,7 +48,7 @@ def complete(
     seed : int
         Of the draws.
     **beside
-        What is known beside the run: see `read_run`.
+        What is known beside the run, as in `read_run`.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def complete(
 
     out = Path(out)
     check_draws(draws, save_draws)
-    run = read_run(bold, out, overwrite=overwrite, draws=draws, save_draws=save_draws, **beside)
+    run = read_run(bold, out, overwrite, draws, save_draws, **beside)
     if not (run.missing | run.partial).any():
         raise InputError(
             f"{run.name}: no frame is missing, and no value of one; "

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from neuroframes.commands.run import check_draws, read_run
+from neuroframes.commands.run import check_draws, read_run, with_run_options
 from neuroframes.errors import check_number
 from neuroframes.threads import few_threads
 
@@ -15,6 +15,7 @@ SAME_FRAME = 1e-3  # of a frame: times as near as this are one, since headers ro
 
 
 @few_threads
+@with_run_options
 def resample(
     bold: str | Path,
     *,
@@ -33,7 +34,7 @@ def resample(
     bold : path
         CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
     tr : float, seconds
-        Of the output. Frames at a longer TR are samples, not means: faster fluctuations alias (with a warning).
+        Of the output. Frames at a longer TR are samples, not means: faster fluctuations alias.
     out : path
         Image to write, of the same format.
     overwrite : bool
@@ -45,7 +46,7 @@ def resample(
     seed : int
         Of the draws.
     **beside
-        As in `complete`.
+        What is known beside the run, as in `read_run`.
 
     Returns
     -------
@@ -59,8 +60,7 @@ def resample(
 
     out, tr = Path(out), check_number(tr, "--tr", above=0)
     check_draws(draws, save_draws)
-    options: dict[str, Any] = {"overwrite": overwrite, "draws": draws, "save_draws": save_draws, **beside}
-    run = read_run(bold, out, between=True, **options)
+    run = read_run(bold, out, overwrite, draws, save_draws, between=True, **beside)
     n_frames, ratio = len(run.missing), tr / run.bold.tr
     if ratio > LONGER:
         logger.warning(

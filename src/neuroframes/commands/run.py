@@ -1,8 +1,12 @@
 """A run to fill: its frames, which of them are data, and what is known beside it. Everything is read once."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from neuroframes.errors import InputError, need_torch
 
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
     from neuroframes.commands.eeg import EegOfRun
     from neuroframes.models.model import TrainedModel
     from neuroframes.recording.bold import Bold
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 CARRIED = ("TaskName", "SkullStripped")  # from the sidecar of what is read to that of what is written
 
@@ -55,6 +62,10 @@ class Run:
 def read_run(
     bold: str | Path,
     out: Path,
+    overwrite: bool = False,
+    draws: int = 0,
+    save_draws: bool = False,
+    between: bool = False,
     *,
     model: str | Path | None = None,
     eeg: str | Path | None = None,
@@ -66,10 +77,6 @@ def read_run(
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
-    draws: int = 0,
-    save_draws: bool = False,
-    between: bool = False,
-    overwrite: bool = False,
 ) -> Run:
     """Read and check a run and what is known beside it.
 
@@ -78,6 +85,9 @@ def read_run(
     bold : path
         CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
     out : path, refused before anything is computed if it can't be written
+    overwrite, draws, save_draws : see `complete`
+    between : bool
+        Frames at other times than the run's are asked for, which not every model has.
     model : path
         What train wrote. Without, the run itself is learned from.
     eeg : path
@@ -98,9 +108,6 @@ def read_run(
         From the EEG's start to the first volume's, where triggers are missing or not used.
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD.
-    draws, save_draws, overwrite : see `complete`
-    between : bool
-        Frames at other times than the run's are asked for, which not every model has.
     """
     from neuroframes.commands.eeg import read_eeg_of_run
     from neuroframes.models.stored import digest
@@ -158,7 +165,7 @@ def _missing(
     from neuroframes.recording.timeline import censored, parse_frames, read_censor
 
     n_frames = len(run.data)
-    missing = ~np.isfinite(run.data).any(axis=1)
+    missing = np.logical_not(np.isfinite(run.data).any(axis=1))
     if confounds is not None:
         missing |= censored(confounds, fd_threshold, n_frames)
     if censor is not None:
@@ -203,6 +210,27 @@ def _check_enough(run: "Bold", measured: "NDArray[np.bool_]", partial: "NDArray[
         f"{name}: {n_full} of {len(measured)} frames are measured, the rest is censored or estimated; at least "
         f"{FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, which needs none"
     )
+
+
+def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The command, its `**beside` spelled out in signature and docstring: what `read_run` takes by keyword only."""
+    own = signature(command).parameters.values()
+    beside = [each for each in signature(read_run).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    whole = Signature([*(each for each in own if each.kind is not each.VAR_KEYWORD), *beside])
+
+    @wraps(command)
+    def checked(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        try:
+            whole.bind(*arguments, **options)
+        except TypeError as error:
+            raise TypeError(f"{command.__name__}() {error}") from None
+        return command(*arguments, **options)
+
+    described = str(read_run.__doc__)
+    entries = described[described.index(f"    {beside[0].name} :") :].rstrip() + "\n"  # they come last there
+    checked.__doc__ = re.sub(r" +\*\*beside\n.*\n", lambda _: entries, str(command.__doc__))
+    checked.__signature__ = whole  # type: ignore[attr-defined]
+    return checked
 
 
 def check_draws(draws: int, save_draws: bool) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from neuroframes.cortex.mesh import MESH_SIZES, flat_surface
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.mesh import flat_surface
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
 
 PIXEL = 3.0  # mm; vertices are 2 to 3 mm apart
 

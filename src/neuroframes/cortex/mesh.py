@@ -20,13 +20,10 @@ from nibabel.cifti2 import Cifti2Image
 from nibabel.gifti import GiftiImage
 from numpy.typing import NDArray
 
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace, hcp_data
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
 from neuroframes.errors import InputError
 
 Kind = Literal["white", "pial", "midthickness", "inflated", "very_inflated", "sphere"]
-
-# Spaces with a mesh, and the number of vertices in each hemisphere's mesh.
-MESH_SIZES = {"fsLR-32k": 32_492, "fsaverage5": 10_242}
 
 _FSLR_FILES = {
     "white": "white_MSMAll",
@@ -47,7 +44,7 @@ def require_mesh(name: str) -> None:
 
 
 @lru_cache(maxsize=24)
-def surface(name: str, kind: Kind, hemi: str) -> tuple[np.ndarray, np.ndarray]:
+def surface(name: str, kind: Kind, hemi: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """One hemisphere's surface.
 
     Parameters
@@ -73,7 +70,7 @@ def surface(name: str, kind: Kind, hemi: str) -> tuple[np.ndarray, np.ndarray]:
     require_mesh(name)
     if name == "fsaverage5" and kind == "midthickness":
         white, faces = surface(name, "white", hemi)
-        coordinates = (white + surface(name, "pial", hemi)[0]) / 2
+        coordinates = np.float32(0.5) * (white + surface(name, "pial", hemi)[0])
     else:
         coordinates, faces = GiftiImage.from_filename(_surface_file(name, kind, hemi)).agg_data()
         coordinates, faces = coordinates.astype(np.float32), faces.astype(np.int32)
@@ -83,7 +80,7 @@ def surface(name: str, kind: Kind, hemi: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=4)
-def flat_surface(name: str, hemi: str) -> tuple[np.ndarray, np.ndarray]:
+def flat_surface(name: str, hemi: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """One hemisphere cut open along the medial wall and laid flat.
 
     Returns
@@ -105,7 +102,7 @@ def flat_surface(name: str, hemi: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=4)
-def sulcal_depth(name: str, hemi: str) -> np.ndarray:
+def sulcal_depth(name: str, hemi: str) -> NDArray[np.float32]:
     """Sulcal depth of one hemisphere's vertices, for shading.
 
     Returns
@@ -130,7 +127,7 @@ def sulcal_depth(name: str, hemi: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def cortical_vertices(name: str, hemi: str) -> np.ndarray:
+def cortical_vertices(name: str, hemi: str) -> NDArray[np.int32]:
     """Mesh vertices that the space counts as cortex, ascending.
 
     On fsLR-32k the grayordinates without the medial wall: 29,696 left and 29,716 right, in the order

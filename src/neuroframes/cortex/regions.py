@@ -7,8 +7,8 @@ stream, ventral stream, MT+ complex and neighbours), "auditory" is 10 and 11 (ea
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import MESH_SIZES, farthest_points, flat_surface, surface
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace, hcp_data
+from neuroframes.cortex.mesh import farthest_points, flat_surface, surface
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
 
 VISUAL = {
     *("V1", "V2", "V3", "V4"),
@@ -24,7 +24,7 @@ REGIONS = {"visual": VISUAL, "auditory": AUDITORY, "V1": {"V1"}}
 N_PARCELS = 100  # of a hemisphere without labels; the MMP has 180
 
 
-def regions(space: CorticalSpace) -> dict[str, np.ndarray]:
+def regions(space: CorticalSpace) -> dict[str, NDArray[np.intp]]:
     """Indices of each region's values in a frame, both hemispheres together.
 
     Returns
@@ -70,7 +70,7 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
     return label
 
 
-def _areas(space: CorticalSpace) -> np.ndarray:
+def _areas(space: CorticalSpace) -> NDArray[np.str_]:
     """MMP area of each value without its hemisphere ("V1"), "" outside; shape (V,), str."""
     with np.load(hcp_data("fMRI_vertex_info_32k.npz")) as info, np.load(hcp_data("mmp_1.0.npz")) as mmp:
         gray = {"L": info["grayl"], "R": info["grayr"]}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 
@@ -31,6 +32,8 @@ HEMISPHERES = {"L": LEFT, "R": RIGHT}
 STRUCTURES = {"CIFTI_STRUCTURE_CORTEX_LEFT": LEFT, "CIFTI_STRUCTURE_CORTEX_RIGHT": RIGHT}
 # The meshes that people use differ in the number of vertices of a hemisphere, which therefore names them.
 MESHES = {32_492: "fsLR-32k", 10_242: "fsaverage5", 40_962: "fsaverage6", 163_842: "fsaverage"}
+# Those whose surfaces `cortex.mesh` has; here, so that asking for a name loads nothing that reads files.
+MESH_SIZES = {"fsLR-32k": 32_492, "fsaverage5": 10_242}
 
 
 def hcp_data(name: str) -> Path:
@@ -65,8 +68,8 @@ class CorticalSpace:
 
     name: str
     kind: Kind
-    hemisphere: np.ndarray
-    vertex: np.ndarray
+    hemisphere: NDArray[np.int8]
+    vertex: NDArray[np.int32]
     header: str
 
     @property
@@ -75,7 +78,7 @@ class CorticalSpace:
         return len(self.vertex)
 
     @property
-    def cortical(self) -> np.ndarray:
+    def cortical(self) -> NDArray[np.bool_]:
         """Which values lie on a cortical mesh, shape (V,), bool."""
         return self.hemisphere != NOT_CORTEX
 
@@ -138,7 +141,7 @@ class CorticalSpace:
         return cls(name, "gifti", hemisphere, vertex, json.dumps({side: counts[side] for side in sides}))
 
     @classmethod
-    def from_mask(cls, mask: np.ndarray, affine: np.ndarray) -> Self:
+    def from_mask(cls, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Self:
         """The space of the True voxels of `mask`, shape (X, Y, Z), with its (4, 4) voxel-to-mm affine."""
         # A bit a voxel, compressed: the mask travels with every store and model.
         packed = zlib.compress(np.packbits(mask.astype(bool).ravel()).tobytes())
@@ -160,7 +163,7 @@ class CorticalSpace:
         parser.parse(string=self.header.encode())
         return parser.header.get_axis(1)
 
-    def grid(self) -> tuple[tuple[int, int, int], np.ndarray]:
+    def grid(self) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
         """Shape of a volume space's voxel grid and its (4, 4) voxel-to-mm affine."""
         if self.kind != "volume":
             raise InputError(f"space {self.name} is {self.kind}, not a volume: it has no voxel grid")
@@ -192,11 +195,11 @@ class CorticalSpace:
         stored = json.loads(text)
         kind, header = stored["kind"], stored["header"]
         if kind == "cifti":
-            return cls.from_axis(cls("", "cifti", np.empty(0), np.empty(0), header).axis())
+            return cls.from_axis(cls("", "cifti", np.empty(0, np.int8), np.empty(0, np.int32), header).axis())
         described = json.loads(header)
         if kind == "gifti":
             return cls.from_counts(described)
         shape: Sequence[int] = described["shape"]
         bits = np.frombuffer(zlib.decompress(base64.b64decode(described["mask"])), np.uint8)
-        mask = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape)
+        mask = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
         return cls.from_mask(mask, np.array(described["affine"]))

@@ -17,26 +17,24 @@ from matplotlib.axes import Axes
 
 from neuroframes.evaluation.bootstrap import mean_interval
 from neuroframes.evaluation.cells import kept
-from neuroframes.evaluation.methods import BACKBONE, DEAF, METHODS, OURS
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.evaluation.similarity import spectra
+from neuroframes.evaluation.tasks import ALONE
 from neuroframes.files import written_whole
+from neuroframes.registry import BACKBONE, NO_EEG, OURS, REDUCED, in_order, method_of
 
-OURS_COLOUR, NETWORK, REGRESSION, NO_EEG = "#c0392b", "#2471a3", "#7d6608", "#808b96"
-LINES = ("linear", "cubic spline", "Lomb-Scargle", "kriging", "kriging + EEG", DEAF, BACKBONE, OURS)
+# One a family of methods, ours in red.
+COLOURS = {"neuroframes": "#c0392b", "network": "#2471a3", "regression": "#7d6608", "without EEG": "#808b96"}
+LINES = ("linear", "cubic spline", "Lomb-Scargle", "kriging", "kriging + EEG", NO_EEG, BACKBONE, OURS)
 SPECTRA = ("ridge FIR", "CNN-TC", "paper's recipe", BACKBONE, OURS)
 OTHERS = ("C0", "C1", "C2", "C4", "C5")  # without the red, which is ours
-OURS_LINES = {DEAF: ":", BACKBONE: "--", OURS: "-"}
+OURS_LINES = {NO_EEG: ":", BACKBONE: "--", OURS: "-"}
 GAPS = (1, 2, 4, 8, 16)
 
 
-def colour(method: str) -> str:
-    if method.startswith(OURS):
-        return OURS_COLOUR
-    kind = METHODS[method]
-    if not kind.eeg:
-        return NO_EEG
-    return NETWORK if kind.preset or (kind.seeded and "ridge" not in method) else REGRESSION
+def _colour(row: str) -> str:
+    method = method_of(row)
+    return COLOURS["neuroframes" if method is None else method.family]
 
 
 def draw_figures(
@@ -70,15 +68,15 @@ def draw_figures(
 
 def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> bool:
     """r from EEG alone; whiskers are the interval of its difference to the reference."""
-    r = of[(of["metric"] == "temporal_r") & (of["task"] == "eeg")].groupby("method")["value"].mean()
-    names = [name for name in reversed(list(METHODS)) if name in r]
+    r = of[(of["metric"] == "temporal_r") & (of["task"] == ALONE)].groupby("method")["value"].mean()
+    names = in_order(r.index)[::-1]
     if not names:
         return False
-    axes.barh(names, r[names], color=[colour(name) for name in names], height=0.7)
+    axes.barh(names, r[names], color=[_colour(name) for name in names], height=0.7)
     for row, name in enumerate(names):
         if not len(paired):  # a test part of fewer than two blocks
             break
-        these = paired[(paired["method"] == name) & (paired["task"] == "eeg")]
+        these = paired[(paired["method"] == name) & (paired["task"] == ALONE)]
         if len(these):
             mean, low, high = mean_interval(these["difference"], these["low"], these["high"])
             whiskers = [[mean - low], [high - mean]]
@@ -97,7 +95,7 @@ def _gaps(axes: Axes, of: pd.DataFrame) -> bool:
             found = True
             style: dict[str, Any] = {"linewidth": 1.2, "color": OTHERS[LINES.index(name) % len(OTHERS)]}
             if name.startswith(OURS):
-                style = {"linewidth": 2, "color": OURS_COLOUR, "linestyle": OURS_LINES[name]}
+                style = {"linewidth": 2, "color": COLOURS["neuroframes"], "linestyle": OURS_LINES[name]}
             axes.plot(*zip(*points, strict=True), marker="o", ms=4, label=name, **style)
     if found:
         axes.set_xscale("log", base=2)
@@ -111,9 +109,9 @@ def _gaps(axes: Axes, of: pd.DataFrame) -> bool:
 def _spectra(axes: Axes, cells: Sequence[Mapping[str, Any]]) -> bool:
     """Power of measured and reconstructed frames, from EEG alone, in the first recording."""
     first = [cell for cell in cells if cell["recording"] == cells[0]["recording"]]
-    shown = [cell for cell in first if cell["method"] in SPECTRA and "eeg" in cell["scores"]]
+    shown = [c for c in first if c["method"].removesuffix(REDUCED) in SPECTRA and ALONE in c["scores"]]
     for number, cell in enumerate(shown):
-        truth, frames, _ = kept(cell, "eeg")
+        truth, frames, _ = kept(cell, ALONE)
         if number == 0:
             axes.loglog(*spectra(truth, cell["tr"]), color="black", linewidth=2, label="measured")
         frequency, power = spectra(frames, cell["tr"])

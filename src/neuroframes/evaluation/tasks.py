@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 
 
@@ -66,8 +67,9 @@ def irregular(n_frames: int, *, share: float = 0.3) -> NDArray[np.bool_]:
     return np.random.default_rng(n_frames).random(n_frames) < share
 
 
+ALONE = "eeg"  # the task without any frame
 TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
-    "eeg": eeg_only,
+    ALONE: eeg_only,
     **{f"gap-{gap}": partial(gap_mask, gap=gap) for gap in (1, 2, 4, 8, 16)},
     "ends-only": ends_only,
     "every-third": every_nth,
@@ -75,8 +77,12 @@ TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
 }
 
 
-# Those of `evaluate`; a benchmark has them all.
-USUAL = ("eeg", "gap-1", "gap-2", "gap-4", "gap-8", "gap-16", "ends-only")
+def parse_tasks(text: str) -> tuple[str, ...]:
+    """Names of tasks, comma-separated; InputError where there is no such task."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if unknown := [name for name in names if name not in TASKS]:
+        raise InputError(f"unknown tasks {', '.join(unknown)}; choose from {', '.join(TASKS)}")
+    return names
 
 
 def given_and_scored(task: str, segment: Segment) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

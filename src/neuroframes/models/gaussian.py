@@ -182,6 +182,10 @@ class GaussianModel(TrainedModel):
             return "neuroframes without EEG"
         return "neuroframes backbone" if self.eeg.correction is None else "neuroframes"
 
+    @property
+    def reads_eeg(self) -> bool:
+        return self.eeg is not None
+
     def without_eeg(self) -> "GaussianModel":
         """The prior alone."""
         return replace(self, eeg=None)
@@ -255,8 +259,6 @@ class GaussianModel(TrainedModel):
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         about = self.origin.to_json() | {"spread": self.prior.spread}
-        if self.eeg is not None:
-            about["bands"] = dict(self.eeg.bands)
         learned = None if self.eeg is None else self.eeg.correction
         beside = None if learned is None else learned.save
         write_stored(path, self.format, about, self._tensors(), overwrite=overwrite, beside=beside)
@@ -273,9 +275,9 @@ class GaussianModel(TrainedModel):
 
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
             prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])
-            if "bands" not in about:
+            if "eeg.weights" not in tensors:
                 return cls(origin, prior)
-            pathway = _pathway(origin, about, tensors, covariance("with_eeg"))
+            pathway = _pathway(origin, tensors, covariance("with_eeg"))
             if (stored.path / "correction.json").exists():
                 need_torch(f"{stored.path.name} holds networks, which take PyTorch")
                 from neuroframes.models.correction import Correction
@@ -285,7 +287,7 @@ class GaussianModel(TrainedModel):
 
 
 def _pathway(
-    origin: Origin, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], covariance: TemporalCovariance
+    origin: Origin, tensors: Mapping[str, NDArray[Any]], covariance: TemporalCovariance
 ) -> EegPathway:
     """The linear part of what was stored of the EEG."""
     return EegPathway(
@@ -304,5 +306,5 @@ def _pathway(
             tensors["channel_covariances"],
             average=origin.eeg_settings["reference"] == "average",
         ),
-        bands={name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
+        bands=origin.bands,
     )

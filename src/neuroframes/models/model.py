@@ -67,6 +67,11 @@ class Model(ABC):
     fills_channels: ClassVar[bool] = False
 
     @property
+    def reads_eeg(self) -> bool:
+        """Whether it makes something of EEG where there is some."""
+        return self.needs_eeg
+
+    @property
     @abstractmethod
     def n_parameters(self) -> int:
         """Numbers that the fit determined."""
@@ -127,6 +132,8 @@ class Origin:
     channels : tuple of str, length C, () without EEG
     eeg_settings : dict
         How the EEG is to be read: rate, l_freq, reference.
+    bands : dict from name to (low, high), Hz
+        Of the band power that methods were fitted to.
     """
 
     space: CorticalSpace
@@ -135,6 +142,7 @@ class Origin:
     split: Split
     channels: tuple[str, ...] = ()
     eeg_settings: Mapping[str, Any] = field(default_factory=dict)
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All but `scale`."""
@@ -144,6 +152,7 @@ class Origin:
             "split": self.split.to_json(),
             "channels": self.channels,
             "eeg_settings": dict(self.eeg_settings),
+            "bands": dict(self.bands),
         }
 
     @classmethod
@@ -156,6 +165,7 @@ class Origin:
             Split.from_json(about["split"]),
             tuple(about["channels"]),
             about["eeg_settings"],
+            {name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
         )
 
 
@@ -170,6 +180,10 @@ class TrainedModel(Model):
 
     format: ClassVar[str]
     origin: Origin
+
+    def without_eeg(self) -> "TrainedModel | None":
+        """What of the model pays no heed to EEG, as a model of its own; None where nothing is left."""
+        return None
 
     @abstractmethod
     def describe(self, segment: Segment) -> str:

@@ -43,9 +43,6 @@ class SurfaceModel(NetworkModel):
             f"given {given}; no uncertainty is stated"
         )
 
-    def about(self) -> dict[str, Any]:
-        return super().about() | {"bands": self.network.encoder.bands}
-
     @torch.inference_mode()
     def fill(
         self,

@@ -29,8 +29,8 @@ from neuroframes.errors import InputError
 from neuroframes.frames.measurement import AlongTime, Mask
 from neuroframes.models.denoiser import EARLIEST, LATEST, Attention, TokenBias
 from neuroframes.models.eeg_encoder import EEGEncoder
-from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.paper_network import code
+from neuroframes.models.settings import SurfaceSettings
 from neuroframes.recording.band_power import BANDS, check_bands
 from neuroframes.recording.montage import standard_positions
 

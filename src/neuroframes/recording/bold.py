@@ -37,6 +37,8 @@ from neuroframes.recording.sidecar import (
 
 __all__ = ["Bold", "bold_files", "hemisphere_paths", "images_of", "read_bold", "write_bold", "write_sidecar"]
 
+Float32 = NDArray[np.float32]
+
 # Relative difference beyond which two statements of the TR contradict each other (headers round).
 TR_TOLERANCE = 1e-3
 # Seconds; outside of these a TR was stated in other units, or not at all.
@@ -77,9 +79,9 @@ class Bold:
         What the JSON file beside the image says; of a pair the first that there is.
     """
 
-    data: np.ndarray
+    data: Float32
     tr: float
-    times: np.ndarray
+    times: NDArray[np.float64]
     space: CorticalSpace
     sources: tuple[Path, ...]
     measured: NDArray[np.bool_] = EVERY
@@ -91,7 +93,7 @@ class Bold:
 
     @property
     def slice_reference(self) -> float | None:
-        """Seconds from a volume's start to the time that its slices were corrected to; None if they weren't."""
+        """Seconds from a volume's start to the time that slices were corrected to; None if they weren't."""
         corrected = self.sidecar.get("SliceTimingCorrected")
         return seconds(self.sources[0], self.sidecar, "StartTime") if corrected else None
 
@@ -118,6 +120,8 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; pass the image of one run, such as its .dtseries.nii")
     if path.name.endswith(".gii"):
         data, space, start, stated, sources = _read_gifti(path)
         sidecars = {source: read_sidecar(source) for source in sources}
@@ -135,7 +139,7 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
             "a finite number; export it again"
         )
     tr = _agreed_tr(sources[0], stated, sidecars[sources[0]], tr)
-    times = start + tr * np.arange(len(data))
+    times = start + tr * np.arange(len(data), dtype=np.float64)
     measured = _measured(sidecars, len(data))
     sidecar = next((content for content in sidecars.values() if content), {})
     return Bold(data, tr, times, space, sources, measured, _deviation(sidecars), sidecar)
@@ -242,7 +246,7 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_cifti(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, float, float]:
+def _read_cifti(path: Path, image: Any) -> tuple[Float32, CorticalSpace, float, float]:
     with _reading(path):
         axes = [image.header.get_axis(i) for i in range(image.ndim)]
         if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], BrainModelAxis)):
@@ -258,7 +262,7 @@ def _read_cifti(path: Path, image: Any) -> tuple[np.ndarray, CorticalSpace, floa
     return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start), float(axes[0].step)
 
 
-def _read_gifti(path: Path) -> tuple[np.ndarray, CorticalSpace, float, float, tuple[Path, ...]]:
+def _read_gifti(path: Path) -> tuple[Float32, CorticalSpace, float, float, tuple[Path, ...]]:
     pair = {side: file for side, file in hemisphere_paths(path).items() if file.exists()}
     if path not in pair.values():  # no hemisphere in the name: the file itself says which it is
         with _reading(path):
@@ -298,7 +302,7 @@ def _read_gifti(path: Path) -> tuple[np.ndarray, CorticalSpace, float, float, tu
 
 def _read_volume(
     path: Path, image: Any, sidecar: Mapping[str, Any]
-) -> tuple[np.ndarray, CorticalSpace, float, float]:
+) -> tuple[Float32, CorticalSpace, float, float]:
     if image.ndim != 4:
         raise InputError(
             f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
@@ -318,9 +322,7 @@ def _read_volume(
     return data, CorticalSpace.from_mask(mask, image.affine), 0.0, zoom * unit
 
 
-def _stated_mask(
-    path: Path, sidecar: Mapping[str, Any], shape: tuple[int, ...]
-) -> NDArray[np.bool_] | None:
+def _stated_mask(path: Path, sidecar: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """Which voxels are values, (X, Y, Z), as a result's sidecar says; None where it doesn't."""
     stated = sidecar.get("NeuroframesSpace")
     if stated is None:
@@ -339,7 +341,7 @@ def _stated_mask(
     return mask
 
 
-def _gifti_image(data: np.ndarray, side: str, tr: float) -> GiftiImage:
+def _gifti_image(data: NDArray[np.floating[Any]], side: str, tr: float) -> GiftiImage:
     arrays = [
         GiftiDataArray(
             np.ascontiguousarray(frame, np.float32),
@@ -354,7 +356,7 @@ def _gifti_image(data: np.ndarray, side: str, tr: float) -> GiftiImage:
     return GiftiImage(darrays=arrays, meta=meta)
 
 
-def _volume_image(data: np.ndarray, space: CorticalSpace, tr: float, suffix: str) -> Any:
+def _volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: float, suffix: str) -> Any:
     shape, affine = space.grid()
     values = np.zeros((*shape, len(data)), np.float32, order="F")
     values[np.unravel_index(space.vertex, shape)] = data.T
@@ -372,11 +374,11 @@ def _sides(space: CorticalSpace) -> list[str]:
     return [side for side in HEMISPHERES if _rows(space, side).any()]
 
 
-def _rows(space: CorticalSpace, side: str) -> np.ndarray:
+def _rows(space: CorticalSpace, side: str) -> NDArray[np.bool_]:
     return space.hemisphere == HEMISPHERES[side]
 
 
-def _any_finite(data: np.ndarray, block: int = 4096) -> bool:
+def _any_finite(data: Float32, block: int = 4096) -> bool:
     starts = range(0, data.shape[1], block)
     return any(bool(np.isfinite(data[:, start : start + block]).any()) for start in starts)
 

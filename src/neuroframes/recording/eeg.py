@@ -241,6 +241,8 @@ def _open(path: Path) -> Any:
             raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
     # MNE's readers raise whatever their parsers meet.
     except Exception as error:
+        if path.is_dir():  # as some formats are
+            raise InputError(f"{path} is a folder that MNE cannot read as EEG; pass a file") from error
         raise InputError(
             f"{path.name}: MNE cannot read it as EEG ({error}); it or a file that belongs to it is "
             "truncated, missing or renamed: copy or export it again"

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import signal
 
 PASSED = 0.8  # of the new Nyquist frequency
@@ -18,35 +19,35 @@ LARGEST_FACTOR = 512
 BLOCK_BYTES = 64 * 2**20
 
 
-def factors(rate: float, wanted: float) -> tuple[int, int]:
-    """Whole numbers (up, down) with `rate` * up / down equal to `wanted`, or the next possible above it.
+def factors(rate: float, target: float) -> tuple[int, int]:
+    """Whole numbers (up, down) with `rate` * up / down equal to `target`, or the next possible above it.
 
-    (1, 1) where `rate` is `wanted` or lower: nothing is upsampled.
+    (1, 1) where `rate` is `target` or lower: nothing is upsampled.
     """
-    if rate <= wanted:
+    if rate <= target:
         return 1, 1
-    ratio = Fraction(wanted / rate).limit_denominator(LARGEST_FACTOR)
+    ratio = Fraction(target / rate).limit_denominator(LARGEST_FACTOR)
     # 1e-7 of 20 minutes is 0.1 ms
-    if abs(float(ratio) * rate / wanted - 1) < 1e-7:
+    if abs(float(ratio) * rate / target - 1) < 1e-7:
         return ratio.numerator, ratio.denominator
-    return 1, math.floor(rate / wanted)
+    return 1, math.floor(rate / target)
 
 
-def low_pass(up: int, down: int) -> np.ndarray:
+def low_pass(up: int, down: int) -> NDArray[np.float64]:
     """Coefficients of the filter at the rate `up` times the old one, shape (2 n + 1,)."""
     widest = max(up, down)
     taps, beta = signal.kaiserord(ATTENUATION, (1 - PASSED) / widest)
     return signal.firwin(taps | 1, (1 + PASSED) / 2 / widest, window=("kaiser", beta))
 
 
-def resampled(raw: Any, picks: list[int], wanted: float) -> tuple[np.ndarray, float]:
+def resampled(raw: Any, picks: list[int], target: float) -> tuple[NDArray[np.float64], float]:
     """Read channels of an MNE recording at a lower rate.
 
     Parameters
     ----------
     raw : mne.io.BaseRaw
     picks : list of int, length C
-    wanted : float, Hz
+    target : float, Hz
 
     Returns
     -------
@@ -55,7 +56,7 @@ def resampled(raw: Any, picks: list[int], wanted: float) -> tuple[np.ndarray, fl
     rate : float, Hz
     """
     rate, n_samples = float(raw.info["sfreq"]), int(raw.n_times)
-    up, down = factors(rate, wanted)
+    up, down = factors(rate, target)
     data = np.empty((len(picks), math.ceil(n_samples * up / down)))
     offset = raw.get_data(picks=picks, start=0, stop=1)
     coefficients = low_pass(up, down)

@@ -148,17 +148,17 @@ def split_in_time(
             f"a gap of {gap:g} s leaks: EEG lags and haemodynamic response reach "
             f"{LAST_LAG + HRF_LENGTH:g} s; pass at least --gap {LAST_LAG + HRF_LENGTH:g}"
         )
-    wanted = round(test_fraction * sum(n_frames for _, n_frames, _ in runs))
+    to_hold_out = round(test_fraction * sum(n_frames for _, n_frames, _ in runs))
     train: list[Part] = []
     test: list[Part] = []
     for name, n_frames, tr in reversed(runs):
-        n_test = min(wanted, n_frames)
+        n_test = min(to_hold_out, n_frames)
         # A rest too short to score, or to fit on, goes to the other side.
         if n_test < SHORTEST_PART:
             n_test = 0
         elif n_frames - n_test < SHORTEST_PART + gap / tr:
             n_test = n_frames
-        wanted -= n_test
+        to_hold_out -= n_test
         n_train = n_frames if not n_test else n_frames - n_test - int(np.ceil(gap / tr))
         if n_test:
             test.insert(0, Part(name, n_frames - n_test, n_frames))

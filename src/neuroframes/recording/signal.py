@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +17,7 @@ class Signal:
     channels : tuple of str, length C
     """
 
-    data: np.ndarray
+    data: NDArray[np.float32]
     rate: float
     channels: tuple[str, ...]
 

@@ -17,7 +17,7 @@ BOLD frames are acquired around the middle of their volume, as after fMRIPrep's 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
@@ -30,9 +30,7 @@ from neuroframes.recording import simulated_bids as bids
 from neuroframes.recording import simulated_signals as signals
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.simulated_sources import Sources, make_sources
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from neuroframes.threads import few_threads
 
 SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
 FEWEST_FRAMES = 20
@@ -40,6 +38,7 @@ CHANNELS = (4, 64)
 TYPICAL_SCALE = 150.0  # BOLD units, 1.5 % of 10,000
 
 
+@few_threads
 def simulate(
     out: str | Path,
     *,
@@ -52,9 +51,9 @@ def simulate(
     eeg_rate: float = 250.0,
     channels: int = 64,
     overwrite: bool = False,
-    progress: "Progress | None" = None,
+    progress: bool = True,
 ) -> Path:
-    """Write a BIDS data set of one simulated subject, whole or not at all.
+    """Write a simulated BIDS data set of one subject, whose truth is known.
 
     Parameters
     ----------
@@ -64,18 +63,23 @@ def simulate(
     minutes : float
         Of BOLD, over all runs. Memory grows with the length of one run.
     tr : float, seconds
-    space : "fsLR" (59,412 grayordinates, CIFTI) or "fsaverage5" (20,484 vertices, GIFTI)
-        On fsaverage5 the medial wall is 0 throughout.
+        Between frames.
+    space : {"fsLR", "fsaverage5"}
+        fsLR (59,412 grayordinates, CIFTI) or fsaverage5 (20,484 vertices, GIFTI; 0 on the medial wall).
     seed : int
         The same arguments and seed give the same bytes.
     snr : float
-        Multiplies the variance of BOLD that the EEG's sources cause. 0 is a recording without coupling.
+        Multiplies the variance of BOLD that the EEG's sources cause: 1 is as in life, 0 without coupling.
+    runs : int
+        Of equal length.
     eeg_rate : float, Hz
-    channels : int, 4 to 64, and one ECG channel besides
+        Of the EEG.
+    channels : int, 4 to 64
+        Of the EEG, and one ECG channel besides.
     overwrite : bool
-        Replace `out` if it exists.
-    progress : rich.progress.Progress, optional
-        Gets a task that advances by one a run.
+        Replace the output if it exists.
+    progress : bool
+        Show a bar.
 
     Returns
     -------
@@ -87,11 +91,13 @@ def simulate(
     InputError
         If an argument is out of range, or `out` exists and `overwrite` is False.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     out = Path(out)
     n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed)
     cortex = CorticalSpace.named(space)
     refuse_existing(out, overwrite, folder=True)
-    task = progress.add_task("simulate", total=runs) if progress else None
     first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
     settings = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr, "runs": runs}
     with written_whole(out, overwrite=overwrite) as root:
@@ -100,10 +106,9 @@ def simulate(
         clock = signals.Clock.of_run(n_frames, tr, eeg_rate)
         responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
         bids.write_shared_truth(root, sources, responses, clock.slow_rate)
-        for run, rng in enumerate(others, start=1):
-            _simulate_run(rng, root, run, sources, clock, tr, snr)
-            if progress and task is not None:
-                progress.advance(task)
+        with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+            for run, rng in bar.track([*enumerate(others, start=1)], description="simulate"):
+                _simulate_run(rng, root, run, sources, clock, tr, snr)
     return out
 
 

@@ -17,8 +17,8 @@ import scipy.sparse
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import MESH_SIZES, adjacency, farthest_points, surface, vertex_positions
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.mesh import adjacency, farthest_points, surface, vertex_positions
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
 from neuroframes.recording.band_power import BANDS
 
 Array = NDArray[np.float32]

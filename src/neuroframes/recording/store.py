@@ -22,14 +22,16 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_simultaneous_eeg
 from neuroframes.recording.timeline import censored, check_covers, frame_times, motion
+from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
 
@@ -59,22 +61,22 @@ class StoredRun:
 
     name: str
     tr: float
-    frame_times: np.ndarray
-    censored: np.ndarray
-    motion: np.ndarray | None
+    frame_times: NDArray[np.float64]
+    censored: NDArray[np.bool_]
+    motion: NDArray[np.float64] | None
     eeg_rate: float
     sources: dict[str, Any]
     group: zarr.Group
 
-    def bold(self) -> np.ndarray:
+    def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
         return self.bold_columns(slice(None))
 
-    def bold_columns(self, columns: slice) -> np.ndarray:
+    def bold_columns(self, columns: slice) -> NDArray[np.float32]:
         """Time series of a block of vertices, shape (K, n), float32; cheapest in multiples of 2,048."""
         return np.asarray(self.group["bold"][:, columns])  # type: ignore[index]
 
-    def eeg(self) -> np.ndarray:
+    def eeg(self) -> NDArray[np.float32]:
         """Filtered, referenced EEG, shape (C, N), float32, volts; sample n is at n / eeg_rate seconds."""
         return np.asarray(self.group["eeg"][:])  # type: ignore[index]
 
@@ -101,7 +103,7 @@ class Store:
     subject: str
     space: CorticalSpace
     channels: tuple[str, ...]
-    positions: np.ndarray
+    positions: NDArray[np.float64]
     rate: float
     settings: dict[str, Any]
     runs: tuple[StoredRun, ...]
@@ -136,6 +138,7 @@ def open_store(path: str | Path) -> Store:
     )
 
 
+@few_threads
 def prepare(
     bids_root: str | Path,
     out: str | Path,
@@ -153,25 +156,37 @@ def prepare(
     overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[Path, ...]:
-    """Read every run of a BIDS data set into one store per subject, `OUT/sub-XX.zarr`.
+    """Read a BIDS data set into one store per subject, `OUT/sub-XX.zarr`.
 
     Runs that are there already, from the same files with the same settings, are kept. If the first one, which
     gives the store its space, channels and positions, must be read again, so must the others.
 
     Parameters
     ----------
-    bids_root, subject, space, eeg_root
-        See `neuroframes.recording.bids.find_runs`.
+    bids_root : path
+        Raw EEG with derivatives/fmriprep, or the folder of derivatives.
     out : path
-    rate, l_freq, reference, trigger
-        See `neuroframes.recording.eeg.read_eeg`.
+        Folder of the stores.
+    subject : str
+        Only this one, with or without `sub-`.
+    rate : float, Hz
+        To which EEG is resampled; a slower recording keeps its own.
+    l_freq : float, Hz
+        Of the high-pass filter; none to leave it out.
+    reference : str
+        What is subtracted from each EEG channel: average, the name of a channel, or none.
+    trigger : str
+        Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
-        Start of the first volume on the EEG clock where the EEG has no volume triggers, by default its own
-        start, or where `trigger` is None.
+        From the EEG's start to the first volume's, where triggers are missing or not used.
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD file.
     fd_threshold : float, mm
         Frames with more displacement are censored, where the run has confounds.
+    space : str
+        The BOLD's space entity, where there are several; by default fsLR before fsaverage.
+    eeg_root : path
+        BIDS root of the EEG, where it is another.
     overwrite : bool
         Replace what was made with other settings or from other files, once all of the new is complete.
     progress : bool
@@ -185,18 +200,19 @@ def prepare(
     Raises
     ------
     InputError
-        If a file cannot be used, EEG and BOLD do not fit each other, a run differs from its subject's others
-        in channels or space, or two runs, of whatever subjects, are copies of each other.
+        If a number is out of range, a file cannot be used, EEG and BOLD do not fit each other, a run differs
+        from its subject's others in channels or space, or two runs, of whatever subjects, are copies.
     """
     settings: dict[str, Any] = {
-        "rate": rate,
-        "l_freq": l_freq,
+        "rate": check_number(rate, "--rate", above=0),
+        "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
         "reference": reference,
         "trigger": trigger,
-        "onset": onset,
+        "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": skip_volumes,
-        "fd_threshold": fd_threshold,
+        "fd_threshold": check_number(fd_threshold, "--fd-threshold", at_least=0),
     }
+    check_number(skip_volumes, "--skip-volumes", at_least=0)
     runs = find_runs(bids_root, subject=subject, space=space, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
     stores = {name: Path(out) / f"sub-{name}.zarr" for name in by_subject}
@@ -205,17 +221,10 @@ def prepare(
     places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
     drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
     kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
-    try:
-        with _progress(progress) as show:
-            for run in show(runs):
-                if run not in kept:
-                    _add(run, places[run.subject], settings, replaced=drafts.values())
-    except BaseException:
-        # A store without a run says nothing; one with some is where the next call goes on.
-        for place in places.values():
-            if place.exists() and not _finished(place):
-                shutil.rmtree(place)
-        raise
+    with _none_left_empty(places.values()), _progress(progress) as show:
+        for run in show(runs):
+            if run not in kept:
+                _add(run, places[run.subject], settings, replaced=drafts.values())
     if drafts:
         put_in_place(drafts)
     logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
@@ -286,7 +295,7 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
 
 def _read(
     run: RunFiles, settings: dict[str, Any]
-) -> tuple[Bold, Eeg, np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[Bold, Eeg, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
     left_out = ~np.isfinite(bold.data).any(axis=1) | ~bold.measured
@@ -332,7 +341,7 @@ def _fit_to_store(store: Path, run: RunFiles, bold: Bold, eeg: Eeg, settings: di
     return eeg
 
 
-def _write_blocks(group: zarr.Group, name: str, data: np.ndarray, chunks: tuple[int, int]) -> None:
+def _write_blocks(group: zarr.Group, name: str, data: NDArray[np.float32], chunks: tuple[int, int]) -> None:
     """Write an array one chunk at a time along its second axis."""
     length = data.shape[1]
     width = min(chunks[1], length)
@@ -406,15 +415,27 @@ def _named(file: Path) -> str:
     return str(file.parent.resolve() / file.name)
 
 
-def _hash(rows: np.ndarray) -> str:
+def _hash(rows: NDArray[np.float32]) -> str:
     digest = hashlib.blake2b(str(rows.shape).encode(), digest_size=16)
     for start in range(0, len(rows), CHUNK_VERTICES):
         digest.update(np.ascontiguousarray(rows[start : start + CHUNK_VERTICES]).data)
     return digest.hexdigest()
 
 
-def _floats(rows: list[list[float | None]]) -> np.ndarray:
+def _floats(rows: list[list[float | None]]) -> NDArray[np.float64]:
     return np.array([[np.nan if x is None else x for x in row] for row in rows], float)
+
+
+@contextmanager
+def _none_left_empty(places: Collection[Path]) -> Iterator[None]:
+    """Remove, if the body fails, stores without a run; one with some is where the next call goes on."""
+    try:
+        yield
+    except BaseException:
+        for place in places:
+            if place.exists() and not _finished(place):
+                shutil.rmtree(place)
+        raise
 
 
 @contextmanager

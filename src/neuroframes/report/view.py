@@ -23,13 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroframes.cortex import mesh
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
+from neuroframes.recording.segments import constant
+from neuroframes.threads import few_threads
+
+Float32 = NDArray[np.float32]
+Indices = NDArray[np.intp]
+Codes = NDArray[np.uint8]
+Blocks = dict[str, NDArray[Any]]  # what the page embeds, by name
 
 NO_DATA = 0  # the code of a vertex that is drawn grey
 Z_LIMIT, Z_SHOWN = 3.0, 2.0  # of frames in z-units: largest value coded, and at first the end of the colours
@@ -47,8 +54,8 @@ class Standardized:
         What z was divided by: the standard deviation over time, or 1; NaN for dead vertices.
     """
 
-    signal: np.ndarray
-    scale: np.ndarray
+    signal: Float32
+    scale: NDArray[np.float64]
 
     @property
     def n_dead(self) -> int:
@@ -56,6 +63,7 @@ class Standardized:
         return int(np.isnan(self.scale).sum())
 
 
+@few_threads
 def view(
     result: str | Path,
     out: str | Path,
@@ -65,7 +73,7 @@ def view(
     tr: float | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a page that shows a BOLD file on the cortex, frame by frame.
+    """Write one self-contained HTML page: the cortex and a frame slider.
 
     Parameters
     ----------
@@ -75,13 +83,15 @@ def view(
         ("NeuroframesStandardDeviation"). Without a sidecar every frame counts as measured.
     out : path
         The HTML file: about 50 kB a frame on fsLR-32k, twice that with a standard deviation.
-    kind : str
-        The surface that is drawn; see `neuroframes.cortex.mesh.surface`.
+    kind : {"white", "pial", "midthickness", "inflated", "very_inflated", "sphere"}
+        The surface that is drawn; fsaverage5 has no very_inflated.
     max_frames : int
         Of a longer file every second, third, ... frame is shown, and the page says so. Reconstructed
         frames are all shown besides, unless they are more than this.
-    tr : float, seconds, optional
-        Overrides what the file says.
+    tr : float, seconds
+        Where the file states none or a wrong one.
+    overwrite : bool
+        Replace the output if it exists.
 
     Returns
     -------
@@ -106,35 +116,30 @@ def view(
     return out
 
 
-def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, Any], Blocks]:
     """What the page says, and its arrays by name."""
-    source = next((file for file in bold.sources if sidecar_path(file).exists()), bold.sources[0])
-    sidecar = read_sidecar(source)
-    measured, measured_note = _measured(source, sidecar, len(bold.data))
-    shown, stride = _thinned(measured, max_frames)
+    name = bold.sources[0].name
+    shown, stride = _thinned(bold.measured, max_frames)
     columns = np.flatnonzero(bold.space.cortical)
-    in_z = sidecar.get("NeuroframesUnits") == "z"
+    in_z = bold.sidecar.get("NeuroframesUnits") == "z"
     frames = _standardized(bold.data, columns, shown, in_z)
     if frames.n_dead == len(columns):
-        raise InputError(f"{source.name}: every vertex is constant or NaN; there is nothing to show")
-    deviation, deviation_note = _read_deviation(source, sidecar, bold)
+        raise InputError(f"{name}: every vertex is constant or NaN; there is nothing to show")
+    deviation = _read_deviation(bold)
     relative = None  # 1 is as uncertain as the vertex varies
     if deviation is not None:
-        relative = deviation[np.ix_(shown, columns)] / frames.scale.astype(np.float32)
+        relative = np.divide(deviation[np.ix_(shown, columns)], frames.scale, dtype=np.float32)
     colours, codes = _coded(frames.signal, relative, in_z)
     blocks = _mesh_blocks(bold.space.name, kind)
-    blocks |= {f"{name}-codes": _on_mesh(of, bold.space, columns) for name, of in codes.items()}
+    blocks |= {f"{what}-codes": _on_mesh(of, bold.space, columns) for what, of in codes.items()}
     meta = {
-        "name": source.name,
-        "facts": _facts(bold, kind, stride, len(shown), sidecar),
-        "notes": [
-            *_notes(bold, columns, frames.n_dead, shown, sidecar),
-            *(note for note in (measured_note, deviation_note) if note),
-        ],
+        "name": name,
+        "facts": _facts(bold, kind, stride, len(shown)),
+        "notes": [*_notes(bold, columns, frames.n_dead, shown), *_notes_on_estimates(bold)],
         "n_frames": len(bold.data),
         "frames": shown.tolist(),
         "times": np.round(bold.times[shown], 6).tolist(),
-        "measured": measured.tolist(),
+        "measured": bold.measured.tolist(),
         "shown": _captions(len(bold.data), in_z),
         **colours,
     }
@@ -142,16 +147,16 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
 
 
 def _check_viewable(result: Path, bold: Bold) -> None:
-    if bold.space.name not in mesh.MESH_SIZES:
+    if bold.space.name not in MESH_SIZES:
         raise InputError(
             f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
-            f"to draw it on; spaces that can be viewed: {', '.join(mesh.MESH_SIZES)}"
+            f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}"
         )
     if len(bold.data) < 2:
         raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
 
 
-def _thinned(measured: np.ndarray, max_frames: int) -> tuple[np.ndarray, int]:
+def _thinned(measured: NDArray[np.bool_], max_frames: int) -> tuple[Indices, int]:
     """Frames that the page shows, ascending, and the step between those that would be shown anyway."""
     stride = -(-len(measured) // max_frames)
     shown = np.arange(0, len(measured), stride)
@@ -162,7 +167,7 @@ def _thinned(measured: np.ndarray, max_frames: int) -> tuple[np.ndarray, int]:
 
 
 def _standardized(
-    data: np.ndarray, columns: np.ndarray, shown: np.ndarray, in_z: bool, block: int = 4096
+    data: Float32, columns: Indices, shown: Indices, in_z: bool, block: int = 4096
 ) -> Standardized:
     """z of the frames `shown` by mean and standard deviation over all frames of `data` (K, V), or `in_z`."""
     signal = np.empty((len(shown), len(columns)), dtype=np.float32)
@@ -176,16 +181,13 @@ def _standardized(
         mean = np.where(finite, values, 0).sum(axis=0) / n
         values -= mean
         spread = np.sqrt((np.where(finite, values, 0) ** 2).sum(axis=0) / n)
-        # Float32 rounding of a constant is not variation.
-        scale[part] = np.where(spread > 1e-6 * np.abs(mean), 1 if in_z else spread, np.nan)
+        scale[part] = np.where(constant(spread, mean), np.nan, 1 if in_z else spread)
         values = values[shown] + mean if in_z else values[shown]
         signal[:, part] = np.where(finite[shown], values, np.nan) / scale[part]
     return Standardized(signal, scale)
 
 
-def _coded(
-    signal: np.ndarray, relative: np.ndarray | None, in_z: bool
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _coded(signal: Float32, relative: Float32 | None, in_z: bool) -> tuple[dict[str, Any], dict[str, Codes]]:
     """Limits and shares of the colours, and the codes of signal and relative standard deviation."""
     limit, share = (Z_LIMIT, Z_SHOWN / Z_LIMIT) if in_z else _limit_and_share(np.abs(signal))
     limits, shares = {"signal_limit": limit}, {"signal": share}
@@ -196,7 +198,7 @@ def _coded(
     return {**limits, "share": shares}, codes
 
 
-def _limit_and_share(magnitude: np.ndarray) -> tuple[float, float]:
+def _limit_and_share(magnitude: Float32) -> tuple[float, float]:
     """The value that the largest code stands for, and the share of it that the colours span at first.
 
     Robust, so that a few spikes don't take the colours from everything else.
@@ -208,26 +210,26 @@ def _limit_and_share(magnitude: np.ndarray) -> tuple[float, float]:
     return float(limit), float(np.clip(usual / limit, 0.1, 1))
 
 
-def _signal_codes(signal: np.ndarray, limit: float) -> np.ndarray:
+def _signal_codes(signal: Float32, limit: float) -> Codes:
     codes = np.clip(np.rint(signal * (127 / limit)), -127, 127) + 128  # 0 has a code of its own
     return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
 
 
-def _deviation_codes(relative: np.ndarray, limit: float) -> np.ndarray:
+def _deviation_codes(relative: Float32, limit: float) -> Codes:
     codes = np.clip(np.rint(relative * (254 / limit)), 0, 254) + 1
     return np.nan_to_num(codes, nan=NO_DATA).astype(np.uint8)
 
 
-def _on_mesh(codes: np.ndarray, space: CorticalSpace, columns: np.ndarray) -> np.ndarray:
+def _on_mesh(codes: Codes, space: CorticalSpace, columns: Indices) -> Codes:
     """From cortical vertices (K, V cortical) to all mesh vertices (K, left then right)."""
-    n = mesh.MESH_SIZES[space.name]
+    n = MESH_SIZES[space.name]
     full = np.full((len(codes), 2 * n), NO_DATA, dtype=np.uint8)
     full[:, space.hemisphere[columns].astype(np.int64) * n + space.vertex[columns]] = codes
     return full
 
 
-def _mesh_blocks(name: str, kind: mesh.Kind) -> dict[str, np.ndarray]:
-    blocks = {}
+def _mesh_blocks(name: str, kind: mesh.Kind) -> Blocks:
+    blocks: Blocks = {}
     for hemi, side in (("L", "left"), ("R", "right")):
         coordinates, faces = mesh.surface(name, kind, hemi)
         depth = mesh.sulcal_depth(name, hemi)
@@ -238,43 +240,36 @@ def _mesh_blocks(name: str, kind: mesh.Kind) -> dict[str, np.ndarray]:
     return blocks
 
 
-def _measured(source: Path, sidecar: Mapping[str, Any], n_frames: int) -> tuple[np.ndarray, str]:
-    """Which frames were measured, shape (K,), bool, and what the page says about it."""
-    stated = sidecar.get("NeuroframesMeasured")
-    if stated is None:
-        lacking = "Its sidecar doesn't say which frames were measured" if sidecar else "No sidecar"
-        return np.ones(n_frames, dtype=bool), f"{lacking}: all frames are shown as measured."
-    if not isinstance(stated, list) or len(stated) != n_frames:
-        said = len(stated) if isinstance(stated, list) else repr(stated)
-        raise InputError(
-            f"{sidecar_path(source).name} says for {said} frames whether they were measured "
-            f"(NeuroframesMeasured) but {source.name} has {n_frames}; view the file that it was written for"
-        )
-    measured = np.array(stated, dtype=bool)
-    filled = int((~measured).sum())
-    if not filled:
-        return measured, "All frames were measured."
-    return measured, f"{filled:,} of {n_frames:,} frames were reconstructed: they are estimates, not data."
-
-
-def _read_deviation(
-    source: Path, sidecar: Mapping[str, Any], bold: Bold
-) -> tuple[np.ndarray | None, str | None]:
-    """Standard deviation of every value, (K, V), or None and the reason why the page has none."""
-    name = sidecar.get("NeuroframesStandardDeviation")
-    if name is None:
-        return None, "No standard deviation file is named in a sidecar."
-    path = companion(source, name)
-    if path is None:
-        return None, f"The standard deviation file {name} is no longer beside the result."
-    deviation = read_bold(path, tr=bold.tr)
-    bold.space.check_same(deviation.space, path.name)
+def _read_deviation(bold: Bold) -> Float32 | None:
+    """Standard deviation of every value, (K, V), where there is one."""
+    if bold.deviation is None:
+        return None
+    deviation = read_bold(bold.deviation, tr=bold.tr)
+    bold.space.check_same(deviation.space, bold.deviation.name)
     if len(deviation.data) != len(bold.data):
         raise InputError(
-            f"{path.name} has {len(deviation.data)} frames but {source.name} has {len(bold.data)}; "
-            "view a result together with the standard deviation that was written with it"
+            f"{bold.deviation.name} has {len(deviation.data)} frames but {bold.sources[0].name} has "
+            f"{len(bold.data)}; view a result together with the standard deviation that was written with it"
         )
-    return deviation.data, None
+    return deviation.data
+
+
+def _notes_on_estimates(bold: Bold) -> list[str]:
+    """What the page says of frames that weren't measured, and why it has no standard deviation."""
+    notes = []
+    if n_filled := int((~bold.measured).sum()):
+        share = f"{n_filled:,} of {len(bold.data):,} frames"
+        notes.append(f"{share} were reconstructed: they are estimates, not data.")
+    elif "NeuroframesMeasured" in bold.sidecar:
+        notes.append("All frames were measured.")
+    else:
+        lacking = "Its sidecar doesn't say which frames were measured" if bold.sidecar else "No sidecar"
+        notes.append(f"{lacking}: all frames are shown as measured.")
+    if bold.deviation is None:
+        named = bold.sidecar.get("NeuroframesStandardDeviation")
+        lost = f"The standard deviation file {named} is no longer beside the result."
+        notes.append(lost if named else "No standard deviation file is named in a sidecar.")
+    return notes
 
 
 def _captions(n_frames: int, in_z: bool) -> dict[str, str]:
@@ -290,19 +285,18 @@ def _captions(n_frames: int, in_z: bool) -> dict[str, str]:
     }
 
 
-def _facts(bold: Bold, kind: str, stride: int, n_shown: int, sidecar: Mapping[str, Any]) -> str:
+def _facts(bold: Bold, kind: str, stride: int, n_shown: int) -> str:
     facts = [f"{bold.space.name}, {kind}", f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
     if stride > 1:
         filled = " and every reconstructed one" if n_shown > -(-len(bold.data) // stride) else ""
         facts.append(f"every {_ordinal(stride)} frame{filled} shown")
-    if not sidecar:
+    if not bold.sidecar:
         facts.append("no sidecar")
     return " \u00b7 ".join(facts)
 
 
-def _notes(
-    bold: Bold, columns: np.ndarray, n_dead: int, shown: np.ndarray, sidecar: Mapping[str, Any]
-) -> list[str]:
+def _notes(bold: Bold, columns: Indices, n_dead: int, shown: Indices) -> list[str]:
+    sidecar = bold.sidecar
     notes = [f"Files: {', '.join(file.name for file in bold.sources)}"]
     if description := sidecar.get("Description"):
         notes.append(str(description))
@@ -331,7 +325,7 @@ def _ordinal(n: int) -> str:
     return f"{n}{ending}"
 
 
-def _page(meta: Mapping[str, Any], blocks: Mapping[str, np.ndarray]) -> str:
+def _page(meta: Mapping[str, Any], blocks: Blocks) -> str:
     # A "</script>" inside a file name or description must not end the block.
     described = json.dumps(meta, allow_nan=False).replace("<", "\\u003c")
     parts = [f'<script type="application/json" id="meta">{described}</script>']

@@ -136,21 +136,22 @@ def explaining_eeg(segments: Iterable[Segment]) -> Iterable[tuple[Float32, float
 def fit_without_eeg(
     part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any
 ) -> GaussianModel:
-    """The prior alone, its standard deviation calibrated on frames that are hidden from it.
+    """The prior alone.
 
     Parameters
     ----------
     part : TrainingPart
-        Of a single run where that is completed from itself.
+        Where a run is completed from itself, the standard deviation is calibrated on frames hidden from it: a prior
+        of other runs states it rightly, one of the very frames that it is conditioned on a few percent too small.
     settings : BackboneSettings
     seed : int
     **_ : what networks take
     """
     prior = fit_prior(part.segments, part.origin.tr, settings.latents, np.random.default_rng(seed))
-    longest = max(part.segments, key=lambda segment: int(segment.measured.sum()))
-    return GaussianModel(
-        part.origin, calibrated(prior, longest.frames, longest.measured, longest.time_in_run)
-    )
+    if part.own:
+        (run,) = part.segments
+        prior = calibrated(prior, run.frames, run.measured, run.time_in_run)
+    return GaussianModel(part.origin, prior)
 
 
 def fit_gaussian(
@@ -181,7 +182,7 @@ def fit_default(
         backbone,
         part.positions,
         whitening(model.eeg.channels.total),
-        dict(part.bands),
+        dict(part.origin.bands),
         settings,
         part.origin.tr,
         part.origin.split.gap,
@@ -199,16 +200,16 @@ def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[Gauss
     covariance = ChannelCovariance.fit(
         explaining_eeg(segments),
         origin.channels,
-        part.bands,
+        origin.bands,
         average=origin.eeg_settings["reference"] == "average",
     )
     filters, powers = whitening(covariance.total), {}
     for segment in segments:
         if segment.run not in powers:
             eeg = segment.eeg_for("the backbone")
-            powers[segment.run] = eeg_features(eeg.data, eeg.rate, part.bands, filters)
+            powers[segment.run] = eeg_features(eeg.data, eeg.rate, origin.bands, filters)
     found = fit_backbone(
-        segments, [powers[s.run] for s in segments], len(part.bands), origin.tr, n_latents, generator
+        segments, [powers[s.run] for s in segments], len(origin.bands), origin.tr, n_latents, generator
     )
-    pathway = EegPathway(found.ridge, found.with_eeg, covariance, part.bands)
+    pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands)
     return GaussianModel(origin, found.prior, pathway), found

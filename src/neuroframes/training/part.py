@@ -24,14 +24,15 @@ class TrainingPart:
     ----------
     origin : Origin
     segments : list of Segment
-    bands : dict from name to (low, high), Hz
     positions : array, shape (C, 3), metres, of the electrodes
+    own : bool
+        The only segment is the very run that is to be filled.
     """
 
     origin: Origin
     segments: list[Segment]
-    bands: Mapping[str, tuple[float, float]]
     positions: NDArray[np.float64]
+    own: bool = False
 
 
 def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
@@ -55,5 +56,5 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
     logger.info("reading %d parts of %s", len(split.train), store.path.name)
     segments, scale = load_segments(store, split.train, bands)
     settings = {name: store.settings[name] for name in ("rate", "l_freq", "reference")}
-    origin = Origin(store.space, store.runs[0].tr, scale, split, store.channels, settings)
-    return TrainingPart(origin, segments, bands, store.positions)
+    origin = Origin(store.space, store.runs[0].tr, scale, split, store.channels, settings, bands)
+    return TrainingPart(origin, segments, store.positions)

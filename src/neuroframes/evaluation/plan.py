@@ -1,0 +1,106 @@
+"""What a benchmark runs: a suite, on recordings, cut into cells, under a claim on its folder."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from neuroframes import __version__
+from neuroframes.cortex.mesh import MESH_SIZES
+from neuroframes.errors import InputError
+from neuroframes.evaluation.cells import Cell
+from neuroframes.evaluation.recordings import SIMULATED, Recording
+from neuroframes.evaluation.suites import SUITES, Suite
+from neuroframes.evaluation.tasks import parse_tasks
+from neuroframes.files import written_whole
+from neuroframes.recording.store import open_store
+from neuroframes.registry import METHODS, check_needs
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "benchmark.json"
+NEEDED = ("matplotlib", "pyarrow", "skimage")  # for figures, results.parquet and SSIM
+
+
+def chosen(name: str, methods: str | None, tasks: str | None) -> Suite:
+    """The suite, with the methods and tasks that were asked for instead of its own.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or a package that something needs isn't installed.
+    """
+    if name not in SUITES:
+        raise InputError(f"--suite {name}; choose from {', '.join(SUITES)}")
+    suite = SUITES[name]
+    if tasks is not None:
+        suite = replace(suite, tasks=parse_tasks(tasks))
+    if methods is not None:
+        names = tuple(dict.fromkeys(part.strip() for part in methods.split(",")))
+        if unknown := [part for part in names if part not in METHODS]:
+            raise InputError(f"unknown methods {', '.join(unknown)}; choose from {', '.join(METHODS)}")
+        suite = replace(suite, methods=names)
+    if missing := [package for package in NEEDED if find_spec(package) is None]:
+        raise InputError(f"benchmark needs {', '.join(missing)}; pip install 'neuroframes[benchmark]'")
+    for method in suite.methods:
+        check_needs(method)
+    return suite
+
+
+def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
+    """Write down what `out` is for, or check that it is for the same."""
+    asked = json.loads(json.dumps(asdict(suite), default=dict))
+    sources = {of.name: str(of.source.resolve()) for of in found if of.group != SIMULATED}
+    asked |= {"version": __version__, "recordings": [of.name for of in found], "sources": sources}
+    about = out / ABOUT
+    if about.exists():
+        there = json.loads(about.read_text())
+        if differing := [name for name in asked if there.get(name) != asked[name]]:
+            raise InputError(
+                f"{out} holds a benchmark with other {', '.join(differing)}; "
+                "choose another --out, or remove that folder"
+            )
+    elif out.exists():
+        raise InputError(f"{out} exists and holds no benchmark; choose another --out")
+    else:
+        with written_whole(out, overwrite=False) as folder:
+            folder.mkdir(parents=True)
+            (folder / ABOUT).write_text(json.dumps(asked, indent=2) + "\n")
+
+
+def inapplicable(recording: Recording) -> dict[str, str]:
+    """Methods that can't be fitted to a recording, and why."""
+    if not recording.has_eeg:
+        reason = "needs EEG, or knows nothing of the moment"
+        fit_for = {name for name, method in METHODS.items() if method.frames and not method.eeg}
+        return dict.fromkeys(METHODS.keys() - fit_for - {"mean frame"}, reason)
+    store, reasons = open_store(recording.source), {}
+    if any(run.motion is None for run in store.runs):
+        reasons["motion alone"] = "the confounds have no motion parameters"
+    if store.space.name not in MESH_SIZES:
+        on_mesh = (name for name, method in METHODS.items() if method.mesh)
+        reasons |= dict.fromkeys(on_mesh, "frames are on no mesh that is known here")
+    return reasons
+
+
+def cells_of(recordings: Sequence[Recording], suite: Suite, folder: Path) -> Iterator[Cell]:
+    """Every cell, those that take longest first: networks stand last among the methods."""
+    left_out = {recording.name: inapplicable(recording) for recording in recordings}
+    for name in reversed(suite.methods):
+        options = suite.options.get(name, {})
+        for recording in recordings:
+            if name in left_out[recording.name]:
+                if recording.has_eeg:
+                    logger.warning("%s: no %s: %s", recording.name, name, left_out[recording.name][name])
+                continue
+            for audit in [False, True] if recording.has_eeg and name in suite.audited else [False]:
+                place = folder / recording.name / (slug(name) + "-leak-audit" * audit)
+                yield Cell(recording, name, suite.tasks, options, audit, place)
+
+
+def slug(name: str) -> str:
+    """A name as a folder's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
