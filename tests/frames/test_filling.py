@@ -1,4 +1,4 @@
-"""Filling runs: measured frames untouched, gaps at the ends, windows of long runs, calibration."""
+"""Filling runs: the exact posterior, measured frames untouched, gaps at the ends, windows of long runs, draws."""
 
 from dataclasses import replace
 
@@ -6,17 +6,12 @@ import numpy as np
 import pytest
 from scipy.linalg import cho_factor, cho_solve, toeplitz
 
-from neuroframes.frames.completion import (
-    FEWEST_HIDDEN,
-    HIDDEN_SHARE,
-    calibrated,
-    fill_missing,
-    given_frames,
-    hide_alike,
-)
-from neuroframes.frames.joint import JointCovariance
+from neuroframes.frames.filling import draw_missing, fill_missing, windows_of
 from neuroframes.frames.measurement import FrameMask
+from neuroframes.frames.partial import Between
+from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import N_FFT, TemporalCovariance
+from neuroframes.models.draws import draw_latents, fixed
 
 TR = 0.8
 
@@ -46,10 +41,10 @@ def test_measured_frames_are_untouched_to_the_bit(prior):
     measured = generator.random(200) > 0.3
     before = frames.copy()
     frames[~measured] = np.nan  # what stands there is not read
-    std = fill_missing(prior, frames, measured, times_of(200))
+    filled, std = fill_missing(prior, frames, measured, times_of(200))
     assert frames[measured].tobytes() == before[measured].tobytes()
-    assert np.all(np.isfinite(frames)) and np.all(std > 0)
-    assert std.shape == (int((~measured).sum()), 12)
+    assert np.all(np.isfinite(filled)) and np.all(std > 0)
+    assert filled.shape == std.shape == (int((~measured).sum()), 12)
     marginal = np.sqrt(prior.latents.variance @ prior.autoencoder.decoder**2 + prior.autoencoder.rest**2)
     assert np.all(std <= 1.0001 * marginal)
 
@@ -61,24 +56,25 @@ def test_a_run_of_one_window_is_the_exact_posterior(prior):
     mean = generator.standard_normal((150, 3))
     seen = prior.autoencoder.encode(lambda block: frames[measured][:, block])
     exact = prior.given(times_of(150), FrameMask(measured), seen, mean)
-    wanted = exact.mean(frames[measured], slice(0, 12))[~measured]
-    std = fill_missing(prior, frames, measured, times_of(150), mean)
-    assert np.allclose(frames[~measured], wanted, atol=1e-5)
+    expected = exact.mean(frames[measured], slice(0, 12))[~measured]
+    filled, std = fill_missing(prior, frames, measured, times_of(150), mean=mean)
+    assert np.allclose(filled, expected, atol=1e-5)
     assert np.allclose(std, exact.std(slice(0, 12))[~measured], rtol=1e-5)
 
 
 def test_nothing_missing_changes_nothing(prior):
     frames = np.random.default_rng(2).standard_normal((50, 12)).astype(np.float32)
     before = frames.copy()
-    assert fill_missing(prior, frames, np.ones(50, bool), times_of(50)).shape == (0, 12)
+    filled, std = fill_missing(prior, frames, np.ones(50, bool), times_of(50))
+    assert filled.shape == std.shape == (0, 12)
     assert frames.tobytes() == before.tobytes()
 
 
 def test_without_measurements_it_is_the_prior(prior):
     frames = np.full((60, 12), np.nan, np.float32)
     mean = np.random.default_rng(3).standard_normal((60, 3))
-    std = fill_missing(prior, frames, np.zeros(60, bool), times_of(60), mean)
-    assert np.allclose(frames, mean @ prior.autoencoder.decoder, atol=1e-5)
+    filled, std = fill_missing(prior, frames, np.zeros(60, bool), times_of(60), mean=mean)
+    assert np.allclose(filled, mean @ prior.autoencoder.decoder, atol=1e-5)
     marginal = np.sqrt(prior.latents.variance @ prior.autoencoder.decoder**2 + prior.autoencoder.rest**2)
     assert np.allclose(std, marginal, rtol=1e-4)
 
@@ -89,8 +85,7 @@ def test_beyond_the_measured_frames_the_estimate_relaxes_to_the_prior(prior, end
     measured = np.arange(200) < 80
     order = slice(None) if end == "end" else slice(None, None, -1)
     frames = np.random.default_rng(4).standard_normal((200, 12)).astype(np.float32)
-    std = fill_missing(prior, frames, measured[order], times_of(200))[order]
-    beyond = frames[order][80:]
+    beyond, std = (part[order] for part in fill_missing(prior, frames, measured[order], times_of(200)))
     marginal = np.sqrt(prior.latents.variance @ prior.autoencoder.decoder**2 + prior.autoencoder.rest**2)
     assert np.all(np.diff(std, axis=0) > -1e-5)
     assert np.all(std[0] < 0.8 * marginal)
@@ -126,10 +121,10 @@ def test_windows_of_a_long_run_agree_with_one_window(prior_of):
     variance = 1 - np.einsum("ij,ij->i", gain, whole[np.ix_(missing, measured)])
     scale = np.sqrt(prior.latents.variance @ prior.autoencoder.decoder**2)
     frames[missing] = 0
-    std = fill_missing(prior, frames, measured, times)
+    filled, std = fill_missing(prior, frames, measured, times)
     near = np.abs(np.flatnonzero(missing)[:, None] - borders).min(axis=1) < 30
     for where in (near, ~near):
-        assert np.abs(frames[missing] - expected)[where].max() < 1e-4
+        assert np.abs(filled - expected)[where].max() < 1e-4
         assert np.allclose(std[where], np.sqrt(variance)[where, None] * scale, rtol=1e-4, atol=1e-5)
 
 
@@ -137,72 +132,86 @@ def test_times_off_the_grid_are_interpolated_as_the_kernel_says(prior):
     times = np.sort(np.concatenate([TR * np.arange(40), TR * np.arange(39) + 0.3]))
     measured = np.isin(times, TR * np.arange(40))
     frames = np.random.default_rng(6).standard_normal((79, 12)).astype(np.float32)
-    got = given_frames(prior, frames, measured, times)
-    kernel = prior.latents.kernel(0, times)
-    gain = kernel[:, measured] @ np.linalg.inv(kernel[np.ix_(measured, measured)])
-    assert np.allclose(got.latents.conditionals[0].gain, gain, atol=1e-6)
+    filled, _ = fill_missing(prior, frames, measured, times)
+
+    def gain(covariance, group):
+        kernel = covariance.kernel(group, times)
+        return kernel[np.ix_(~measured, measured)] @ np.linalg.inv(kernel[np.ix_(measured, measured)])
+
+    latents = prior.encode(frames, measured)[measured]
+    expected = gain(prior.rest, 0) @ (frames[measured] - prior.autoencoder.decode(latents))
+    for g, which in prior.latents.groups():
+        expected += gain(prior.latents, g) @ latents[:, which] @ prior.autoencoder.decoder[which]
+    assert np.allclose(filled, expected, atol=1e-4)
 
 
-def masks():
-    generator = np.random.default_rng(7)
-    yield "a few short gaps", np.isin(np.arange(400), [50, 51, 120, 121, 122, 300], invert=True)
-    yield "scattered", generator.random(1000) > 0.2
-    yield "long gaps", (np.arange(900) // 60) % 3 > 0
-    yield "nothing missing", np.ones(300, bool)
-    yield "mostly missing", (np.arange(600) % 20) < 5
-    yield "every second", np.arange(300) % 2 == 0
+def test_draws_have_the_stated_mean_and_deviation(prior):
+    n, prior, generator = 2000, replace(prior, spread=1.5), np.random.default_rng(7)
+    frames, times = generator.standard_normal((9, 12)).astype(np.float32), times_of(9)
+    measured = np.isin(np.arange(9), [0, 1, 4, 6])
+    latents = prior.encode(frames, measured)
+    given = posterior(prior.latents, times, FrameMask(measured), latents[measured])
+    drawn = np.stack([given.draw(generator) for _ in range(n)])
+    mean, std = fill_missing(prior, frames, measured, times)
+    draws = draw_missing(prior, mean, measured, times, latents, None, drawn, generator)
+    draws = np.stack(list(draws))
+    assert np.all(np.abs(draws.mean(axis=0) - mean) < 5 * std / np.sqrt(n) + 1e-4)
+    assert np.allclose(draws.std(axis=0), std, rtol=5 / np.sqrt(2 * n))
 
 
-MASKS = dict(masks())
+def drawn_frames(prior, measured, n, seed):
+    """Draws (S, K, d) of the latents and (S, M, V) of the missing frames of a long run, what is measured being 0."""
+    n_frames, d = len(measured), prior.autoencoder.n_latents
+    generator, times = np.random.default_rng(seed), times_of(n_frames)
+    frames, latents = np.zeros((n_frames, prior.autoencoder.decoder.shape[1]), np.float32), np.zeros((n_frames, d))
+    drawn = draw_latents(prior, fixed(latents), times, latents, measured, n, generator)
+    mean, _ = fill_missing(prior, frames, measured, times)
+    return drawn, draw_missing(prior, mean, measured, times, latents, None, drawn, generator)
 
 
-@pytest.mark.parametrize("name", MASKS)
-def test_hidden_frames_are_measured_and_few(name):
-    measured = MASKS[name]
-    hidden = hide_alike(measured)
-    assert hidden.dtype == bool and hidden.shape == measured.shape
-    assert not np.any(hidden & ~measured)
-    longest = max(len(part) for part in "".join("x" if m else " " for m in ~measured).split() or ["x"])
-    # The last gap to be hidden may exceed the budget.
-    assert hidden.sum() <= HIDDEN_SHARE * measured.sum() + max(longest, 5)
-    assert np.array_equal(hidden, hide_alike(measured))
-    if name not in ("every second", "mostly missing"):
-        assert hidden.sum() >= FEWEST_HIDDEN
+LONG = 1400  # frames: two windows of 700
+SPARSE = {"nothing measured": np.zeros(LONG, bool), "a few measured": np.arange(LONG) % 100 == 40}
 
 
-@pytest.mark.parametrize("name", ["a few short gaps", "long gaps", "nothing missing"])
-def test_hidden_gaps_are_as_long_as_real_ones(name):
-    measured = MASKS[name]
-
-    def lengths(mask):
-        return {len(part) for part in "".join("x" if m else " " for m in mask).split()}
-
-    hidden = hide_alike(measured)
-    real = lengths(~measured) or {1}
-    assert lengths(hidden) and lengths(hidden) <= real
-    assert measured[hidden].all() and (measured & ~hidden).sum() >= 0.8 * measured.sum()
-
-
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_calibration_finds_by_how_much_the_deviation_is_wrong(prior_of, factor):
-    prior = prior_of(12, 3)
-    generator = np.random.default_rng(8)
-    frames = JointCovariance(prior, times_of(700)).draw(generator).astype(np.float32)
-    wrong = replace(
-        prior,
-        latents=replace(prior.latents, variance=prior.latents.variance * factor**2),
-        autoencoder=replace(prior.autoencoder, rest=prior.autoencoder.rest * np.float32(factor)),
-    )
-    measured = generator.random(700) > 0.15
-    right = calibrated(wrong, frames, measured, times_of(700))
-    assert right.spread == pytest.approx(1 / factor, rel=0.15)
-    hidden = ~measured
-    estimate = np.where(measured[:, None], frames, 0)
-    std = fill_missing(right, estimate, measured, times_of(700))
-    covered = np.abs(estimate - frames)[hidden] <= 1.645 * std
-    assert covered.mean() == pytest.approx(0.9, abs=0.04)
+@pytest.mark.parametrize("name", SPARSE)
+def test_draws_have_no_seams(prior_of, name):
+    prior, measured = prior_of(30, 3), SPARSE[name]
+    (_, second) = windows_of(prior, measured, times_of(LONG))
+    border = second.context.start + np.flatnonzero(second.rows)[0]
+    assert border == 700
+    latents, frames = drawn_frames(prior, measured, 20, 8)
+    whole = np.zeros((20, LONG, 30), np.float32)
+    whole[:, ~measured] = list(frames)
+    for draws in (latents, whole):
+        step = np.sqrt(np.square(np.diff(draws, axis=1)).mean(axis=(0, 2)))
+        others = np.delete(step[~measured[1:] & ~measured[:-1]], border - 1 - measured[:border].sum())
+        assert others.min() < step[border - 1] < others.max()
+        assert others.max() < 2 * others.min()
 
 
-def test_calibration_needs_enough_frames_to_hide(prior):
-    frames = np.zeros((30, 12), np.float32)
-    assert calibrated(prior, frames, np.arange(30) % 2 == 0, times_of(30)) is prior
+@pytest.mark.parametrize("name", SPARSE)
+def test_draws_covary_across_the_border_of_windows(prior_of, name):
+    n, n_vertices = 400, 8
+    prior, measured, times = prior_of(n_vertices, 1, 1), SPARSE[name], times_of(LONG)
+    around = np.flatnonzero(np.isin(np.arange(LONG), np.arange(696, 704)))
+    latents, frames = drawn_frames(prior, measured, n, 9)
+    number = np.cumsum(~measured) - 1
+    drawn = np.stack([frame[number[around]] for frame in frames]).reshape(n, -1)
+
+    def left(covariance):
+        kernel = covariance.kernel(0, times)
+        gain = np.linalg.solve(kernel[np.ix_(measured, measured)], kernel[np.ix_(measured, around)]).T
+        return kernel[np.ix_(around, around)] - gain @ kernel[np.ix_(measured, around)]
+
+    shared = left(prior.latents) * prior.latents.variance
+    decoder = prior.autoencoder.decoder.astype(np.float64)
+    outside = np.eye(n_vertices) - np.linalg.pinv(decoder) @ decoder
+    rest = outside * Between.of(prior).rest @ outside
+    assert np.allclose(np.diagonal(rest), np.square(prior.autoencoder.rest), rtol=1e-3)
+    for draws, expected in (
+        (latents[:, around, 0], shared),
+        (drawn, np.kron(shared, decoder.T @ decoder) + np.kron(left(prior.rest), rest)),
+    ):
+        variance = np.diagonal(expected)
+        allowed = 5.5 * np.sqrt((np.outer(variance, variance) + expected**2) / n)
+        assert np.all(np.abs(draws.T @ draws / n - expected) < allowed)

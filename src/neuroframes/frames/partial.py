@@ -46,7 +46,7 @@ LEAST_REST = 1e-3  # standard deviation: less is the rounding of frames that lat
 ROUNDING = 1e-9  # variance of an entry in units of its rest's: single precision leaves no less
 LARGEST = 4096  # coefficients that are solved for at once: 134 MB a matrix, and some seconds
 BATCH = 64  # patterns of measured frames taken together
-NEAR = 1e-5  # correlation below which frames tell each other nothing
+NEAR = 1e-2  # correlation along time below which what a frame says of another's deviation isn't worked out
 
 
 @dataclass(frozen=True)
@@ -245,11 +245,8 @@ def partial_frames_near(
     ----------
     between, kernels, at, entries : as of `PartialFrames`
     rows : array of int
-        Of the K frames, those to be informed; ones that no partial frame bears on are left out.
+        Of the K frames, those to be informed.
     """
-    scale = np.sqrt(np.maximum(np.diagonal(kernels, axis1=1, axis2=2), np.finfo(np.float64).tiny))
-    correlation = kernels[:, rows][:, :, at] / scale[:, rows, None] / scale[:, None, at]
-    rows = rows[(np.abs(correlation) > NEAR).any(axis=(0, 2))]
     most = max(1, LARGEST // (2 * between.reach.shape[1]))
     margin = most // 8
     nearest = np.abs(np.subtract.outer(rows, at)).argmin(axis=1)
