@@ -70,8 +70,7 @@ def complete(
     run = read_run(bold, out, overwrite, draws, save_draws, **beside)
     if not (run.missing | run.partial).any():
         raise InputError(
-            f"{run.name}: no frame is missing, and no value of one; "
-            "name those to fill by --confounds, --censor or --frames"
+            f"{run.name}: no frame is missing; name those to fill by --confounds, --censor or --frames"
         )
     logger.info("filling %d of %d frames", run.missing.sum(), len(run.missing))
     if run.partial.any():
