@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from neuroframes.evaluation.evaluate import predict
+from neuroframes.frames.completion import drawn_frames, fill_missing, fillings
+from neuroframes.training.train import train
 from scipy.special import ndtri
 
 from neuroframes.baselines import Kriging, KrigingEeg, RidgeFIR
 from neuroframes.evaluation.bootstrap import compare_r
-from neuroframes.evaluation.evaluate import predict
 from neuroframes.evaluation.metrics import crps, ensemble_coverage, ensemble_crps, score
 from neuroframes.evaluation.tasks import TASKS, given_and_scored
 from neuroframes.frames.autoencoder import columns_of
-from neuroframes.frames.completion import drawn_frames, fill_missing, fillings
 from neuroframes.models.draws import draw_latents, learned
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.segments import Segment, load_segments
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.store import open_store
-from neuroframes.training.train import train
 
 DRAWS = 64
 LENGTHS = (3, 10, 30, 300)  # frames

@@ -108,10 +108,10 @@ def patch() -> tuple[TrainingPart, Segment]:
     split = Split((Part("run-1", 0, 70), Part("run-2", 0, 70)), (Part("run-3", 0, 40),), 40.0)
     scale = np.ones(n_vertices, np.float32)
     eeg_settings = {"rate": rate, "l_freq": 0.5, "reference": "average"}
-    origin = Origin(space, tr, scale, split, channels, eeg_settings)
+    origin = Origin(space, tr, scale, split, channels, eeg_settings, bands)
     directions = generator.standard_normal((6, 3))
     positions = 0.09 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    return TrainingPart(origin, segments, bands, positions), test
+    return TrainingPart(origin, segments, positions), test
 
 
 @pytest.fixture(scope="session")

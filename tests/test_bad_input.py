@@ -12,8 +12,8 @@ import pytest
 
 from neuroframes.cli import main
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import write_bold, write_sidecar
+from neuroframes.registry import load_model
 
 
 def run(*arguments: str | Path) -> int:
@@ -101,7 +101,9 @@ def test_bold_that_cannot_be_used(run_of, refused, tmp_path, smooth_frames, cift
     (tmp_path / "notes.txt").write_text("no image")
     assert "cannot be read as an image" in refused("complete", "notes.txt", *out)
     (tmp_path / "folder.dtseries.nii").mkdir()
-    refused("complete", "folder.dtseries.nii", *out)
+    for folder in ("folder.dtseries.nii", "."):
+        error = refused("complete", folder, *out)
+        assert f"{folder} is a folder; pass the image of one run" in error and "truncated" not in error
     bold = run_of(60)
     whole = bold.read_bytes()
     for share in (0.01, 0.3, 0.99):
@@ -152,9 +154,10 @@ def test_models_that_cannot_be_used(recording, run_of, refused, tmp_path, cifti_
     error = refused("complete", bold, *out, "--model", recording.model)
     assert f"{bold.name} has 200 values" in error and "were expected, in the same places and order" in error
     # As many grayordinates, in other places.
-    model = GaussianModel.load(recording.model)
+    model = load_model(recording.model)
     other = CorticalSpace.from_axis(cifti_space.axis()[::-1])
-    replace(model, space=other, scale=model.scale[: other.V]).save(tmp_path / "cifti")
+    origin = replace(model.origin, space=other, scale=model.origin.scale[: other.V])
+    replace(model, origin=origin).save(tmp_path / "cifti")
     error = refused("complete", bold, *out, "--model", "cifti")
     assert "in the same places and order; use data in the space that this was made for" in error
     shutil.copytree(recording.model, tmp_path / "broken")
@@ -197,7 +200,7 @@ def test_eeg_of_another_run(recording, gifti_run, refused):
 
 
 def test_channels_that_are_missing_or_renamed(recording, gifti_run, refused, eeg_of):
-    first, second = GaussianModel.load(recording.model).channels[:2]
+    first, second = load_model(recording.model).origin.channels[:2]
 
     def change(raw):
         raw.rename_channels({first: f"EEG {first.lower()}"})
@@ -215,7 +218,7 @@ def test_channels_that_are_missing_or_renamed(recording, gifti_run, refused, eeg
 
 
 def test_too_few_of_the_model_s_channels(recording, gifti_run, refused, eeg_of):
-    channels = GaussianModel.load(recording.model).channels
+    channels = load_model(recording.model).origin.channels
     eeg = eeg_of(lambda raw: raw.drop_channels(list(channels[3:])))
     for command in (
         ("complete", gifti_run, "--model", recording.model, "--eeg", eeg, "--frames", "3"),
@@ -236,6 +239,7 @@ def test_eeg_that_is_too_slow_for_a_band(recording, refused, eeg_of, tmp_path):
 def test_eeg_that_cannot_be_read(recording, refused, tmp_path):
     reconstruct = ("reconstruct", recording.model, "--out", "o.func.gii", "--eeg")
     assert "nowhere.vhdr: no such file" in refused(*reconstruct, "nowhere.vhdr")
+    assert ". is a folder that MNE cannot read as EEG; pass a file" in refused(*reconstruct, ".")
     for suffix in (".vhdr", ".vmrk", ".eeg"):
         shutil.copy(recording.eeg(3).with_suffix(suffix), tmp_path)
     header = tmp_path / recording.eeg(3).name
@@ -248,6 +252,11 @@ def test_eeg_that_cannot_be_read(recording, refused, tmp_path):
     assert "truncated, missing or renamed" in refused(*reconstruct, header)
     header.write_text(header.read_text()[:200])
     assert "MNE cannot read it" in refused(*reconstruct, header)
+
+
+def test_a_store_that_is_missing_matters_before_a_package(refused, monkeypatch):
+    monkeypatch.setattr("neuroframes.registry.find_spec", lambda _: None)
+    assert "nope: not a store of neuroframes" in refused("train", "nope", "--out", "m")
 
 
 def test_a_store_prepared_too_slow_for_gamma_or_of_copies(recording, refused, tmp_path):

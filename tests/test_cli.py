@@ -1,8 +1,11 @@
 """The command line: its arguments, its outputs, a full disk, and whose files it never replaces."""
 
 import errno
+import functools
+import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +15,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from neuroframes import cli
-from neuroframes.cli import main
+import neuroframes
+from neuroframes.cli import COMMANDS, main, parse
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import write_bold
+from neuroframes.registry import load_model
 
 
 def run(*arguments: str | Path) -> int:
@@ -38,143 +41,214 @@ def usage(capsys):
     return parse
 
 
-@pytest.fixture
-def options_of(monkeypatch):
-    """The options that a command would be called with."""
+# The least that each command takes.
+LEAST = {
+    "simulate": ("o",),
+    "prepare": ("b", "--out", "o"),
+    "train": ("s", "--out", "o"),
+    "reconstruct": ("m", "--eeg", "e", "--out", "o"),
+    "complete": ("b", "--out", "o"),
+    "resample": ("b", "--out", "o", "--tr", "1"),
+    "evaluate": ("s", "--model", "m", "--out", "o"),
+    "benchmark": ("--out", "o"),
+    "view": ("r", "--out", "o"),
+}
 
-    def parse(*arguments: str) -> dict:
-        seen = {}
-        for name in cli._COMMANDS:
-            monkeypatch.setitem(cli._COMMANDS, name, seen.update)
-        monkeypatch.setitem(cli._COMMANDS, arguments[0], lambda **options: seen.update(options))
-        assert main(arguments) == 0
-        return seen
 
-    return parse
+def options_of(*arguments: str) -> dict:
+    command, options = parse(arguments)
+    assert command == arguments[0]
+    return options
 
 
-def test_strings_stay_strings(options_of):
+def test_strings_stay_strings():
     options = options_of("complete", "1", "--out", "2", "--frames", "40", "--trigger", "1", "--censor", "3")
     assert options["frames"] == "40" and options["trigger"] == "1"
     assert (options["bold"], options["out"], options["censor"]) == (Path("1"), Path("2"), Path("3"))
     assert options_of("complete", "b", "--out", "o", "--frames", "10:14,40")["frames"] == "10:14,40"
-    for subject in ("01", "1", "1e3", "null"):
+    for subject in ("01", "1", "1e3", "null", "none"):
         assert options_of("prepare", "root", "--out", "o", "--subject", subject)["subject"] == subject
     options = options_of("resample", "b", "--out", "o", "--tr", "1", "--trigger", "S  1")
     assert options["tr"] == 1.0 and options["trigger"] == "S  1"
 
 
-def test_the_options_of_every_command_fit_its_function(options_of):
-    import inspect
-
-    from neuroframes import completion, reconstruction, task
-    from neuroframes.evaluation.benchmark import benchmark
-    from neuroframes.evaluation.evaluate import evaluate
-    from neuroframes.recording.simulate import simulate
-    from neuroframes.recording.store import prepare
-    from neuroframes.report.view import view
-    from neuroframes.training.train import train
-
-    functions = {
-        ("simulate", "o"): simulate,
-        ("prepare", "b", "--out", "o"): prepare,
-        ("train", "s", "--out", "o"): train,
-        ("reconstruct", "m", "--eeg", "e", "--out", "o"): reconstruction.reconstruct,
-        ("evaluate", "s", "--model", "m", "--out", "o"): evaluate,
-        ("view", "r", "--out", "o"): view,
-        ("benchmark", "--out", "o"): benchmark,
-        ("complete", "b", "--out", "o"): completion.complete,
-        ("resample", "b", "--out", "o", "--tr", "1"): completion.resample,
-    }
-    for arguments, function in functions.items():
-        parameters = dict(inspect.signature(function).parameters)
-        if function in (completion.complete, completion.resample):
-            parameters |= inspect.signature(task.read_task).parameters
-        options = options_of(*arguments)
-        assert set(options) <= set(parameters), arguments
-        for name, value in options.items():
-            default = parameters[name].default
-            if default is not inspect.Parameter.empty and value is not None:
-                assert (tuple(value) if isinstance(value, list) else value) == default, (arguments, name)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_the_function_s_parameters_with_its_defaults(command):
+    parameters = dict(inspect.signature(getattr(neuroframes, command)).parameters)
+    parameters.pop("progress", None)
+    options = options_of(command, *LEAST[command])
+    assert list(options) == list(parameters)
+    for name, parameter in parameters.items():
+        if parameter.default is not parameter.empty:
+            default = list(parameter.default) if name == "beside" else parameter.default
+            assert options[name] == default and type(options[name]) is type(default), name
 
 
-def test_a_yaml_file_stands_for_options(options_of, usage, tmp_path):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_a_word_for_every_option_and_none_of_python_s(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    for word in ("<class", "Union", "pathlib", "type:", "None", "null", "{metavar}"):
+        assert word not in shown
+    assert shown.startswith(f"usage: neuroframes {command} ") and "--config PATH" in shown
+    for name in options_of(command, *LEAST[command]):
+        # Every option has some words of help on its line or the next.
+        shape = rf"^  ({name.upper()}|--{name.replace('_', '-')})( .+)?\n? {{2,}}\S"
+        assert re.search(shape, shown, re.M), name
+
+
+def test_types_in_help_are_words(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["complete", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--model PATH What train wrote" in shown
+    assert "--fd-threshold NUMBER Frames with more displacement count as missing (mm; default: 0.5)" in shown
+    assert "--seed WHOLE NUMBER Of the draws (default: 0)" in shown
+    assert "--frames TEXT" in shown and "--save-draws Write" in shown
+
+
+def test_sequences_flags_choices_and_mappings():
+    assert options_of("benchmark", "a", "b", "--out", "o")["stores"] == [Path("a"), Path("b")]
+    given = ("--beside", "a,1", "--beside", "b")
+    assert options_of("evaluate", *LEAST["evaluate"], *given)["beside"] == [Path("a,1"), Path("b")]
+    options = options_of("benchmark", "--out", "o", "--cluster", "slurm", "--cluster-parameters", '{"n": 1}')
+    assert options["cluster"] == "slurm" and options["cluster_parameters"] == {"n": 1}
+    assert options_of("complete", "--overwrite", "b", "--out", "o")["overwrite"] is True
+    assert options_of("complete", "--out=o", "--", "-b")["bold"] == Path("-b")
+
+
+def test_none_means_none_where_it_is_a_choice():
+    assert options_of("complete", "x", "--out", "y", "--trigger", "none")["trigger"] is None
+    given = ("--trigger", "none", "--reference", "none", "--l-freq", "none")
+    options = options_of("prepare", "x", "--out", "y", *given)
+    assert options["trigger"] is options["reference"] is options["l_freq"] is None
+
+
+def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
     config = tmp_path / "c.yaml"
-    config.write_text("bold: x.nii\nout: y.nii\nframes: '10:14'\nfd_threshold: 1\ntrigger: none\n")
-    options = options_of("complete", "--config", str(config), "--seed", "3")
-    assert options["bold"] == Path("x.nii") and options["frames"] == "10:14"
-    assert (options["fd_threshold"], options["seed"], options["trigger"]) == (1.0, 3, "none")
-    assert options_of("complete", "--config", str(config), "--frames", "2")["frames"] == "2"
-    # YAML reads these as the numbers 614 (sexagesimal) and 1: not what was meant, so not taken.
-    config.write_text("bold: x.nii\nout: y.nii\nframes: 10:14\n")
-    assert '"frames"' in usage("complete", "--config", str(config))
-    config.write_text("bids_root: x\nout: y\nsubject: 01\n")
-    assert '"subject"' in usage("prepare", "--config", str(config))
-    config.write_text("bids_root: x\nout: y\nsubjct: a\n")
-    assert "subjct" in usage("prepare", "--config", str(config))
+
+    def options(text: str, command: str = "complete", *more: str) -> dict:
+        config.write_text(text)
+        return options_of(command, "--config", str(config), *more)
+
+    both = "bold: x.nii\nout: y.nii\n"
+    text = f"{both}frames: '10:14'\nfd_threshold: 1\ntrigger: none\noverwrite: True\n"
+    read = options(text, "complete", "--seed", "3")
+    assert read["bold"] == Path("x.nii") and read["frames"] == "10:14" and read["overwrite"] is True
+    assert (read["fd_threshold"], read["seed"], read["trigger"]) == (1.0, 3, None)
+    # YAML itself reads these as 614 (to the base of 60) and 1.
+    assert options(f"{both}frames: 10:14\n")["frames"] == "10:14"
+    assert options("bids_root: x\nout: y\nsubject: 01\n", "prepare")["subject"] == "01"
+    assert options(f"{both}frames: 1\nsave-draws: false\n", "complete", "--frames", "2")["frames"] == "2"
+    assert options("stores: [a, b]\nout: y\ncluster_parameters: {n: 1}\n", "benchmark") | {"out": 0} == {
+        **options_of("benchmark", "a", "b", "--out", "y", "--cluster-parameters", '{"n": 1}'),
+        "out": 0,
+    }
+    for text, message in (
+        (f"{both}fd_threshold: .nan\n", "argument --fd-threshold: '.nan' is no number"),
+        (f"{both}bold_tr: .inf\n", "argument --bold-tr: '.inf' is no number"),
+        (f"{both}frame: 3\n", "no option --frame; did you mean --frames?"),
+        (f"{both}seed: null\n", "'null' is no whole number"),
+        ("bold: x.nii\n", "required: --out"),
+        ("- x\n", "c.yaml: expected options as `name: value`, one a line"),
+        ("a: [\n", "c.yaml can't be read: while parsing"),
+    ):
+        config.write_text(text)
+        assert message in usage("complete", "--config", str(config))
     assert "nowhere.yaml" in usage("prepare", "--config", "nowhere.yaml")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "subcommand"),
+        ([], "required: COMMAND"),
         (["fill"], "invalid choice: 'fill'"),
-        (["complete", "x.nii"], "required: complete.out"),
-        (["complete", "x.nii", "--out", "y.nii", "--bogus", "1"], "--bogus"),
-        (["complete", "x.nii", "--out", "y.nii", "--seed", "-1"], '"seed"'),
-        (["complete", "x.nii", "--out", "y.nii", "--seed", "1.5"], '"seed"'),
-        (["complete", "x.nii", "--out", "y.nii", "--skip-volumes", "-2"], '"skip_volumes"'),
-        (["complete", "x.nii", "--out", "y.nii", "--onset", "nan"], '"onset"'),
-        (["resample", "x.nii", "--out", "y.nii"], "tr"),
-        (["resample", "x.nii", "--out", "y.nii", "--tr", "fast"], '"tr"'),
+        (["complete", "x.nii"], "required: --out"),
+        (["complete", "--out", "y.nii"], "required: BOLD"),
+        (["complete", "x.nii", "z.nii", "--out", "y.nii"], "unrecognized arguments: z.nii"),
+        (["complete", "x.nii", "--out", "y.nii", "--bogus", "1"], "no option --bogus"),
+        (["complete", "x.nii", "--confound", "t.tsv"], "no option --confound; did you mean --confounds?"),
+        (["complete", "x.nii", "--conf=t"], "no option --conf; did you mean --config or --confounds?"),
+        (["complete", "x.nii", "--fd_threshold", "1"], "did you mean --fd-threshold?"),
+        (["complete", "x.nii", "--out", "y.nii", "--seed", "-1"], "--seed: '-1' is no whole number"),
+        (["complete", "x.nii", "--out", "y.nii", "--seed", "1.5"], "--seed: '1.5' is no whole number"),
+        (["complete", "x.nii", "--out", "y.nii", "--skip-volumes", "-2"], "--skip-volumes: '-2'"),
+        (["complete", "x.nii", "--out", "y.nii", "--onset", "nan"], "--onset: 'nan' is no number"),
+        (["complete", "x.nii", "--out", "y.nii", "--frames"], "--frames: expected one argument"),
+        (["complete", "x.nii", "--config"], "--config: expected one argument"),
+        (["resample", "x.nii", "--out", "y.nii"], "required: --tr"),
+        (["resample", "x.nii", "--out", "y.nii", "--tr", "fast"], "--tr: 'fast' is no number"),
         (["simulate", "x", "--space", "mni"], "'fsLR', 'fsaverage5'"),
-        (["reconstruct", "m", "--out", "y.nii"], "eeg"),
+        (["reconstruct", "m", "--out", "y.nii"], "required: --eeg"),
+        (["benchmark", "--out", "o", "--cluster-parameters", "[1]"], "'[1]' is no JSON mapping"),
     ],
 )
 def test_arguments_that_cannot_be(usage, arguments, message):
-    assert message in usage(*arguments)
+    shown, error = usage(*arguments).splitlines()
+    command = f" {arguments[0]}" if arguments and arguments[0] in COMMANDS else ""
+    assert shown.startswith(f"usage: neuroframes{command} ")
+    assert error.startswith(f"neuroframes{command}: error: ") and message in error
 
 
-def test_none_means_none(monkeypatch):
-    seen = {}
-    monkeypatch.setattr("neuroframes.completion.complete", lambda **options: seen.update(options) or ())
-    assert main(["complete", "x", "--out", "y", "--trigger", "none"]) == 0
-    assert seen["trigger"] is None
-    monkeypatch.setattr("neuroframes.recording.store.prepare", lambda **options: seen.update(options) or ())
-    assert main(["prepare", "x", "--out", "y", "--trigger", "none", "--reference", "none"]) == 0
-    assert seen["trigger"] is None and seen["reference"] is None
+def test_usage_names_what_is_needed(usage):
+    assert "neuroframes complete BOLD --out PATH [options]\n" in usage("complete")
+    assert "neuroframes resample BOLD --tr NUMBER --out PATH [options]\n" in usage("resample")
+    assert "neuroframes benchmark [STORES ...] --out PATH [options]\n" in usage("benchmark")
 
 
-def test_an_interrupt_is_130(monkeypatch, capsys):
-    def interrupted(**_: object) -> None:
-        raise KeyboardInterrupt
+@pytest.fixture
+def broken_view(monkeypatch):
+    """Let `view` raise."""
 
-    monkeypatch.setitem(cli._COMMANDS, "view", interrupted)
+    def breaks(error: BaseException) -> None:
+        @functools.wraps(neuroframes.view)
+        def broken(**_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(neuroframes, "view", broken, raising=False)
+
+    return breaks
+
+
+def test_an_interrupt_is_130(broken_view, capsys):
+    broken_view(KeyboardInterrupt())
     assert main(["view", "x", "--out", "y"]) == 130
     assert capsys.readouterr().err == "neuroframes: interrupted\n"
 
 
-def test_a_bug_is_not_hidden(monkeypatch):
-    def broken(**_: object) -> None:
-        raise RuntimeError("a bug")
+def test_a_bug_is_one_line_that_asks_for_a_report(broken_view, capsys):
+    broken_view(RuntimeError("of\nours"))
+    assert main(["view", "x.nii", "--out", "y"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("neuroframes: error: view x.nii: RuntimeError: of ours; ")
+    assert "please report it" in line and "--debug" in line
+    for arguments in (["--debug", "view", "x", "--out", "y"], ["view", "x", "--out", "y", "--debug"]):
+        with pytest.raises(RuntimeError):
+            main(arguments)
 
-    monkeypatch.setitem(cli._COMMANDS, "view", broken)
-    with pytest.raises(RuntimeError):
-        main(["view", "x", "--out", "y"])
+
+def test_a_bug_writes_nothing(run_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("neuroframes.commands.fill.standardised", lambda *_: 1 / 0)
+    bold = run_of(60)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert run("complete", bold, "--frames", "3", "--out", tmp_path / "new" / "o.dtseries.nii") == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_help_is_quick_and_light():
-    command = "import sys; sys.argv[0] = 'neuroframes'; from neuroframes.cli import main; main(['--help'])"
-    code = (
-        f"try:\n    {command}\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'mne', 'nibabel', 'scipy', 'zarr', 'numpy', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    shown = subprocess.run([sys.executable, "-c", "import sys\n" + code], capture_output=True, text=True)
-    assert shown.returncode == 0, shown.stderr
-    for name in cli._COMMANDS:
-        assert name in shown.stdout
+def test_python_m_is_the_command():
+    def shown(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "neuroframes", *arguments], capture_output=True, text=True
+        )
+
+    assert shown("--version").stdout == f"neuroframes {neuroframes.__version__}\n"
+    refused = shown("complete")
+    assert refused.returncode == 2 and refused.stderr.startswith("usage: neuroframes complete BOLD")
+    listed = shown("--help").stdout
+    for name in COMMANDS:
+        summary = str(getattr(neuroframes, name).__doc__).partition("\n")[0]
+        assert re.search(rf"^  {name} +{re.escape(summary)}$", listed, re.M)
 
 
 def test_results_go_to_stdout_and_the_rest_to_stderr(run_of, tmp_path, capsys, monkeypatch):
@@ -239,13 +313,13 @@ def test_a_model_and_an_evaluation_are_replaced_when_told(recording, tmp_path, c
     small = ("--preset", "gaussian", "--bands", "alpha", "--latents", "3")
     assert run("train", recording.store, "--out", "model", "--overwrite", *small) == 0
     assert capsys.readouterr().out == "model\n"
-    assert list(GaussianModel.load(tmp_path / "model").bands) == ["alpha"]
+    assert list(load_model(tmp_path / "model").origin.bands) == ["alpha"]
     for overwrite in ([], ["--overwrite"]):
         arguments = ("evaluate", recording.store, "--model", recording.model, "--tasks", "eeg", "--out", "e")
         assert run(*arguments, *overwrite) == 0
     printed = capsys.readouterr().out
-    assert "ridge FIR, shuffled EEG" in printed and printed.endswith("e\n")
-    assert "eeg" in json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert "ridge FIR" in printed and "temporal r" in printed and printed.endswith("\ne\n")
+    assert json.loads((tmp_path / "e" / "evaluation.json").read_text())["tasks"] == ["eeg"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "model"]
 
 
@@ -309,7 +383,7 @@ def test_view_shows_a_result(tmp_path, capsys):
     assert (tmp_path / "x.html").read_text().lstrip().lower().startswith("<!doctype html>")
 
 
-def test_simulate_and_prepare_print_where(tmp_path, capsys):
+def test_simulate_and_prepare_print_where(tmp_path, capsys, caplog):
     bids = tmp_path / "bids"
     arguments = ("--minutes", "0.6", "--runs", "1", "--tr", "1.5", "--space", "fsaverage5", "--channels", "4")
     assert run("simulate", bids, *arguments) == 0
@@ -318,3 +392,6 @@ def test_simulate_and_prepare_print_where(tmp_path, capsys):
     assert capsys.readouterr().out == f"{bids}\n"
     assert run("prepare", bids, "--out", tmp_path / "stores") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'stores' / 'sub-01.zarr'}\n"
+    assert run("prepare", bids, "--out", tmp_path / "stores") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'stores' / 'sub-01.zarr'}\n"
+    assert "1 runs: 1 kept, 0 read" in caplog.text

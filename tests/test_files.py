@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from neuroframes.errors import InputError
-from neuroframes.evaluation.benchmark import _claim
+from neuroframes.evaluation.plan import claim
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.files import refuse_existing, written_together, written_whole
 
@@ -175,7 +175,7 @@ def test_only_folders_that_neuroframes_wrote_are_replaced(tmp_path):
 
 def test_the_folder_of_a_benchmark_is_replaced(tmp_path):
     for name, suite in SUITES.items():
-        _claim(tmp_path / name, suite, [])
+        claim(tmp_path / name, suite, [])
         (tmp_path / name / "cells").mkdir()
         refuse_existing(tmp_path / name, True, folder=True)
         with written_whole(tmp_path / name, overwrite=True) as folder:

@@ -56,14 +56,15 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     top.add_argument("--version", action="version", version=f"neuroframes {neuroframes.__version__}")
     top.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=argparse.SUPPRESS)
     top.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS).required = False
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not {*COMMANDS} & {*arguments}:
         summaries = [f"  {name:13}{_summary(name)}" for name in COMMANDS]
         top.description = "\n".join([str(neuroframes.__doc__), "", "commands:", *summaries])
     chosen = top.parse_args(arguments)
     shared.add_argument("--config", action="append", default=[], metavar="PATH", help="YAML file of options")
-    given, typed = shared.parse_known_args(chosen.rest)
     parser = Parser(f"neuroframes {chosen.command}", parents=[shared])
     names = add_options(parser, getattr(neuroframes, chosen.command))
+    shared.prog, shared.usage = parser.prog, parser.usage  # of its own errors
+    given, typed = shared.parse_known_args(chosen.rest)
     try:
         typed = [word for path in given.config for word in typed_in(Path(path), names[0])] + typed
     except InputError as error:

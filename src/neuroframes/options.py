@@ -5,7 +5,8 @@
     str | None          where the default isn't None, `none` is
     --config FILE       a YAML mapping, read as if it were typed: 10:14 and 01 are text there too
 
-Types and defaults stand in the signature, help and units in the docstring.
+Types and defaults stand in the signature, help and units in the docstring. argparse reads them: jsonargparse, which
+does so too, knows no dashes within names and states types and errors in words of its own.
 """
 
 import argparse
@@ -87,8 +88,8 @@ def typed_in(file: Path, positional: str) -> Iterator[str]:
                 yield each
             elif isinstance(each, dict):
                 yield f"{_option(name)}={json.dumps(meant[name])}"
-            elif each != "false":
-                yield _option(name) if each == "true" else f"{_option(name)}={each}"
+            elif each.lower() != "false":
+                yield _option(name) if each.lower() == "true" else f"{_option(name)}={each}"
 
 
 def _option(name: str) -> str:
@@ -121,7 +122,7 @@ def _kinds(hint: Any) -> set[Any]:
 
 
 def _help(entry: DocstringParam, settings: Mapping[str, Any]) -> str:
-    """The description, the unit of a number, which stands beside its type, and the default if it says something."""
+    """The description, the unit of a number, which stands beside its type, and the default."""
     notes, default = [], settings.get("default")
     if "NUMBER" in settings.get("metavar", "") and "," in (entry.type_name or ""):
         notes.append(str(entry.type_name).partition(", ")[2])

@@ -1,7 +1,8 @@
 """Threads of linear algebra, bounded while a command runs.
 
-Nearly all matrices here are small: factors of at most 1,500 frames, one for each group of latents. Many threads on
-one of them wait for each other longer than they compute, and beside other processes they never stop waiting.
+Nearly all matrices here are small: factors of at most 1,500 frames, one for each group of latents. Many
+threads on one of them wait for each other longer than they compute, and beside other processes they never
+stop waiting.
 """
 
 from collections.abc import Callable

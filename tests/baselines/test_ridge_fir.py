@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from neuroframes.baselines import RidgeFIR, shuffled
+from neuroframes.baselines import RidgeFIR
 from neuroframes.errors import InputError
+from neuroframes.evaluation.controls import shuffled
 from neuroframes.evaluation.metrics import score
 from neuroframes.recording.band_power import BandPower
 

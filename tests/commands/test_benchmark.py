@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuroframes.errors import InputError
 from neuroframes.commands.benchmark import benchmark
+from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.jobs import run_here
 from neuroframes.evaluation.plan import inapplicable

@@ -1,4 +1,4 @@
-"""Runs that lack values at some vertices of some frames: what is measured to the bit, the rest estimated from it."""
+"""Runs that lack values at some vertices of some frames: the others to the bit, these estimated from them."""
 
 import json
 
@@ -158,7 +158,7 @@ def test_slabs_at_the_ends_of_a_run(run_of, tmp_path, truth):
 
 def test_too_few_frames_in_full_are_refused(run_of, tmp_path, cut):
     cut[:100, 9], cut[95:, 10] = np.nan, np.nan
-    message = "0 of 200 frames are measured in full, 200 lack .*at least 16 .* often lack values NaN throughout"
+    message = "0 of 200 frames are measured in full, 200 lack values of vertices .*at least 16 are needed"
     with pytest.raises(InputError, match=message):
         complete(run_of(data=cut), out=tmp_path / "x_bold.dtseries.nii")
 

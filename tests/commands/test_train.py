@@ -88,10 +88,11 @@ def test_what_lightning_would_refuse_late_is_refused_first(tmp_path, options):
 
 
 @pytest.mark.parametrize("preset", ["default", "paper", "surface"])
-def test_networks_need_pytorch_before_anything_is_read(tmp_path, monkeypatch, preset):
+def test_networks_need_pytorch_before_any_data_are_read(recording, tmp_path, monkeypatch, preset):
     monkeypatch.setattr("neuroframes.registry.find_spec", lambda _: None)
+    monkeypatch.setattr("neuroframes.training.part.read_training_part", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=r"neuroframes\[diffusion\]"):
-        train(tmp_path / "nothing.zarr", out=tmp_path / "model", preset=preset)
+        train(recording.store, out=tmp_path / "model", preset=preset)
 
 
 @pytest.fixture(scope="module")

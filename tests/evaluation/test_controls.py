@@ -1,6 +1,5 @@
 """EEG that can't tell, band power and samples alike."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest

@@ -3,13 +3,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroframes.baselines import shuffled
 from neuroframes.errors import InputError
+from neuroframes.evaluation.controls import shuffled
 from neuroframes.recording.band_power import WINDOW, BandPower, log_band_power
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 
 BANDS = {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
+
+
+@pytest.fixture
+def coupled() -> tuple[Segment, Segment]:
+    """Two segments with band power of 5 features, 0.8 s apart."""
+    generator = np.random.default_rng(1)
+
+    def draw(n_frames: int) -> Segment:
+        times = 0.8 * np.arange(n_frames + 1)
+        power = BandPower(generator.standard_normal((n_frames + 1, 5)).astype(np.float32), times)
+        frames = generator.standard_normal((n_frames, 30)).astype(np.float32)
+        at = times[1:] - 0.4
+        return Segment(frames, at, times[:-1], np.ones(n_frames, bool), power, "sub-01_task-test")
+
+    return draw(500), draw(300)
 
 
 def test_blocks_change_places_and_none_stays(coupled):

@@ -33,7 +33,7 @@ def make_prior(n_vertices: int, n_latents: int, n_groups: int = 2, seed: int = 0
     generator = np.random.default_rng(seed)
     decoder = generator.standard_normal((n_latents, n_vertices)).astype(np.float32)
     outside = outside_of(decoder)
-    rest = np.sqrt(np.diagonal(outside * generator.uniform(0.2, 1, n_vertices) @ outside))
+    rest = np.sqrt(np.diagonal(outside * generator.uniform(0.2, 1, n_vertices) @ outside).clip(0))
     rest_covariance = make_covariance(1, floor=0.01)
     rest_covariance = TemporalCovariance(
         rest_covariance.power[:, ::-1] * 0.2 + rest_covariance.power * 0.8,

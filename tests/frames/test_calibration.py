@@ -79,6 +79,7 @@ def test_calibration_needs_enough_frames_to_hide(prior_of):
     frames = np.zeros((30, 12), np.float32)
     assert calibrated(prior, frames, np.arange(30) % 2 == 0, times_of(30)) is prior
 
+
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_spread_makes_intervals_cover_what_they_say(level):
     generator = np.random.default_rng(6)

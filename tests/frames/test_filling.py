@@ -1,4 +1,4 @@
-"""Filling runs: the exact posterior, measured frames untouched, gaps at the ends, windows of long runs, draws."""
+"""Filling runs: the exact posterior, measured frames untouched, gaps at the ends, long runs, draws."""
 
 from dataclasses import replace
 
@@ -160,10 +160,10 @@ def test_draws_have_the_stated_mean_and_deviation(prior):
 
 
 def drawn_frames(prior, measured, n, seed):
-    """Draws (S, K, d) of the latents and (S, M, V) of the missing frames of a long run, what is measured being 0."""
-    n_frames, d = len(measured), prior.autoencoder.n_latents
+    """Draws (S, K, d) of latents, and (S, M, V) of missing frames; what is measured is 0."""
+    n_frames, (d, n_vertices) = len(measured), prior.autoencoder.decoder.shape
     generator, times = np.random.default_rng(seed), times_of(n_frames)
-    frames, latents = np.zeros((n_frames, prior.autoencoder.decoder.shape[1]), np.float32), np.zeros((n_frames, d))
+    frames, latents = np.zeros((n_frames, n_vertices), np.float32), np.zeros((n_frames, d))
     drawn = draw_latents(prior, fixed(latents), times, latents, measured, n, generator)
     mean, _ = fill_missing(prior, frames, measured, times)
     return drawn, draw_missing(prior, mean, measured, times, latents, None, drawn, generator)

@@ -15,7 +15,8 @@ K, V, D = 11, 24, 2
 TIMES = 0.8 * np.arange(K)
 FULL = np.isin(np.arange(K), [0, 2, 6, 7, 10])
 SCATTERED = np.random.default_rng(0).random((K, V)) < 0.5
-SLAB = np.zeros((K, V), bool)  # of frames 3 to 5 the first half is cut off, of frame 9 one entry; 1 and 8 missing
+# Half of the vertices are cut off in frames 3 to 5, one in frame 9; frames 1 and 8 are missing.
+SLAB = np.zeros((K, V), bool)
 SLAB[3:6, 12:], SLAB[9], SLAB[9, 4] = True, True, False
 FEW = np.zeros((K, V), bool)  # fewer entries than latents
 FEW[4, 7] = True
@@ -162,6 +163,13 @@ def test_windows_of_a_long_run_share_the_partial_frames_at_their_border(prior_of
     long = fill_missing(prior, frames, full, times, entries=known[~full])
     short = fill_missing(prior, frames[near], full[near], times[near], entries=known[~full])
     assert np.allclose(long[0], short[0], atol=1e-4) and np.allclose(long[1], short[1], rtol=1e-4)
+
+
+def test_of_fewer_vertices_than_latents_all_stays_finite(prior_of):
+    prior, entries = prior_of(4, 5), SLAB[:, 10:14]
+    frames = np.random.default_rng(12).standard_normal((K, 4)).astype(np.float32)
+    filled, std = fill_missing(prior, frames, FULL, TIMES, entries=entries[~FULL])
+    assert np.isfinite(filled).all() and np.isfinite(std).all() and np.abs(filled).max() < 10
 
 
 def test_the_rest_keeps_its_variance_and_stays_out_of_the_latents_reach(prior):

@@ -1,7 +1,5 @@
 """Posteriors of latents and of vertices, against dense float64 solves written plainly."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 

@@ -44,7 +44,8 @@ def model(cifti_space):
         for parameter in network.parameters():
             parameter.normal_(std=0.3, generator=generator)
     split, eeg_settings = Split((Part("run", 0, 40),), (), 40.0), {"rate": RATE, "l_freq": 0.5}
-    origin = Origin(cifti_space, TR, np.ones(V, np.float32), split, CHANNELS, eeg_settings)
+    bands = {"alpha": (8.0, 13.0)}
+    origin = Origin(cifti_space, TR, np.ones(V, np.float32), split, CHANNELS, eeg_settings, bands)
     return SurfaceModel(SETTINGS, network.eval(), origin, RATE)
 
 

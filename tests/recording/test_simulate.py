@@ -256,8 +256,10 @@ def test_montage_covers_the_head(channels: int) -> None:
     [
         ({"minutes": 1.0}, "more minutes"),
         ({"minutes": float("nan")}, "finite"),
-        ({"tr": 0.0}, "TR"),
-        ({"tr": -1.0}, "TR"),
+        ({"tr": 0.0}, "--tr 0"),
+        ({"tr": -1.0}, "--tr -1"),
+        ({"tr": float("inf")}, "--tr inf"),
+        ({"eeg_rate": float("inf")}, "--eeg-rate inf"),
         ({"tr": 10.0, "minutes": 5}, "20 frames"),
         ({"space": "MNI"}, "fsaverage5"),
         ({"eeg_rate": 128.0}, "gamma"),

@@ -124,7 +124,7 @@ def test_channels_vary_together_as_in_the_training_part_alone(patch):
     np.testing.assert_array_equal(pieces[1][0], eeg[:, first : last + 1])
     assert pieces[0][0].shape[1] < segments[0].eeg.data.shape[1] and [r for _, r in pieces] == [rate, rate]
     model = fit_gaussian(replace(part, segments=segments), BackboneSettings(4))
-    expected = ChannelCovariance.fit(pieces, part.origin.channels, part.bands, average=True)
+    expected = ChannelCovariance.fit(pieces, part.origin.channels, part.origin.bands, average=True)
     np.testing.assert_array_equal(model.eeg.channels.covariances, expected.covariances)
     assert model.eeg.channels.channels == part.origin.channels and model.eeg.channels.average
 
@@ -156,14 +156,16 @@ def test_without_channels_it_is_the_prior_alone(patch):
     np.testing.assert_array_equal(model.prior.latents.power, prior.latents.power)
 
 
-def test_the_prior_alone_is_calibrated_on_the_longest_segment(patch):
-    part, _ = patch
-    gaps = np.arange(70) % 16 < 12
-    segments = [part.segments[0].given(gaps), part.segments[1].given(np.arange(70) < 30)]
-    model = fit_without_eeg(replace(part, segments=segments), BackboneSettings(4), seed=3)
-    prior, first = fit_prior(segments, part.origin.tr, 4, np.random.default_rng(3)), segments[0]
-    expected = calibrated(prior, first.frames, first.measured, first.time_in_run)
-    assert model.eeg is None and model.prior.spread == expected.spread != 1
+def test_a_run_s_own_prior_is_calibrated_on_it_and_that_of_others_is_not(patch):
+    part, run = patch[0], patch[0].segments[0].given(np.arange(70) % 16 < 12)
+    own, others = (
+        fit_without_eeg(replace(part, segments=[run], own=own), BackboneSettings(4), seed=3)
+        for own in (True, False)
+    )
+    prior = fit_prior([run], part.origin.tr, 4, np.random.default_rng(3))
+    expected = calibrated(prior, run.frames, run.measured, run.time_in_run)
+    assert own.eeg is None and own.prior.spread == expected.spread != 1
+    assert others.eeg is None and others.prior.spread == 1
 
 
 def test_latents_are_as_many_as_the_frames_support(patch):

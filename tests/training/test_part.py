@@ -29,7 +29,7 @@ def store(recording):
 def test_it_says_where_it_comes_from(store):
     part = read_training_part(store, SPLIT, BANDS)
     assert (part.origin.space, part.origin.tr, part.origin.split) == (store.space, 1.0, SPLIT)
-    assert part.origin.channels == store.channels and part.bands == BANDS
+    assert part.origin.channels == store.channels and part.origin.bands == BANDS
     assert part.origin.eeg_settings == {"rate": 200.0, "l_freq": 0.5, "reference": "average"}
     np.testing.assert_array_equal(part.positions, store.positions)
     assert [segment.run for segment in part.segments] == ["task-movie_run-1", "task-movie_run-2"]

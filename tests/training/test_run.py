@@ -163,11 +163,14 @@ def test_a_run_that_stopped_early_is_complete(whole):
     assert sorted(path.name for path in folder.iterdir()) == [BEST, STATE]
 
 
-def test_a_folder_may_move_between_interrupt_and_rest(whole, tmp_path):
+def test_a_folder_may_move_between_interrupt_and_rest(whole, tmp_path, caplog):
+    caplog.set_level("INFO", "neuroframes")
     with pytest.raises(RuntimeError):
         fit(tmp_path / "here", Stop(22, RuntimeError("power cut")))
     moved = (tmp_path / "here").rename(tmp_path / "there")
+    assert "going on" not in caplog.text
     assert_same(fit(moved), whole[1])
+    assert f"going on with the training that was interrupted, from its state in {moved}" in caplog.text
     assert sorted(path.name for path in moved.iterdir()) == [BEST, STATE]
 
 

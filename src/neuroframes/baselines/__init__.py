@@ -1,5 +1,6 @@
 """Methods that every table carries beside ours: one file each, one interface (`Baseline`)."""
 
+# The networks (CnnTc, CnnTag, E2FNet, E2FGan, NeuroBolt) are imported from their modules: they load PyTorch.
 from neuroframes.baselines.banded_ridge import BandedRidge
 from neuroframes.baselines.cubic_spline import CubicSpline
 from neuroframes.baselines.drift import Drift

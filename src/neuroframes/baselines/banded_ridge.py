@@ -75,6 +75,7 @@ class BandedRidge(RidgeFIR):
                 f"{margin} frames on either side; train on a longer recording"
             )
 
+        # Components in the place of vertices: the search solves for every target and ratio of penalties.
         def columns(block: slice) -> Float32:
             return np.concatenate([s.frames[s.measured, block] for s in train]) - self.mean_[block]
 

@@ -48,6 +48,7 @@ def at_times(eeg: Signal, times: NDArray[np.float64], tr: float) -> NDArray[np.f
     window /= window.sum()
     whole = window_samples(length, eeg.rate, [0.0], length + 2 * half, -half)[0]
     sample = window_samples(length, eeg.rate, times, 1)[:, 0]
+    # Channel by channel: the convolution makes copies of its input in float64.
     filtered = [oaconvolve(trace[whole], window, mode="valid")[sample] for trace in eeg.data]
     return np.stack(filtered, axis=1)
 
@@ -113,6 +114,7 @@ class CnnTc(NetworkBaseline):
         self.length_ = self.length or round(LAST_LAG / self.tr_) + 1
         values = [at_times(segment.eeg_for(self.name), segment.times, self.tr_) for segment in train]
         deviation = np.concatenate(values).std(axis=0)
+        # A flat channel stays 0.
         self.scale_ = np.where(deviation > 0, deviation, 1)
 
     def inputs(self, segment: Segment) -> Inputs:

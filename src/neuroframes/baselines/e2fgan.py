@@ -48,6 +48,7 @@ class AdversarialTraining(NetworkTraining):
         optimizers: Any = self.optimizers()
         schedules: Any = self.lr_schedulers()
         fake, real = self.network(x), self.within_reach(frames)
+        # Detached: the discriminator's loss must not reach the generator.
         loss = (bce(self.discriminator(real), 1) + bce(self.discriminator(fake.detach()), 0)) / 2
         self.descend(optimizers[1], loss)
         loss = bce(self.discriminator(fake), 1) + ssim_mse(fake, frames)
@@ -88,6 +89,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, n_vertices: int, width: int) -> None:
         super().__init__()
+        # Zeros at the end fill the last map.
         self.missing = -n_vertices % SIDE**2
         slices, quarter, half = (n_vertices + self.missing) // SIDE**2, width // 4, width // 2
         layers: list[nn.Module] = [nn.Conv2d(slices, quarter, 4, 2, 1), nn.LeakyReLU(0.2)]

@@ -26,6 +26,7 @@ class GlobalSignal(Baseline):
         """Least squares on the course of the measured training frames."""
         self.mean_ = training_mean(train)
         frames = np.concatenate([segment.frames[segment.measured] for segment in train])
+        # Both sides are centred, so the slope needs no intercept beside it.
         course = frames.mean(axis=1) - self.mean_.mean()
         self.slope_ = course @ (frames - self.mean_) / (course @ course)
         return self

@@ -54,4 +54,5 @@ def repetition_time(train: Sequence[Segment]) -> float:
 
 def repeated(frame: Float32, segment: Segment) -> Float32:
     """One frame (V,) for each of the segment's that isn't measured, shape (M, V)."""
+    # A view: a thousand copies of a frame would be 240 MB.
     return np.broadcast_to(frame, (int((~segment.measured).sum()), len(frame)))

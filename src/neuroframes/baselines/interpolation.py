@@ -39,5 +39,6 @@ class TimeInterpolation(Baseline):
         if not known.any():
             return repeated(self.mean_, segment)
         weights = self.weights(segment.times[known], segment.times[~known])
+        # Weights of kriging don't sum to 1: far from measured frames the mean is what remains.
         rest = (1 - weights.sum(axis=1)).astype(np.float32)
         return weights.astype(np.float32) @ segment.frames[known] + np.outer(rest, self.mean_)

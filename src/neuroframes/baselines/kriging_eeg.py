@@ -28,6 +28,7 @@ class KrigingEeg(Baseline):
     def fit(self, train: Sequence[Segment]) -> Self:
         """Fit the ridge, and the kernel of its left-out residuals."""
         self.ridge_ = RidgeFIR().fit(train)
+        # `left_out_` has the measured frames of all segments one after another, at some of the vertices.
         residuals = []
         ends = np.cumsum([segment.measured.sum() for segment in train])[:-1]
         for segment, rows in zip(train, np.split(self.ridge_.left_out_, ends), strict=True):
@@ -43,6 +44,7 @@ class KrigingEeg(Baseline):
 
     def estimate(self, segment: Segment) -> NDArray[np.float32]:
         known = segment.measured
+        # Ridge at measured frames too: what it leaves over there is what kriging interpolates.
         mean = self.ridge_.estimate(segment.given(np.zeros_like(known)))
         if not known.any():
             return mean

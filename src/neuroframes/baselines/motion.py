@@ -26,6 +26,7 @@ class MotionRidge(RidgeFIR):
             raise InputError(
                 f"{segment.run}: regression on motion needs its six parameters; the confounds have none"
             )
+        # Squares depend on where 0 is; it is put at the segment's mean position.
         moved = segment.motion - segment.motion.mean(axis=0)
         both = np.hstack([moved, np.diff(moved, axis=0, prepend=moved[:1])])
         parameters = BandPower(np.hstack([both, both**2]).astype(np.float32), segment.times)

@@ -157,6 +157,7 @@ class NetworkBaseline(Baseline):
         data = TrainingFrames(train, [self.inputs(segment) for segment in train], self.tr_)
         mean = training_mean(data.fitted)
         autoencoder = principal_components(data.fitted, self.latents, np.random.default_rng(self.seed), mean)
+        # First weights come from PyTorch's global generator, which must not be left changed.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
             body, features = self.body(data.batch(data.fit[:1])[0])
@@ -195,8 +196,11 @@ class NetworkBaseline(Baseline):
             )
         inputs, device = self.inputs(segment), self.network_.mean.device
         rows = np.flatnonzero(~segment.measured)
-        pieces = np.array_split(rows, max(1, -(-len(rows) // max(self.batch, PREDICTED))))
-        return np.concatenate([self.network_(inputs(piece).to(device)).cpu().numpy() for piece in pieces])
+        estimate = np.empty((len(rows), len(self.network_.mean)), np.float32)
+        size = max(self.batch, PREDICTED)
+        for some in (slice(first, first + size) for first in range(0, len(rows), size)):
+            estimate[some] = self.network_(inputs(rows[some]).to(device)).cpu().numpy()
+        return estimate
 
 
 class TrainingFrames:

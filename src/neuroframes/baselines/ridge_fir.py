@@ -82,5 +82,11 @@ class RidgeFIR(Baseline):
         return len(self.mean_) * (1 + len(self.centre_))
 
     def estimate(self, segment: Segment) -> NDArray[np.float32]:
-        phi = (self.features(segment)[~segment.measured] - self.centre_) / self.scale_
+        features = self.features(segment)[~segment.measured]
+        if (n := features.shape[1]) != len(self.centre_):
+            raise InputError(
+                f"{segment.run}: {n} features; {self.name} was fitted to {len(self.centre_)}: "
+                "give it the same channels and bands"
+            )
+        phi = (features - self.centre_) / self.scale_
         return (phi @ self.right_).astype(np.float32) @ self.coefficients_ + self.mean_

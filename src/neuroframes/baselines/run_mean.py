@@ -31,6 +31,7 @@ class RunMean(Baseline):
     def estimate(self, segment: Segment) -> NDArray[np.float32]:
         if not segment.measured.any():
             return repeated(self.mean_, segment)
+        # In float64, and `where` instead of indexing: without a copy of the frames.
         known = segment.measured[:, None]
         mean = np.asarray(np.mean(segment.frames, axis=0, dtype=np.float64, where=known))
         return repeated(mean.astype(np.float32), segment)

@@ -74,8 +74,8 @@ def benchmark(
     Raises
     ------
     InputError
-        If a name is unknown, a package isn't installed, `out` holds another benchmark, or cells failed: tables
-        then lack them.
+        If a name is unknown, a package isn't installed, `out` holds another benchmark, or cells failed: then
+        tables lack them.
     """
     from neuroframes.evaluation.cells import run_cell
     from neuroframes.evaluation.jobs import run_here, submit

@@ -58,7 +58,8 @@ def complete(
     Raises
     ------
     InputError
-        If nothing is missing, nothing or too little is measured, inputs don't fit each other, or `out` exists.
+        If nothing is missing, nothing or too little is measured, inputs don't fit each other, or `out` is
+        there.
     """
     import numpy as np
 

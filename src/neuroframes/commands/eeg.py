@@ -29,7 +29,8 @@ class EegOfRun:
 def with_channels_of(model: TrainedModel, eeg: Eeg, name: str) -> Eeg:
     """The EEG with the model's channels.
 
-    Those that the file `name` lacks are filled by models that can do that, with a warning; others need them all.
+    Those that the file `name` lacks are filled by models that can do that, with a warning; others need them
+    all.
     """
     channels = model.origin.channels
     if model.fills_channels:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuroframes.commands.run import check_draws
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
@@ -53,7 +54,8 @@ def evaluate(
     beside : sequence of paths
         Other models of the same split, which get rows of their own.
     draws : int
-        From which models that can draw take their standard deviation; 0 for the closed form, or the model's number.
+        From which models that can draw take their standard deviation; 0 for the closed form, or the model's
+        number.
     seed : int
         Of the shuffled EEG and of draws.
     overwrite : bool
@@ -79,6 +81,7 @@ def evaluate(
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
 
+    check_draws(draws, save_draws=False)
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
     chosen, recording = parse_tasks(tasks), open_store(store)
@@ -97,14 +100,16 @@ def evaluate(
             found, arrays = assess(
                 fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen
             )
-            if not found["scores"]:
-                raise InputError(
-                    f"the test part of {Path(model).name} is too short for the tasks {', '.join(chosen)}; "
-                    "choose shorter gaps, or train with a larger --test-fraction"
-                )
+            if not found["scores"]:  # nothing that the tasks ask for
+                continue
             cells.append(folder / "cells" / slug(name))
             found["cost"]["device"] = device()
             write_cell(cells[-1], {**about, **found, "method": name}, arrays)
+        if not cells:
+            raise InputError(
+                f"the test part of {Path(model).name} is too short for the tasks {', '.join(chosen)}; "
+                "choose shorter gaps, or train with a larger --test-fraction"
+            )
         of = {"neuroframes": str(model), "store": str(store), "tasks": chosen, "seed": seed}
         (folder / "evaluation.json").write_text(json.dumps(of, indent=2) + "\n")
         results, _ = write_tables(folder / "evaluation.md", read_cells(cells), _preface(fold))

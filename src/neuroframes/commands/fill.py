@@ -1,4 +1,4 @@
-"""Filling a run on a grid of times that holds its own: z-scored, estimated, put back into the file's units."""
+"""Filling a run on a grid of times that holds its own: z-scored, estimated, put back into its units."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.commands.run import Run
+from neuroframes.commands.run import Run, of_draws
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.temporal import FEWEST_MEASURED
@@ -129,7 +129,7 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
             sequence[partial] = np.where(lacking, sequence[partial], given)
             yield sequence
 
-    return Filled(frames, stated, drawn(), data, partial, model.describe(segment))
+    return Filled(frames, stated, drawn(), data, partial, model.describe(segment) + of_draws(draws))
 
 
 def standardised(
@@ -144,9 +144,8 @@ def standardised(
     data, partial : array, shape (G,), which frames of the grid are data, and which are at some vertices
     """
     residual = np.array(run.bold.data, order="F")
-    known = run.data | run.partial
-    trend = detrend(residual, known)
-    scale = vertex_scale(residual, known, trend[0], FEWEST_MEASURED)
+    trend = detrend(residual, run.data | run.partial)
+    scale = vertex_scale(residual, run.data | run.partial, trend[0], FEWEST_MEASURED)
     usable = scale > 0
     if run.model is not None:
         usable &= run.model.origin.scale > 0
@@ -179,7 +178,8 @@ def standardised(
 def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedModel:
     """The prior that the run gives itself, fitted to its own frames of the grid."""
     if len(own) < len(segment.times):
-        arrays = {name: getattr(segment, name)[own] for name in ("frames", "times", "time_in_run", "measured")}
+        names = ("frames", "times", "time_in_run", "measured")
+        arrays = {name: getattr(segment, name)[own] for name in names}
         segment = replace(segment, **arrays, partial=None)
     scale = np.ones(segment.frames.shape[1], np.float32)
     origin = Origin(run.bold.space, run.bold.tr, scale, Split((), (), 0.0))
@@ -200,7 +200,7 @@ def _carried(deviation: Float32, run: Run, kept: Mask, own: NDArray[np.intp]) ->
 def _keep_nearest(
     frames: Float32, grid: Float, data: Mask, rows: NDArray[np.intp], vertices: NDArray[np.intp]
 ) -> None:
-    """Where a filled frame has no value at a vertex that isn't estimated, put that of the nearest frame of data."""
+    """Where filled frames have no value at vertices that aren't estimated, put that of the nearest data."""
     dead = np.ones(frames.shape[1], bool)
     dead[vertices] = False
     columns, known = np.flatnonzero(dead), np.flatnonzero(data)

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.commands.run import check_draws
+from neuroframes.commands.run import check_draws, of_draws
 from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
@@ -39,11 +39,12 @@ def reconstruct(
     eeg : path
         Any format that MNE reads, with at least a quarter of the model's channels.
     out : path
-        Image to write, in the format that the model was trained on. Its values are in standard deviations of each
-        vertex about its mean in the training part (z), which is all that EEG can tell.
+        Image to write, in the format that the model was trained on. Its values are in standard deviations of
+        each vertex about its mean in the training part (z), which is all that EEG can tell.
     tr : float, seconds
-        Step between frames; the model's by default. Where the volume triggers have it, frames are at them; another
-        step counts from the first trigger to the end of the last volume, or without triggers from the EEG's start.
+        Step between frames; the model's by default. Where the volume triggers have it, frames are at them;
+        another step counts from the first trigger to the end of the last volume, or without triggers from the
+        EEG's start.
     trigger : str
         Description of the volume triggers, auto, or none.
     draws : int
@@ -96,7 +97,7 @@ def reconstruct(
         "Sources": [eeg.name],
         "NeuroframesModel": str(model),
         "NeuroframesModelDigest": digest(model),
-        "NeuroframesMethod": trained.describe(segment),
+        "NeuroframesMethod": trained.describe(segment) + of_draws(draws),
         "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws},
     }
     return write_result(

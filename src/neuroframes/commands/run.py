@@ -35,8 +35,8 @@ class Run:
     missing : array, shape (K,)
         Frames to be filled; what stands there isn't read.
     partial : array, shape (K,)
-        Other frames that lack values at vertices which vary and have `FEWEST_MEASURED` of them in the run: those
-        are to be filled. A vertex with fewer is kept as it is, and makes no frame partial.
+        Other frames that lack values, to be filled too, of vertices that vary and have at least
+        `FEWEST_MEASURED` values in the run. Others are kept as they are, and make no frame partial.
     model : TrainedModel, or None: the run's own prior is to be used
     eeg : EegOfRun, or None
     about : dict, for the sidecar of the result
@@ -134,7 +134,8 @@ def read_run(
     known = None
     if trained is not None and eeg is not None:
         clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
-        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), within=run.slice_reference, **clock)
+        clock["within"] = run.slice_reference
+        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), **clock)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["Sources"] = [*(path.name for path in run.sources), *beside]
@@ -175,9 +176,7 @@ def _missing(
     return missing
 
 
-def _partial(
-    run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None"
-) -> "NDArray[np.bool_]":
+def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None") -> "NDArray[np.bool_]":
     """Measured frames that lack values which can be estimated, shape (K,)."""
     import numpy as np
 
@@ -197,23 +196,18 @@ def _check_enough(run: "Bold", measured: "NDArray[np.bool_]", partial: "NDArray[
     """Raise InputError where too few frames are measured in full."""
     from neuroframes.frames.temporal import FEWEST_MEASURED
 
-    n_full, name = int((measured & ~partial).sum()), run.sources[0].name
-    if n_full >= FEWEST_MEASURED:
-        return
-    if partial.any():
+    n_full, n_partial = int((measured & ~partial).sum()), int(partial.sum())
+    if n_full < FEWEST_MEASURED:
+        lack = f" in full, {n_partial} lack values of vertices (which would be left alone if NaN throughout)"
         raise InputError(
-            f"{name}: {n_full} of {len(measured)} frames are measured in full, {int(partial.sum())} lack values "
-            f"of some vertices; at least {FEWEST_MEASURED} are needed; make vertices that often lack values NaN "
-            "throughout, and they are left alone"
+            f"{run.sources[0].name}: {n_full} of {len(measured)} frames are measured"
+            f"{lack if n_partial else ''}, the rest is censored or estimated; at least {FEWEST_MEASURED} are "
+            "needed; censor fewer, or use neuroframes reconstruct, which needs none"
         )
-    raise InputError(
-        f"{name}: {n_full} of {len(measured)} frames are measured, the rest is censored or estimated; at least "
-        f"{FEWEST_MEASURED} are needed; censor fewer, or use neuroframes reconstruct, which needs none"
-    )
 
 
 def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The command, its `**beside` spelled out in signature and docstring: what `read_run` takes by keyword only."""
+    """The command, its `**beside` spelled out in signature and docstring: the keywords of `read_run`."""
     own = signature(command).parameters.values()
     beside = [each for each in signature(read_run).parameters.values() if each.kind is each.KEYWORD_ONLY]
     whole = Signature([*(each for each in own if each.kind is not each.VAR_KEYWORD), *beside])
@@ -241,3 +235,8 @@ def check_draws(draws: int, save_draws: bool) -> None:
         raise InputError(
             f"--draws {draws}{' with --save-draws' if save_draws else ''}; expected at least 2, or 0 for none"
         )
+
+
+def of_draws(draws: int) -> str:
+    """What a sidecar's account of the method ends with."""
+    return f"; standard deviation of {draws} draws" if draws else ""

@@ -91,7 +91,6 @@ def train(
         raise InputError(f"--devices {devices}; expected at least 1")
     sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
     given = {name: value for name, value in sizes.items() if value is not None}
-    settings_of(preset, given)  # checked before anything is read
 
     from neuroframes.recording.band_power import parse_bands
     from neuroframes.recording.segments import split_in_time
@@ -99,6 +98,7 @@ def train(
     from neuroframes.training.part import read_training_part
 
     recording = open_store(store)
+    settings_of(preset, given)  # checked before any data are read
     split = split_in_time([(r.name, len(r.frame_times), r.tr) for r in recording.runs], test_fraction, gap)
     part = read_training_part(recording, split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")

@@ -193,6 +193,7 @@ def adjacency(space: CorticalSpace) -> scipy.sparse.csr_array:
 def farthest_points(points: NDArray[np.floating], n: int, first: int = 0) -> NDArray[np.int64]:
     """Indices of `n` of the `points` (m, 3), each as far as can be from those before it."""
     chosen = [first]
+    # Distances to the nearest chosen point are kept: each new one is compared once.
     distance = np.full(len(points), np.inf)
     while len(chosen) < n:
         distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))

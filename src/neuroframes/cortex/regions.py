@@ -62,6 +62,7 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
     for hemi, side in HEMISPHERES.items():
         sphere = surface(space.name, "sphere", hemi)[0]
         cortex = np.unique(flat_surface(space.name, hemi)[1])
+        # On the sphere, where distances don't depend on the folding.
         seeds = cortex[farthest_points(sphere[cortex], N_PARCELS)]
         mesh = np.full(len(sphere), -1)
         mesh[cortex] = (sphere[cortex] @ sphere[seeds].T).argmax(axis=1) + side * N_PARCELS

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from neuroframes import __version__
-from neuroframes.cortex.mesh import MESH_SIZES
+from neuroframes.cortex.space import MESH_SIZES
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
 from neuroframes.evaluation.recordings import SIMULATED, Recording

@@ -196,7 +196,7 @@ def read_real_bold(recording: Recording) -> Bold:
         frames, tr = frames[:, frames.any(axis=0)], 1.4  # without the medial wall
     data: NDArray[np.float32] = np.asfortranarray(frames, np.float32)
     space = CorticalSpace.from_mask(np.ones((data.shape[1], 1, 1), bool), np.eye(4))
-    return Bold(data, tr, tr * np.arange(len(data)), space, (path,))
+    return Bold(data, tr, tr * np.arange(len(data), dtype=np.float64), space, (path,))
 
 
 def _package(name: str, data: Path | None) -> Path | None:

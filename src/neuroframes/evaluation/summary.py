@@ -7,7 +7,7 @@ rank is the mean over recordings, and over the tasks that have measured frames, 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 

@@ -2,11 +2,11 @@
 
 Windows of any run share one prior; each is conditioned on its own measured frames and on those around
 it, so cost is linear in the run's length. What comes out are the frames that weren't measured: none that was
-can be touched. Of those some may be measured at some vertices: these entries inform the others in a second step
-(see `frames.partial`), and stay as they are.
+can be touched. Those may be measured at some vertices all the same: these entries inform the rest in a second
+step (see `frames.partial`), and stay as they are.
 
-Draws go from window to window: x_w ~ p(x_w | y, x_<w), each window conditioned on the measurements y and on the
-frames before it as they were drawn, so that a draw of any length is one of one process, without seams.
+Draws go from window to window: x_w ~ p(x_w | y, x_<w), each window conditioned on the measurements y and on
+the frames before it as they were drawn, so that a draw of any length is one of one process, without seams.
 """
 
 from collections.abc import Iterator
@@ -96,49 +96,46 @@ def fill_missing(
         standard deviation 0. They inform the others, exactly where such frames are few: see
         `partial_frames_near`.
     """
-    n_vertices = frames.shape[1]
     latents = prior.encode(frames, measured) if latents is None else latents
-    filled = np.empty((int((~measured).sum()), n_vertices), np.float32, order="F")
+    filled = np.empty((int((~measured).sum()), frames.shape[1]), np.float32, order="F")
     std = np.empty_like(filled)
-    between = Between.of(prior) if entries is not None else None
+    between = None if entries is None else Between.of(prior)
     number = np.cumsum(~measured) - 1
     for window in windows_of(prior, measured, times):
-        context, near = window.context, window.near
+        context, near, missing = window.context, window.near, number[window.context]
         around = None if mean is None else mean[context]
         posterior = prior.given(times[context], FrameMask(near), latents[context][near], around)
-        missing = number[context]
         here = slice(missing[window.rows][0], missing[window.rows][-1] + 1)
         known = rows_of(columns_of(frames[context]), near)
         drawn = None if draws is None else draws[:, context][:, window.rows]
-        for block in blocks(n_vertices):
+        for block in blocks(frames.shape[1]):
             filled[here, block] = posterior.mean(known(block), block, window.rows)
             std[here, block] = posterior.std(block, window.rows, drawn)
-        if between is None or entries is None:
-            continue
         for rows, partial in _partial_frames(between, posterior, window, missing, entries):
             surprise = frames[context][partial.at]
-            for block in blocks(n_vertices):
+            for block in blocks(frames.shape[1]):
                 surprise[:, block] -= posterior.mean(known(block), block, partial.at)
             filled[missing[rows]] += partial.shift(surprise, rows)
             std[missing[rows]] *= partial.shrinkage(rows)
     if entries is not None:
-        some = np.flatnonzero(entries.any(axis=1))
-        given = frames[np.flatnonzero(~measured)[some]]
-        filled[some] = np.where(entries[some], given, filled[some])
+        np.copyto(filled, frames[~measured], where=entries)
         std[entries] = 0
     return filled, std
 
 
 def _partial_frames(
-    between: Between, posterior: FramePosterior, window: Window, missing: Index, entries: Mask
+    between: Between | None, posterior: FramePosterior, window: Window, missing: Index, entries: Mask | None
 ) -> Iterator[tuple[Index, PartialFrames]]:
-    """The partial frames of a window, and rows that they inform; `missing` (K_w,) numbers rows of entries."""
-    at = np.flatnonzero(~window.near & entries.any(axis=1)[missing])
-    if not len(at):
+    """Partial frames of a window, and the rows that they inform; `missing` (K_w,) numbers rows of entries."""
+    if between is None or entries is None:
         return
-    conditionals = [*posterior.latents.conditionals, posterior.rest]
-    kernels = np.stack([conditional.covariance for conditional in conditionals])
-    yield from partial_frames_near(between, kernels, at, entries[missing[at]], np.flatnonzero(window.rows))
+    at = np.flatnonzero(~window.near & np.asarray(entries.any(axis=1))[missing])
+    if len(at):
+        conditionals = [*posterior.latents.conditionals, posterior.rest]
+        kernels = np.stack([conditional.covariance for conditional in conditionals])
+        yield from partial_frames_near(
+            between, kernels, at, entries[missing[at]], np.flatnonzero(window.rows)
+        )
 
 
 @dataclass(frozen=True)
@@ -175,20 +172,19 @@ def draw_missing(
     centre, steps = np.empty((len(estimate), latents.shape[1])), []
     informed: list[tuple[Index, Index, Index, PartialFrames]] = []
     for window in windows_of(prior, measured, times):
-        at = times[window.context]
+        at, missing = times[window.context], number[window.context]
         around = None if mean is None else mean[window.context]
         given = prior.given(at, FrameMask(window.near), latents[window.context][window.near], around)
-        missing = number[window.context]
         here = slice(missing[window.rows][0], missing[window.rows][-1] + 1)
         centre[here] = given.latents.mean[window.rows]
         fixed = window.near | window.before
         conditional = condition(prior.rest.kernel(0, at), FrameMask(fixed))
         root = square_root(conditional.covariance[np.ix_(window.rows, window.rows)])
         gain = conditional.gain[window.rows][:, window.before[fixed]]
-        steps.append(_RestStep(here, missing[window.before], gain.astype(np.float32), root.astype(np.float32)))
-        if entries is not None:
-            for rows, partial in _partial_frames(between, given, window, missing, entries):
-                informed.append((missing[rows], missing[partial.at], rows, partial))
+        before = missing[window.before]
+        steps.append(_RestStep(here, before, gain.astype(np.float32), root.astype(np.float32)))
+        for rows, partial in _partial_frames(between, given, window, missing, entries):
+            informed.append((missing[rows], missing[partial.at], rows, partial))
     rest = np.empty_like(estimate)
     for draw in draws:
         for step in steps:

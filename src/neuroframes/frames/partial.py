@@ -4,21 +4,22 @@ Given the frames that are measured in full, those that aren't covary as
 
     C = sum_g K_g (x) D_g^T diag(v_g) D_g  +  K_0 (x) S,     S = Q diag(s^2) Q,   Q = I - U U^T,
 
-with (x) the Kronecker product of time and vertices, K_g and K_0 what is left of the kernels of latents and rest,
-and U an orthonormal basis of what latents reach: diag(v_g)^1/2 D_g = B_g U^T. S keeps the rest out of that reach,
-as `FramePrior` does, and s gives S its diagonal r^2. With Phi = [U, diag(s^2) U / a], a the mean of s^2, this is
-noise that is independent between vertices, and a few coefficients c_t ~ N(0, M) a frame (in form only: M is
-indefinite, C is not):
+with (x) the Kronecker product of time and vertices, K_g and K_0 what is left of the kernels of latents and
+rest, and U an orthonormal basis of what latents reach: diag(v_g)^1/2 D_g = B_g U^T. S keeps the rest out of
+that reach, as `FramePrior` does, and s gives S its diagonal r^2. With Phi = [U, diag(s^2) U / a], a the mean
+of s^2, this is noise that is independent between vertices and a few coefficients c_t ~ N(0, M) a frame (in
+form only: M is indefinite, C is not):
 
     C = K_0 (x) diag(s^2)  +  (I (x) Phi) M (I (x) Phi)^T,
     M = sum_g K_g (x) [[B_g^T B_g, 0], [0, 0]]  +  K_0 (x) [[U^T diag(s^2) U, -a I], [-a I, 0]].
 
-Let p be the frames in which vertex v is measured, y_v its entries there less their mean, phi_v its row of Phi, and
-n = K_0[t, p] K_0[p, p]^-1. Given the coefficients, vertices are independent:
+Let p be the frames in which vertex v is measured, y_v its entries there less their mean, phi_v its row of
+Phi, and n = K_0[t, p] K_0[p, p]^-1. Given the coefficients, vertices are independent:
 
     x_tv = n y_v + (c_t - n c_p) phi_v + e,   Var e = s_v^2 (K_0[t, t] - n K_0[p, t]).
 
-With P the partial frames, H = sum_v K_0[p, p]^-1 (x) phi_v phi_v^T / s_v^2 and h = sum_v K_0[p, p]^-1 y_v (x) phi_v / s_v^2,
+With P the partial frames, H = sum_v K_0[p, p]^-1 (x) phi_v phi_v^T / s_v^2 and h = sum_v K_0[p, p]^-1 y_v (x)
+phi_v / s_v^2,
 
     E[c_t | y] = M_tP (I + H M_PP)^-1 h,     Cov[c_P, c_t | y] = (I + M_PP H)^-1 M_Pt,
 
@@ -41,9 +42,9 @@ Float = NDArray[np.float64]
 Index = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 
-MATCHING = 100  # iterations that give S its diagonal, at most
+MATCHING, MOST_SCALED = 100, 1e4  # iterations that give S its diagonal, and s^2 / r^2, at most
 LEAST_REST = 1e-3  # standard deviation: less is the rounding of frames that latents explain to the last digit
-ROUNDING = 1e-9  # variance of an entry in units of its rest's: single precision leaves no less
+ROUNDING = 1e-9  # noise of an entry, in units of s^2: what is stored in single precision has more
 LARGEST = 4096  # coefficients that are solved for at once: 134 MB a matrix, and some seconds
 BATCH = 64  # patterns of measured frames taken together
 NEAR = 1e-2  # correlation along time below which what a frame says of another's deviation isn't worked out
@@ -79,8 +80,9 @@ class Between:
             diagonal = between.rest_variance()
             if np.allclose(diagonal, stated, rtol=1e-9, atol=0):
                 break
-            between.rest[:] *= np.divide(stated, diagonal, out=np.zeros_like(stated), where=diagonal > 0)
-            np.maximum(between.rest, LEAST_REST**2, out=between.rest)
+            # Where latents reach all of a vertex, nothing gives S a diagonal there.
+            scaled = between.rest * stated / np.maximum(diagonal, LEAST_REST**2 * stated)
+            between.rest[:] = np.clip(scaled, LEAST_REST**2, MOST_SCALED * stated)
         return between
 
     @property
@@ -123,7 +125,8 @@ class PartialFrames:
     ----------
     between : Between
     kernels : array, shape (G + 1, K, K)
-        Conditional covariance along time of each group of latents, in units of their variance, and of the rest.
+        Conditional covariance along time of each group of latents, in units of their variance, and of the
+        rest.
     at : array of int, shape (R,), which of the K frames they are
     entries : array, shape (R, V), where they are measured
     """
@@ -136,9 +139,9 @@ class PartialFrames:
         patterns, member = np.unique(np.packbits(entries, axis=0), axis=1, return_inverse=True)
         order = np.argsort(member, kind="stable")
         self._members = np.split(order, np.cumsum(np.bincount(member))[:-1])
-        self._measured = np.unpackbits(patterns, axis=0, count=len(at)).T.astype(bool)
-        self._inverses = np.zeros((len(self._measured), len(at), len(at)))
-        for pattern, inverse in zip(self._measured, self._inverses, strict=True):
+        self._inverses = np.zeros((patterns.shape[1], len(at), len(at)))
+        for packed, inverse in zip(patterns.T, self._inverses, strict=True):
+            pattern = np.unpackbits(packed, count=len(at)).astype(bool)
             within = kernels[-1][np.ix_(at[pattern], at[pattern])]
             noisy = within + ROUNDING * np.eye(len(within))
             inverse[np.ix_(pattern, pattern)] = cho_solve(cho_factor(noisy), np.eye(len(within)))
@@ -166,9 +169,9 @@ class PartialFrames:
         width = self._features.shape[1]
         return covariance.reshape(len(rows) * width, len(columns) * width)
 
-    def _weighed(self, values: Float) -> Float:
+    def _weighed(self, values: NDArray[np.floating]) -> Float:
         """K_0[p, p]^-1 times the entries of values (R, V), 0 elsewhere."""
-        weights: Float = np.empty_like(values)
+        weights = np.empty(values.shape)
         for inverse, members in zip(self._inverses, self._members, strict=True):
             weights[:, members] = inverse @ values[:, members]
         return weights
@@ -182,7 +185,7 @@ class PartialFrames:
             Entries less their mean given the frames measured in full; what stands elsewhere isn't read.
         rows : array of int, shape (n,)
         """
-        surprise = np.where(self.entries, surprise, 0.0)
+        surprise = np.where(self.entries, surprise, 0).astype(np.float64)
         told = (self._weighed(surprise) / self._rest) @ self._features  # h
         weights = lu_solve(self._factor, told.ravel())
         known, asked = (
@@ -193,13 +196,19 @@ class PartialFrames:
         return shift
 
     def shrinkage(self, rows: Index) -> Float:
-        """By what factor the entries shrink the standard deviation of some of the K frames, shape (n, V)."""
+        """By what factor the entries shrink the standard deviation of some of the K frames, shape (n, V).
+
+        1 where a frame correlates with no partial one by `NEAR` or more: that is hardly too much.
+        """
         shrinkage = np.ones((len(rows), len(self._rest)))
-        for factors, row in zip(shrinkage, rows, strict=True):
-            own = self._prior(rows := np.array([row]), rows)
-            variance = self._rest * self._kernels[-1, row, row] + _quadratic(self._features, own)
-            for members, left in self._variances(rows, own):
-                factors[members] = np.sqrt(np.clip(left / variance[members], 0, 1))
+        scale = np.sqrt(np.maximum(np.diagonal(self._kernels, axis1=1, axis2=2), np.finfo(np.float64).tiny))
+        correlation = self._kernels[:, rows][:, :, self.at] / scale[:, rows, None] / scale[:, None, self.at]
+        for number in np.flatnonzero((np.abs(correlation) >= NEAR).any(axis=(0, 2))):
+            row = rows[number : number + 1]
+            own = self._prior(row, row)
+            variance = self._rest * self._kernels[-1][row, row] + _quadratic(self._features, own)
+            for members, left in self._variances(row, own):
+                shrinkage[number, members] = np.sqrt(np.clip(left / variance[members], 0, 1))
         return shrinkage
 
     def _variances(self, row: Index, own: Float) -> Iterator[tuple[Index, Float]]:
@@ -216,10 +225,11 @@ class PartialFrames:
         for batch in blocks(len(self._members), BATCH):
             gains = self._inverses[batch] @ along
             pairs = (gains[:, :, None] * gains[:, None]).reshape(-1, n * n)
-            left = (own.ravel() - 2 * gains @ across + pairs @ self._posterior_by_frames).reshape(-1, width, width)
+            left = own.ravel() - 2 * gains @ across + pairs @ self._posterior_by_frames
             for members, gain, covariance in zip(self._members[batch], gains, left, strict=True):
-                variance = self._rest[members] * (kernel - gain @ along)
-                yield members, variance + _quadratic(self._features[members], covariance)
+                of_rest = self._rest[members] * (kernel - gain @ along)
+                of_shared = _quadratic(self._features[members], covariance.reshape(width, width))
+                yield members, of_rest + of_shared
 
     @cached_property
     def _posterior_by_frames(self) -> Float:
@@ -238,8 +248,8 @@ def partial_frames_near(
 ) -> Iterator[tuple[Index, PartialFrames]]:
     """Partial frames, and the rows that they inform: exactly where `LARGEST` allows it.
 
-    Where there are more, each row is informed by those near it, and its standard deviation is what these leave:
-    the others could only lower it.
+    Where there are more, each row is informed by those near it, and its standard deviation is what these
+    leave: the others could only lower it.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@
 The latents carry what vertices share. What lies outside the autoencoder's reach has a temporal
 covariance too, so gaps are interpolated there as well, and measured frames stay exact at every vertex.
 Measurements along time commute with the decoder: y D+ are the measurements of the latents, y - y D+ D
-those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation, but where
-frames are measured at some vertices only: see `frames.partial`.
+those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation, except
+where frames are measured at some vertices only: see `frames.partial`.
 """
 
 from collections.abc import Iterator

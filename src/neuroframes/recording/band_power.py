@@ -132,8 +132,9 @@ def lagged(
     """
     times = np.clip(np.subtract.outer(frame_times, lags).ravel(), power.times[0], power.times[-1])
     # Each interval as it is: triggers jitter, and the first one's length is not that of all.
-    left = np.clip(np.searchsorted(power.times, times, side="right") - 1, 0, len(power.times) - 2)
-    share = (times - power.times[left]) / np.diff(power.times)[left]
-    weight = share.astype(np.float32)[:, None]
-    values = power.values[left] * (1 - weight) + power.values[left + 1] * weight
+    left = np.clip(np.searchsorted(power.times, times, side="right") - 1, 0, max(len(power.times) - 2, 0))
+    right = np.minimum(left + 1, len(power.times) - 1)  # the same where there is a single time
+    step = np.where(right > left, power.times[right] - power.times[left], 1)
+    weight = ((times - power.times[left]) / step).astype(np.float32)[:, None]
+    values = power.values[left] * (1 - weight) + power.values[right] * weight
     return values.reshape(len(frame_times), -1)

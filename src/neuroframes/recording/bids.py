@@ -21,6 +21,7 @@ EEG_SUFFIXES = (".vhdr", ".edf", ".bdf", ".set", ".fif")
 BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz")
 CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
 SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in the order of preference
+# `desc` of what neuroframes writes: its estimates would be taken for data.
 OWN_OUTPUTS = {"reconstructed", "completed", "resampled"}
 
 ENTITIES = ("sub", "ses", "task", "run")
@@ -101,6 +102,7 @@ def find_runs(
     runs = []
     for key in common:
         _check_single(key, "EEG", eeg[key])
+        # The two files of a GIFTI pair differ in nothing but the hemisphere.
         hemispheres = {re.sub(r"_hemi-[LR]", "", file.name) for file in bold[key]}
         if len(hemispheres) > 1:
             _check_single(key, "BOLD", bold[key])
@@ -115,6 +117,7 @@ def check_same_run(eeg: Path, bold: Path) -> None:
 
     Names count as far as both state subject, session, task or run.
     """
+    # What a name leaves out contradicts nothing: files are often renamed to something short.
     stated = [_entities(path) for path in (eeg, bold)]
     for entity in ENTITIES:
         here, there = (entities.get(entity, "") for entities in stated)
@@ -126,6 +129,7 @@ def check_same_run(eeg: Path, bold: Path) -> None:
 
 
 def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[Key, list[Path]]:
+    # Of a folder of derivatives the raw data set is the one above.
     raw = [root, *(folder.parent for folder in (root, root.parent) if folder.name == "derivatives")]
     patterns = [f"*_eeg{suffix}" for suffix in EEG_SUFFIXES]
     found = _files([Path(eeg_root)] if eeg_root else raw, subjects, "eeg", patterns)

@@ -34,6 +34,7 @@ def window_samples(
     """
     at = np.round(np.multiply(start, rate)).astype(np.intp)[:, None] + np.arange(first, first + n_samples)
     last = length - 1
+    # |((n + last) mod 2 last) - last| is the triangle wave that a mirror at either end makes of n.
     return np.abs((at + last) % max(2 * last, 1) - last)
 
 

@@ -151,6 +151,7 @@ def split_in_time(
     to_hold_out = round(test_fraction * sum(n_frames for _, n_frames, _ in runs))
     train: list[Part] = []
     test: list[Part] = []
+    # From the end on, so that all that is scored comes after all that is fitted.
     for name, n_frames, tr in reversed(runs):
         n_test = min(to_hold_out, n_frames)
         # A rest too short to score, or to fit on, goes to the other side.
@@ -240,6 +241,7 @@ def load_segments(
     size = np.zeros(store.space.V)
     for part, row, mask in zip(parts, rows, measured, strict=True):
         frames[row] = runs[part.run].bold()[part.start : part.stop]
+        # fmax, since a NaN in one part says nothing of the size in the others.
         np.fmax(size, np.abs(detrend(frames[row], mask)[0]), out=size)
     # One NaN in a vertex's series would spread over all latents of its frames.
     for row, mask in zip(rows, measured, strict=True):

@@ -24,7 +24,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording import simulated_bids as bids
 from neuroframes.recording import simulated_signals as signals
@@ -140,7 +140,7 @@ def _simulate_run(
     envelopes = signals.band_envelopes(rng, sources, subject, clock)
     eeg = signals.eeg_signals(rng, sources, envelopes, subject, clock, tr)
     bids.write_eeg(root, run, eeg, clock, subject, sources.montage.names, tr)
-    del eeg
+    del eeg  # at 5 kHz it is larger than BOLD: not both at once
     signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr)
     noise, fluid = signals.bold_noise(rng, sources, subject, clock)
     bids.write_run_truth(root, run, signal, coupled, noise, envelopes, clock)
@@ -166,14 +166,12 @@ def _checked_frames(
     minutes: float, tr: float, runs: int, eeg_rate: float, channels: int, snr: float, seed: int
 ) -> int:
     """Frames of each run; InputError where an argument can't be used."""
-    if not (tr > 0 and np.isfinite(tr)):
-        raise InputError(f"a TR of {tr:g} s; expected a positive number of seconds")
-    if runs < 1:
-        raise InputError(f"{runs} runs; expected at least 1")
-    if not (snr >= 0 and np.isfinite(snr)):
-        raise InputError(f"an snr of {snr:g}; expected 0 or a positive number")
-    if seed < 0:
-        raise InputError(f"a seed of {seed}; expected 0 or a positive integer")
+    check_number(tr, "--tr", above=0)
+    check_number(runs, "--runs", at_least=1)
+    check_number(snr, "--snr", at_least=0)
+    check_number(seed, "--seed", at_least=0)
+    check_number(minutes, "--minutes", above=0)
+    check_number(eeg_rate, "--eeg-rate", above=0)
     if not CHANNELS[0] <= channels <= CHANNELS[1]:
         raise InputError(f"{channels} channels; expected {CHANNELS[0]} to {CHANNELS[1]}")
     highest = max(high for _, high in BANDS.values())
@@ -182,8 +180,6 @@ def _checked_frames(
             f"EEG at {eeg_rate:g} Hz is too slow for gamma, which reaches {highest:g} Hz; "
             f"expected at least {2.2 * highest:g} Hz"
         )
-    if not np.isfinite(minutes):
-        raise InputError(f"{minutes} minutes; expected a finite number")
     seconds = 60 * minutes / runs
     # A whole number of frames must not be lost to rounding: 300 s / 0.8 s are 375, not 374.
     n_frames = int(seconds / tr + 1e-6)

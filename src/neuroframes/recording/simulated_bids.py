@@ -18,6 +18,7 @@ from neuroframes.recording.simulated_sources import NETWORKS, Montage, Sources
 from neuroframes.recording.timeline import MOTION
 
 SUBJECT, TASK = "sub-01", "movie"
+# Beyond the data, tables and sidecars hold what the BIDS validator asks for.
 BIDS_VERSION = "1.10.0"
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
 README = """# Simulated EEG-fMRI
@@ -116,7 +117,9 @@ def write_eeg(
     import pybv
 
     stem = root / SUBJECT / "eeg" / run_stem(run)
+    # Amplifiers mark a sample: what a reader gets of the trigger is no more exact than that.
     volumes = np.round(clock.triggers * clock.rate).astype(int)
+    # The film began before the recording, and goes on after it.
     scenes = subject.scenes[
         (subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)
     ]
@@ -186,6 +189,7 @@ def _write_events(
         (sample, round(end - onset, 4), "scene", 1, f"{level:.4f}")
         for sample, end, (onset, level) in zip(cuts, ends, scenes, strict=True)
     ]
+    # By sample alone: of those at the same one the volume stays first.
     rows.sort(key=lambda row: row[0])
     samples, duration, trial, value, level = zip(*rows, strict=True)
     _write_table(
@@ -234,7 +238,7 @@ def write_fmriprep(
     sidecar = {
         "TaskName": TASK,
         "RepetitionTime": tr,
-        "SliceTimingCorrected": True,
+        "SliceTimingCorrected": True,  # frames are computed at their centres
         "StartTime": tr / 2,
         "SkullStripped": False,
     }
@@ -247,6 +251,7 @@ def write_fmriprep(
     columns: dict[str, Any] = {
         "csf": fluid[:, 0],
         "white_matter": fluid[:, 1],
+        # The medial wall of fsaverage5 is no brain.
         "global_signal": data.mean(axis=1, where=~sources.dead, dtype=np.float64),
         # The first volume has none before it.
         "framewise_displacement": [None, *subject.displacement[1:]],
@@ -268,6 +273,7 @@ def write_shared_truth(root: Path, sources: Sources, responses: NDArray[np.float
     path = truth_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
     patches = sources.patches
+    # np.savez takes no sparse arrays; these are the three that make one, and its shape.
     np.savez(
         path,
         patches_data=patches.data,
@@ -328,6 +334,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    # Not `write_sidecar`: some of these stand beside no image.
     _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 

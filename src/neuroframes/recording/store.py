@@ -220,6 +220,7 @@ def prepare(
         _refuse_others(store, by_subject[name], settings, overwrite)
     places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
     drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
+    # Only whole runs have a stamp, so one that was interrupted is read again.
     kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
     with _none_left_empty(places.values()), _progress(progress) as show:
         for run in show(runs):
@@ -273,6 +274,7 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
     """Read a run and write it into its store; stores that are to be `replaced` may hold the same data."""
     stamp = _stamp(run)  # before reading: what changes meanwhile is read again
     bold, eeg, times, left_out, moved = _read(run, settings)
+    # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
     hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
     target = store / "runs" / run.name
     _refuse_copies(target, hashes, replaced)

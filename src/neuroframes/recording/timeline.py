@@ -81,6 +81,7 @@ def frame_times(
             logger.warning("%s: no volume triggers; frames are counted from the EEG's start", name)
             onset = 0.0
         return onset + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
+    # Triggers are the scanner's own clock: an onset beside them counts for nothing.
     _check_triggers(triggers, tr, n_frames, skip, name)
     return triggers[skip:] + offset
 

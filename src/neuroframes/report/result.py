@@ -52,6 +52,7 @@ def check_result(
             f"--out {out.name}: frames of a {space.kind} space are written as "
             f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
         )
+    # A result in the place of its own source would leave nothing to check it against.
     read = [file for image in inputs for file in (image, sidecar_path(image))]
     for file in _files_of(parts_of(out, n_draws), space):
         refuse_existing(file, overwrite, folder=False, inputs=read)

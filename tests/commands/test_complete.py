@@ -1,4 +1,4 @@
-"""Completing and resampling runs: measured frames to the bit, sound estimates elsewhere."""
+"""Completing runs: measured frames to the bit, sound estimates elsewhere."""
 
 import json
 import shutil
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from neuroframes.completion import complete, resample
+from neuroframes.commands.complete import complete
+from neuroframes.commands.resample import resample
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold, write_bold, write_sidecar
@@ -193,14 +194,15 @@ def test_frames_that_are_nan_throughout_are_missing(run_of, tmp_path, smooth_fra
 def test_nan_and_constant_vertices_are_kept_and_said(run_of, tmp_path, smooth_frames, cifti_space, caplog):
     data = smooth_frames(200, cifti_space.V)
     data[:, 3] = np.nan
-    data[40, 4] = np.nan
-    data[41, 5] = np.inf
+    data[15:, 4] = np.nan  # fewer values than it takes: see test_partial_frames.py
+    data[12:, 5] = np.inf
     data[:, 6] = 0
     data[:, 7] = 12_345.678
     written = complete(run_of(data=data), out=tmp_path / "x.dtseries.nii", frames=GAPS)
     frames, deviation = (np.asarray(nib.load(path).dataobj) for path in written)
     assert frames[:, 3:8].tobytes() == data[:, 3:8].tobytes()
-    assert (deviation[:, 3:8] == 0).all()
+    assert (deviation[~MISSING, 3:8] == 0).all()
+    assert np.isnan(deviation[MISSING, 3:8]).all()  # none is stated
     assert "5 of 200 vertices are constant or not finite: kept as they are" in caplog.text
     others = np.delete(np.arange(cifti_space.V), [3, 4, 5, 6, 7])
     assert np.isfinite(frames[:, others]).all()
@@ -225,12 +227,9 @@ def test_the_same_seed_gives_the_same_bytes(run_of, tmp_path):
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_nothing_missing_gives_the_input(run_of, tmp_path, caplog):
-    bold = run_of()
-    frames, deviation = complete(bold, out=tmp_path / "x.dtseries.nii")
-    assert np.asarray(nib.load(frames).dataobj).tobytes() == np.asarray(nib.load(bold).dataobj).tobytes()
-    assert (np.asarray(nib.load(deviation).dataobj) == 0).all()
-    assert "no frame is missing; the output equals the input" in caplog.text
+def test_nothing_missing_is_refused(run_of, tmp_path):
+    with pytest.raises(InputError, match="no frame is missing; name those to fill by --confounds, --censor"):
+        complete(run_of(), out=tmp_path / "x.dtseries.nii")
 
 
 @pytest.mark.parametrize(
@@ -248,72 +247,9 @@ def test_long_gaps_leave_finite_estimates(run_of, tmp_path, smooth_frames, cifti
     assert (np.abs(values - data[measured].mean(axis=0)) < 3 * span + 1).all()
 
 
-def test_resampling_to_half_the_tr_keeps_every_second_frame(run_of, tmp_path, smooth_frames, cifti_space):
-    data = smooth_frames(150, cifti_space.V)
-    written = resample(run_of(data=data), tr=TR / 2, out=tmp_path / "x.dtseries.nii", frames="40:44")
-    image = nib.load(written[0])
-    frames, deviation = (np.asarray(nib.load(path).dataobj) for path in written)
-    missing = missing_of(150, (40, 44))
-    assert image.header.get_axis(0).step == TR / 2 and frames.shape == (299, cifti_space.V)
-    assert frames[::2][~missing].tobytes() == data[~missing].tobytes()
-    measured = np.array(json.loads((tmp_path / "x.json").read_text())["NeuroframesMeasured"])
-    assert measured[::2].tolist() == (~missing).tolist() and not measured[1::2].any()
-    assert (deviation[measured] == 0).all() and (deviation[~measured] > 0).all()
-    # Halfway frames of a smooth signal lie near what surrounds them.
-    detrended = data - data.mean(axis=0)
-    halfway = frames[1::2][:38] - (data[:38] + data[1:39]) / 2
-    assert np.median(np.abs(halfway) / detrended.std(axis=0)) < 0.3
-
-
-def test_resampling_to_a_tr_that_does_not_divide(run_of, tmp_path, smooth_frames, cifti_space):
-    data = smooth_frames(120, cifti_space.V)
-    frames, deviation = (
-        np.asarray(nib.load(path).dataobj)
-        for path in resample(run_of(data=data), tr=0.5, out=tmp_path / "x.dtseries.nii")
-    )
-    times = 0.5 * np.arange(len(frames))
-    assert len(frames) == int(119 * TR / 0.5) + 1
-    same = np.isclose(times % 4, 0)  # 4 s are 8 steps and 5 frames
-    np.testing.assert_array_equal(frames[same], data[::5][: same.sum()])
-    measured = json.loads((tmp_path / "x.json").read_text())["NeuroframesMeasured"]
-    assert measured == same.tolist()
-    cubic = CubicSpline(TR * np.arange(120), data)(times)
-    error = (frames - cubic) / data.std(axis=0)
-    assert np.sqrt(np.mean(error[~same] ** 2)) < 0.3
-    assert np.isfinite(deviation).all()
-
-
-def test_resampling_to_a_longer_tr(run_of, tmp_path, smooth_frames, cifti_space, caplog):
-    data = smooth_frames(120, cifti_space.V)
-    written = resample(run_of(data=data), tr=3 * TR, out=tmp_path / "x.dtseries.nii")
-    assert np.asarray(nib.load(written[0]).dataobj).tobytes() == data[::3].tobytes("C")
-    assert "faster than every 4.8 s is aliased" in caplog.text
-    # The first frame is the first one's middle, so a longer volume begins before it.
-    assert json.loads((tmp_path / "x.json").read_text())["NeuroframesStart"] == pytest.approx(-TR)
-    caplog.clear()
-    resample(run_of(data=data), tr=1.005 * TR, out=tmp_path / "y.dtseries.nii")
-    assert "aliased" not in caplog.text
-
-
-def test_a_tr_that_a_header_rounded_still_meets_its_frames(tmp_path, smooth_frames, cifti_space):
-    # NIfTI keeps 0.72 as float32: half of it is off by 1e-5 frames after 400 of them.
-    space = spaces(cifti_space)[".nii.gz"]
-    data = smooth_frames(420, space.V, tr=0.72)
-    (bold,) = write_bold(tmp_path / "a_bold.nii", data, space, tr=0.72)
-    written = resample(bold, tr=0.36, out=tmp_path / "b_bold.nii")
-    measured = np.array(json.loads((tmp_path / "b_bold.json").read_text())["NeuroframesMeasured"])
-    assert measured[::2].all() and measured.sum() == 420
-    assert read_bold(written[0]).data[::2].tobytes() == data.tobytes()
-
-
-def test_python_refuses_what_the_command_line_does(run_of, tmp_path):
-    bold = run_of()
-    with pytest.raises(InputError, match="a TR of -1 s"):
-        resample(bold, tr=-1, out=tmp_path / "x.dtseries.nii")
-    with pytest.raises(InputError, match="a TR of inf s"):
-        resample(bold, tr=float("inf"), out=tmp_path / "x.dtseries.nii")
+def test_eeg_without_a_model_is_refused(run_of, tmp_path):
     with pytest.raises(InputError, match="--eeg needs --model"):
-        complete(bold, out=tmp_path / "x.dtseries.nii", eeg=tmp_path / "eeg.vhdr")
+        complete(run_of(), out=tmp_path / "x.dtseries.nii", eeg=tmp_path / "eeg.vhdr")
 
 
 def test_with_a_model_and_with_its_eeg(recording, tmp_path):
@@ -339,28 +275,24 @@ def test_with_a_model_and_with_its_eeg(recording, tmp_path):
 
 
 def test_eeg_follows_the_sidecar_s_slice_time(recording, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "neuroframes.task.heard_at_frames",
-        lambda *_, within, **__: (seen.append(within), (None, None))[1],
-    )
-    folder = tmp_path / "run"
-    folder.mkdir()
+    placed = []
+
+    def times(*_: object, within: float | None, **__: object) -> None:
+        placed.append(within)
+        raise InputError("enough")
+
+    monkeypatch.setattr("neuroframes.commands.eeg.frame_times", times)
     for side in "LR":
-        shutil.copy(recording.bold(3, side), folder)
+        shutil.copy(recording.bold(3, side), tmp_path)
+    bold = tmp_path / recording.bold(3).name
     for corrected in (True, False):
-        write_sidecar(
-            folder / recording.bold(3).name,
-            {"RepetitionTime": 1.0, "StartTime": 0.25, "SliceTimingCorrected": corrected},
-            overwrite=True,
-        )
-        complete(
-            folder / recording.bold(3).name,
-            out=tmp_path / f"{corrected}.func.gii",
-            model=recording.model,
-            eeg=recording.eeg(3),
-        )
-    assert seen == [0.25, None]
+        about = {"RepetitionTime": 1.0, "StartTime": 0.25, "SliceTimingCorrected": corrected}
+        write_sidecar(bold, about, overwrite=True)
+        with pytest.raises(InputError, match="enough"):
+            complete(
+                bold, out=tmp_path / "o.func.gii", model=recording.model, eeg=recording.eeg(3), frames="3"
+            )
+    assert placed == [0.25, None]
 
 
 def test_draws_agree_with_what_was_measured(run_of, tmp_path):
@@ -376,12 +308,3 @@ def test_draws_agree_with_what_was_measured(run_of, tmp_path):
     assert abs(error.mean()) < 0.1 and abs(error.std() - 1) < 0.1
     spread = read_bold(drawn[1]).data
     assert (spread[~MISSING] == 0).all() and abs(spread[MISSING].mean() / closed[MISSING].mean() - 1) < 0.05
-
-
-def test_draws_of_a_resampled_run(run_of, tmp_path):
-    bold = run_of(60)
-    drawn = resample(bold, tr=0.4, out=tmp_path / "r_bold.dtseries.nii", draws=2, save_draws=True)
-    draws = [read_bold(path).data for path in drawn[2:]]
-    for draw in draws:
-        assert draw[::2].tobytes() == read_bold(bold).data.tobytes()
-    assert not np.allclose(draws[0][1::2], draws[1][1::2])

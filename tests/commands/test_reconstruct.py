@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from neuroframes.cli import main
+from neuroframes.commands.reconstruct import reconstruct
 from neuroframes.errors import InputError
-from neuroframes.models.gaussian import GaussianModel
-from neuroframes.reconstruction import reconstruct
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.eeg import read_eeg
+from neuroframes.registry import load_model
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,7 @@ def test_one_frame_a_trigger_in_the_model_s_space(recording, reconstructed):
     assert frames.data.shape == deviation.data.shape == measured.data.shape  # 120 volumes, 120 triggers
     assert frames.tr == measured.tr == 1.0
     frames.space.check_same(measured.space, "the run")
-    model = GaussianModel.load(recording.model)
-    live = model.scale > 0
+    live = load_model(recording.model).origin.scale > 0
     assert np.isfinite(frames.data).all() and (frames.data[:, ~live] == 0).all()
     # z has variance 1: what EEG explains and what it leaves add up to about that.
     total = np.mean(frames.data[:, live] ** 2) + np.mean(deviation.data[:, live] ** 2)
@@ -63,7 +62,7 @@ def test_it_follows_the_held_out_run(recording, reconstructed):
 
 
 def test_missing_channels_are_filled_from_the_others(recording, reconstructed, tmp_path, caplog):
-    channels = GaussianModel.load(recording.model).channels
+    channels = load_model(recording.model).origin.channels
     raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="ERROR")
     gone = np.random.default_rng(0).choice(channels, 3, replace=False)
     raw.drop_channels(list(gone)).save(tmp_path / "some_eeg.fif", verbose="ERROR")
@@ -114,7 +113,8 @@ def test_without_triggers_frames_run_from_the_start(recording, tmp_path):
 
 
 def test_steps_that_cannot_be(recording, tmp_path):
-    for tr, message in ((0.0, "a TR of 0.0 s"), (float("nan"), "a TR of nan s"), (5000.0, "hold no frame")):
+    wrong = ((0.0, "--tr 0.0; expected"), (float("nan"), "--tr nan; expected"), (5000.0, "hold no frame"))
+    for tr, message in wrong:
         with pytest.raises(InputError, match=message):
             reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "x.func.gii", tr=tr)
     assert list(tmp_path.iterdir()) == []

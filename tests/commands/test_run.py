@@ -1,0 +1,39 @@
+"""Options of a run, which stand once and belong to every command that takes one."""
+
+import inspect
+import re
+
+import pytest
+
+import neuroframes
+from neuroframes.commands.run import read_run
+
+COMMANDS = ("complete", "resample")
+SHARED = ["model", "eeg", "confounds", "fd_threshold", "censor", "frames", "bold_tr"]
+SHARED += ["trigger", "onset", "skip_volumes"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_signature_and_docstring_spell_them_out(command):
+    function = getattr(neuroframes, command)
+    parameters = inspect.signature(function).parameters
+    assert list(parameters)[-len(SHARED) :] == SHARED and "between" not in parameters
+    source = inspect.signature(read_run).parameters
+    assert all(parameters[name] == source[name] for name in SHARED)
+    described = re.findall(r"^    (\w+) : ", function.__doc__.partition("Returns")[0], re.M)
+    assert described == list(parameters)
+    assert "**beside" not in function.__doc__ and "Returns\n    -------" in function.__doc__
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", ["nonsense", "between"])
+def test_an_unknown_option_is_the_command_s_error(command, name, tmp_path):
+    options = {"tr": 1.0} if command == "resample" else {}
+    with pytest.raises(TypeError, match=rf"^{command}\(\) got an unexpected keyword argument '{name}'$"):
+        getattr(neuroframes, command)("x", out=tmp_path / "y", **options, **{name: 1})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_forgotten_one_too(command):
+    with pytest.raises(TypeError, match=rf"^{command}\(\) missing a required argument: '(out|tr)'$"):
+        getattr(neuroframes, command)("x")

@@ -1,0 +1,40 @@
+"""One BLAS thread while a command runs, as many as before afterwards."""
+
+import inspect
+import os
+
+import pytest
+import scipy.linalg  # noqa: F401 - brings a BLAS of its own
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import neuroframes
+from neuroframes.cli import COMMANDS
+from neuroframes.errors import InputError
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+class Watched(os.PathLike):
+    """A path that notes how many threads there are when a command first looks at it."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def __fspath__(self) -> str:
+        self.threads = blas_threads()
+        raise InputError("enough")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_one_blas_thread(command):
+    function, path = getattr(neuroframes, command), Watched()
+    parameters = inspect.signature(function).parameters.values()
+    required = {each.name: path for each in parameters if each.default is each.empty}
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        with pytest.raises(InputError, match="enough"):
+            function(**required | ({"tr": 1.0} if command == "resample" else {}))
+        assert blas_threads() == before == [2] * len(before)
+    assert path.threads == [1] * len(before) and before
