@@ -27,9 +27,10 @@ def complete(
 ) -> tuple[Path, ...]:
     """Fill missing frames; measured ones are kept to the bit.
 
-    Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout.
-    What an earlier call estimated stays an estimate: it informs nothing, and keeps its standard deviation.
-    Without a model the prior is fitted to the measured frames of the run itself.
+    Missing are the frames that `confounds`, `censor` or `frames` name, those that are NaN throughout, and
+    in partial frames the values that aren't finite, of vertices that have enough in others. What an earlier
+    call estimated stays an estimate: it informs nothing, and keeps its standard deviation. Without a model
+    the prior is fitted to the frames of the run itself that are measured in full.
 
     Parameters
     ----------
@@ -68,17 +69,20 @@ def complete(
     out = Path(out)
     check_draws(draws, save_draws)
     run = read_run(bold, out, overwrite, draws, save_draws, **beside)
-    if not run.missing.any():
+    if not (run.missing | run.partial).any():
         raise InputError(
             f"{run.name}: no frame is missing; name those to fill by --confounds, --censor or --frames"
         )
     logger.info("filling %d of %d frames", run.missing.sum(), len(run.missing))
+    if run.partial.any():
+        logger.info("filling what %d others lack", run.partial.sum())
     filled = fill_run(run, np.arange(len(run.missing), dtype=np.float64), draws, seed)
     about: dict[str, Any] = {
         "Description": "BOLD run whose missing frames were filled: NeuroframesMeasured says which are data.",
         **{name: run.bold.sidecar[name] for name in TIMING if name in run.bold.sidecar},
         **run.about,
         "NeuroframesMethod": filled.method,
+        "NeuroframesPartial": np.flatnonzero(filled.partial),
     }
     return write_result(
         out,

@@ -80,6 +80,7 @@ def resample(
         "Description": "BOLD run resampled in time: NeuroframesMeasured says which frames are data.",
         **run.about,
         "NeuroframesMethod": filled.method,
+        "NeuroframesPartial": np.flatnonzero(filled.partial[rows]),
     }
     return write_result(
         out,

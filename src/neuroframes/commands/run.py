@@ -34,6 +34,9 @@ class Run:
         Its frames are data where `bold.measured`, elsewhere estimates of an earlier call.
     missing : array, shape (K,)
         Frames to be filled; what stands there isn't read.
+    partial : array, shape (K,)
+        Other frames that lack values, to be filled too, of vertices that vary and have at least
+        `FEWEST_MEASURED` values in the run. Others are kept as they are, and make no frame partial.
     model : TrainedModel, or None: the run's own prior is to be used
     eeg : EegOfRun, or None
     about : dict, for the sidecar of the result
@@ -41,6 +44,7 @@ class Run:
 
     bold: "Bold"
     missing: "NDArray[np.bool_]"
+    partial: "NDArray[np.bool_]"
     model: "TrainedModel | None"
     eeg: "EegOfRun | None"
     about: dict[str, Any]
@@ -51,8 +55,8 @@ class Run:
 
     @property
     def data(self) -> "NDArray[np.bool_]":
-        """Which frames are data, shape (K,)."""
-        return self.bold.measured & ~self.missing
+        """Which frames are data at every vertex, shape (K,)."""
+        return self.bold.measured & ~self.missing & ~self.partial
 
 
 def read_run(
@@ -125,6 +129,8 @@ def read_run(
     if trained is not None:
         trained.origin.space.check_same(run.space, run.sources[0].name)
     missing = _missing(run, confounds, fd_threshold, censor, frames)
+    partial = _partial(run, run.measured & ~missing, trained)
+    _check_enough(run, run.measured & ~missing, partial)
     known = None
     if trained is not None and eeg is not None:
         clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
@@ -144,7 +150,7 @@ def read_run(
         "skip_volumes": skip_volumes,
         "draws": draws,
     }
-    return Run(run, missing, trained, known, about)
+    return Run(run, missing, partial, trained, known, about)
 
 
 def _missing(
@@ -157,7 +163,6 @@ def _missing(
     """Frames to be filled, shape (K,)."""
     import numpy as np
 
-    from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.recording.timeline import censored, parse_frames, read_censor
 
     n_frames = len(run.data)
@@ -168,14 +173,37 @@ def _missing(
         missing |= read_censor(censor, n_frames)
     if frames is not None:
         missing |= parse_frames(frames, n_frames)
-    n_data = int((run.measured & ~missing).sum())
-    if n_data < FEWEST_MEASURED:
-        raise InputError(
-            f"{run.sources[0].name}: {n_data} of {n_frames} frames are measured, the rest is censored or "
-            f"estimated; at least {FEWEST_MEASURED} are needed; censor fewer, or use neuroframes "
-            "reconstruct, which needs none"
-        )
     return missing
+
+
+def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None") -> "NDArray[np.bool_]":
+    """Measured frames that lack values which can be estimated, shape (K,)."""
+    import numpy as np
+
+    from neuroframes.frames.temporal import FEWEST_MEASURED
+    from neuroframes.recording.segments import detrend, vertex_scale
+
+    lacking = ~np.isfinite(run.data)
+    vertices = np.flatnonzero(lacking[measured].any(axis=0))
+    series = np.array(run.data[:, vertices], order="F")
+    usable = vertex_scale(series, measured, detrend(series, measured)[0], FEWEST_MEASURED) > 0
+    if model is not None:
+        usable &= model.origin.scale[vertices] > 0
+    return np.asarray(measured & lacking[:, vertices[usable]].any(axis=1))
+
+
+def _check_enough(run: "Bold", measured: "NDArray[np.bool_]", partial: "NDArray[np.bool_]") -> None:
+    """Raise InputError where too few frames are measured in full."""
+    from neuroframes.frames.temporal import FEWEST_MEASURED
+
+    n_full, n_partial = int((measured & ~partial).sum()), int(partial.sum())
+    if n_full < FEWEST_MEASURED:
+        lack = f" in full, {n_partial} lack values of vertices (which would be left alone if NaN throughout)"
+        raise InputError(
+            f"{run.sources[0].name}: {n_full} of {len(measured)} frames are measured"
+            f"{lack if n_partial else ''}, the rest is censored or estimated; at least {FEWEST_MEASURED} are "
+            "needed; censor fewer, or use neuroframes reconstruct, which needs none"
+        )
 
 
 def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

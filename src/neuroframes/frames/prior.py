@@ -5,7 +5,8 @@
 The latents carry what vertices share. What lies outside the autoencoder's reach has a temporal
 covariance too, so gaps are interpolated there as well, and measured frames stay exact at every vertex.
 Measurements along time commute with the decoder: y D+ are the measurements of the latents, y - y D+ D
-those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation.
+those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation, except
+where frames are measured at some vertices only: see `frames.partial`.
 """
 
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ class FramePosterior:
     rest: Conditional
     seen: Float
 
-    def mean(self, measurements: Float32, block: slice, rows: Mask | slice = slice(None)) -> Float32:
+    def mean(
+        self, measurements: Float32, block: slice, rows: Mask | NDArray[np.integer] | slice = slice(None)
+    ) -> Float32:
         """Posterior mean (K, v) of some rows, from the measurements (M, v) of the same vertices."""
         decode = self.prior.autoencoder.decode
         unexplained = measurements - decode(self.seen, block)
