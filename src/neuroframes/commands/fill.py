@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.commands.run import Run, of_draws
+from neuroframes.commands.run import Run
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.temporal import FEWEST_MEASURED
@@ -15,6 +16,7 @@ from neuroframes.models.model import Origin, TrainedModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import Segment, Split, detrend, trend_basis, vertex_scale
+from neuroframes.report.result import write_result
 from neuroframes.training.backbone import fit_without_eeg
 from neuroframes.training.part import TrainingPart
 
@@ -71,7 +73,7 @@ class Units:
             into[np.ix_(rows, columns)] = scaled
 
 
-def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
+def fill_run(run: Run, grid: Float) -> Filled:
     """Estimate a run's frames that aren't data, and those between its frames.
 
     Parameters
@@ -79,9 +81,6 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
     run : Run, of K frames
     grid : array, shape (G,), increasing
         Positions counted in frames of the run; 0 to K - 1 are among them.
-    draws : int
-        From which the standard deviation is taken; in closed form if 0.
-    seed : int
 
     Returns
     -------
@@ -99,11 +98,11 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
     filled = ~data & ~kept
     if not filled.any():
         deviation = _carried(np.zeros_like(frames), run, kept, own)
-        same = (frames for _ in range(draws))
+        same = (frames for _ in range(run.draws.number))
         return Filled(frames, deviation, same, data, partial, "nothing was estimated")
     segment, units = standardised(run, grid, own, data, partial)
     model = run.model or _own_prior(segment, run, own)
-    estimate = model.fill(segment, draws=draws, generator=np.random.default_rng(seed))
+    estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]
     # Held beyond the first and the last frame of data: a line fitted elsewhere leads anywhere there.
     inside = np.clip(grid[rows], *np.flatnonzero(run.data | run.partial)[[0, -1]])
@@ -129,7 +128,38 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
             sequence[partial] = np.where(lacking, sequence[partial], given)
             yield sequence
 
-    return Filled(frames, stated, drawn(), data, partial, model.describe(segment) + of_draws(draws))
+    return Filled(frames, stated, drawn(), data, partial, model.describe(segment) + run.draws.note)
+
+
+def write_filled(
+    run: Run, filled: Filled, description: str, tr: float, at: slice | NDArray[np.intp] = slice(None)
+) -> tuple[Path, ...]:
+    """Write what a run was filled to, or the frames `at` some places of the grid, `tr` seconds apart.
+
+    Returns
+    -------
+    tuple of Path
+        Images: frames, their standard deviation if there is one, then draws.
+    """
+    about = run.about | {
+        "Description": f"{description}: NeuroframesMeasured says which frames are data.",
+        "NeuroframesMethod": filled.method,
+        "NeuroframesPartial": np.flatnonzero(filled.partial[at]),
+    }
+    return write_result(
+        run.out,
+        np.asfortranarray(filled.frames[at]),
+        None if filled.deviation is None else np.asfortranarray(filled.deviation[at]),
+        run.bold.space,
+        tr=tr,
+        # A frame stands for the middle of its volume, and volumes may have another length now.
+        start=float(run.bold.times[0] + (run.bold.tr - tr) / 2),
+        measured=filled.data[at],
+        about=about,
+        draws=(np.asfortranarray(draw[at]) for draw in filled.draws) if run.draws.saved else (),
+        n_draws=run.draws.saved,
+        overwrite=run.overwrite,
+    )
 
 
 def standardised(

@@ -115,7 +115,11 @@ class EegPathway:
         return learned.tokens(eeg)
 
     def mean(
-        self, eeg: Signal, times: Float, latents: Float | None = None, measured: NDArray[np.bool_] | None = None
+        self,
+        eeg: Signal,
+        times: Float,
+        latents: Float | None = None,
+        measured: NDArray[np.bool_] | None = None,
     ) -> Float:
         """Mean of the latents (K, d), as EEG and the learned correction have it.
 
@@ -135,7 +139,9 @@ class EegPathway:
             mean = mean + self.correction.shift(query, features.tokens)[0].cpu().numpy()
         return mean
 
-    def mean_of_draws(self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]) -> "MeanOf":
+    def mean_of_draws(
+        self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]
+    ) -> "MeanOf":
         """The mean that a draw follows, which depends on it where the correction has something to say."""
         import torch
 
