@@ -51,20 +51,20 @@ class FramePosterior:
     prior : FramePrior
     latents : Posterior of the latents
     rest : Conditional of the rest
-    seen : array, shape (M, d), latents of the measurements
+    known : array, shape (M, d), latents of the measurements
     """
 
     prior: "FramePrior"
     latents: Posterior
     rest: Conditional
-    seen: Float
+    known: Float
 
     def mean(
         self, measurements: Float32, block: slice, rows: Mask | NDArray[np.integer] | slice = slice(None)
     ) -> Float32:
         """Posterior mean (K, v) of some rows, from the measurements (M, v) of the same vertices."""
         decode = self.prior.autoencoder.decode
-        unexplained = measurements - decode(self.seen, block)
+        unexplained = measurements - decode(self.known, block)
         return decode(self.latents.mean[rows], block) + self.rest.gain[rows].astype(np.float32) @ unexplained
 
     def std(
@@ -120,7 +120,7 @@ class FramePrior:
         return latents
 
     def given(
-        self, times: Float, operator: AlongTime, seen: Float, mean: Float | None = None
+        self, times: Float, operator: AlongTime, known: Float, mean: Float | None = None
     ) -> FramePosterior:
         """Exact posterior given measurements along time.
 
@@ -128,14 +128,14 @@ class FramePrior:
         ----------
         times : array, shape (K,), seconds
         operator : AlongTime, K -> M
-        seen : array, shape (M, d)
+        known : array, shape (M, d)
             Latents of the measurements, from `autoencoder.encode`.
         mean : array, shape (K, d)
             Prior mean of the latents, as the EEG gives it; zero if None.
         """
-        latents = posterior(self.latents, times, operator, seen, mean)
+        latents = posterior(self.latents, times, operator, known, mean)
         rest = condition(self.rest.kernel(0, times), operator)
-        return FramePosterior(self, latents, rest, np.asarray(seen, np.float64))
+        return FramePosterior(self, latents, rest, np.asarray(known, np.float64))
 
 
 def default_latents(n_measured: int) -> int:
@@ -183,18 +183,18 @@ def fit_frame_prior(
             fitted = rows_of(columns, measured & ~held)
             here, _ = fit_autoencoder(fitted, n_vertices, autoencoder.n_latents, generator)
         rows = np.flatnonzero(held)
-        seen = measured[rows]
-        frames = rows_of(columns, rows[seen])
+        known_at = measured[rows]
+        frames = rows_of(columns, rows[known_at])
         known = here.encode(frames)
         for block in blocks(n_vertices):
             rest = frames(block) - here.decode(known, block)
             rest_power[block] += np.square(rest).sum(axis=0)
         # What stands at missing frames is never read. A part may have lower rank than the whole.
         latents = np.zeros((len(rows), autoencoder.n_latents))
-        latents[seen, : here.n_latents] = known
+        latents[known_at, : here.n_latents] = known
         rest = np.zeros((len(rows), len(sample)))
-        rest[seen] = np.concatenate([frames(slice(v, v + 1)) for v in sample], axis=1)
-        rest[seen] -= here.decode(known, sample)
+        rest[known_at] = np.concatenate([frames(slice(v, v + 1)) for v in sample], axis=1)
+        rest[known_at] -= here.decode(known, sample)
         for _, run in _stretches(runs, held):
             inside = np.searchsorted(rows, run)
             latent_series.append((latents[inside], measured[run]))
