@@ -79,9 +79,8 @@ class BandedRidge(RidgeFIR):
         def columns(block: slice) -> Float32:
             return np.concatenate([s.frames[s.measured, block] for s in train]) - self.mean_[block]
 
-        autoencoder, targets = fit_autoencoder(
-            columns, len(self.mean_), self.latents, np.random.default_rng(self.seed)
-        )
+        generator = np.random.default_rng(self.seed)
+        autoencoder, targets = fit_autoencoder(columns, len(self.mean_), self.latents, generator)
         bands = self._by_band(phi, train[0])
         kernels = np.stack([(x @ x.T / x.shape[1]).astype(np.float32) for x in bands])
         with np.errstate(divide="ignore"):  # log 0 where a band counts for nothing
@@ -98,9 +97,8 @@ class BandedRidge(RidgeFIR):
             )
             self.penalties_ = bands[0].shape[1] / np.exp(deltas)
         self.right_ = np.empty((phi.shape[1], len(autoencoder.decoder)))
-        for weights, x, penalty in zip(
-            self._by_band(self.right_.T, train[0]), bands, self.penalties_, strict=True
-        ):
+        views = self._by_band(self.right_.T, train[0])
+        for weights, x, penalty in zip(views, bands, self.penalties_, strict=True):
             weights[:] = dual.T @ x / penalty[:, None]
         self.coefficients_ = autoencoder.decoder
         return self

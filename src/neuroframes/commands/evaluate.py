@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuroframes.commands.run import check_draws
+from neuroframes.commands.run import Draws
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
@@ -81,7 +81,7 @@ def evaluate(
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
 
-    check_draws(draws, save_draws=False)
+    Draws.asked(draws, save_draws=False, seed=seed)
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
     chosen, recording = parse_names(tasks, TASKS, "tasks"), open_store(store)

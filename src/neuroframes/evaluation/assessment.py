@@ -64,14 +64,13 @@ class Outcome:
     ----------
     truth, frames : list of array; given frames are in both
     std : list of array, 0 where given, or None where none is stated
-    scored, censored : list of array of bool
+    scored : list of array of bool
     """
 
     truth: list[Float32]
     frames: list[Float32]
     std: list[Float32] | None
     scored: list[Mask]
-    censored: list[Mask]
 
     @property
     def r(self) -> float:
@@ -122,8 +121,8 @@ class Assessment:
             if estimate.std is not None:
                 stds.append(np.zeros_like(frames[-1]))
                 stds[-1][hidden] = estimate.std
-        truth, censored = [s.frames for s in segments], [~s.measured for s in segments]
-        return Outcome(truth, frames, stds or None, [scored for _, scored in masks], censored)
+        truth, scored = [segment.frames for segment in segments], [scored for _, scored in masks]
+        return Outcome(truth, frames, stds or None, scored)
 
     def possible(self) -> Iterator[str]:
         """The fold's tasks that say something of this model, on a test part that is long enough for them."""
@@ -193,13 +192,14 @@ def assess(
     space, tr = fold.part.origin.space, fold.part.origin.tr
     areas, raster = regions(space), flat_index(space)
     labels = parcels(space) if fold.parcels is None else fold.parcels
+    censored = [~segment.measured for segment in fold.test]
     scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None
     for task in of.possible():
         outcome = of.outcome(task)
         sequences = outcome.truth, outcome.frames, outcome.scored
-        found = score(*sequences, std=outcome.std, regions=areas, censored=outcome.censored)
+        found = score(*sequences, std=outcome.std, regions=areas, censored=censored)
         if similarity:
             found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster, parcels=labels)
         scores[task] = found

@@ -42,9 +42,8 @@ class Difference:
 def mean_interval(differences: Array, low: Array, high: Array) -> tuple[float, float, float]:
     """Mean of differences of independent recordings, each (n,), and its interval from theirs."""
     mean = float(np.mean(differences))
-    reaches = (np.linalg.norm(np.subtract(differences, limit)) / len(differences) for limit in (low, high))
-    below, above = reaches
-    return mean, mean - float(below), mean + float(above)
+    below, above = (float(np.linalg.norm(differences - limit)) / len(differences) for limit in (low, high))
+    return mean, mean - below, mean + above
 
 
 def compare_r(

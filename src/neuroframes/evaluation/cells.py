@@ -95,8 +95,7 @@ def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
         parts.append(about)
         arrays |= more
     scores = {task: of for part in parts for task, of in part["scores"].items()}
-    costs = [part["cost"] for part in parts]
-    cost = {name: float(np.mean([each[name] for each in costs])) for name in costs[0]}
+    cost = {name: float(np.mean([of["cost"][name] for of in parts])) for name in parts[0]["cost"]}
     return {**parts[0], "scores": scores, "cost": {**cost, "peak GiB": _peak(), "device": device()}}, arrays
 
 

@@ -97,12 +97,10 @@ def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
     """The suite's simulated recordings, made or not."""
     seeds = suite.seeds if len(suite.seeds) > 1 else (*suite.seeds, OTHER + suite.seeds[0])
     stores = [folder / f"seed-{seed}" / "sub-01.zarr" for seed in seeds]
-    others = [*stores[1:], stores[0]]
-    found = [
+    return [
         Recording(store.parent.name, SIMULATED, store, seed, other)
-        for store, seed, other in zip(stores, seeds, others, strict=True)
+        for seed, store, other in zip(suite.seeds, stores, [*stores[1:], stores[0]], strict=False)
     ]
-    return found[: len(suite.seeds)]
 
 
 def make_simulated(store: Path, suite: Suite) -> None:

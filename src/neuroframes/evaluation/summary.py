@@ -246,8 +246,8 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _audit(audits: Sequence[Cell], results: pd.DataFrame) -> str:
     """r under the split that leaks, beside that with a gap."""
-    r = results[(results["metric"] == "temporal_r") & (results["region"] == WHOLE)]
-    honest = r[r["task"] == ALONE].set_index(["recording", "method"])["value"]
+    r = results.query("metric == 'temporal_r' and region == @WHOLE and task == @ALONE")
+    honest = r.set_index(["recording", "method"])["value"]
     rows = [
         (cell["method"], cell["leaking r"], honest.get((cell["recording"], cell["method"]), np.nan))
         for cell in audits

@@ -104,10 +104,7 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
     n_dead = int(np.isnan(scale).sum())
     if n_dead == len(columns):
         raise InputError(f"{name}: every vertex is constant or NaN; there is nothing to show")
-    deviation = _read_deviation(bold)
-    relative = None  # 1 is as uncertain as the vertex varies
-    if deviation is not None:
-        relative = np.divide(deviation[np.ix_(shown, columns)], scale, dtype=np.float32)
+    relative = _relative_deviation(bold, shown, columns, scale)
     colours, codes = _coded(signal, relative, in_z)
     blocks = _mesh_blocks(bold.space.name, kind)
     blocks |= {f"{what}-codes": _on_mesh(of, bold.space, columns) for what, of in codes.items()}
@@ -223,8 +220,10 @@ def _mesh_blocks(name: str, kind: mesh.Kind) -> Blocks:
     return blocks
 
 
-def _read_deviation(bold: Bold) -> Float32 | None:
-    """Standard deviation of every value, (K, V), where there is one."""
+def _relative_deviation(
+    bold: Bold, shown: Indices, columns: Indices, scale: NDArray[np.float64]
+) -> Float32 | None:
+    """Standard deviation of what is shown, where there is one; 1 is as uncertain as the vertex varies."""
     if bold.deviation is None:
         return None
     deviation = read_bold(bold.deviation, tr=bold.tr)
@@ -234,7 +233,7 @@ def _read_deviation(bold: Bold) -> Float32 | None:
             f"{bold.deviation.name} has {len(deviation.data)} frames but {bold.sources[0].name} has "
             f"{len(bold.data)}; view a result together with the standard deviation that was written with it"
         )
-    return deviation.data
+    return np.divide(deviation.data[np.ix_(shown, columns)], scale, dtype=np.float32)
 
 
 def _notes_on_estimates(bold: Bold) -> list[str]:
