@@ -75,15 +75,13 @@ class E2FNet(NetworkBaseline):
         InputError
             If there is no EEG, or a single channel.
         """
-        signal = segment.eeg_for(self.name)
-        if len(signal.data) < 2:
+        eeg = segment.eeg_for(self.name)
+        if len(eeg.data) < 2:
             raise InputError(
                 f"{segment.run}: {self.name} compares channels but the EEG has one; use EEG of at least 2"
             )
-        length = max(round(self.tr_ * signal.rate), 2 * (BINS + 1))
-        return self.history(
-            lambda t: spectra(signal, t - self.tr_ / 2, length, -length, BINS), segment, STEPS
-        )
+        n = max(round(self.tr_ * eeg.rate), 2 * (BINS + 1))
+        return self.history(lambda t: spectra(eeg, t - self.tr_ / 2, n, -n, BINS), segment, STEPS)
 
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
         return Generator(example.shape[2], self.width), self.width // 8 * POOLED**2

@@ -323,7 +323,5 @@ def spectra(eeg: Signal, start: Float, n_samples: int, first: int, n_bins: int) 
 
 def stepped(optimizer: Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
     """For `configure_optimizers`: the learning rate times a factor of the step."""
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
-    }
+    schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}

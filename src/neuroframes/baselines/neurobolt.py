@@ -107,11 +107,9 @@ class NeuroBolt(NetworkBaseline):
         return inputs
 
     def body(self, example: Tensor) -> tuple[nn.Module, int]:
-        n_channels = example.shape[1]
-        patches = PatchTransformer(n_channels, self.seconds, self.width, self.depth, self.heads)
-        spectra = SpectralTransformer(
-            n_channels, self.seconds, self.width, self.spectral_depth, self.spectral_heads
-        )
+        sizes = example.shape[1], self.seconds, self.width
+        patches = PatchTransformer(*sizes, self.depth, self.heads)
+        spectra = SpectralTransformer(*sizes, self.spectral_depth, self.spectral_heads)
         return Sum(patches, spectra), self.width
 
     def optimizer(self, network: VertexNetwork, steps_per_epoch: int) -> Any:

@@ -79,7 +79,7 @@ def compare_r(
     n_blocks = len(rows)
     if n_blocks < 2:
         raise TooFewBlocksError(
-            f"scored frames in {n_blocks} blocks of {LEAST_GAP:g} s; a bootstrap needs at least two"
+            f"scored frames in {n_blocks} blocks of {LEAST_GAP:g} s; a bootstrap needs two"
         )
     again = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), REPLICATES)
     # The first row is the recording as it is.

@@ -3,6 +3,11 @@
     FOLDER/cell.json          scores, controls, cost
     FOLDER/predictions.npz    of each task, truth and prediction of the scored frames at some vertices
 
+A leak audit is a cell of its own: the same method, fitted under the split that is usual. Windows that overlap
+are dealt at random to a training and a test part, so frames of a test window stand in training windows too,
+and the others have neighbours there that are nearly equal. The difference to the split with a gap shows how
+much of a published r is leak. Nothing else in this package can be asked for such a split.
+
 A finished cell is never run again. Everything that follows from cells is in `neuroframes.evaluation.summary`.
 """
 
@@ -11,7 +16,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.evaluation.assessment import Assessment, Fold, assess
-from neuroframes.evaluation.leak_audit import leaking_split
 from neuroframes.evaluation.recordings import Recording, folds_of
 from neuroframes.evaluation.tasks import ALONE
 from neuroframes.files import written_whole
 from neuroframes.models.model import Model
+from neuroframes.recording.segments import Segment
 from neuroframes.registry import fit, row_of
 from neuroframes.threads import few_threads
+
+Mask = NDArray[np.bool_]
+
+WINDOW = 10  # frames of a leaking split's windows, those of Qu et al. (2026)
+HOP = 5  # frames between windows
+TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,26 @@ def _audited(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"leaking r": of.outcome(ALONE).r}, {}
 
 
-def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list[NDArray[np.bool_]]]:
+def random_windows(n_frames: int, generator: np.random.Generator) -> tuple[Mask, Mask]:
+    """Frames of training windows and of test windows, each of shape (K,); most frames are in both kinds."""
+    starts = np.arange(0, n_frames - WINDOW + 1, HOP)
+    test = generator.random(len(starts)) < TEST_SHARE
+    masks = np.zeros((2, n_frames), bool)
+    for start, is_test in zip(starts, test, strict=True):
+        masks[int(is_test), start : start + WINDOW] = True
+    return masks[0], masks[1]
+
+
+def leaking_split(
+    segments: Sequence[Segment], generator: np.random.Generator
+) -> tuple[list[Segment], list[Segment]]:
+    """The same segments twice: measured in training windows, and measured in test windows."""
+    masks = [random_windows(len(segment.times), generator) for segment in segments]
+    pairs = list(zip(segments, masks, strict=True))
+    return [s.given(train) for s, (train, _) in pairs], [s.given(test) for s, (_, test) in pairs]
+
+
+def kept(cell: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any], list[Mask]]:
     """Truth and estimate (K, v), by segment, and which frames are scored; the others are 0."""
     with np.load(cell["folder"] / "predictions.npz") as arrays:
         scored = arrays[f"{task} scored"]

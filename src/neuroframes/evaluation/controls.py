@@ -107,18 +107,17 @@ def shuffled(
         follows = dict(zip(order, np.roll(order, 1), strict=True))
         chosen = [pieces[follows[place]] for place in range(len(pieces))]
     values = np.concatenate([of.power.values[rows] for of, rows in chosen if of.power is not None])[:length]
-    eeg = segment.eeg
-    if eeg is not None:
-        hop = round(step * eeg.rate)
+
+    def moved(data: Float32) -> Float32:
         # A run's last block may be cut short.
-        blocks = [
-            eeg_windows(of.eeg.data, of.eeg.rate, [rows[0] * hop / of.eeg.rate], len(rows) * hop)[0]
-            for of, rows in chosen
-            if of.eeg
-        ]
-        data = np.concatenate(blocks, axis=1)
-        eeg = replace(eeg, data=data[:, : eeg.data.shape[1]])
-    return replace(segment, power=BandPower(values, power.times), eeg=eeg)
+        blocks = []
+        for of, rows in chosen:
+            eeg = of.eeg_for("a shuffle")
+            hop = round(step * eeg.rate)
+            blocks.append(eeg_windows(eeg.data, eeg.rate, [rows[0] * hop / eeg.rate], len(rows) * hop)[0])
+        return np.concatenate(blocks, axis=1)[:, : data.shape[1]]
+
+    return _changed(segment, moved, lambda _: values)
 
 
 def _blocks(segment: Segment, size: int) -> list[tuple[Segment, NDArray[np.intp]]]:

@@ -75,8 +75,9 @@ def _bars(axes: Axes, of: pd.DataFrame, paired: pd.DataFrame) -> None:
     axes.barh(r.index, r, color=[_colour(name) for name in r.index], height=0.7)
     for name, these in paired[paired["task"] == ALONE].groupby("method"):
         mean, low, high = mean_interval(these["difference"], these["low"], these["high"])
-        whiskers = [[mean - low], [high - mean]]
-        axes.errorbar(r[name], name, xerr=whiskers, color="black", capsize=2, linewidth=1)
+        axes.errorbar(
+            r[name], name, xerr=[[mean - low], [high - mean]], color="black", capsize=2, linewidth=1
+        )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("temporal r from EEG alone; whiskers: 95 % interval of the difference to ridge FIR")
 

@@ -204,13 +204,12 @@ def score(
     std: Frames | None = None,
     regions: Mapping[str, NDArray[np.intp]] | None = None,
     censored: Mask | None = None,
-    interval: float = 0.9,
 ) -> dict[str, dict[str, float]]:
     """All metrics, over all vertices ("whole") and by region.
 
     Parameters
     ----------
-    truth, prediction, scored, std, censored, interval : as in `vertex_maps`
+    truth, prediction, scored, std, censored : as in `vertex_maps`
     regions : mapping from name to vertex indices
 
     Returns
@@ -230,7 +229,7 @@ def score(
     ValueError
         If shapes differ, or no frame is scored.
     """
-    maps = vertex_maps(truth, prediction, scored, std=std, censored=censored, interval=interval)
+    maps = vertex_maps(truth, prediction, scored, std=std, censored=censored)
     signal = maps["signal"] > 0
     if not signal.any():
         raise InputError(
@@ -278,9 +277,7 @@ class _Rows:
         lengths = [[len(x) for x in arrays] for arrays in everything]
         widths = {x.shape[1] for source in self.sources for x in source}
         if len(widths) > 1 or any(each != lengths[0] for each in lengths):
-            raise ValueError(
-                f"truth, prediction, scored, std differ in shape: {widths} vertices, {lengths} frames"
-            )
+            raise ValueError(f"truth, prediction, scored, std differ in shape: {lengths} frames of {widths}")
         all_scored = np.concatenate(masks[0])
         bad = np.concatenate(masks[1]) if censored is not None else np.zeros_like(all_scored)
         if not all_scored.any():

@@ -144,20 +144,16 @@ def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
     store = open_store(recording.source)
     runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
     part = read_training_part(store, split_in_time(runs, TEST_FRACTION, GAP), BANDS)
-    test = held_out(store, part)
-    yield Fold(part, test, tasks, _other_eeg(recording, store))
+    other = None
+    if recording.other is not None:
+        run = open_store(recording.other).runs[-1]
+        other = Signal(run.eeg(), run.eeg_rate, store.channels)
+    yield Fold(part, held_out(store, part), tasks, other)
 
 
 def held_out(store: Store, part: TrainingPart) -> list[Segment]:
     """The test part that belongs to a training part."""
     return load_segments(store, part.origin.split.test, part.origin.bands, part.origin.scale)[0]
-
-
-def _other_eeg(recording: Recording, store: Store) -> Signal | None:
-    if recording.other is None:
-        return None
-    run = open_store(recording.other).runs[-1]
-    return Signal(run.eeg(), run.eeg_rate, store.channels)
 
 
 def _fold_of_bold(bold: Bold, recording: Recording, task: str) -> Fold:

@@ -12,8 +12,6 @@ from typing import Any, Literal
 from neuroframes.evaluation.tasks import TASKS
 from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE
 
-Options = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Suite:
@@ -42,7 +40,7 @@ class Suite:
     methods: tuple[str, ...] = tuple(METHODS)
     tasks: tuple[str, ...] = tuple(TASKS)
     audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", BACKBONE)
-    options: Mapping[str, Options] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     real_bold: bool = True
 
 

@@ -109,8 +109,7 @@ def means(results: pd.DataFrame, metric: str) -> pd.DataFrame:
 def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
     """Temporal r over the whole cortex, methods by tasks, shuffled EEG beside what it belongs to."""
     whole = results[results["region"] == WHOLE]
-    shuffled = whole[whole["metric"] == "control, shuffled"]
-    shuffled = shuffled.assign(method=shuffled["method"] + SHUFFLED)
+    shuffled = whole[whole["metric"] == "control, shuffled"].assign(method=lambda x: x["method"] + SHUFFLED)
     return _mean(pd.concat([whole[whole["metric"] == "temporal_r"], shuffled]))
 
 

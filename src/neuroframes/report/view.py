@@ -87,7 +87,13 @@ def view(
     if max_frames < 1:
         raise InputError(f"max_frames is {max_frames}; expected 1 or more")
     bold = read_bold(result, tr=tr)
-    _check_viewable(result, bold)
+    if bold.space.name not in MESH_SIZES:
+        raise InputError(
+            f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
+            f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}"
+        )
+    if len(bold.data) < 2:
+        raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
     meta, blocks = _content(bold, kind, max_frames)
     with written_whole(out, overwrite=overwrite) as temporary:
         temporary.write_text(_page(meta, blocks), encoding="utf-8")
@@ -120,16 +126,6 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
         **colours,
     }
     return meta, blocks
-
-
-def _check_viewable(result: Path, bold: Bold) -> None:
-    if bold.space.name not in MESH_SIZES:
-        raise InputError(
-            f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
-            f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}"
-        )
-    if len(bold.data) < 2:
-        raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
 
 
 def _thinned(measured: NDArray[np.bool_], max_frames: int) -> tuple[Indices, int]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from neuroframes.baselines.ridge_fir import RidgeFIR
-from neuroframes.evaluation.leak_audit import HOP, TEST_SHARE, WINDOW, leaking_split, random_windows
+from neuroframes.evaluation.cells import HOP, TEST_SHARE, WINDOW, leaking_split, random_windows
 from neuroframes.evaluation.metrics import WHOLE, score
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment
