@@ -109,12 +109,12 @@ def test_a_failed_cell_is_named_and_the_others_are_kept(recording, other_store, 
         benchmark([other_store], out=tmp_path / "alone", **options)
 
 
-def test_each_subject_hears_the_other(recording, other_store, tmp_path):
+def test_each_subject_is_given_the_other_s_eeg(recording, other_store, tmp_path):
     stores = [recording.store, other_store]
     benchmark(stores, out=tmp_path / "out", methods="ridge FIR", tasks="eeg")
     results = pd.read_csv(tmp_path / "out" / "results.csv").query("method == 'ridge FIR'")
     wide = results.pivot_table("value", "metric", "recording")
-    # The other one is a copy, and the last run is both what is tested on and what is heard instead.
+    # The other one is a copy, and the last run is both what is tested on and whose EEG is given instead.
     np.testing.assert_allclose(wide.loc["control, other subject"], wide.loc["temporal_r"])
 
 

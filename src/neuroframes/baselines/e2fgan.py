@@ -3,7 +3,7 @@
     L_D = (BCE(D(y), 1) + BCE(D(G(x)), 0)) / 2
     L_G = BCE(D(G(x)), 1) + (1 - SSIM) / 2 + MSE / 2
 
-The discriminator D sees frames y as the authors' sees volumes: maps of 64 x 64, here vertices in their order,
+The discriminator D takes frames y as the authors' takes volumes: maps of 64 x 64, vertices in their order,
 filled up with zeros. Real frames come before it as m + (y - m) D+ D, within reach of G's head, or it would
 tell them by what no G can give.
 """

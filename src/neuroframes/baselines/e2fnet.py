@@ -36,7 +36,7 @@ from neuroframes.recording.segments import Segment
 STEPS = 20  # repetition times before a frame
 BINS = 249
 SIDE = 64  # of the square maps
-POOLED = 8  # side of the map that the head sees
+POOLED = 8  # side of the map that the head takes
 WARM_UP = 50  # optimisation steps
 RESTART = 10  # epochs
 DATA_RANGE = 6.0  # L

@@ -157,8 +157,7 @@ class Assessment:
             found[ALONE]["backwards"] = self.outcome(ALONE, [*map(backwards, test)]).r
         if ALONE in found and other is not None:
             power = log_band_power(other.data, other.rate, self.fold.part.origin.bands)
-            of_them = [of_other(segment, other, power) for segment in test]
-            found[ALONE]["other subject"] = self.outcome(ALONE, of_them).r
+            found[ALONE]["other subject"] = self.outcome(ALONE, [of_other(s, other, power) for s in test]).r
         return found
 
 
