@@ -125,7 +125,7 @@ SHUFFLED, REDUCED = ", shuffled EEG", ", reduced"  # behind the names of rows
 
 
 def row_of(name: str, options: Mapping[str, Any]) -> str:
-    """A method's row: a network that isn't its authors' in size and training doesn't stand under their name alone."""
+    """A method's row: a network that isn't its authors' in size and training has more than their name."""
     return name + REDUCED * bool(options and METHODS[name].family == "network")
 
 
@@ -135,7 +135,7 @@ def method_of(row: str) -> Method | None:
 
 
 def in_order(rows: Iterable[str]) -> list[str]:
-    """Rows as tables have them: in the order of the methods, then others, shuffled EEG after what it belongs to."""
+    """Rows as tables have them: by method, others last, shuffled EEG after what it belongs to."""
     place = {name: number for number, name in enumerate(METHODS)}
 
     def key(row: str) -> tuple[int, bool]:
