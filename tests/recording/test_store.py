@@ -13,8 +13,9 @@ import zarr
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
-from neuroframes.recording.bold import write_bold, write_sidecar
+from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import read_eeg
+from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
 
 pybv = pytest.importorskip("pybv")
