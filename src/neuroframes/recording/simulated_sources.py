@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from neuroframes.cortex.mesh import adjacency, farthest_points, surface, vertex_positions
-from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.recording.band_power import BANDS
 
 Array = NDArray[np.float32]
@@ -245,16 +245,16 @@ def _lead_field(
 
 def _normals(space: CorticalSpace) -> NDArray[np.float64]:
     """Unit normals of the pial surface, shape (V, 3)."""
-    both = []
-    for side, hemi in enumerate(HEMISPHERES):
+    halves = []
+    for hemi in HEMISPHERES:
         points, faces = surface(space.name, "pial", hemi)
         corners = points[faces].astype(np.float64)
         across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normal = np.zeros((MESH_SIZES[space.name], 3))
+        normal = np.zeros((len(points), 3))
         np.add.at(normal, faces.T, across)
-        both.append(normal[space.vertex[space.hemisphere == side]])
-    stacked = np.concatenate(both)
-    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+        halves.append(normal)
+    normals = space.of_vertices(halves, 0)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
 def _smoothing(space: CorticalSpace) -> scipy.sparse.csr_array:
