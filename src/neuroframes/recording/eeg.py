@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ from neuroframes.errors import InputError, check_number
 from neuroframes.recording.montage import positions_by_name, standard_montage
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
+from neuroframes.recording.timeline import check_covers, frame_times
 from neuroframes.recording.triggers import volume_triggers
 from neuroframes.recording.tsv import numbers, read_tsv
+
+if TYPE_CHECKING:
+    from neuroframes.recording.bold import Bold
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +159,30 @@ def read_simultaneous_eeg(
     if onset is not None and eeg.triggers.size:
         logger.warning("%s: frames are at the volume triggers; the onset isn't used", path.name)
     return eeg
+
+
+def read_eeg_of_bold(
+    path: Path, bold: "Bold", *, onset: float | None, skip_volumes: int, **settings: Any
+) -> tuple[Eeg, NDArray[np.float64]]:
+    """The EEG of a run, and the time on its clock that each frame stands for, shape (K,), seconds.
+
+    Parameters
+    ----------
+    path : Path
+    bold : Bold
+    onset, skip_volumes : see `frame_times`
+    **settings : trigger, and those of `read_eeg`
+
+    Raises
+    ------
+    InputError
+        As `read_simultaneous_eeg`, `frame_times` and `check_covers`.
+    """
+    eeg = read_simultaneous_eeg(path, onset=onset, tr=bold.tr, **settings)
+    given: dict[str, Any] = {"onset": onset, "skip": skip_volumes, "within": bold.slice_reference}
+    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **given, name=path.name)
+    check_covers(times, bold.tr, eeg.duration, path.name)
+    return eeg, times
 
 
 def check_channels(eeg: Eeg, expected: Sequence[str], what: str) -> Eeg:
