@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from neuroframes.errors import InputError
@@ -188,10 +189,7 @@ def _files(folders: Iterable[Path], subjects: str, kind: str, patterns: Sequence
 
 
 def _by_run(files: list[Path]) -> dict[Key, list[Path]]:
-    grouped: dict[Key, list[Path]] = defaultdict(list)
-    for file in files:
-        grouped[_key(file)].append(file)
-    return dict(grouped)
+    return {key: list(of_run) for key, of_run in groupby(sorted(files, key=_key), _key)}
 
 
 def _derivatives(root: Path) -> list[Path]:

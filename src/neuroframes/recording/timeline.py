@@ -113,12 +113,11 @@ def check_covers(times: NDArray[np.float64], tr: float, duration: float, name: s
 
     The last half frame may be missing: recordings are often stopped by the last volume's trigger.
     """
-    first, last = float(times[0]), float(times[-1])
-    if first < 0 or last > duration:
-        missing = int(((times < 0) | (times > duration)).sum())
+    missing = int(((times < 0) | (times > duration)).sum())
+    if missing:
         raise InputError(
-            f"{name}: the EEG lasts {duration:.1f} s but the frames go from {first - tr / 2:.1f} to "
-            f"{last + tr / 2:.1f} s on its clock: {missing} of {len(times)} frames have no EEG; "
+            f"{name}: the EEG lasts {duration:.1f} s but the frames go from {times[0] - tr / 2:.1f} to "
+            f"{times[-1] + tr / 2:.1f} s on its clock: {missing} of {len(times)} frames have no EEG; "
             "pass the EEG of this run, or correct --onset"
         )
 
@@ -152,19 +151,15 @@ def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> NDArr
     path = Path(confounds)
     table = read_tsv(path)
     _check_length(path, table, n_frames)
-    result = np.zeros(n_frames, bool)
-    displacement = [name for name in DISPLACEMENT if name in table]
-    outliers = [name for name in table if OUTLIERS.fullmatch(name)]
-    if not displacement and not outliers:
+    limits = {name: fd_threshold for name in DISPLACEMENT if name in table}
+    limits |= {name: 0 for name in table if OUTLIERS.fullmatch(name)}
+    if not limits:
         raise InputError(
             f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its {table.shape[1]}; "
             "pass fMRIPrep's desc-confounds_timeseries.tsv, or --censor with a table of 0 and 1"
         )
-    for name in displacement:
-        result |= numbers(path, table, name) > fd_threshold  # NaN compares False
-    for name in outliers:
-        result |= numbers(path, table, name) > 0
-    return result
+    # NaN compares False
+    return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
 
 
 def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
