@@ -24,15 +24,8 @@ from neuroframes.errors import InputError
 
 Kind = Literal["white", "pial", "midthickness", "inflated", "very_inflated", "sphere"]
 
-_FSLR_FILES = {
-    "white": "white_MSMAll",
-    "pial": "pial_MSMAll",
-    "midthickness": "midthickness_MSMAll",
-    "inflated": "inflated_MSMAll",
-    "very_inflated": "very_inflated_MSMAll",
-    "sphere": "sphere",
-    "flat": "flat",
-}
+_FOLDED = ("white", "pial", "midthickness", "inflated", "very_inflated")
+_FSLR_FILES = {**{kind: f"{kind}_MSMAll" for kind in _FOLDED}, "sphere": "sphere", "flat": "flat"}
 _FSAVERAGE_FILES = {"white": "white", "pial": "pial", "inflated": "infl", "sphere": "sphere", "flat": "flat"}
 
 

@@ -51,9 +51,7 @@ def package_file(package: str, *place: str) -> Path:
     """
     found = importlib.util.find_spec(package.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
-        raise InputError(
-            f"{package}, whose {place[-1]} is needed, is not installed; run: pip install {package}"
-        )
+        raise InputError(f"{place[-1]} is in {package}, which is not installed; run: pip install {package}")
     return Path(found.submodule_search_locations[0], *place)
 
 
@@ -128,9 +126,7 @@ class CorticalSpace:
 
         # A header needs two axes to be valid XML for other readers; the first is a placeholder.
         xml = Cifti2Header.from_axes((ScalarAxis(["frame"]), axis)).to_xml().decode()
-        hemisphere = np.full(len(axis), NOT_CORTEX, np.int8)
-        for structure, side in STRUCTURES.items():
-            hemisphere[np.asarray(axis.name) == structure] = side
+        hemisphere = np.array([STRUCTURES.get(name, NOT_CORTEX) for name in axis.name], np.int8)
         vertex = np.asarray(axis.vertex, np.int32).copy()
         if voxels := np.flatnonzero(~axis.surface_mask).tolist():
             shape = axis.volume_shape

@@ -51,13 +51,10 @@ class Eeg(Signal):
         From the file, BIDS electrodes.tsv or the standard 10-05 montage; NaN where unknown.
     triggers : array, shape (n,), seconds
         Volume triggers on the clock whose zero is the first sample; empty where there are none.
-    start : float, seconds
-        Time of the first sample on that clock: 0.
     """
 
     positions: NDArray[np.float64]
     triggers: NDArray[np.float64]
-    start: float = 0.0
 
 
 def read_eeg(

@@ -7,9 +7,11 @@ recording gives the same bytes.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pybv
 import scipy.sparse
 
 from neuroframes.recording.bold import write_bold
@@ -18,12 +20,10 @@ from neuroframes.recording.simulated_signals import OUTLIER, Subject
 from neuroframes.recording.simulated_sources import NETWORKS, Array, Montage, Sources
 from neuroframes.recording.timeline import MOTION
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 SUBJECT, TASK = "sub-01", "movie"
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
 MARKERS = {128: "Response", 1: "Stimulus"}  # R128 a volume, S 1 a scene
+PARTS = ("data", "indices", "indptr", "shape")  # of a sparse array
 # Beyond the data, tables and sidecars hold what the BIDS validator asks for.
 TEMPLATES = Path(__file__).parent / "simulated_files"
 
@@ -71,8 +71,6 @@ def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subje
     ----------
     eeg : array, shape (C + 1, N), volts; the last row is the electrocardiogram
     """
-    import pybv
-
     stem, clock, n = root / SUBJECT / "eeg" / run_stem(run), subject.clock, len(montage.names)
     events, names = _events(subject), [*montage.names, "ECG"]
     markers = zip(events["sample"].tolist(), events["value"].tolist(), strict=True)
@@ -101,10 +99,8 @@ def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subje
     _write(Path(f"{stem}_events.json"), "events.json")
 
 
-def _events(subject: Subject) -> "DataFrame":
+def _events(subject: Subject) -> pd.DataFrame:
     """Volumes and scenes of the film in the order of their samples."""
-    import pandas as pd
-
     clock, onset = subject.clock, subject.scenes[:, 0]
     # The film began before the recording, and goes on after it.
     scenes = subject.scenes[(onset >= 0) & (onset * clock.rate < clock.samples - 1)]
@@ -158,14 +154,11 @@ def write_shared_truth(root: Path, sources: Sources, responses: Array, rate: flo
     """What all runs share: maps, networks, weights, haemodynamic responses, lead field."""
     path = truth_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    patches = sources.patches
     # np.savez takes no sparse arrays; these are the three that make one, and its shape.
+    parts: dict[str, Any] = {f"patches_{part}": getattr(sources.patches, part) for part in PARTS}
     np.savez(
         path,
-        patches_data=patches.data,
-        patches_indices=patches.indices,
-        patches_indptr=patches.indptr,
-        patches_shape=patches.shape,
+        **parts,
         mean=sources.mean,
         scale=sources.scale,
         network=sources.network,
@@ -182,8 +175,8 @@ def write_shared_truth(root: Path, sources: Sources, responses: Array, rate: flo
 def read_shared_truth(root: Path) -> tuple[scipy.sparse.csr_array, Array, Array]:
     """Patches, shape (V, P + H), mean and scale, shape (V,)."""
     with np.load(truth_path(root)) as stored:
-        parts = (stored["patches_data"], stored["patches_indices"], stored["patches_indptr"])
-        patches = scipy.sparse.csr_array(parts, shape=tuple(stored["patches_shape"]))
+        *arrays, shape = (stored[f"patches_{part}"] for part in PARTS)
+        patches = scipy.sparse.csr_array(tuple(arrays), shape=tuple(shape))
         return patches, stored["mean"], stored["scale"]
 
 
@@ -196,9 +189,7 @@ def _write(path: Path, template: str, **entries: Any) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_table(path: Path, columns: "Mapping[str, Any] | DataFrame") -> None:
+def _write_table(path: Path, columns: Mapping[str, Any] | pd.DataFrame) -> None:
     """A BIDS table: tabs, a header, n/a for what is missing, floats with nine digits."""
-    import pandas as pd
-
     text = {"sep": "\t", "index": False, "na_rep": "n/a", "lineterminator": "\n", "encoding": "utf-8"}
     pd.DataFrame(columns).to_csv(path, float_format="%.9g", **text)

@@ -75,11 +75,6 @@ class Clock:
         """Hz."""
         return self.rate / self.step
 
-    @property
-    def eeg_part(self) -> slice:
-        """The part of the slow grid that the EEG covers."""
-        return slice(int(np.searchsorted(self.slow, -1e-9)), len(self.slow))
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -115,8 +110,7 @@ def coloured_noise(
     # An FFT's noise is periodic: a minute is drawn beyond what is kept, so that the ends don't meet.
     length = scipy.fft.next_fast_len(n + int(60 * rate), real=True)
     frequency = np.fft.rfftfreq(length, 1 / rate).astype(np.float64)
-    shape = np.zeros(len(frequency))
-    shape[1:] = amplitude(frequency[1:])
+    shape = np.append(0, amplitude(frequency[1:]))
     shape *= length / np.sqrt(4 * (shape**2).sum())
     spectrum = _complex_normal(rng, (series, len(frequency))) * shape.astype(np.float32)
     return np.asarray(scipy.fft.irfft(spectrum, length, axis=-1)[:, :n])
@@ -244,7 +238,7 @@ def bold_noise(rng: Generator, sources: Sources, subject: Subject) -> tuple[Arra
 def eeg_signals(rng: Generator, sources: Sources, envelopes: Array, subject: Subject) -> Array:
     """EEG in volts and, as the last row, the electrocardiogram, shape (C + 1, N), float32."""
     channels, clock = len(sources.lead_field), subject.clock
-    inside = envelopes[..., clock.eeg_part]
+    inside = envelopes[..., np.searchsorted(clock.slow, -1e-9) :]
     intervals = inside.shape[-1] - 1
     length = intervals * clock.step
     spectrum = np.zeros((channels, length // 2 + 1), np.complex64)

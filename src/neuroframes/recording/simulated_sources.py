@@ -177,8 +177,7 @@ def _gaussian_patches(
     indptr = np.cumsum([0] + [len(inside) for _, inside in columns])
     weights, rows = (np.concatenate(part) for part in zip(*columns, strict=True))
     patches = scipy.sparse.csc_array((weights, rows, indptr), shape=(len(sphere), len(seeds))).tocsr()
-    length = np.sqrt(patches.power(2).sum(axis=1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / np.maximum(length, 1e-3)) @ patches)
+    return _unit_rows(patches)
 
 
 def _territories(
@@ -260,5 +259,10 @@ def _normals(space: CorticalSpace) -> NDArray[np.float64]:
 def _smoothing(space: CorticalSpace) -> scipy.sparse.csr_array:
     """Each vertex mixed with its neighbours, as resampling from voxels to a surface does."""
     mixing = adjacency(space) * np.float32(0.5) + scipy.sparse.eye_array(space.V, dtype=np.float32)
-    length = np.sqrt(mixing.power(2).sum(axis=1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / length) @ mixing).astype(np.float32)
+    return _unit_rows(mixing).astype(np.float32)
+
+
+def _unit_rows(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """Each row over the root of its sum of squares, but for those of nearly nothing."""
+    length = np.sqrt(matrix.power(2).sum(axis=1))
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / np.maximum(length, 1e-3)) @ matrix)

@@ -12,8 +12,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -221,14 +220,20 @@ def prepare(
     drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
     # Only whole runs have a stamp, so one that was interrupted is read again.
     kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
-    bar = Progress(console=Console(stderr=True), disable=not progress)
-    with _none_left_empty(places.values()), bar:
-        task = bar.add_task("prepare", total=len(runs))
-        for run in runs:
-            bar.update(task, description=f"sub-{run.subject} {run.name}")
-            if run not in kept:
-                _add(run, places[run.subject], settings, replaced=drafts.values())
-            bar.advance(task)
+    try:
+        with Progress(console=Console(stderr=True), disable=not progress) as bar:
+            task = bar.add_task("prepare", total=len(runs))
+            for run in runs:
+                bar.update(task, description=f"sub-{run.subject} {run.name}")
+                if run not in kept:
+                    _add(run, places[run.subject], settings, replaced=drafts.values())
+                bar.advance(task)
+    except BaseException:
+        # A place with some runs is where the next call goes on; none is left without.
+        for place in places.values():
+            if place.exists() and not _finished(place):
+                shutil.rmtree(place)
+        raise
     if drafts:
         put_in_place(drafts)
     logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
@@ -342,17 +347,16 @@ def _write_blocks(group: zarr.Group, name: str, data: NDArray[np.float32], width
 
 def _refuse_copies(target: Path, hashes: dict[str, str], replaced: Collection[Path]) -> None:
     """A published data set holds one subject twice, bit by bit: a copy across a split is a leak."""
-    out, store = target.parents[2], target.parents[1]
-    for other in sorted({*out.glob("*.zarr")} - {*replaced}):
-        for folder in _finished(other):
-            known = _attributes(folder)["hashes"]
-            for kind in hashes:
-                if folder != target and known[kind] == hashes[kind]:
-                    here, there = (path.name.lstrip(".") for path in (store, other))
-                    raise InputError(
-                        f"{kind.upper()} of {here}/{target.name} is bit-identical to that of "
-                        f"{there}/{folder.name}; remove the copy from the data set"
-                    )
+    others = sorted({*target.parents[2].glob("*.zarr")} - {*replaced})
+    for folder in (run for other in others for run in _finished(other) if run != target):
+        known = _attributes(folder)["hashes"]
+        for kind in hashes:
+            if known[kind] == hashes[kind]:
+                here, there = (f"{run.parents[1].name.lstrip('.')}/{run.name}" for run in (target, folder))
+                raise InputError(
+                    f"{kind.upper()} of {here} is bit-identical to that of {there}; "
+                    "remove the copy from the data set"
+                )
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
@@ -369,22 +373,16 @@ def _finished(store: Path) -> list[Path]:
 def _open_run(folder: Path) -> StoredRun:
     group = zarr.open_group(folder, mode="r")
     attributes: dict[str, Any] = dict(group.attrs)
-    return StoredRun(
-        folder.name,
-        attributes["tr"],
-        np.asarray(group["frame_times"]),
-        np.asarray(group["censored"]),
-        np.asarray(group["motion"]) if "motion" in group else None,
-        attributes["rate"],
-        attributes["sources"],
-        group,
-    )
+    arrays = {
+        name: np.asarray(group[name]) for name in ("frame_times", "censored", "motion") if name in group
+    }
+    stated = {"tr": attributes["tr"], "eeg_rate": attributes["rate"], "sources": attributes["sources"]}
+    return StoredRun(folder.name, **{"motion": None, **arrays, **stated}, group=group)
 
 
 def _stamp(run: RunFiles) -> list[list[Any]]:
     """Name, size and time of change of every file that reading a run depends on."""
-    confounds = [run.confounds] if run.confounds else []
-    files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *confounds]
+    files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *filter(None, [run.confounds])]
     return [[_named(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
@@ -403,15 +401,3 @@ def _hash(rows: NDArray[np.float32]) -> str:
     for start in range(0, len(rows), CHUNK_VERTICES):
         digest.update(np.ascontiguousarray(rows[start : start + CHUNK_VERTICES]).data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _none_left_empty(places: Collection[Path]) -> Iterator[None]:
-    """Remove, if the body fails, stores without a run; one with some is where the next call goes on."""
-    try:
-        yield
-    except BaseException:
-        for place in places:
-            if place.exists() and not _finished(place):
-                shutil.rmtree(place)
-        raise
