@@ -115,7 +115,11 @@ class EegPathway:
         return learned.tokens(eeg)
 
     def mean(
-        self, eeg: Signal, times: Float, latents: Float | None = None, measured: NDArray[np.bool_] | None = None
+        self,
+        eeg: Signal,
+        times: Float,
+        latents: Float | None = None,
+        measured: NDArray[np.bool_] | None = None,
     ) -> Float:
         """Mean of the latents (K, d), as EEG and the learned correction have it.
 
@@ -135,7 +139,9 @@ class EegPathway:
             mean = mean + self.correction.shift(query, features.tokens)[0].cpu().numpy()
         return mean
 
-    def mean_of_draws(self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]) -> "MeanOf":
+    def mean_of_draws(
+        self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]
+    ) -> "MeanOf":
         """The mean that a draw follows, which depends on it where the correction has something to say."""
         import torch
 
@@ -201,17 +207,20 @@ class GaussianModel(TrainedModel):
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
     ) -> Estimate:
-        """As `Model.fill`. The standard deviation leaves out how a learned correction varies, but for draws."""
+        """As `Model.fill`, partial frames included: see `frames.partial`.
+
+        The standard deviation leaves out how a learned correction varies, but for draws.
+        """
         generator = np.random.default_rng(0) if generator is None else generator
         frames, measured, times = segment.frames, segment.measured, segment.time_in_run
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
-        latents = prior.encode(frames, measured)
+        latents, entries = prior.encode(frames, measured), segment.entries
         eeg, mean = self.eeg, None
         if eeg is not None and segment.eeg is not None:
             prior = replace(prior, latents=eeg.covariance)
             mean = eeg.mean(segment.eeg, segment.times, latents, measured)
         if not draws:
-            return Estimate(*fill_missing(prior, frames, measured, times, latents, mean))
+            return Estimate(*fill_missing(prior, frames, measured, times, latents, mean, entries=entries))
         need_torch("--draws takes PyTorch")
         from neuroframes.models.draws import draw_latents, fixed
 
@@ -220,8 +229,8 @@ class GaussianModel(TrainedModel):
         else:
             mean_of = eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
         drawn = draw_latents(prior, mean_of, times, latents, measured, draws, generator)
-        filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn)
-        each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator)
+        filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn, entries)
+        each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator, entries)
         return Estimate(filled, std, each)
 
     @property

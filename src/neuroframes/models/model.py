@@ -109,7 +109,9 @@ class Model(ABC):
         if self.needs_eeg and not eeg:
             raise InputError(f"{self.name} needs EEG: pass --eeg, or use another model")
         if between and not self.any_time:
-            raise InputError(f"{self.name} has frames on one grid only, and none in between: use another model")
+            raise InputError(
+                f"{self.name} has frames on one grid only, and none in between: use another model"
+            )
         if draws and not self.draws:
             raise InputError(
                 f"--draws {draws}, but {self.name} draws nothing and states no standard deviation; "
