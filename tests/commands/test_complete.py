@@ -282,7 +282,7 @@ def test_eeg_follows_the_sidecar_s_slice_time(recording, tmp_path, monkeypatch):
         placed.append(within)
         raise InputError("enough")
 
-    monkeypatch.setattr("neuroframes.commands.eeg.frame_times", times)
+    monkeypatch.setattr("neuroframes.recording.eeg.frame_times", times)
     for side in "LR":
         shutil.copy(recording.bold(3, side), tmp_path)
     bold = tmp_path / recording.bold(3).name

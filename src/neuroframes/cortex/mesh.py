@@ -55,7 +55,7 @@ def surface(
         Read-only, since every caller gets the same array. fsaverage5's inflated hemispheres are both
         centred at x = 0 and would overlap if drawn as they are.
     faces : array, shape (m, 3), int32
-        Read-only. Counter-clockwise seen from outside.
+        Read-only. Counter-clockwise as viewed from outside.
 
     Raises
     ------

@@ -351,10 +351,8 @@ def _positions(raw: Any, names: tuple[str, ...], path: Path) -> NDArray[np.float
 
 def _bids_electrodes(path: Path) -> dict[str, NDArray[np.float64]]:
     file = _bids_table(path, "electrodes")
-    if file is None:
-        return {}
-    table = read_tsv(file)
-    if not {"name", "x", "y", "z"} <= set(table):
+    table = read_tsv(file) if file else {}
+    if file is None or not {"name", "x", "y", "z"} <= set(table):
         return {}
     xyz = np.stack([numbers(file, table, axis) for axis in "xyz"], axis=1)
     # The unit stands in coordsystem.json, which many data sets lack; a head's radius is 0.1 m, 10 cm, 100 mm.

@@ -70,11 +70,8 @@ class Segment:
 
     def given(self, mask: Mask) -> Self:
         """The segment with those of its measured frames alone that `mask` (K,) names."""
-        return replace(
-            self,
-            measured=self.measured & mask,
-            partial=None if self.partial is None else self.partial & mask,
-        )
+        partial = None if self.partial is None else self.partial & mask
+        return replace(self, measured=self.measured & mask, partial=partial)
 
     @property
     def entries(self) -> Mask | None:
