@@ -85,7 +85,7 @@ def test_before_training_it_is_the_backbone(kind, gate):
     query = correction.query(times, mean_at, seen, measured)
     tokens = correction.tokens(signal(noise(180)))
     expected = posterior(prior(), times, operator, y, mean_at(times)).mean
-    gaussian = GaussianDenoiser.of(prior(), times, operator)
+    gaussian = GaussianDenoiser(prior(), times, operator)
     mean = torch.from_numpy(mean_at(times))
     shifted = mean + correction.shift(query, tokens)[0]
     got = gaussian.posterior_mean(shifted, torch.from_numpy(y))

@@ -115,7 +115,11 @@ class EegPathway:
         return learned.tokens(eeg)
 
     def mean(
-        self, eeg: Signal, times: Float, latents: Float | None = None, measured: NDArray[np.bool_] | None = None
+        self,
+        eeg: Signal,
+        times: Float,
+        latents: Float | None = None,
+        measured: NDArray[np.bool_] | None = None,
     ) -> Float:
         """Mean of the latents (K, d), as EEG and the learned correction have it.
 
@@ -135,7 +139,9 @@ class EegPathway:
             mean = mean + self.correction.shift(query, features.tokens)[0].cpu().numpy()
         return mean
 
-    def mean_of_draws(self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]) -> "MeanOf":
+    def mean_of_draws(
+        self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]
+    ) -> "MeanOf":
         """The mean that a draw follows, which depends on it where the correction has something to say."""
         import torch
 
@@ -201,7 +207,7 @@ class GaussianModel(TrainedModel):
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
     ) -> Estimate:
-        """As `Model.fill`. The standard deviation leaves out how a learned correction varies, but for draws."""
+        """As `Model.fill`. Only the standard deviation of draws holds how a learned correction varies."""
         generator = np.random.default_rng(0) if generator is None else generator
         frames, measured, times = segment.frames, segment.measured, segment.time_in_run
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)

@@ -1,8 +1,8 @@
 """What everything that fills or predicts frames is.
 
-A segment of a run goes in: frames x (K, V), which of them are measured, their times, and perhaps EEG. An estimate of
-the M frames that aren't measured comes out: mean (M, V), standard deviation where the model states one, draws. No
-measured frame passes through a model, so none is ever changed.
+A segment of a run goes in: frames x (K, V), which of them are measured, their times, and perhaps EEG. An
+estimate of the M frames that aren't measured comes out: mean (M, V), standard deviation where the model
+states one, draws. No measured frame passes through a model, so none is ever changed.
 """
 
 from abc import ABC, abstractmethod
@@ -109,7 +109,9 @@ class Model(ABC):
         if self.needs_eeg and not eeg:
             raise InputError(f"{self.name} needs EEG: pass --eeg, or use another model")
         if between and not self.any_time:
-            raise InputError(f"{self.name} has frames on one grid only, and none in between: use another model")
+            raise InputError(
+                f"{self.name} has frames on one grid only, and none in between: use another model"
+            )
         if draws and not self.draws:
             raise InputError(
                 f"--draws {draws}, but {self.name} draws nothing and states no standard deviation; "

@@ -61,7 +61,7 @@ class NetworkModel(TrainedModel):
         Raises
         ------
         InputError
-            If there is none, it has another rate or number of channels than in training, or frames another TR.
+            If there is none, its rate or number of channels isn't that of training, or the frames' TR isn't.
         """
         eeg, n_channels = segment.eeg_for(self.name), len(self.origin.channels)
         if abs(eeg.rate - self.rate) > SAME_RATE * self.rate or len(eeg.data) != n_channels:

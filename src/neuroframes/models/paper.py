@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroframes.diffusion.samplers import ddim, range_replacement
-from neuroframes.diffusion.schedules import alphas_bar, linear_betas
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.models.model import Estimate
 from neuroframes.models.network_model import NetworkModel, all_vertices
@@ -33,8 +32,9 @@ Epsilon = Callable[[Tensor, int], Tensor]
 
 
 def signal_shares(settings: PaperSettings) -> Tensor:
-    """a_t of each diffusion step, shape (steps,), float64."""
-    return alphas_bar(linear_betas(settings.steps, settings.first_beta, settings.last_beta))
+    """a_t, the share of the variance that is signal after each step (Ho et al. 2020, eq. 4), shape (steps,)."""
+    betas = torch.linspace(settings.first_beta, settings.last_beta, settings.steps, dtype=torch.float64)
+    return torch.cumprod(1 - betas, dim=0)
 
 
 def draw(

@@ -70,7 +70,9 @@ class SurfaceModel(NetworkModel):
             for i, row in enumerate(rows):
                 size, mask = row.stop - row.start, measured[row]
                 known[i, :size] = torch.from_numpy(mask)
-                given[i, vertices, :size] = torch.from_numpy(np.where(mask[:, None], segment.frames[row], 0).T)
+                given[i, vertices, :size] = torch.from_numpy(
+                    np.where(mask[:, None], segment.frames[row], 0).T
+                )
             begin = segment.times[[row.start for row in rows]] - EARLIEST
             around = torch.from_numpy(eeg_windows(eeg.data, eeg.rate, begin, network.n_samples))
             x = network(around.to(device), known.to(device), given.to(device))[:, vertices].cpu()

@@ -76,7 +76,9 @@ def fit_prior(
     """
     n_measured = int(sum(segment.measured.sum() for segment in segments))
     edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
-    runs = [(slice(a, b), segment.measured) for (a, b), segment in zip(pairwise(edges), segments, strict=True)]
+    runs = [
+        (slice(a, b), segment.measured) for (a, b), segment in zip(pairwise(edges), segments, strict=True)
+    ]
     logger.info("fitting the prior to %d measured frames", n_measured)
     return fit_frame_prior(
         columns_over(segments),
@@ -141,8 +143,9 @@ def fit_without_eeg(
     Parameters
     ----------
     part : TrainingPart
-        Where a run is completed from itself, the standard deviation is calibrated on frames hidden from it: a prior
-        of other runs states it rightly, one of the very frames that it is conditioned on a few percent too small.
+        Where a run is completed from itself, the standard deviation is calibrated on frames hidden from it:
+        a prior of other runs states it rightly, one of the very frames that it is conditioned on a few
+        percent too small.
     settings : BackboneSettings
     seed : int
     **_ : what networks take
@@ -154,9 +157,7 @@ def fit_without_eeg(
     return GaussianModel(part.origin, prior)
 
 
-def fit_gaussian(
-    part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any
-) -> GaussianModel:
+def fit_gaussian(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any) -> GaussianModel:
     """The Gaussian model of a training part, without networks; without EEG where there is none.
 
     Parameters

@@ -1,6 +1,6 @@
-"""Fitting the ridge from EEG to latents: penalties, emphasis on bands and a filter along time, by segments left out.
+"""Fitting the ridge from EEG to latents: penalties, emphasis on bands, a filter along time.
 
-See `models.eeg_ridge` for what is fitted.
+All by segments left out; see `models.eeg_ridge` for what is fitted.
 """
 
 from collections.abc import Sequence

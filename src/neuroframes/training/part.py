@@ -41,7 +41,7 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
     Raises
     ------
     InputError
-        If one model can't serve all runs: they differ in TR or in the EEG's rate, or that is too low for a band.
+        If one model can't serve all runs: they differ in TR or EEG rate, or the rate is too low for a band.
     """
     check_bands(min(run.eeg_rate for run in store.runs), bands)
     for what, values in (

@@ -187,7 +187,13 @@ class SurfaceTraining(lightning.LightningModule):
 
 
 def fit_surface(
-    part: TrainingPart, settings: SurfaceSettings, *, state: Path, seed: int = 0, callbacks: Sequence[Callback] = (), **options: Any
+    part: TrainingPart,
+    settings: SurfaceSettings,
+    *,
+    state: Path,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    **options: Any,
 ) -> SurfaceModel:
     """Train on a training part; goes on where an interrupted training left its state.
 
