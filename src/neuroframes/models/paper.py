@@ -11,7 +11,6 @@ with z the estimate of the noise-free latents; the direction of the step follows
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from neuroframes.diffusion.samplers import ddim, range_replacement
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
-from neuroframes.models.model import Estimate
+from neuroframes.models.model import Estimate, Origin
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PAPER_DRAWS, PaperSettings
@@ -32,7 +31,7 @@ Epsilon = Callable[[Tensor, int], Tensor]
 
 
 def signal_shares(settings: PaperSettings) -> Tensor:
-    """a_t, the share of the variance that is signal after each step (Ho et al. 2020, eq. 4), shape (steps,)."""
+    """a_t, the share of the variance that is signal after each step (Ho et al. 2020, eq. 4); (steps,)."""
     betas = torch.linspace(settings.first_beta, settings.last_beta, settings.steps, dtype=torch.float64)
     return torch.cumprod(1 - betas, dim=0)
 
@@ -177,33 +176,8 @@ class PaperModel(NetworkModel):
 
     @classmethod
     def _untrained(
-        cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: PaperSettings
+        cls, settings: PaperSettings, origin: Origin, rate: float, tensors: Mapping[str, Tensor]
     ) -> PaperNetwork:
+        sizes = len(tensors["encoder"]), len(tensors["decoder"]), len(origin.channels)
         with torch.device("meta"):
-            return build_network(
-                settings,
-                n_vertices=len(tensors["encoder"]),
-                n_latents=len(tensors["decoder"]),
-                n_channels=len(about["channels"]),
-                samples_per_frame=about["tr"] * about["rate"],
-            )
-
-
-def build_network(
-    settings: PaperSettings,
-    *,
-    n_vertices: int,
-    n_latents: int,
-    n_channels: int,
-    samples_per_frame: float,
-) -> PaperNetwork:
-    """The network of these settings, of random weights."""
-    return PaperNetwork(
-        n_vertices,
-        n_latents,
-        n_channels,
-        width=settings.width,
-        layers=settings.layers,
-        heads=settings.heads,
-        samples_per_frame=samples_per_frame,
-    )
+            return PaperNetwork(settings, *sizes, origin.tr * rate)

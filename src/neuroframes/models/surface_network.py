@@ -243,7 +243,6 @@ class SpatiotemporalNeuralFrames(nn.Module):
     def __init__(
         self,
         settings: SurfaceSettings,
-        *,
         indices: Tensor,
         values: Tensor,
         place: Tensor,
@@ -322,20 +321,11 @@ class SpatiotemporalNeuralFrames(nn.Module):
         space = CorticalSpace.named(space) if isinstance(space, str) else space
         checked = SurfaceSettings(**settings)
         check_bands(rate, bands)
-        positions = standard_positions(channels) if positions is None else positions
-        indices, values = normalised(adjacency(space))
+        at = torch.as_tensor(standard_positions(channels) if positions is None else positions).float()
+        graph = normalised(adjacency(space))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return cls(
-                checked,
-                indices=indices,
-                values=values,
-                place=places(space),
-                positions=torch.as_tensor(positions, dtype=torch.float32),
-                bands=bands,
-                tr=tr,
-                rate=rate,
-            )
+            return cls(checked, *graph, places(space), at, bands, tr, rate)
 
     @property
     def n_samples(self) -> int:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
-from neuroframes.models.paper import PaperModel, build_network, signal_shares
+from neuroframes.models.paper import PaperModel, signal_shares
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PaperSettings
 from neuroframes.recording.eeg_windows import eeg_windows
@@ -206,13 +206,8 @@ def start_network(
     autoencoder = principal_components(segments, settings.latents, np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = build_network(
-            settings,
-            n_vertices=len(windows.frames),
-            n_latents=autoencoder.n_latents,
-            n_channels=windows.eeg.shape[1],
-            samples_per_frame=samples_per_frame,
-        )
+        sizes = len(windows.frames), autoencoder.n_latents, windows.eeg.shape[1]
+        network = PaperNetwork(settings, *sizes, samples_per_frame)
     network.set_autoencoder(torch.from_numpy(autoencoder.encoder), torch.from_numpy(autoencoder.decoder))
     spread, centre = torch.std_mean(windows.eeg, dim=(0, 2))
     network.eeg.centre.copy_(centre)
