@@ -253,13 +253,11 @@ class SpatiotemporalNeuralFrames(nn.Module):
     ) -> None:
         super().__init__()
         self.tr, self.rate, self.n_frames = tr, rate, settings.frames
-        width = settings.width
+        width, n_virtual = settings.width, settings.virtual_channels
         self.register_buffer("place", place)
         self.register_buffer("positions", positions)
         self.embedding = nn.Parameter(torch.randn(len(place), settings.embedding))
-        self.encoder = EEGEncoder(
-            width, filters=settings.filters, n_virtual=settings.virtual_channels, bands=bands
-        )
+        self.encoder = EEGEncoder(width, filters=settings.filters, n_virtual=n_virtual, bands=bands)
         self.pattern = nn.Linear(self.n_frames, width)
         self.attention = Attention(width, width, settings.heads, optional=True)
         self.token_bias = TokenBias(settings.heads)

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from neuroframes.diffusion.gaussian import MaskedGaussianDenoisers
 from neuroframes.models.correction import LEVELS, Correction, Member
-from neuroframes.models.eeg_encoder import Tokens
+from neuroframes.models.eeg_encoder import WINDOW, Tokens
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.segments import Segment
 from neuroframes.training.backbone import Backbone
@@ -88,7 +88,7 @@ class CorrectionTraining(lightning.LightningModule):
         encoder, rate = self.member.encoder, self.data.rate
         values, times = encoder(eeg, rate, self.positions.to(self.device), begin, **dropped)
         # In use there are tokens within the recording only: both their first and their last sample lie in it.
-        length = round(encoder.window * rate)
+        length = round(WINDOW * rate)
         first = times - (length // 2 - 0.5) / rate  # half a sample later
         inside = (first > ends[:, :1]) & (first + (length - 1) / rate < ends[:, 1:])
         return Tokens(values, torch.where(inside, times, torch.nan))
