@@ -8,19 +8,22 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.correction import LEVELS, Correction
 from neuroframes.models.denoiser import EARLIEST, LATEST
+from neuroframes.models.model import Origin
 from neuroframes.models.settings import CorrectionSettings
-from neuroframes.recording.segments import Segment
+from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.training import correction as module
+from neuroframes.training import run as module
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.correction import CorrectionTraining, fit_correction, gates
 from neuroframes.training.data import ALONE, BLOCKS, TrainingData, blocks_of, mean_r, random_masks
+from neuroframes.training.part import TrainingPart
 
 TR, RATE, D, C, GAP = 2.0, 50.0, 3, 4, 40.0
 BANDS = {"theta": (4.0, 8.0), "alpha": (8.0, 13.0)}
@@ -82,11 +85,10 @@ def toy(*lengths, **options):
 
 
 def fit(segments, found, folder, settings=SETTINGS, **options):
-    filters = np.eye(C)
-    options = {"accelerator": "cpu", **options}
-    return fit_correction(
-        segments, found, positions(), filters, BANDS, settings, TR, GAP, folder=folder, **options
-    )
+    space, split = CorticalSpace.from_counts({"L": 20}), Split((Part("run-0", 0, 200),), (), GAP)
+    scale, channels = np.ones(20, np.float32), segments[0].eeg.channels
+    part = TrainingPart(Origin(space, TR, scale, split, channels, bands=BANDS), segments, positions())
+    return fit_correction(part, found, np.eye(C), settings, state=folder, **{"accelerator": "cpu", **options})
 
 
 def training_of(segments, found, settings=SETTINGS, fitted=None, validated=None):

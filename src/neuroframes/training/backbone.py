@@ -178,19 +178,8 @@ def fit_default(
 
     model, backbone = _fitted(part, settings.latents, seed)
     assert model.eeg is not None and backbone is not None  # networks are trained where there is EEG
-    correction = fit_correction(
-        part.segments,
-        backbone,
-        part.positions,
-        whitening(model.eeg.channels.total),
-        dict(part.origin.bands),
-        settings,
-        part.origin.tr,
-        part.origin.split.gap,
-        folder=state,
-        seed=seed,
-        **options,
-    )
+    filters = whitening(model.eeg.channels.total)
+    correction = fit_correction(part, backbone, filters, settings, state=state, seed=seed, **options)
     return replace(model, eeg=replace(model.eeg, correction=correction))
 
 
