@@ -64,9 +64,5 @@ def draw_latents(
 
 def fixed(mean: Float) -> MeanOf:
     """A prior mean (K, d) that depends on nothing that is drawn: one step is exact."""
-
-    def of(window: slice) -> tuple[Denoise, int]:
-        values = torch.from_numpy(mean[window])
-        return lambda x, sigma: values, 1
-
-    return of
+    values = torch.from_numpy(mean)
+    return lambda window: (lambda x, sigma: values[window], 1)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
+RIDGE_FIELDS = ("responses", "lags", "weights", "kernels")
 SAME_RATE = 1e-3
 Float = NDArray[np.float64]
 
@@ -93,7 +94,7 @@ class EegPathway:
             filled = eeg
             if names != known.channels:
                 filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
-            power = eeg_features(filled.data, filled.rate, self.bands, filters)
+            power = eeg_features(filled, self.bands, filters)
             if names != known.channels:
                 offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
                 power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
@@ -246,15 +247,9 @@ class GaussianModel(TrainedModel):
         covariances = {"latents": self.prior.latents, "rest": self.prior.rest}
         if self.eeg is not None:
             ridge, covariances["with_eeg"] = self.eeg.ridge, self.eeg.covariance
-            tensors |= {
-                "eeg.centre": ridge.standardisation.centre,
-                "eeg.spread": ridge.standardisation.spread,
-                "eeg.responses": ridge.responses,
-                "eeg.weights": ridge.weights,
-                "eeg.lags": ridge.lags,
-                "eeg.kernels": ridge.kernels,
-                "channel_covariances": self.eeg.channels.covariances,
-            }
+            scale, tensors["channel_covariances"] = ridge.standardisation, self.eeg.channels.covariances
+            tensors |= {"eeg.centre": scale.centre, "eeg.spread": scale.spread}
+            tensors |= {f"eeg.{part}": getattr(ridge, part) for part in RIDGE_FIELDS}
         for name, covariance in covariances.items():
             for part in COVARIANCE_FIELDS:
                 tensors[f"{name}.{part}"] = getattr(covariance, part)
@@ -280,34 +275,17 @@ class GaussianModel(TrainedModel):
             prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])
             if "eeg.weights" not in tensors:
                 return cls(origin, prior)
-            pathway = _pathway(origin, tensors, covariance("with_eeg"))
+            with_eeg, scale = (
+                covariance("with_eeg"),
+                Standardisation(tensors["eeg.centre"], tensors["eeg.spread"]),
+            )
+            parts = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
+            ridge = EegRidge(scale, **parts, group=with_eeg.group, tr=origin.tr)
+            channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
+            pathway = EegPathway(ridge, with_eeg, channels, origin.bands)
             if (stored.path / "correction.json").exists():
                 need_torch(f"{stored.path.name} holds networks, which take PyTorch")
                 from neuroframes.models.correction import Correction
 
                 pathway = replace(pathway, correction=Correction.load(stored.path))
             return cls(origin, prior, pathway)
-
-
-def _pathway(
-    origin: Origin, tensors: Mapping[str, NDArray[Any]], covariance: TemporalCovariance
-) -> EegPathway:
-    """The linear part of what was stored of the EEG."""
-    return EegPathway(
-        ridge=EegRidge(
-            Standardisation(tensors["eeg.centre"], tensors["eeg.spread"]),
-            responses=tensors["eeg.responses"],
-            lags=tensors["eeg.lags"],
-            weights=tensors["eeg.weights"],
-            kernels=tensors["eeg.kernels"],
-            group=covariance.group,
-            tr=origin.tr,
-        ),
-        covariance=covariance,
-        channels=ChannelCovariance(
-            origin.channels,
-            tensors["channel_covariances"],
-            average=origin.eeg_settings["reference"] == "average",
-        ),
-        bands=origin.bands,
-    )

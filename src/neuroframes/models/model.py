@@ -146,6 +146,11 @@ class Origin:
     eeg_settings: Mapping[str, Any] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
+    @property
+    def average(self) -> bool:
+        """Whether the EEG has the average reference."""
+        return bool(self.eeg_settings["reference"] == "average")
+
     def to_json(self) -> dict[str, Any]:
         """All but `scale`."""
         return {

@@ -131,7 +131,7 @@ class SurfaceTraining(Training):
         ends = (position < settings.frames // 4) | (position >= 3 * settings.frames // 4)
         self.validation_masks = [torch.zeros_like(ends), ends]
         self.vertices = slice(None, None, -(-len(network.place) // VALIDATION_VERTICES))
-        self.validated: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.validation_masks]
+        self.validated: list[list[list[Tensor]]] = [[] for _ in self.validation_masks]
 
     def loss(self, eeg: Tensor, frames: Tensor, known: Tensor) -> Tensor:
         """Of EEG (B, C, N), frames (B, V, K) and which of them are shown (B, K)."""
@@ -149,20 +149,17 @@ class SurfaceTraining(Training):
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         eeg, frames = batch
-        for mask, (truth, estimate) in zip(self.validation_masks, self.validated, strict=True):
-            known = mask.to(self.device).expand(len(eeg), -1)
-            x = self.network(eeg, known, frames)
-            for values, kept in ((frames, truth), (x, estimate)):
-                kept.append(values[:, self.vertices][..., ~mask].transpose(1, 2).flatten(0, 1).double())
+        for mask, kept in zip(self.validation_masks, self.validated, strict=True):
+            x = self.network(eeg, mask.to(self.device).expand(len(eeg), -1), frames)
+            hidden = (values[:, self.vertices][..., ~mask] for values in (frames, x))
+            kept.append([values.mT.flatten(0, 1).double() for values in hidden])
 
     def on_validation_epoch_end(self) -> None:
         r = []
-        for truth, estimate in self.validated:
-            n = truth[0].shape[1]
-            weight = torch.full((n,), 1 / n, dtype=torch.float64)
-            r.append(mean_r(torch.cat(truth), torch.cat(estimate), weight))
-            truth.clear()
-            estimate.clear()
+        for kept in self.validated:
+            truth, estimate = (torch.cat(parts) for parts in zip(*kept, strict=True))
+            r.append(mean_r(truth, estimate, torch.full_like(truth[0], 1 / truth.shape[1])))
+            kept.clear()
         self.log("r", torch.stack(r).mean().float(), prog_bar=True, sync_dist=True)
 
     def train_dataloader(self) -> DataLoader[Any]:
