@@ -141,13 +141,13 @@ def linear(options: argparse.Namespace) -> None:
 
     run = read_bold(options.folder / "bold.dtseries.nii")
     missing = read_censor(options.folder / "censor.tsv", len(run.data))
-    at, wanted = np.flatnonzero(~missing), np.flatnonzero(missing)
-    right = np.clip(np.searchsorted(at, wanted), 1, len(at) - 1)
+    at, asked = np.flatnonzero(~missing), np.flatnonzero(missing)
+    right = np.clip(np.searchsorted(at, asked), 1, len(at) - 1)
     before, after = at[right - 1], at[right]
-    weight = np.clip((wanted - before) / (after - before), 0, 1).astype(np.float32)[:, None]
+    weight = np.clip((asked - before) / (after - before), 0, 1).astype(np.float32)[:, None]
     for start in range(0, run.data.shape[1], 4096):
         block = run.data[:, start : start + 4096]
-        block[wanted] = (1 - weight) * block[before] + weight * block[after]
+        block[asked] = (1 - weight) * block[before] + weight * block[after]
     out = options.folder / "bold_desc-linear.dtseries.nii"
     write_bold(out, run.data, run.space, tr=run.tr, overwrite=True)
     _report("linear", options.folder)

@@ -95,7 +95,7 @@ class Problem:
         none = np.zeros((0, len(prior.group)))
         z = posterior(prior, times, nothing, none).draw(np.random.default_rng(0))
         self.y, self.none = torch.as_tensor(operator.apply(z)), torch.as_tensor(none)
-        self.given, self.free = (GaussianDenoiser(prior, times, seen) for seen in (operator, nothing))
+        self.given, self.free = (GaussianDenoiser(prior, times, each) for each in (operator, nothing))
         self.zero = torch.zeros_like(shift)
         self.shift = self.given.posterior_mean(shift, torch.zeros_like(self.y))
         self.exact = posterior(prior, times, operator, self.y.numpy())
@@ -142,11 +142,11 @@ def main() -> None:
     noise = exact_noise(options.frames, options.latents)
     cycles = np.outer(times, 0.01 * (1 + np.arange(options.latents)))
     shift = torch.as_tensor(APART * np.cos(2 * np.pi * cycles))
-    seen = operators(times)
-    cases = {name: Problem(prior, times, operator, 0 * shift) for name, operator in seen.items()}
+    measurements = operators(times)
+    cases = {name: Problem(prior, times, operator, 0 * shift) for name, operator in measurements.items()}
     exact = {name: (case.exact.mean, case.exact.std) for name, case in cases.items()}
     mixture = "two means, gaps of 8"
-    cases[mixture] = Problem(prior, times, seen["gaps of 8"], shift)
+    cases[mixture] = Problem(prior, times, measurements["gaps of 8"], shift)
     exact[mixture] = moments(cases[mixture].flow(noise, 301))
     print(f"| sampler | evaluations | {' | '.join(cases)} |")
     print("| --- | ---: |" + " ---: |" * len(cases))

@@ -284,6 +284,8 @@ def test_draws_agree_with_what_is_stated(fitted):
     away = np.abs(drawn.mean(axis=0) - estimate.mean)
     assert np.all(away <= 0.35 * estimate.std)
     np.testing.assert_allclose(drawn.std(axis=0, ddof=1), estimate.std, rtol=0.25)
+    single = model.fill(given, draws=1)
+    assert len(list(single.draws)) == 1 and np.isfinite(single.std).all()
 
 
 # Where it is stored

@@ -1,24 +1,26 @@
 """The paper's recipe from training to tables, by the functions behind the commands."""
 
-import json
 import shutil
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
-from neuroframes.completion import complete, resample
-from neuroframes.evaluation.evaluate import OURS, OURS_GAUSSIAN, PAPER, evaluate
-from neuroframes.models.load import load_model
-from neuroframes.reconstruction import reconstruct
-from neuroframes.training.train import train
 
 from neuroframes.cli import main
+from neuroframes.commands.complete import complete
+from neuroframes.commands.evaluate import evaluate
+from neuroframes.commands.reconstruct import reconstruct
+from neuroframes.commands.resample import resample
+from neuroframes.commands.train import train
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.paper import PaperModel
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.sidecar import read_sidecar
+from neuroframes.registry import BACKBONE, load_model
 
+PAPER = PaperModel.name
 TINY = {"preset": "paper", "latents": 6, "width": 32, "layers": 1, "epochs": 2}
 
 
@@ -49,7 +51,7 @@ def test_reconstruction_is_the_mean_of_draws(recording, paper, tmp_path):
     assert len(each) == 3 and values.shape == read_bold(recording.bold(3)).data.shape
     np.testing.assert_allclose(np.mean(each, axis=0), values, atol=1e-5)
     np.testing.assert_allclose(np.std(each, axis=0, ddof=1), std, atol=1e-5)
-    live = load_model(paper).scale > 0
+    live = load_model(paper).origin.scale > 0
     assert (std[:, live] > 0).all() and (values[:, ~live] == 0).all()
     assert np.sqrt(np.mean(np.square(each)[..., live])) < 4  # where latents of variance 1 are clipped
     about = read_sidecar(paths[0])
@@ -74,21 +76,19 @@ def test_completion_keeps_measured_frames_and_the_file_s_units(recording, paper,
     assert np.median(np.abs(values - truth)[hidden][:, live] / spread) < 4
     assert 0.1 < np.median(std[hidden][:, live] / spread) < 4
     method = read_sidecar(paths[0])["NeuroframesMethod"]
-    assert "Qu, Gao, Wang and Fu" in method and method.endswith("measured frames put into every step")
+    assert "Qu, Gao, Wang and Fu" in method and method.endswith("put into every step; standard deviation of 4 draws")
     again = complete(recording.bold(3), out=tmp_path / "again_bold.func.gii", draws=4, **beside)
     assert nib.load(again[0]).agg_data()[0].tobytes() == nib.load(paths[0]).agg_data()[0].tobytes()
 
 
 def test_what_it_cannot_do_is_refused(recording, paper, tmp_path):
     run = {"out": tmp_path / "x_bold.func.gii", "model": paper, "frames": "3"}
-    with pytest.raises(InputError, match="always hears EEG: pass --eeg"):
+    with pytest.raises(InputError, match="paper's recipe needs EEG: pass --eeg"):
         complete(recording.bold(3), **run)
     with pytest.raises(InputError, match="frames on one grid only"):
         resample(recording.bold(3), tr=0.5, eeg=recording.eeg(3), **run)
-    with pytest.raises(InputError, match="a frame every 0.5 s is wanted"):
+    with pytest.raises(InputError, match="a frame every 0.5 s is asked for"):
         complete(recording.bold(3), eeg=recording.eeg(3), trigger=None, onset=0.0, bold_tr=0.5, **run)
-    with pytest.raises(InputError, match="pass it as --beside"):
-        evaluate(recording.store, model=paper, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,13 +97,18 @@ def test_it_stands_beside_others_in_the_table(recording, paper, tmp_path):
     given = ("--model", recording.model, "--beside", paper, "--beside", recording.model, "--beside", more)
     given += ("--tasks", "eeg,gap-16", "--draws", "2", "--out", tmp_path / "out")
     assert main(["evaluate", str(recording.store), *map(str, given)]) == 0
-    results = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    for by_method in results.values():
-        scores = by_method[PAPER]["whole"]
-        assert -1 <= scores["temporal_r"] <= 1 and 0 < scores["coverage"] < 1
-        assert by_method[OURS_GAUSSIAN] == by_method[OURS]
-        assert by_method[f"{PAPER}, more"] == by_method[PAPER]
+    results = pd.read_csv(tmp_path / "out" / "results.csv").query("region == 'whole' and task != 'cost'")
+    for _, by_method in results.groupby("task"):
+        scores = by_method.pivot(index="metric", columns="method", values="value")
+        assert -1 <= scores.loc["temporal_r", PAPER] <= 1 and 0 < scores.loc["coverage", PAPER] < 1
+        for name, same in ((BACKBONE, f"{BACKBONE}, model"), (PAPER, f"{PAPER}, more")):
+            pd.testing.assert_series_equal(scores[name], scores[same], check_names=False)
     assert f"| {PAPER} |" in (tmp_path / "out" / "evaluation.md").read_text()
+
+
+def test_it_may_stand_alone(recording, paper, tmp_path):
+    results = evaluate(recording.store, model=paper, out=tmp_path / "out", tasks="gap-16", draws=2)
+    assert PAPER in set(results["method"]) and BACKBONE not in set(results["method"])
 
 
 def test_models_beside_have_the_same_split(recording, paper, tmp_path):

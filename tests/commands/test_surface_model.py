@@ -1,18 +1,18 @@
 """The surface model from training to tables, by the functions behind the commands."""
 
-import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
-from neuroframes.completion import complete, resample
-from neuroframes.evaluation.evaluate import OURS, SURFACE, evaluate
-from neuroframes.models.load import load_model
-from neuroframes.reconstruction import heard_by, reconstruct
-from neuroframes.training.train import train
 from nibabel.cifti2 import BrainModelAxis
 
 from neuroframes.cli import main
+from neuroframes.commands.complete import complete
+from neuroframes.commands.eeg import read_eeg_of_run
+from neuroframes.commands.reconstruct import reconstruct
+from neuroframes.commands.resample import resample
+from neuroframes.commands.train import train
 from neuroframes.cortex.mesh import cortical_vertices, surface
 from neuroframes.cortex.regions import regions
 from neuroframes.cortex.space import CorticalSpace
@@ -21,12 +21,12 @@ from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.surface import SurfaceModel
 from neuroframes.recording.bold import read_bold, write_bold
-from neuroframes.recording.eeg import read_simultaneous_eeg
-from neuroframes.recording.segments import detrend, load_segments, trend_basis, vertex_scale
+from neuroframes.recording.segments import Segment, detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.store import open_store, prepare
-from neuroframes.recording.timeline import frame_times
+from neuroframes.registry import BACKBONE, load_model
 
+SURFACE = SurfaceModel.name
 TINY = {"preset": "surface", "width": 8, "epochs": 1, "bands": "alpha,beta"}
 
 
@@ -70,7 +70,7 @@ def test_training_makes_a_model_of_the_options(patches, trained):
     model = load_model(trained)
     assert isinstance(model, SurfaceModel) and model.settings.width == 8
     assert list(model.network.encoder.bands) == ["alpha", "beta"]
-    assert model.space.V == len(model.network.place) == 80 and model.split.test
+    assert model.origin.space.V == len(model.network.place) == 80 and model.origin.split.test
     degree = np.bincount(model.network.graph.indices[0].numpy()) - 1
     assert 2 <= degree.mean() <= 6
     assert model.n_parameters == sum(p.numel() for p in model.network.parameters())
@@ -91,7 +91,7 @@ def test_reconstruction_states_no_deviation(recording, trained, tmp_path):
     with pytest.raises(InputError, match="exists already"):
         reconstruct(trained, eeg=recording.eeg(3), out=out)
     reconstruct(trained, eeg=recording.eeg(3), out=out, overwrite=True)
-    with pytest.raises(InputError, match="a frame every 0.5 s is wanted; a model of --preset surface"):
+    with pytest.raises(InputError, match="a frame every 0.5 s is asked for; surface model"):
         reconstruct(trained, eeg=recording.eeg(3), out=tmp_path / "y.dtseries.nii", tr=0.5)
 
 
@@ -110,40 +110,39 @@ def test_completion_keeps_measured_frames_and_the_file_s_units(recording, patche
     assert about["NeuroframesMeasured"] == (~hidden).tolist()
     assert "EEG and the measured frames" in about["NeuroframesMethod"]
     assert len(list(tmp_path.iterdir())) == 2
-    # Nothing to fill: no deviation either, and that of an earlier result goes.
+    # A deviation of an earlier result goes.
     (tmp_path / "x_stat-std_bold.dtseries.nii").write_text("another model's")
-    given["frames"] = None
     assert complete(run, out=out, overwrite=True, **given) == (out,)
-    assert read_bold(out).data.tobytes() == truth.tobytes() and len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def _filled(trained, recording, truth, measured):
-    """`fill_missing` of the z-scored run, in the file's units."""
+    """`fill` of the z-scored run, in the file's units."""
     model, frames = load_model(trained), np.array(truth, order="F")
     trend = detrend(frames, measured)
-    scale = model.scale * np.median(vertex_scale(frames, measured) / model.scale)
-    eeg = read_simultaneous_eeg(recording.eeg(3), trigger="auto", onset=None, tr=1.0, **model.eeg_settings)
-    times = frame_times(eeg.triggers, 1.0, len(truth), name="eeg")
+    known = model.origin.scale
+    scale = known * np.median(vertex_scale(frames, measured, trend[0]) / known)
+    clock = {"trigger": "auto", "onset": None, "skip_volumes": 0, "within": None}
+    eeg = read_eeg_of_run(model, recording.eeg(3), 1.0, len(truth), **clock)
     frames /= scale
-    model.fill_missing(frames, measured, heard_by(model, eeg, "eeg"), times, np.random.default_rng(0))
-    return frames * scale + trend_basis(np.arange(len(truth)), len(truth)) @ trend
+    segment = Segment(frames, eeg.times, eeg.times - eeg.times[0], measured, None, "run", eeg.signal)
+    filled = segment.completed(model.fill(segment).mean)
+    return filled * scale + trend_basis(np.arange(len(truth)), len(truth)) @ trend
 
 
 def test_what_it_cannot_do_is_refused(recording, patches, trained, tmp_path):
     bold, eeg = _bold(patches[0], 3), recording.eeg(3)
     run = {"out": tmp_path / "x_bold.dtseries.nii", "model": trained, "frames": "3"}
-    with pytest.raises(InputError, match="of --preset surface, which always hears EEG: pass --eeg"):
+    with pytest.raises(InputError, match="surface model needs EEG: pass --eeg"):
         complete(bold, **run)
-    with pytest.raises(InputError, match="of --preset surface, which has frames on one grid only"):
+    with pytest.raises(InputError, match="surface model has frames on one grid only"):
         resample(bold, tr=0.5, eeg=eeg, **run)
     for command in (
         lambda: complete(bold, eeg=eeg, draws=4, **run),
         lambda: reconstruct(trained, eeg=eeg, out=run["out"], draws=4),
     ):
-        with pytest.raises(InputError, match="--draws 4, but a model of --preset surface draws nothing"):
+        with pytest.raises(InputError, match="--draws 4, but surface model draws nothing"):
             command()
-    with pytest.raises(InputError, match="is of --preset surface; pass it as --beside"):
-        evaluate(patches[1], model=trained, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,9 +151,9 @@ def test_it_needs_a_mesh_and_has_its_own_options(recording, patches, tmp_path):
     with pytest.raises(InputError, match="needs a cortical mesh.*prepare frames on fsLR-32k or fsaverage5"):
         train(recording.store, out=out, preset="surface")
     for wrong, message in (
-        ({"latents": 4}, "no autoencoder.*leave --latents out"),
-        ({"members": 2}, "one network; leave --members out"),
-        ({"layers": 2}, "--layers is for --preset paper"),
+        ({"latents": 4}, "--preset surface has no --latents; leave that out, it has --width, --epochs"),
+        ({"members": 2}, "has no --members"),
+        ({"layers": 2}, "has no --layers"),
         ({"width": 9}, "--width 9 with 4 heads"),
     ):
         with pytest.raises(InputError, match=message):
@@ -166,16 +165,17 @@ def test_it_stands_beside_others_in_the_table(patches, trained, tmp_path):
     train(patches[1], out=tmp_path / "model", preset="gaussian", latents=4, bands="alpha")
     given = ("--model", tmp_path / "model", "--beside", trained, "--tasks", "eeg,gap-4")
     assert main(["evaluate", str(patches[1]), *map(str, given), "--out", str(tmp_path / "out")]) == 0
-    results = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    results = pd.read_csv(tmp_path / "out" / "results.csv").query("region == 'whole'")
+    scores = results.pivot(index=["task", "metric"], columns="method", values="value")
     model, store = load_model(trained), open_store(patches[1])
     bands = model.network.encoder.bands
-    _, scale = load_segments(store, model.split.train, bands)
-    (test,), _ = load_segments(store, model.split.test, bands, scale)
-    for task, by_method in results.items():
-        given, scored = given_and_scored(task, test)
-        frames = np.array(test.frames, order="F")
-        model.fill_missing(frames, given, test.eeg, test.times, np.random.default_rng(0))
-        expected = score(test.frames, frames, scored)["whole"]
-        assert by_method[SURFACE]["whole"]["temporal_r"] == pytest.approx(expected["temporal_r"], rel=1e-6)
-        assert "coverage" not in by_method[SURFACE]["whole"] and "coverage" in by_method[OURS]["whole"]
+    _, scale = load_segments(store, model.origin.split.train, bands)
+    (test,), _ = load_segments(store, model.origin.split.test, bands, scale)
+    for task in ("eeg", "gap-4"):
+        mask, scored = given_and_scored(task, test)
+        given = test.given(mask)
+        expected = score(test.frames, given.completed(model.fill(given).mean), scored)["whole"]
+        got = scores.loc[task]
+        assert got.loc["temporal_r", SURFACE] == pytest.approx(expected["temporal_r"], rel=1e-6)
+        assert np.isnan(got.loc["coverage", SURFACE]) and np.isfinite(got.loc["coverage", BACKBONE])
     assert f"| {SURFACE} |" in (tmp_path / "out" / "evaluation.md").read_text()

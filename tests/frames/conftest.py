@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from neuroframes.frames.autoencoder import LinearAutoencoder
+from neuroframes.frames.partial import Between
+from neuroframes.frames.posterior import square_root
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import N_FFT, TemporalCovariance
 
@@ -31,7 +33,7 @@ def make_prior(n_vertices: int, n_latents: int, n_groups: int = 2, seed: int = 0
     generator = np.random.default_rng(seed)
     decoder = generator.standard_normal((n_latents, n_vertices)).astype(np.float32)
     outside = outside_of(decoder)
-    rest = np.sqrt(np.diagonal(outside * generator.uniform(0.2, 1, n_vertices) @ outside))
+    rest = np.sqrt(np.diagonal(outside * generator.uniform(0.2, 1, n_vertices) @ outside).clip(0))
     rest_covariance = make_covariance(1, floor=0.01)
     rest_covariance = TemporalCovariance(
         rest_covariance.power[:, ::-1] * 0.2 + rest_covariance.power * 0.8,
@@ -42,6 +44,16 @@ def make_prior(n_vertices: int, n_latents: int, n_groups: int = 2, seed: int = 0
     )
     autoencoder = LinearAutoencoder(decoder, rest.astype(np.float32))
     return FramePrior(autoencoder, make_covariance(n_latents, n_groups, seed=seed), rest_covariance)
+
+
+def drawn_frames(prior: FramePrior, times: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """One draw of the prior, shape (K, V), the rest out of the latents' reach."""
+    frames = square_root(prior.rest.kernel(0, times)) @ Between.of(prior).draw_rest(len(times), generator)
+    for g, latents in prior.latents.groups():
+        normal = generator.standard_normal((len(times), len(latents)))
+        z = square_root(prior.latents.kernel(g, times)) @ normal * np.sqrt(prior.latents.variance[latents])
+        frames += z @ prior.autoencoder.decoder[latents]
+    return frames.astype(np.float32)
 
 
 def outside_of(decoder: np.ndarray) -> np.ndarray:
@@ -63,3 +75,8 @@ def prior_of() -> Callable[..., FramePrior]:
 @pytest.fixture(scope="session")
 def outside() -> Callable[[np.ndarray], np.ndarray]:
     return outside_of
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[..., np.ndarray]:
+    return drawn_frames

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.frames.measurement import AlongTime, Averaging, FrameMask, FrameVertexMask, SamplingTimes
+from neuroframes.frames.measurement import AlongTime, Averaging, FrameMask, Mask, SamplingTimes
 
 K, V = 24, 5
 GENERATOR = np.random.default_rng(0)
@@ -31,7 +31,7 @@ OPERATORS = {
     "FrameMask": (FrameMask(MEASURED), (K,), np.eye(K)[MEASURED]),
     "FrameMask of all": (FrameMask(np.ones(K, bool)), (K,), np.eye(K)),
     "FrameMask of none": (FrameMask(np.zeros(K, bool)), (K,), np.zeros((0, K))),
-    "FrameVertexMask": (FrameVertexMask(ENTRIES), (K, V), np.eye(K * V)[ENTRIES.ravel()]),
+    "Mask of entries": (Mask(ENTRIES), (K, V), np.eye(K * V)[ENTRIES.ravel()]),
     "SamplingTimes": (SamplingTimes(FRAME_TIMES, SAMPLE_TIMES), (K,), sampling_matrix(SAMPLE_TIMES)),
     "SamplingTimes, one twice": (
         SamplingTimes(FRAME_TIMES, SAMPLE_TIMES[[0, 0, 3, 9]]),
@@ -43,7 +43,7 @@ OPERATORS = {
     "AlongTime, rank-deficient": (AlongTime(REPEATED), (K,), REPEATED),
     "AlongTime, of nothing": (AlongTime(np.zeros((3, K))), (K,), np.zeros((3, K))),
 }
-ALONG_TIME = [name for name in OPERATORS if name != "FrameVertexMask"]
+ALONG_TIME = [name for name in OPERATORS if name != "Mask of entries"]
 ROUNDING = {np.float32: 2e-6, np.float64: 1e-13}
 
 
@@ -129,7 +129,7 @@ def test_impose_agrees_with_the_measurements_and_moves_as_little_as_possible(nam
     assert np.allclose(operator.null(imposed), operator.null(x), atol=1e-4)
 
 
-@pytest.mark.parametrize("operator", [FrameMask(MEASURED), FrameVertexMask(ENTRIES)])
+@pytest.mark.parametrize("operator", [FrameMask(MEASURED), Mask(ENTRIES)])
 def test_masks_keep_every_bit(operator, dtype):
     x, truth = np.random.default_rng(3).standard_normal((2, K, V)).astype(dtype)
     truth[MEASURED] *= np.logspace(-30, 30, V)
@@ -151,7 +151,7 @@ def test_along_time_commutes_with_what_acts_on_vertices(name):
 
 
 def test_whole_frames_are_a_special_case_of_entries():
-    both = FrameMask(MEASURED), FrameVertexMask(np.repeat(MEASURED[:, None], V, axis=1))
+    both = FrameMask(MEASURED), Mask(np.repeat(MEASURED[:, None], V, axis=1))
     x = np.random.default_rng(5).standard_normal((K, V))
     assert np.array_equal(both[0].null(x), both[1].null(x))
 

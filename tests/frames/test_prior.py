@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 from neuroframes.frames.autoencoder import fit_autoencoder
-from neuroframes.frames.joint import JointCovariance
 from neuroframes.frames.prior import (
     CONTEXT,
     LONGEST_WINDOW,
     default_latents,
     fit_frame_prior,
     folds_for,
-    spread_of,
     windows_in_context,
 )
 
@@ -32,11 +29,10 @@ def truth(prior_of):
 
 
 @pytest.fixture(scope="module")
-def frames(truth):
+def frames(truth, drawn):
     """Two runs of 300 and 200 frames, one after the other."""
     generator = np.random.default_rng(1)
-    runs = [JointCovariance(truth, TR * np.arange(n)).draw(generator) for n in (300, 200)]
-    return np.concatenate(runs).astype(np.float32)
+    return np.concatenate([drawn(truth, TR * np.arange(n), generator) for n in (300, 200)])
 
 
 MEASURED = np.random.default_rng(2).random(500) > 0.2
@@ -133,14 +129,3 @@ def test_windows_tile_the_run_and_know_their_surroundings(n_frames):
         assert context.start == max(0, core.start - CONTEXT)
         assert context.stop == min(n_frames, core.stop + CONTEXT)
         assert core.stop - core.start <= LONGEST_WINDOW + CONTEXT
-
-
-@pytest.mark.parametrize("level", [0.5, 0.9])
-def test_spread_makes_intervals_cover_what_they_say(level):
-    generator = np.random.default_rng(6)
-    stds = generator.uniform(0.5, 2, 20_000)
-    errors = generator.standard_t(4, 20_000) * stds
-    spread = spread_of(errors, stds, level)
-    half = norm.ppf(0.5 + level / 2)
-    assert np.mean(np.abs(errors) <= half * spread * stds) == pytest.approx(level, abs=1e-3)
-    assert spread_of(generator.standard_normal(20_000) * stds, stds) == pytest.approx(1, abs=0.03)

@@ -143,6 +143,12 @@ def test_lagged_is_linear_interpolation_held_at_the_ends():
     assert np.allclose(at_grid, power.values, atol=1e-5)
 
 
+def test_what_is_known_at_one_time_is_held_at_all():
+    power = BandPower(np.array([[3.0, -1.0]], np.float32), np.array([7.0]))
+    held = lagged(power, np.array([0.0, 7.0, 9.0]), np.array([0.0, 2.0]))
+    np.testing.assert_array_equal(held, np.tile(power.values, (3, 2)))
+
+
 @pytest.mark.parametrize("late", [1, 20])
 def test_a_late_trigger_changes_nothing_beyond_its_neighbours(late):
     generator = np.random.default_rng(2)

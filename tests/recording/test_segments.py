@@ -139,6 +139,27 @@ def test_detrend_does_not_read_missing_frames():
     assert np.isfinite(broken[measured]).all()
 
 
+def test_a_vertex_that_lacks_values_has_the_trend_of_what_it_has():
+    generator = np.random.default_rng(5)
+    frames = generator.normal(1000, 20, (60, 5)).astype(np.float32)
+    whole = frames.copy()
+    frames[10:40, 1], frames[3, 2], frames[4, 2], frames[:, 3] = np.nan, np.inf, np.nan, np.nan
+    measured, before = np.arange(60) % 9 > 0, frames.copy()
+    coefficients = detrend(frames, measured)
+    assert np.array_equal(coefficients[:, [0, 4]], detrend(whole, measured)[:, [0, 4]])
+    for vertex in (1, 2):
+        known = measured & np.isfinite(before[:, vertex])
+        slope, offset = np.polyfit(np.arange(60)[known], before[known, vertex].astype(np.float64), 1)
+        trend = trend_basis(np.arange(60), 60) @ coefficients[:, vertex]
+        assert np.allclose(trend, offset + slope * np.arange(60), atol=1e-6)
+        assert np.allclose(frames[known, vertex], before[known, vertex] - trend[known], atol=1e-3)
+        assert np.array_equal(np.isfinite(frames[:, vertex]), np.isfinite(before[:, vertex]))
+    scale = vertex_scale(frames, measured, coefficients[0], fewest=20)
+    assert np.allclose(scale[[1, 2]], [np.nanstd(frames[measured, 1]), frames[known, 2].std()], rtol=1e-5)
+    assert scale[3] == 0 and not vertex_scale(frames, measured, coefficients[0])[1:4].any()
+    assert vertex_scale(frames, measured, coefficients[0], fewest=40)[1] == 0
+
+
 def test_trends_continue_between_frames():
     basis = trend_basis(np.array([0, 4.5, 9]), 10)
     assert np.allclose(basis, [[1, -1], [1, 0], [1, 1]])
@@ -190,6 +211,16 @@ def test_frames_are_hidden_and_estimates_put_in_their_place():
     assert np.array_equal(completed[~given.measured], estimate)
     assert np.array_equal(given.completed(estimate[0])[~given.measured], np.tile(estimate[0], (4, 1)))
     assert np.array_equal(segment.measured, measured)  # neither changes what it was made from
+
+
+def test_partial_frames_say_where_they_are_measured():
+    frames, times = np.arange(8, dtype=np.float32).reshape(4, 2), np.arange(4.0)
+    frames[1, 0] = np.nan
+    measured, partial = np.array([True, False, False, True]), np.array([False, True, False, False])
+    segment = Segment(frames, times, times, measured, None, "run", partial=partial)
+    assert segment.entries.tolist() == [[False, True], [False, False]]
+    hidden = segment.given(np.array([True, False, True, True]))
+    assert hidden.entries is None and replace(segment, partial=None).entries is None
 
 
 def test_parts_of_a_segment_must_have_one_length():

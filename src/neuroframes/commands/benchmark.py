@@ -1,12 +1,12 @@
 """Every method on the same recordings, under the same split, with the controls that reviewers ask for.
 
-    OUT/
-      benchmark.json                     what is run; the same call goes on where it was interrupted
-      recordings/                        simulated ones, prepared
-      cells/RECORDING/METHOD/            finished cells; see `neuroframes.evaluation.cells`
-      results.csv, results.parquet       one number a row
-      differences.csv                    to the reference, with intervals
-      benchmark.md, *.png                tables and figures
+OUT/
+  benchmark.json                     what is run; the same call goes on where it was interrupted
+  recordings/                        simulated ones, prepared
+  cells/RECORDING/METHOD/            finished cells; see `neuroframes.evaluation.cells`
+  results.csv, results.parquet       one number a row
+  differences.csv                    to the reference, with intervals
+  benchmark.md, *.png                tables and figures
 """
 
 import logging

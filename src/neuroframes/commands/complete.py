@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from neuroframes.commands.run import check_draws, read_run, with_run_options
+from neuroframes.commands.run import read_run, with_run_options
 from neuroframes.errors import InputError
 from neuroframes.threads import few_threads
 
@@ -15,39 +15,20 @@ TIMING = ("SliceTimingCorrected", "StartTime")  # of the input, which hold for t
 
 @few_threads
 @with_run_options
-def complete(
-    bold: str | Path,
-    *,
-    out: str | Path,
-    overwrite: bool = False,
-    draws: int = 0,
-    save_draws: bool = False,
-    seed: int = 0,
-    **beside: Any,
-) -> tuple[Path, ...]:
+def complete(bold: str | Path, **options: Any) -> tuple[Path, ...]:
     """Fill missing frames; measured ones are kept to the bit.
 
-    Missing are the frames that `confounds`, `censor` or `frames` name, and those that are NaN throughout.
-    What an earlier call estimated stays an estimate: it informs nothing, and keeps its standard deviation.
-    Without a model the prior is fitted to the measured frames of the run itself.
+    Missing are the frames that `confounds`, `censor` or `frames` name, those that are NaN throughout, and
+    in partial frames the values that aren't finite, of vertices that have enough in others. What an earlier
+    call estimated stays an estimate: it informs nothing, and keeps its standard deviation. Without a model
+    the prior is fitted to the frames of the run itself that are measured in full.
 
     Parameters
     ----------
     bold : path
         CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
-    out : path
-        Image to write, of the same format.
-    overwrite : bool
-        Replace the output if it exists.
-    draws : int
-        Take the standard deviation from so many draws of the posterior, at least 2; by default it is in
-        closed form, which leaves out how a learned correction varies.
-    save_draws : bool
-        Write the draws too, each an image of its own.
-    seed : int
-        Of the draws.
-    **beside
-        What is known beside the run, as in `read_run`.
+    **options
+        Where to write, and what is known beside the run, as in `read_run`.
 
     Returns
     -------
@@ -62,34 +43,16 @@ def complete(
     """
     import numpy as np
 
-    from neuroframes.commands.fill import fill_run
-    from neuroframes.report.result import write_result
+    from neuroframes.commands.fill import fill_run, write_filled
 
-    out = Path(out)
-    check_draws(draws, save_draws)
-    run = read_run(bold, out, overwrite, draws, save_draws, **beside)
-    if not run.missing.any():
+    run = read_run(bold, **options)
+    if not (run.missing | run.partial).any():
         raise InputError(
             f"{run.name}: no frame is missing; name those to fill by --confounds, --censor or --frames"
         )
     logger.info("filling %d of %d frames", run.missing.sum(), len(run.missing))
-    filled = fill_run(run, np.arange(len(run.missing), dtype=np.float64), draws, seed)
-    about: dict[str, Any] = {
-        "Description": "BOLD run whose missing frames were filled: NeuroframesMeasured says which are data.",
-        **{name: run.bold.sidecar[name] for name in TIMING if name in run.bold.sidecar},
-        **run.about,
-        "NeuroframesMethod": filled.method,
-    }
-    return write_result(
-        out,
-        filled.frames,
-        filled.deviation,
-        run.bold.space,
-        tr=run.bold.tr,
-        start=float(run.bold.times[0]),
-        measured=filled.data,
-        about=about,
-        draws=filled.draws if save_draws else (),
-        n_draws=draws if save_draws else 0,
-        overwrite=overwrite,
-    )
+    if run.partial.any():
+        logger.info("filling what %d others lack", run.partial.sum())
+    filled = fill_run(run, np.arange(len(run.missing), dtype=np.float64))
+    run.about.update({name: run.bold.sidecar[name] for name in TIMING if name in run.bold.sidecar})
+    return write_filled(run, filled, "BOLD run whose missing frames were filled", run.bold.tr)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuroframes.commands.run import Draws
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
@@ -80,6 +81,7 @@ def evaluate(
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
 
+    Draws.asked(draws, save_draws=False, seed=seed)
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
     chosen, recording = parse_tasks(tasks), open_store(store)
@@ -95,9 +97,7 @@ def evaluate(
         for name in (*BESIDE, *models):
             logger.info("%s", name)
             fitted = models.get(name) or fit(name, part, {}, state=folder / "state", seed=seed)
-            found, arrays = assess(
-                fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen
-            )
+            found, arrays = assess(fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen)
             if not found["scores"]:  # nothing that the tasks ask for
                 continue
             cells.append(folder / "cells" / slug(name))

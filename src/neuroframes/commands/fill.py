@@ -1,8 +1,9 @@
-"""Filling a run on a grid of times that holds its own: z-scored, estimated, put back into the file's units."""
+"""Filling a run on a grid of times that holds its own: z-scored, estimated, put back into its units."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from neuroframes.commands.run import Run
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks
+from neuroframes.frames.temporal import FEWEST_MEASURED
 from neuroframes.models.model import Origin, TrainedModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import Segment, Split, detrend, trend_basis, vertex_scale
+from neuroframes.report.result import write_result
 from neuroframes.training.backbone import fit_without_eeg
 from neuroframes.training.part import TrainingPart
 
@@ -32,9 +35,10 @@ class Filled:
     ----------
     frames : array, shape (G, V), in the file's units
     deviation : array, shape (G, V), or None where the model states none
-        0 where a frame is data; NaN where an estimate has none: vertices that the model knows nothing of.
+        0 where a value is data; NaN where an estimate has none: vertices that the model knows nothing of.
     draws : iterator of array, shape (G, V)
-    data : array, shape (G,), which frames are data
+    data : array, shape (G,), which frames are data at every vertex
+    partial : array, shape (G,), which others are data at some
     method : str, how the others came about
     """
 
@@ -42,6 +46,7 @@ class Filled:
     deviation: Float32 | None
     draws: Iterator[Float32]
     data: Mask
+    partial: Mask
     method: str
 
 
@@ -51,7 +56,7 @@ class Units:
 
     Attributes
     ----------
-    trend : array, shape (2, V), mean and slope of each vertex over the frames that are data
+    trend : array, shape (2, V), mean and slope of each vertex over its values that are data
     scale : array, shape (V,)
     vertices : array of int, shape (v,), those that vary and that the model knows
     """
@@ -68,7 +73,7 @@ class Units:
             into[np.ix_(rows, columns)] = scaled
 
 
-def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
+def fill_run(run: Run, grid: Float) -> Filled:
     """Estimate a run's frames that aren't data, and those between its frames.
 
     Parameters
@@ -76,63 +81,101 @@ def fill_run(run: Run, grid: Float, draws: int, seed: int) -> Filled:
     run : Run, of K frames
     grid : array, shape (G,), increasing
         Positions counted in frames of the run; 0 to K - 1 are among them.
-    draws : int
-        From which the standard deviation is taken; in closed form if 0.
-    seed : int
 
     Returns
     -------
     Filled
-        Frames that are data are so to the bit. Estimates of an earlier call stay as they are, with their
-        deviation. Vertices that are constant or not finite, or that the model knows nothing of, are kept as the
-        nearest frame of data has them.
+        What is data is so to the bit. Estimates of an earlier call stay as they are, with their deviation.
+        Of partial frames the values that are lacking are estimated, by models that make nothing of the others
+        (all but the Gaussian) as if the whole frame were missing. Vertices that are constant or not finite,
+        or that the model knows nothing of, are kept as they are, in missing frames as the nearest frame of
+        data has them.
     """
     own = np.searchsorted(grid, np.arange(len(run.missing)))
     frames = np.take(run.bold.data.T, np.rint(grid).astype(int), axis=1).T
-    data, kept = np.zeros(len(grid), bool), np.zeros(len(grid), bool)
-    data[own], kept[own] = run.data, ~run.bold.measured & ~run.missing
+    data, partial, kept = (np.zeros(len(grid), bool) for _ in range(3))
+    data[own], partial[own], kept[own] = run.data, run.partial, ~run.bold.measured & ~run.missing
     filled = ~data & ~kept
     if not filled.any():
         deviation = _carried(np.zeros_like(frames), run, kept, own)
-        return Filled(frames, deviation, (frames for _ in range(draws)), data, "nothing was estimated")
-    segment, units = standardised(run, grid, own, data)
+        same = (frames for _ in range(run.draws.number))
+        return Filled(frames, deviation, same, data, partial, "nothing was estimated")
+    segment, units = standardised(run, grid, own, data, partial)
     model = run.model or _own_prior(segment, run, own)
-    estimate = model.fill(segment, draws=draws, generator=np.random.default_rng(seed))
+    estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]
     # Held beyond the first and the last frame of data: a line fitted elsewhere leads anywhere there.
-    inside = np.clip(grid[rows], *np.flatnonzero(run.data)[[0, -1]])
+    inside = np.clip(grid[rows], *np.flatnonzero(run.data | run.partial)[[0, -1]])
     basis = trend_basis(inside, len(run.missing))
+    given = frames[partial]
+    lacking = np.zeros(given.shape, bool)
+    lacking[:, units.vertices] = ~np.isfinite(given[:, units.vertices])
     units.put(frames, rows, estimate.mean[among], basis)
     _keep_nearest(frames, grid, data, rows, units.vertices)
+    frames[partial] = np.where(lacking, frames[partial], given)
     stated = None
     if estimate.std is not None:
         stated = np.zeros_like(frames)
         stated[rows] = np.nan
         units.put(stated, rows, estimate.std[among], np.zeros_like(basis))
+        stated[partial] = np.where(lacking, stated[partial], 0)
         _carried(stated, run, kept, own)
 
     def drawn() -> Iterator[Float32]:
         for draw in estimate.draws:
             sequence = frames.copy(order="F")
             units.put(sequence, rows, draw[among], basis)
+            sequence[partial] = np.where(lacking, sequence[partial], given)
             yield sequence
 
-    return Filled(frames, stated, drawn(), data, model.describe(segment))
+    return Filled(frames, stated, drawn(), data, partial, model.describe(segment) + run.draws.note)
 
 
-def standardised(run: Run, grid: Float, own: NDArray[np.intp], data: Mask) -> tuple[Segment, Units]:
-    """The run on the grid, its vertices z-scored over the frames that are data, and the way back.
+def write_filled(
+    run: Run, filled: Filled, description: str, tr: float, at: slice | NDArray[np.intp] = slice(None)
+) -> tuple[Path, ...]:
+    """Write what a run was filled to, or the frames `at` some places of the grid, `tr` seconds apart.
+
+    Returns
+    -------
+    tuple of Path
+        Images: frames, their standard deviation if there is one, then draws.
+    """
+    about = run.about | {
+        "Description": f"{description}: NeuroframesMeasured says which frames are data.",
+        "NeuroframesMethod": filled.method,
+        "NeuroframesPartial": np.flatnonzero(filled.partial[at]),
+    }
+    return write_result(
+        run.out,
+        np.asfortranarray(filled.frames[at]),
+        None if filled.deviation is None else np.asfortranarray(filled.deviation[at]),
+        run.bold.space,
+        tr=tr,
+        # A frame stands for the middle of its volume, and volumes may have another length now.
+        start=float(run.bold.times[0] + (run.bold.tr - tr) / 2),
+        measured=filled.data[at],
+        about=about,
+        draws=(np.asfortranarray(draw[at]) for draw in filled.draws) if run.draws.saved else (),
+        n_draws=run.draws.saved,
+        overwrite=run.overwrite,
+    )
+
+
+def standardised(
+    run: Run, grid: Float, own: NDArray[np.intp], data: Mask, partial: Mask
+) -> tuple[Segment, Units]:
+    """The run on the grid, its vertices z-scored over the values that are data, and the way back.
 
     Parameters
     ----------
     run, grid : as in `fill_run`
     own : array of int, shape (K,), where in the grid the run's frames are
-    data : array, shape (G,), which frames of the grid are data
+    data, partial : array, shape (G,), which frames of the grid are data, and which are at some vertices
     """
     residual = np.array(run.bold.data, order="F")
-    with np.errstate(invalid="ignore"):  # vertices with infinite values, which are sorted out here
-        trend = detrend(residual, run.data)
-        scale = vertex_scale(residual, run.data, trend[0])
+    trend = detrend(residual, run.data | run.partial)
+    scale = vertex_scale(residual, run.data | run.partial, trend[0], FEWEST_MEASURED)
     usable = scale > 0
     if run.model is not None:
         usable &= run.model.origin.scale > 0
@@ -158,15 +201,16 @@ def standardised(run: Run, grid: Float, own: NDArray[np.intp], data: Mask) -> tu
     times = in_run if run.eeg is None else np.interp(in_run, in_run[own], run.eeg.times)
     signal = None if run.eeg is None else run.eeg.signal
     of_model = None if run.model is None or len(vertices) == len(scale) else vertices
-    segment = Segment(frames, times, in_run, data, None, run.name, signal, vertices=of_model)
+    segment = Segment(frames, times, in_run, data, None, run.name, signal, vertices=of_model, partial=partial)
     return segment, Units(trend, scale, vertices)
 
 
 def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedModel:
     """The prior that the run gives itself, fitted to its own frames of the grid."""
     if len(own) < len(segment.times):
-        arrays = {name: getattr(segment, name)[own] for name in ("frames", "times", "time_in_run", "measured")}
-        segment = replace(segment, **arrays)
+        names = ("frames", "times", "time_in_run", "measured")
+        arrays = {name: getattr(segment, name)[own] for name in names}
+        segment = replace(segment, **arrays, partial=None)
     scale = np.ones(segment.frames.shape[1], np.float32)
     origin = Origin(run.bold.space, run.bold.tr, scale, Split((), (), 0.0))
     return fit_without_eeg(TrainingPart(origin, [segment], np.empty((0, 3)), own=True), BackboneSettings())
@@ -186,7 +230,7 @@ def _carried(deviation: Float32, run: Run, kept: Mask, own: NDArray[np.intp]) ->
 def _keep_nearest(
     frames: Float32, grid: Float, data: Mask, rows: NDArray[np.intp], vertices: NDArray[np.intp]
 ) -> None:
-    """Where a filled frame has no value at a vertex that isn't estimated, put that of the nearest frame of data."""
+    """Where filled frames have no value at vertices that aren't estimated, put that of the nearest data."""
     dead = np.ones(frames.shape[1], bool)
     dead[vertices] = False
     columns, known = np.flatnonzero(dead), np.flatnonzero(data)

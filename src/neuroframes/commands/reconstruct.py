@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.commands.run import check_draws
+from neuroframes.commands.run import Draws
 from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
@@ -74,12 +74,11 @@ def reconstruct(
 
     model, eeg, out = Path(model), Path(eeg), Path(out)
     tr = None if tr is None else check_number(tr, "--tr", above=0)
-    check_draws(draws, save_draws)
-    n_draws = draws if save_draws else 0
+    asked = Draws.asked(draws, save_draws, seed)
     trained = load_model(model)
     trained.check(eeg=True, draws=draws)
     space = trained.origin.space
-    check_result(out, space, overwrite, n_draws=n_draws)
+    check_result(out, space, overwrite, n_draws=asked.saved)
     step = trained.origin.tr if tr is None else tr
     logger.info("reading %s", eeg.name)
     recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
@@ -89,7 +88,7 @@ def reconstruct(
     frames = np.broadcast_to(np.float32(0), (len(times), space.V))
     segment = Segment(frames, times, times - times[0], nothing, None, eeg.name, signal)
     logger.info("reconstructing %d frames", len(times))
-    estimate = trained.fill(segment, draws=draws, generator=np.random.default_rng(seed))
+    estimate = trained.fill(segment, draws=draws, generator=asked.generator)
     about: dict[str, Any] = {
         "Description": "fMRI frames reconstructed from EEG alone: estimates, not measurements.",
         "Units": "standard deviations of each vertex about its training mean (z)",
@@ -97,7 +96,7 @@ def reconstruct(
         "Sources": [eeg.name],
         "NeuroframesModel": str(model),
         "NeuroframesModelDigest": digest(model),
-        "NeuroframesMethod": trained.describe(segment),
+        "NeuroframesMethod": trained.describe(segment) + asked.note,
         "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws},
     }
     return write_result(
@@ -109,8 +108,8 @@ def reconstruct(
         start=float(times[0] - step / 2),
         measured=nothing,
         about=about,
-        draws=estimate.draws if save_draws else (),
-        n_draws=n_draws,
+        draws=estimate.draws if asked.saved else (),
+        n_draws=asked.saved,
         overwrite=overwrite,
     )
 

@@ -25,6 +25,43 @@ CARRIED = ("TaskName", "SkullStripped")  # from the sidecar of what is read to t
 
 
 @dataclass(frozen=True)
+class Draws:
+    """How many draws of the posterior a command takes.
+
+    Attributes
+    ----------
+    number : int, from which the standard deviation is taken; in closed form if 0
+    saved : int, of which are written
+    seed : int
+    """
+
+    number: int
+    saved: int
+    seed: int
+
+    @classmethod
+    def asked(cls, draws: int, save_draws: bool, seed: int) -> "Draws":
+        """By the options of these names; InputError where they say nothing that can be done."""
+        if draws:
+            need_torch("--draws takes PyTorch")
+        if draws < 0 or draws == 1 or (save_draws and not draws):
+            saved = " with --save-draws" if save_draws else ""
+            raise InputError(f"--draws {draws}{saved}; expected at least 2, or 0 for none")
+        return cls(draws, draws if save_draws else 0, seed)
+
+    @property
+    def generator(self) -> "np.random.Generator":
+        import numpy as np
+
+        return np.random.default_rng(self.seed)
+
+    @property
+    def note(self) -> str:
+        """What a sidecar's account of the method ends with."""
+        return f"; standard deviation of {self.number} draws" if self.number else ""
+
+
+@dataclass(frozen=True)
 class Run:
     """A run of K frames, what is to be filled in it, and what is known beside it.
 
@@ -34,16 +71,26 @@ class Run:
         Its frames are data where `bold.measured`, elsewhere estimates of an earlier call.
     missing : array, shape (K,)
         Frames to be filled; what stands there isn't read.
+    partial : array, shape (K,)
+        Other frames that lack values, to be filled too, of vertices that vary and have at least
+        `FEWEST_MEASURED` values in the run. Others are kept as they are, and make no frame partial.
     model : TrainedModel, or None: the run's own prior is to be used
     eeg : EegOfRun, or None
     about : dict, for the sidecar of the result
+    draws : Draws
+    out : Path, to which the result goes
+    overwrite : bool
     """
 
     bold: "Bold"
     missing: "NDArray[np.bool_]"
+    partial: "NDArray[np.bool_]"
     model: "TrainedModel | None"
     eeg: "EegOfRun | None"
     about: dict[str, Any]
+    draws: Draws
+    out: Path
+    overwrite: bool
 
     @property
     def name(self) -> str:
@@ -51,18 +98,19 @@ class Run:
 
     @property
     def data(self) -> "NDArray[np.bool_]":
-        """Which frames are data, shape (K,)."""
-        return self.bold.measured & ~self.missing
+        """Which frames are data at every vertex, shape (K,)."""
+        return self.bold.measured & ~self.missing & ~self.partial
 
 
 def read_run(
     bold: str | Path,
-    out: Path,
+    between: bool = False,
+    *,
+    out: str | Path,
     overwrite: bool = False,
     draws: int = 0,
     save_draws: bool = False,
-    between: bool = False,
-    *,
+    seed: int = 0,
     model: str | Path | None = None,
     eeg: str | Path | None = None,
     confounds: str | Path | None = None,
@@ -80,10 +128,19 @@ def read_run(
     ----------
     bold : path
         CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
-    out : path, refused before anything is computed if it can't be written
-    overwrite, draws, save_draws : see `complete`
     between : bool
         Frames at other times than the run's are asked for, which not every model has.
+    out : path
+        Image to write, of the same format.
+    overwrite : bool
+        Replace the output if it exists.
+    draws : int
+        Take the standard deviation from so many draws of the posterior, at least 2; by default it is in
+        closed form, which leaves out how a learned correction varies.
+    save_draws : bool
+        Write the draws too, each an image of its own.
+    seed : int
+        Of the draws.
     model : path
         What train wrote. Without, the run itself is learned from.
     eeg : path
@@ -116,15 +173,17 @@ def read_run(
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
     if eeg is not None:
         check_same_run(Path(eeg), Path(bold))
+    asked, out = Draws.asked(draws, save_draws, seed), Path(out)
     trained = None if model is None else load_model(model)
     if trained is not None:
         trained.check(eeg=eeg is not None, draws=draws, between=between)
     run = read_bold(bold, tr=bold_tr)
-    n_draws = draws if save_draws else 0
-    check_result(out, run.space, overwrite, n_draws=n_draws, inputs=run.sources)
+    check_result(out, run.space, overwrite, n_draws=asked.saved, inputs=run.sources)
     if trained is not None:
         trained.origin.space.check_same(run.space, run.sources[0].name)
     missing = _missing(run, confounds, fd_threshold, censor, frames)
+    partial = _partial(run, run.measured & ~missing, trained)
+    _check_enough(run, run.measured & ~missing, partial)
     known = None
     if trained is not None and eeg is not None:
         clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
@@ -144,7 +203,7 @@ def read_run(
         "skip_volumes": skip_volumes,
         "draws": draws,
     }
-    return Run(run, missing, trained, known, about)
+    return Run(run, missing, partial, trained, known, about, asked, out, overwrite)
 
 
 def _missing(
@@ -157,7 +216,6 @@ def _missing(
     """Frames to be filled, shape (K,)."""
     import numpy as np
 
-    from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.recording.timeline import censored, parse_frames, read_censor
 
     n_frames = len(run.data)
@@ -168,18 +226,41 @@ def _missing(
         missing |= read_censor(censor, n_frames)
     if frames is not None:
         missing |= parse_frames(frames, n_frames)
-    n_data = int((run.measured & ~missing).sum())
-    if n_data < FEWEST_MEASURED:
-        raise InputError(
-            f"{run.sources[0].name}: {n_data} of {n_frames} frames are measured, the rest is censored or "
-            f"estimated; at least {FEWEST_MEASURED} are needed; censor fewer, or use neuroframes "
-            "reconstruct, which needs none"
-        )
     return missing
 
 
+def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None") -> "NDArray[np.bool_]":
+    """Measured frames that lack values which can be estimated, shape (K,)."""
+    import numpy as np
+
+    from neuroframes.frames.temporal import FEWEST_MEASURED
+    from neuroframes.recording.segments import detrend, vertex_scale
+
+    lacking = ~np.isfinite(run.data)
+    vertices = np.flatnonzero(lacking[measured].any(axis=0))
+    series = np.array(run.data[:, vertices], order="F")
+    usable = vertex_scale(series, measured, detrend(series, measured)[0], FEWEST_MEASURED) > 0
+    if model is not None:
+        usable &= model.origin.scale[vertices] > 0
+    return np.asarray(measured & lacking[:, vertices[usable]].any(axis=1))
+
+
+def _check_enough(run: "Bold", measured: "NDArray[np.bool_]", partial: "NDArray[np.bool_]") -> None:
+    """Raise InputError where too few frames are measured in full."""
+    from neuroframes.frames.temporal import FEWEST_MEASURED
+
+    n_full, n_partial = int((measured & ~partial).sum()), int(partial.sum())
+    if n_full < FEWEST_MEASURED:
+        lack = f" in full, {n_partial} lack values of vertices (which would be left alone if NaN throughout)"
+        raise InputError(
+            f"{run.sources[0].name}: {n_full} of {len(measured)} frames are measured"
+            f"{lack if n_partial else ''}, the rest is censored or estimated; at least {FEWEST_MEASURED} are "
+            "needed; censor fewer, or use neuroframes reconstruct, which needs none"
+        )
+
+
 def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The command, its `**beside` spelled out in signature and docstring: the keywords of `read_run`."""
+    """The command, its `**options` spelled out in signature and docstring: the keywords of `read_run`."""
     own = signature(command).parameters.values()
     beside = [each for each in signature(read_run).parameters.values() if each.kind is each.KEYWORD_ONLY]
     whole = Signature([*(each for each in own if each.kind is not each.VAR_KEYWORD), *beside])
@@ -194,16 +275,6 @@ def with_run_options(command: Callable[Parameters, Result]) -> Callable[Paramete
 
     described = str(read_run.__doc__)
     entries = described[described.index(f"    {beside[0].name} :") :].rstrip() + "\n"  # they come last there
-    checked.__doc__ = re.sub(r" +\*\*beside\n.*\n", lambda _: entries, str(command.__doc__))
+    checked.__doc__ = re.sub(r" +\*\*options\n.*\n", lambda _: entries, str(command.__doc__))
     checked.__signature__ = whole  # type: ignore[attr-defined]
     return checked
-
-
-def check_draws(draws: int, save_draws: bool) -> None:
-    """Raise InputError where draws are asked for that say nothing."""
-    if draws:
-        need_torch("--draws takes PyTorch")
-    if draws < 0 or draws == 1 or (save_draws and not draws):
-        raise InputError(
-            f"--draws {draws}{' with --save-draws' if save_draws else ''}; expected at least 2, or 0 for none"
-        )

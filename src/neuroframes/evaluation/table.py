@@ -1,6 +1,5 @@
 """Tables to read: on a terminal, and as Markdown."""
 
-
 import pandas as pd
 from rich.table import Table
 

@@ -1,8 +1,8 @@
 """A standard deviation that covers what it says.
 
-Measured frames are hidden in gaps like the real ones. The factor c on the stated deviation is the one with which
-central intervals cover their share of the errors e there, quantile(|e| / s) / quantile(|N(0, 1)|), shrunk towards 1
-where few gaps could be hidden.
+Measured frames are hidden in gaps like the real ones. The factor on the stated deviation is the one with
+which central intervals cover their share of the errors e there, quantile(|e| / s) / quantile(|N(0, 1)|),
+shrunk towards 1 where few gaps could be hidden.
 """
 
 from dataclasses import replace
@@ -67,9 +67,9 @@ def hide_alike(measured: Mask) -> Mask:
     turn = 0
     for start, stop in ((starts[i], starts[i] + stretches[i]) for i in order):
         while hidden.sum() < budget:
-            wanted = int(gaps[turn % len(gaps)])
-            gap = min(wanted, stop - start - 4)
-            if 2 * gap < max(wanted, 2):
+            longest = int(gaps[turn % len(gaps)])
+            gap = min(longest, stop - start - 4)
+            if 2 * gap < max(longest, 2):
                 break
             margin = min((stop - start - gap) // 2, gap + 1, 9)
             hidden[start + margin : start + margin + gap] = True

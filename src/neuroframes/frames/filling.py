@@ -2,10 +2,11 @@
 
 Windows of any run share one prior; each is conditioned on its own measured frames and on those around
 it, so cost is linear in the run's length. What comes out are the frames that weren't measured: none that was
-can be touched.
+can be touched. Those may be measured at some vertices all the same: these entries inform the rest in a second
+step (see `frames.partial`), and stay as they are.
 
-Draws go from window to window: x_w ~ p(x_w | y, x_<w), each window conditioned on the measurements y and on the
-frames before it as they were drawn, so that a draw of any length is one of one process, without seams.
+Draws go from window to window: x_w ~ p(x_w | y, x_<w), each window conditioned on the measurements y and on
+the frames before it as they were drawn, so that a draw of any length is one of one process, without seams.
 """
 
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.measurement import FrameMask
+from neuroframes.frames.partial import Between, PartialFrames, partial_frames_near
 from neuroframes.frames.posterior import condition, square_root
-from neuroframes.frames.prior import CONTEXT, FramePrior, windows_in_context
+from neuroframes.frames.prior import CONTEXT, FramePosterior, FramePrior, windows_in_context
 from neuroframes.frames.temporal import LONGEST_WINDOW
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Index = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -72,38 +75,67 @@ def fill_missing(
     latents: Float | None = None,
     mean: Float | None = None,
     draws: NDArray[np.floating] | None = None,
+    entries: Mask | None = None,
 ) -> tuple[Float32, Float32]:
     """Posterior mean and standard deviation of the M missing frames of a run, each of shape (M, V).
 
     Parameters
     ----------
     prior : FramePrior
-    frames : array, shape (K, V), z-scored; what stands at missing frames is not read
-    measured : array, shape (K,)
+    frames : array, shape (K, V), z-scored; what stands at missing frames is not read, but for `entries`
+    measured : array, shape (K,), those that are measured at every vertex
     times : array, shape (K,), seconds
     latents : array, shape (K, d), of the measured frames, where they are known already
     mean : array, shape (K, d), or None
         Of the prior's latents, as the EEG gives it.
     draws : array, shape (S, K, d)
-        Draws of the latents; the standard deviation is theirs rather than the closed form's.
+        Draws of the latents given the measured frames; the standard deviation is theirs rather than the
+        closed form's, shrunk by the entries as that would be.
+    entries : array, shape (M, V)
+        Where missing frames are measured all the same: there the mean is the value, to the bit, and the
+        standard deviation 0. They inform the others, exactly where such frames are few: see
+        `partial_frames_near`.
     """
-    n_vertices = frames.shape[1]
     latents = prior.encode(frames, measured) if latents is None else latents
-    filled = np.empty((int((~measured).sum()), n_vertices), np.float32, order="F")
+    filled = np.empty((int((~measured).sum()), frames.shape[1]), np.float32, order="F")
     std = np.empty_like(filled)
-    done = 0
+    between = None if entries is None else Between.of(prior)
+    number = np.cumsum(~measured) - 1
     for window in windows_of(prior, measured, times):
-        context, near = window.context, window.near
+        context, near, missing = window.context, window.near, number[window.context]
         around = None if mean is None else mean[context]
         posterior = prior.given(times[context], FrameMask(near), latents[context][near], around)
-        here = slice(done, done + int(window.rows.sum()))
+        here = slice(missing[window.rows][0], missing[window.rows][-1] + 1)
         known = rows_of(columns_of(frames[context]), near)
         drawn = None if draws is None else draws[:, context][:, window.rows]
-        for block in blocks(n_vertices):
+        for block in blocks(frames.shape[1]):
             filled[here, block] = posterior.mean(known(block), block, window.rows)
             std[here, block] = posterior.std(block, window.rows, drawn)
-        done = here.stop
+        for rows, partial in _partial_frames(between, posterior, window, missing, entries):
+            surprise = frames[context][partial.at]
+            for block in blocks(frames.shape[1]):
+                surprise[:, block] -= posterior.mean(known(block), block, partial.at)
+            filled[missing[rows]] += partial.shift(surprise, rows)
+            std[missing[rows]] *= partial.shrinkage(rows)
+    if entries is not None:
+        np.copyto(filled, frames[~measured], where=entries)
+        std[entries] = 0
     return filled, std
+
+
+def _partial_frames(
+    between: Between | None, posterior: FramePosterior, window: Window, missing: Index, entries: Mask | None
+) -> Iterator[tuple[Index, PartialFrames]]:
+    """Partial frames of a window, and the rows that they inform; `missing` (K_w,) numbers rows of entries."""
+    if between is None or entries is None:
+        return
+    at = np.flatnonzero(~window.near & np.asarray(entries.any(axis=1))[missing])
+    if len(at):
+        conditionals = [*posterior.latents.conditionals, posterior.rest]
+        kernels = np.stack([conditional.covariance for conditional in conditionals])
+        yield from partial_frames_near(
+            between, kernels, at, entries[missing[at]], np.flatnonzero(window.rows)
+        )
 
 
 @dataclass(frozen=True)
@@ -125,38 +157,44 @@ def draw_missing(
     mean: Float | None,
     draws: NDArray[np.floating],
     generator: np.random.Generator,
-    block: slice = slice(None),
+    entries: Mask | None = None,
 ) -> Iterator[Float32]:
-    """Draws (M, v) of the missing frames at a block of vertices, computed as they are taken.
+    """Draws (M, V) of the missing frames, computed as they are taken.
 
     Parameters
     ----------
-    prior, measured, times, latents, mean : as in `fill_missing`
+    prior, measured, times, latents, mean, entries : as in `fill_missing`
     estimate : array, shape (M, V), the posterior mean that it gives
-    draws : array, shape (S, K, d), of the latents
+    draws : array, shape (S, K, d), of the latents given the measured frames
     generator : numpy.random.Generator
-        What is uncertain in the rest is drawn independently between vertices.
-    block : slice of vertices
     """
-    number = np.cumsum(~measured) - 1
+    number, between = np.cumsum(~measured) - 1, Between.of(prior)
     centre, steps = np.empty((len(estimate), latents.shape[1])), []
+    informed: list[tuple[Index, Index, Index, PartialFrames]] = []
     for window in windows_of(prior, measured, times):
-        at = times[window.context]
+        at, missing = times[window.context], number[window.context]
         around = None if mean is None else mean[window.context]
         given = prior.given(at, FrameMask(window.near), latents[window.context][window.near], around)
-        missing = number[window.context]
         here = slice(missing[window.rows][0], missing[window.rows][-1] + 1)
         centre[here] = given.latents.mean[window.rows]
         fixed = window.near | window.before
         conditional = condition(prior.rest.kernel(0, at), FrameMask(fixed))
         root = square_root(conditional.covariance[np.ix_(window.rows, window.rows)])
         gain = conditional.gain[window.rows][:, window.before[fixed]]
-        steps.append(_RestStep(here, missing[window.before], gain.astype(np.float32), root.astype(np.float32)))
-    size, spread = prior.autoencoder.rest[block], np.float32(prior.spread)
-    rest = np.empty_like(estimate[:, block])
+        before = missing[window.before]
+        steps.append(_RestStep(here, before, gain.astype(np.float32), root.astype(np.float32)))
+        for rows, partial in _partial_frames(between, given, window, missing, entries):
+            informed.append((missing[rows], missing[partial.at], rows, partial))
+    rest = np.empty_like(estimate)
     for draw in draws:
         for step in steps:
-            noise = generator.standard_normal(rest[step.here].shape, np.float32) * size
+            noise = between.draw_rest(len(step.root), generator)
             rest[step.here] = step.gain @ rest[step.before] + step.root @ noise
-        away = prior.autoencoder.decode(draw[~measured] - centre, block)
-        yield estimate[:, block] + spread * (away + rest)
+        away = prior.autoencoder.decode(draw[~measured] - centre) + rest
+        if entries is not None:
+            # Matheron's rule: what a draw says at the entries is taken back, with all that follows from it.
+            shifts = [(into, partial.shift(-away[of], rows)) for into, of, rows, partial in informed]
+            for into, shift in shifts:
+                away[into] += shift
+            away[entries] = 0
+        yield estimate + np.float32(prior.spread) * away

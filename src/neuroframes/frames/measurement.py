@@ -4,8 +4,7 @@ y = A x with x of K frames. A+ is the pseudo-inverse; P = I - A+ A projects onto
 see, so A+ y + P x agrees with y and keeps x everywhere else.
 
 Operators along time are one M x K matrix that acts on every vertex (or latent) alike. They
-commute with a linear autoencoder, which acts along the other axis. `FrameVertexMask` measures some
-vertices of some frames and does not commute.
+commute with a linear autoencoder, which acts along the other axis.
 """
 
 from abc import ABC, abstractmethod
@@ -96,10 +95,6 @@ class Mask(Measurement):
         completed = x.copy()
         completed[self.measured] = y
         return completed
-
-
-class FrameVertexMask(Mask):
-    """Some vertices of some frames are measured: `measured` has shape (K, V), y is a vector."""
 
 
 class FrameMask(Mask, AlongTime):

@@ -5,7 +5,8 @@
 The latents carry what vertices share. What lies outside the autoencoder's reach has a temporal
 covariance too, so gaps are interpolated there as well, and measured frames stay exact at every vertex.
 Measurements along time commute with the decoder: y D+ are the measurements of the latents, y - y D+ D
-those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation.
+those of the rest. How the rest covaries between vertices enters neither mean nor standard deviation, except
+where frames are measured at some vertices only: see `frames.partial`.
 """
 
 from collections.abc import Iterator
@@ -50,18 +51,20 @@ class FramePosterior:
     prior : FramePrior
     latents : Posterior of the latents
     rest : Conditional of the rest
-    seen : array, shape (M, d), latents of the measurements
+    known : array, shape (M, d), latents of the measurements
     """
 
     prior: "FramePrior"
     latents: Posterior
     rest: Conditional
-    seen: Float
+    known: Float
 
-    def mean(self, measurements: Float32, block: slice, rows: Mask | slice = slice(None)) -> Float32:
+    def mean(
+        self, measurements: Float32, block: slice, rows: Mask | NDArray[np.integer] | slice = slice(None)
+    ) -> Float32:
         """Posterior mean (K, v) of some rows, from the measurements (M, v) of the same vertices."""
         decode = self.prior.autoencoder.decode
-        unexplained = measurements - decode(self.seen, block)
+        unexplained = measurements - decode(self.known, block)
         return decode(self.latents.mean[rows], block) + self.rest.gain[rows].astype(np.float32) @ unexplained
 
     def std(
@@ -72,7 +75,7 @@ class FramePosterior:
     ) -> Float32:
         """Marginal standard deviation (K, v) of some rows, calibrated; of latents in closed form or `draws`.
 
-        `draws` has shape (S, n, d), those rows.
+        `draws` has shape (S, n, d), those rows; of a single one the latents' part is 0.
         """
         autoencoder = self.prior.autoencoder
         if draws is None:
@@ -82,7 +85,7 @@ class FramePosterior:
             away = draws - draws.mean(axis=0)
             # One after another: all of them at once would be S times the block.
             squares = (np.square(autoencoder.decode(draw, block)) for draw in away)
-            variance = np.asarray(sum(squares), np.float32) / np.float32(len(draws) - 1)
+            variance = np.asarray(sum(squares), np.float32) / np.float32(max(1, len(draws) - 1))
         variance += np.outer(np.square(self.rest.std[rows]), np.square(autoencoder.rest[block]))
         return np.sqrt(variance) * np.float32(self.prior.spread)
 
@@ -117,7 +120,7 @@ class FramePrior:
         return latents
 
     def given(
-        self, times: Float, operator: AlongTime, seen: Float, mean: Float | None = None
+        self, times: Float, operator: AlongTime, known: Float, mean: Float | None = None
     ) -> FramePosterior:
         """Exact posterior given measurements along time.
 
@@ -125,14 +128,14 @@ class FramePrior:
         ----------
         times : array, shape (K,), seconds
         operator : AlongTime, K -> M
-        seen : array, shape (M, d)
+        known : array, shape (M, d)
             Latents of the measurements, from `autoencoder.encode`.
         mean : array, shape (K, d)
             Prior mean of the latents, as the EEG gives it; zero if None.
         """
-        latents = posterior(self.latents, times, operator, seen, mean)
+        latents = posterior(self.latents, times, operator, known, mean)
         rest = condition(self.rest.kernel(0, times), operator)
-        return FramePosterior(self, latents, rest, np.asarray(seen, np.float64))
+        return FramePosterior(self, latents, rest, np.asarray(known, np.float64))
 
 
 def default_latents(n_measured: int) -> int:
@@ -180,18 +183,18 @@ def fit_frame_prior(
             fitted = rows_of(columns, measured & ~held)
             here, _ = fit_autoencoder(fitted, n_vertices, autoencoder.n_latents, generator)
         rows = np.flatnonzero(held)
-        seen = measured[rows]
-        frames = rows_of(columns, rows[seen])
+        known_at = measured[rows]
+        frames = rows_of(columns, rows[known_at])
         known = here.encode(frames)
         for block in blocks(n_vertices):
             rest = frames(block) - here.decode(known, block)
             rest_power[block] += np.square(rest).sum(axis=0)
         # What stands at missing frames is never read. A part may have lower rank than the whole.
         latents = np.zeros((len(rows), autoencoder.n_latents))
-        latents[seen, : here.n_latents] = known
+        latents[known_at, : here.n_latents] = known
         rest = np.zeros((len(rows), len(sample)))
-        rest[seen] = np.concatenate([frames(slice(v, v + 1)) for v in sample], axis=1)
-        rest[seen] -= here.decode(known, sample)
+        rest[known_at] = np.concatenate([frames(slice(v, v + 1)) for v in sample], axis=1)
+        rest[known_at] -= here.decode(known, sample)
         for _, run in _stretches(runs, held):
             inside = np.searchsorted(rows, run)
             latent_series.append((latents[inside], measured[run]))

@@ -271,12 +271,12 @@ def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, F
     return filled, np.minimum(np.minimum(*errors), 1.0)
 
 
-def _cubic(at: NDArray[np.int64], values: Float, wanted: NDArray[np.int64]) -> Float:
-    return np.asarray(CubicSpline(at, values)(np.clip(wanted, at[0], at[-1])))
+def _cubic(at: NDArray[np.int64], values: Float, asked: NDArray[np.int64]) -> Float:
+    return np.asarray(CubicSpline(at, values)(np.clip(asked, at[0], at[-1])))
 
 
-def _linear(at: NDArray[np.int64], values: Float, wanted: NDArray[np.int64]) -> Float:
-    return np.asarray(make_interp_spline(at, values, k=1)(np.clip(wanted, at[0], at[-1])))
+def _linear(at: NDArray[np.int64], values: Float, asked: NDArray[np.int64]) -> Float:
+    return np.asarray(make_interp_spline(at, values, k=1)(np.clip(asked, at[0], at[-1])))
 
 
 def _waves(times: Float, angle: Float, amplitude: Float) -> Float:

@@ -208,17 +208,20 @@ class GaussianModel(TrainedModel):
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
     ) -> Estimate:
-        """As `Model.fill`. Only the standard deviation of draws holds how a learned correction varies."""
+        """As `Model.fill`, partial frames included: see `frames.partial`.
+
+        Only the standard deviation of draws holds how a learned correction varies.
+        """
         generator = np.random.default_rng(0) if generator is None else generator
         frames, measured, times = segment.frames, segment.measured, segment.time_in_run
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
-        latents = prior.encode(frames, measured)
+        latents, entries = prior.encode(frames, measured), segment.entries
         eeg, mean = self.eeg, None
         if eeg is not None and segment.eeg is not None:
             prior = replace(prior, latents=eeg.covariance)
             mean = eeg.mean(segment.eeg, segment.times, latents, measured)
         if not draws:
-            return Estimate(*fill_missing(prior, frames, measured, times, latents, mean))
+            return Estimate(*fill_missing(prior, frames, measured, times, latents, mean, entries=entries))
         need_torch("--draws takes PyTorch")
         from neuroframes.models.draws import draw_latents, fixed
 
@@ -227,8 +230,8 @@ class GaussianModel(TrainedModel):
         else:
             mean_of = eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
         drawn = draw_latents(prior, mean_of, times, latents, measured, draws, generator)
-        filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn)
-        each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator)
+        filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn, entries)
+        each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator, entries)
         return Estimate(filled, std, each)
 
     @property
@@ -275,10 +278,8 @@ class GaussianModel(TrainedModel):
             prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])
             if "eeg.weights" not in tensors:
                 return cls(origin, prior)
-            with_eeg, scale = (
-                covariance("with_eeg"),
-                Standardisation(tensors["eeg.centre"], tensors["eeg.spread"]),
-            )
+            scale = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
+            with_eeg = covariance("with_eeg")
             parts = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
             ridge = EegRidge(scale, **parts, group=with_eeg.group, tr=origin.tr)
             channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)

@@ -45,6 +45,9 @@ class Segment:
     motion : array, shape (K, 6), mm and rad, or None where it isn't known
     vertices : array of int, shape (V,), or None
         Of the space that a model was fitted to, those that `frames` has; None for all of them.
+    partial : array, shape (K,), or None
+        Which of the other frames are measured at those vertices where they are finite. Models may make
+        nothing of that: these frames then count as missing.
     """
 
     frames: Float32
@@ -56,6 +59,7 @@ class Segment:
     eeg: Signal | None = None
     motion: NDArray[np.float64] | None = None
     vertices: NDArray[np.intp] | None = None
+    partial: Mask | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
@@ -66,7 +70,19 @@ class Segment:
 
     def given(self, mask: Mask) -> Self:
         """The segment with those of its measured frames alone that `mask` (K,) names."""
-        return replace(self, measured=self.measured & mask)
+        return replace(
+            self,
+            measured=self.measured & mask,
+            partial=None if self.partial is None else self.partial & mask,
+        )
+
+    @property
+    def entries(self) -> Mask | None:
+        """Where the M other frames are measured all the same, shape (M, V); None if nowhere."""
+        if self.partial is None or not self.partial.any():
+            return None
+        missing = ~self.measured
+        return np.isfinite(self.frames[missing]) & self.partial[missing, None]
 
     def eeg_for(self, name: str) -> Signal:
         """The EEG of the segment's run, which the method `name` needs; InputError where there is none."""
@@ -158,7 +174,7 @@ def split_in_time(
 
 
 def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
-    """Subtract each vertex's mean and linear trend over its measured frames, in place.
+    """Subtract each vertex's mean and linear trend over its finite values in measured frames, in place.
 
     Parameters
     ----------
@@ -171,11 +187,20 @@ def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
         Mean and slope: `trend_basis` times these is what was subtracted.
     """
     basis = trend_basis(np.arange(len(frames)), len(frames))
-    inverse = np.linalg.pinv(basis[measured])
+    at = basis[measured]
+    inverse = np.linalg.pinv(at)
     coefficients = np.empty((2, frames.shape[1]))
     for start in range(0, frames.shape[1], BLOCK):
         block = slice(start, start + BLOCK)
-        coefficients[:, block] = inverse @ frames[measured, block]
+        values = frames[measured, block]
+        finite = np.isfinite(values)
+        some = ~finite.all(axis=0)
+        coefficients[:, block] = inverse @ np.where(some, 0, values)
+        if some.any():  # least squares over what each of these vertices has
+            products = np.einsum("ka,kb,kv->vab", at, at, finite[:, some])
+            moments = at.T @ np.where(finite, values, 0)[:, some]
+            solved = np.einsum("vab,bv->av", np.linalg.pinv(products, hermitian=True), moments)
+            coefficients[:, block][:, some] = solved
         frames[:, block] -= basis @ coefficients[:, block]
     return coefficients
 
@@ -251,7 +276,9 @@ def load_segments(
     return segments, scale
 
 
-def vertex_scale(frames: Float32, measured: Mask, size: NDArray[np.floating]) -> Float32:
+def vertex_scale(
+    frames: Float32, measured: Mask, size: NDArray[np.floating], fewest: int | None = None
+) -> Float32:
     """Standard deviation of each detrended vertex over measured frames; 0 where constant or not finite.
 
     Parameters
@@ -260,12 +287,18 @@ def vertex_scale(frames: Float32, measured: Mask, size: NDArray[np.floating]) ->
     measured : array, shape (K,)
     size : array, shape (V,)
         Of the values before their trend was subtracted: of a constant one, rounding is left over.
+    fewest : int
+        Finite values with which a vertex makes do; by default all in measured frames must be.
     """
-    scale = np.empty(frames.shape[1], np.float32)
+    scale, n_measured = np.empty(frames.shape[1], np.float32), int(measured.sum())
+    fewest = n_measured if fewest is None else min(fewest, n_measured)
     for start in range(0, frames.shape[1], BLOCK):
         columns = frames[measured, start : start + BLOCK]
-        scale[start : start + BLOCK] = np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
-    scale[~np.isfinite(scale) | constant(scale, size)] = 0
+        finite = np.isfinite(columns)
+        power = np.square(columns, dtype=np.float64).sum(axis=0, where=finite)
+        count = finite.sum(axis=0)
+        scale[start : start + BLOCK] = np.sqrt(power / np.maximum(count, 1)) * (count >= fewest)
+    scale[constant(scale, size)] = 0
     return scale
 
 
