@@ -5,8 +5,8 @@
     token(t) = GELU(LayerNorm(Linear(log band power of u, log power of temporal convolutions of u)))
 
 A spatial filter acts on the field, as splines on the sphere interpolate it (Perrin et al. 1989), and has no
-weight for any one electrode: any channels, in any order, will do. A token sees the samples of its own window
-and no others.
+weight for any one electrode: any channels, in any order, will do. A token is made of the samples of its own
+window and no others.
 """
 
 import math

@@ -80,6 +80,7 @@ class EegPathway:
     channels: ChannelCovariance
     bands: Mapping[str, tuple[float, float]]
     correction: "Correction | None" = None
+    # A run's EEG is asked for by each of its windows and draws; it goes when the run does.
     _known: WeakKeyDictionary[Signal, EegFeatures] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
@@ -96,6 +97,7 @@ class EegPathway:
                 filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
             power = eeg_features(filled, self.bands, filters)
             if names != known.channels:
+                # What the conditional mean of a channel lacks in power is a constant of its log.
                 offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
                 power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
             self._known[eeg] = EegFeatures(power, self._tokens(filled))
@@ -136,6 +138,7 @@ class EegPathway:
         features = self.features(eeg)
         mean = self.ridge(features.power, times)
         if self.correction is not None and features.tokens is not None:
+            # Between the model's frames the ridge says what the networks start from.
             query = self.correction.query(times, partial(self.ridge, features.power), latents, measured)
             mean = mean + self.correction.shift(query, features.tokens)[0].cpu().numpy()
         return mean
@@ -276,6 +279,7 @@ class GaussianModel(TrainedModel):
 
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
             prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])
+            # What isn't stored wasn't fitted: without EEG in training there is no ridge.
             if "eeg.weights" not in tensors:
                 return cls(origin, prior)
             scale = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])

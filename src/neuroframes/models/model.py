@@ -87,7 +87,7 @@ class Model(ABC):
         segment : Segment of K frames
             What stands at frames that aren't measured is not read.
         draws : int
-            How many are wanted; the standard deviation is then theirs. 0 for none.
+            How many to make; the standard deviation is then theirs. 0 for none.
         generator : numpy.random.Generator
             Of the draws; one of seed 0 if None.
 
@@ -172,6 +172,7 @@ class Origin:
             Split.from_json(about["split"]),
             tuple(about["channels"]),
             about["eeg_settings"],
+            # JSON has no tuples.
             {name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
         )
 

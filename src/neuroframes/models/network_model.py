@@ -72,6 +72,7 @@ class NetworkModel(TrainedModel):
                 f"{n_channels} at {self.rate:g} Hz: resample it, and give it the model's channels"
             )
         tr = self.origin.tr
+        # The median: frames that were dropped leave the others a TR apart.
         step = float(np.median(np.diff(segment.times))) if len(segment.times) > 1 else tr
         if abs(step - tr) > SAME_STEP * tr:
             raise InputError(

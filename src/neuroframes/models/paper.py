@@ -115,12 +115,14 @@ class PaperModel(NetworkModel):
         generator = np.random.default_rng(0) if generator is None else generator
         vertices, n_frames = all_vertices(segment), len(measured)
         length = min(self.settings.frames, n_frames)
+        # The last window ends with the run, wherever that makes it start.
         starts = np.append(np.arange(0, n_frames - length, length), n_frames - length)
         rows = starts[:, None] + np.arange(length)
         device = self.network.decoder.device
         given = torch.zeros(n_frames, len(self.network.decoder), device=device)
         known = torch.from_numpy(measured).to(device)
         given[known] = self._encode(segment.frames, measured, vertices)
+        # Times are those of centres: a window's EEG begins half a TR before, and is as long as its frames.
         first = segment.times[starts] - self.origin.tr / 2 - self.settings.delay
         windows = eeg_windows(eeg.data, eeg.rate, first, round(length * self.origin.tr * eeg.rate))
         pieces = []
@@ -141,6 +143,7 @@ class PaperModel(NetworkModel):
         mean, std = np.empty(shape, np.float32, order="F"), np.empty(shape, np.float32, order="F")
         for block in blocks(len(vertices)):
             mean[:, block] = self._decode(centre, vertices[block])
+            # Decoding is linear: what draws of the latents are off by, decoded, is what frames are off by.
             variance = sum(np.square(self._decode(draw - centre, vertices[block])) for draw in latents)
             std[:, block] = np.sqrt(variance / max(1, len(latents) - 1))
         return mean, std

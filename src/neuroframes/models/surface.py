@@ -56,7 +56,7 @@ class SurfaceModel(NetworkModel):
         filled = np.zeros((int((~measured).sum()), len(vertices)), np.float32)
         for window, weights in zip(windows.slices, windows.weights, strict=True):
             mask, missing = measured[window], np.flatnonzero(~measured[window])
-            if not len(missing):
+            if not len(missing):  # no network is needed to copy what was measured
                 continue
             # A run shorter than a window leaves the window's end unknown.
             known = torch.zeros(1, length, dtype=torch.bool)

@@ -75,7 +75,7 @@ class GraphConvolution(nn.Module):
 
 
 class SurfaceGraphEncoder(nn.Module):
-    """Three graph convolutions of vertex features plus a feature of the EEG, each added to what it sees.
+    """Three graph convolutions of vertex features plus a feature of the EEG, each added to what it takes.
 
     Without that a vertex would be known by the mean of its neighbours only.
 

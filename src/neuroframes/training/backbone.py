@@ -186,6 +186,7 @@ def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[Gauss
         return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
     pieces, bands = explaining_eeg(segments), origin.bands
     covariance = ChannelCovariance.fit(pieces, origin.channels, bands, average=origin.average)
+    # Segments of one run share its EEG, whose features take longest.
     eeg_of, filters = {s.run: s.eeg_for("the backbone") for s in segments}, whitening(covariance.total)
     powers = {run: eeg_features(eeg, bands, filters) for run, eeg in eeg_of.items()}
     found = fit_backbone(

@@ -1,6 +1,6 @@
 """Training of the learned correction, and what of it validation lets through.
 
-A step sees windows of K frames with their EEG, a random mask of measured frames y, and latents noised to a
+A step takes windows of K frames with their EEG, a random mask of measured frames y, and latents noised to a
 random level s (half of them infinite). With D(m) the exact Gaussian denoiser whose prior has mean m,
 
     loss = mean over windows of |z - D(m + delta)|^2 / |z - D(m)|^2,

@@ -43,6 +43,7 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
     InputError
         If one model can't serve all runs: they differ in TR or EEG rate, or the rate is too low for a band.
     """
+    # Before anything is read, which takes minutes.
     check_bands(min(run.eeg_rate for run in store.runs), bands)
     for what, values in (
         ("TR", {round(run.tr, 4) for run in store.runs}),

@@ -182,6 +182,7 @@ def run(
     KeyboardInterrupt
         If interrupted; the state stays.
     """
+    # As plain as a state may hold it: numbers of NumPy and tuples become Python's own and lists.
     path, of = folder / STATE, json.loads(json.dumps(of))
     state = read_state(path) if path.exists() else None
     if state is not None and state["of"] != of:

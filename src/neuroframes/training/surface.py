@@ -125,6 +125,7 @@ class SurfaceTraining(Training):
     ) -> None:
         super().__init__(settings, seed)
         self.network, self.windows = network, windows
+        # A window of which nothing is hidden has no loss.
         masks = random_masks(MASKS, settings.frames, np.random.default_rng(seed))
         self.masks = torch.from_numpy(masks[~masks.all(axis=1)])
         position = torch.arange(settings.frames)
