@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-from pathlib import Path
 
 import lightning
 import numpy as np
@@ -15,7 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
-from neuroframes.training.run import BEST, STATE, SeedEachStep, WholeFiles, read_state, run, seed_of
+from neuroframes.training.checkpoint import read_state
+from neuroframes.training.run import BEST, STATE, SeedEachStep, run, seed_of
 
 EPOCHS = 12
 
@@ -247,87 +247,3 @@ def test_what_validation_must_log(tmp_path):
 
     with pytest.raises(InputError, match="no validation gave a number as score"):
         fit(tmp_path, module=Lost())
-
-
-# What states are written as
-
-
-def alike(one, other):
-    if isinstance(one, torch.Tensor):
-        return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return type(one) is type(other) and all(alike(*pair) for pair in zip(one, other, strict=True))
-    return type(one) is type(other) and one == other
-
-
-def test_states_come_back_as_they_were(tmp_path):
-    base = torch.arange(12.0).reshape(3, 4)
-    state = {
-        "dtypes": [torch.ones(2, dtype=d) for d in (torch.float64, torch.bfloat16, torch.int64, torch.bool)],
-        "empty": (torch.zeros(0, 3), torch.zeros(0), {}, [], ()),
-        "optimizer": {0: {"step": torch.tensor(3.0)}, 1: {"betas": (0.9, 0.999), "fused": None}},
-        "keys": {True: 1, "1": 2, "tensor": "0", "dict": [["a", 1]]},
-        "numbers": [1, 1.0, 0.1 + 0.2, float("-inf"), 2**60, True, "ä"],
-        "memory": [base, base, base.T, base[1:], base[:, 1]],
-        "module": torch.nn.Linear(2, 1).state_dict(),
-    }
-    WholeFiles().save_checkpoint(state, tmp_path / "new" / "state")
-    assert alike(WholeFiles().load_checkpoint(tmp_path / "new" / "state"), state)
-    assert alike(read_state(tmp_path / "new" / "state"), state)
-    assert [path.name for path in tmp_path.rglob("*")] == ["new", "state"]
-
-
-def test_what_cannot_be_written_is_refused_and_nothing_is_lost(tmp_path):
-    files = WholeFiles()
-    files.save_checkpoint({"a": 1}, tmp_path / "state")
-    with pytest.raises(Exception, match="lambda"):
-        files.save_checkpoint({"a": lambda: 1}, tmp_path / "state")
-    assert files.load_checkpoint(tmp_path / "state") == {"a": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    def half(state, path):
-        Path(path).write_bytes(b"half")
-        raise OSError("the disk is gone")
-
-    files = WholeFiles()
-    files.save_checkpoint({"a": torch.ones(3)}, tmp_path / "state")
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="the disk is gone"):
-        files.save_checkpoint({"a": torch.zeros(3)}, tmp_path / "state")
-    assert torch.equal(read_state(tmp_path / "state")["a"], torch.ones(3))
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
-
-
-class Harm:
-    """What a pickle may hold: a call that is made when it is read."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_what_is_no_state_is_refused_and_no_code_is_run(tmp_path):
-    path, harm = tmp_path / "state", tmp_path / "harm"
-    torch.save({"a": torch.ones(1000)}, tmp_path / "whole")
-    for write in (
-        lambda: path.write_bytes(b"not this"),
-        lambda: path.write_bytes(b""),
-        lambda: path.write_bytes((tmp_path / "whole").read_bytes()[:-100]),
-        lambda: torch.save(1, path),
-        lambda: torch.save({"a": np.zeros(2)}, path),
-        lambda: torch.save({"a": Harm(harm)}, path),
-    ):
-        write()
-        with pytest.raises(InputError, match="no state of a training; remove it"):
-            read_state(path)
-    assert not harm.exists()
-    with pytest.raises(InputError, match="none is no state"):
-        read_state(tmp_path / "none")
-    WholeFiles().remove_checkpoint(path)
-    assert not path.exists()

@@ -7,8 +7,6 @@ for anew, what a step draws, and dropout through `SeedEachStep`.
 
 import json
 import logging
-import os
-import pickle
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,39 +19,14 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from neuroframes.errors import InputError
-from neuroframes.files import written_whole
+from neuroframes.training.checkpoint import SafetensorsIO, read_state
 
 logger = logging.getLogger(__name__)
 
-STATE, BEST = "state.ckpt", "best.ckpt"
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Lightning's files, written whole or not at all: its own way leads through another file system."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
-    ) -> None:
-        with written_whole(Path(path), overwrite=True) as temporary:
-            torch.save(checkpoint, temporary)
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """A state, or the best weights; no code in the file is run, and tensors are read where they are used.
-
-    Raises
-    ------
-    InputError
-        If the file isn't one.
-    """
-    try:
-        return dict(torch.load(path, "cpu", weights_only=True, mmap=True))
-    except (OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} is no state of a training; remove it to start anew") from error
+STATE, BEST = "state.safetensors", "best.safetensors"
 
 
 def seed_of(*parts: int) -> int:
@@ -113,7 +86,7 @@ class KeepState(ModelCheckpoint):
 
     FILE_EXTENSION = ""  # that of BEST
 
-    def __init__(self, folder: Path, monitor: str | None, every: int, of: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, monitor: str | None, every: int, of: dict[str, Any]) -> None:
         top = 0 if monitor is None else 1
         super().__init__(folder, BEST, monitor, save_top_k=top, mode="max", enable_version_counter=False)
         self.path, self.every, self.of, self.complete = folder / STATE, every, of, False
@@ -139,7 +112,7 @@ def run(
     folder: Path,
     *,
     max_epochs: int,
-    of: Mapping[str, Any] = {},
+    of: Mapping[str, Any] | None = None,
     monitor: str | None = None,
     accelerator: str = "auto",
     devices: int | str = 1,
@@ -157,7 +130,7 @@ def run(
     folder : Path
         For the state; to be removed once the result is written.
     max_epochs : int
-    of : mapping
+    of : mapping, optional
         What tells this training from others, in strings, numbers, lists and dicts: its settings, among them
         `max_epochs`, its seed, a digest of its data.
     monitor : str, optional
@@ -183,16 +156,15 @@ def run(
         If interrupted; the state stays.
     """
     # As plain as a state may hold it: numbers of NumPy and tuples become Python's own and lists.
-    path, of = folder / STATE, json.loads(json.dumps(of))
-    state = read_state(path) if path.exists() else None
-    if state is not None and state["of"] != of:
+    path, of = folder / STATE, json.loads(json.dumps(of or {}))
+    if path.exists() and read_state(path, "of") != of:
         raise InputError(
             f"{folder} holds an interrupted training with other settings, another seed or other data; "
             "repeat its options, or remove that folder to start anew"
         )
     keep = KeepState(folder, monitor, checkpoint_every, of)
-    if state is None or not state["complete"]:
-        if state is not None:
+    if not (path.exists() and read_state(path, "complete")):
+        if path.exists():
             logger.info("going on with the training that was interrupted, from its state in %s", folder)
         bar = [RichProgressBar(console_kwargs={"stderr": True})] if progress else []
         with _lightning_as_a_guest():
@@ -203,7 +175,7 @@ def run(
                 max_epochs=max_epochs,
                 logger=False,
                 callbacks=[*callbacks, *bar, keep],
-                plugins=[WholeFiles()],
+                plugins=[SafetensorsIO()],
                 default_root_dir=folder,
                 num_sanity_val_steps=0,
                 deterministic=True,
@@ -213,14 +185,13 @@ def run(
             )
             device = trainer.strategy.root_device
             with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
-                trainer.fit(module, ckpt_path=None if state is None else path, weights_only=True)
+                trainer.fit(module, ckpt_path=path if path.exists() else None)
     # From the files, which have the averaged weights as the module's own even where a run goes on at its end.
-    state = read_state(path)
-    if monitor is not None:
-        if state["callbacks"][keep.state_key]["kth_value"] == float("-inf"):
-            raise InputError(f"no validation gave a number as {monitor}; try a smaller learning rate")
-        state = read_state(folder / BEST)
-    return dict(state["state_dict"])
+    if monitor is None:
+        return dict(read_state(path, "state_dict"))
+    if read_state(path, "callbacks", keep.state_key, "kth_value") == float("-inf"):
+        raise InputError(f"no validation gave a number as {monitor}; try a smaller learning rate")
+    return dict(read_state(folder / BEST, "state_dict"))
 
 
 @contextmanager
