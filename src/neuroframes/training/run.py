@@ -86,7 +86,7 @@ class KeepState(ModelCheckpoint):
 
     FILE_EXTENSION = ""  # that of BEST
 
-    def __init__(self, folder: Path, monitor: str | None, every: int, of: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, monitor: str | None, every: int, of: Mapping[str, Any]) -> None:
         top = 0 if monitor is None else 1
         super().__init__(folder, BEST, monitor, save_top_k=top, mode="max", enable_version_counter=False)
         self.path, self.every, self.of, self.complete = folder / STATE, every, of, False
