@@ -27,8 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroframes.diffusion.gaussian import GaussianDenoiser
-from neuroframes.diffusion.samplers import ddim, posterior_flow, range_replacement, second_order
-from neuroframes.diffusion.schedules import karras_sigmas
+from neuroframes.diffusion.samplers import (
+    ddim,
+    karras_sigmas,
+    posterior_flow,
+    range_replacement,
+    second_order,
+)
 from neuroframes.frames.measurement import AlongTime, Averaging, FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import TemporalCovariance, octave_groups
@@ -90,7 +95,7 @@ class Problem:
         none = np.zeros((0, len(prior.group)))
         z = posterior(prior, times, nothing, none).draw(np.random.default_rng(0))
         self.y, self.none = torch.as_tensor(operator.apply(z)), torch.as_tensor(none)
-        self.given, self.free = (GaussianDenoiser.of(prior, times, each) for each in (operator, nothing))
+        self.given, self.free = (GaussianDenoiser(prior, times, each) for each in (operator, nothing))
         self.zero = torch.zeros_like(shift)
         self.shift = self.given.posterior_mean(shift, torch.zeros_like(self.y))
         self.exact = posterior(prior, times, operator, self.y.numpy())

@@ -5,9 +5,9 @@
     neuroframes train stores-1/sub-01.zarr --out model-1
     python benchmarks/simulated.py stores-1/sub-01.zarr model-1
 
-On the held-out end: coverage of 90 % intervals and CRPS of draws beside the closed form's; the error from EEG
-alone of sequences of any length; r from EEG alone with channels missing, relative to all of them. Temporal r of
-all tasks, beside ridge and kriging, with intervals: `neuroframes evaluate`.
+On the held-out end: coverage of 90 % intervals and CRPS of draws beside the closed form's; the error from
+EEG alone of sequences of any length; r from EEG alone with channels missing, relative to all of them.
+Temporal r of all tasks, beside ridge and kriging, with intervals: `neuroframes evaluate`.
 """
 
 import argparse

@@ -12,7 +12,8 @@ import pytest
 
 from neuroframes.cli import main
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.recording.bold import write_bold, write_sidecar
+from neuroframes.recording.bold import write_bold
+from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.registry import load_model
 
 

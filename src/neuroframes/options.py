@@ -5,8 +5,8 @@
     str | None          where the default isn't None, `none` is
     --config FILE       a YAML mapping, read as if it were typed: 10:14 and 01 are text there too
 
-Types and defaults stand in the signature, help and units in the docstring. argparse reads them: jsonargparse, which
-does so too, knows no dashes within names and states types and errors in words of its own.
+Types and defaults stand in the signature, help and units in the docstring. argparse reads them: jsonargparse,
+which does so too, knows no dashes within names and states types and errors in words of its own.
 """
 
 import argparse

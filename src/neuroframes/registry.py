@@ -125,7 +125,7 @@ SHUFFLED, REDUCED = ", shuffled EEG", ", reduced"  # behind the names of rows
 
 
 def row_of(name: str, options: Mapping[str, Any]) -> str:
-    """A method's row: a network that isn't its authors' in size and training doesn't stand under their name alone."""
+    """A method's row: a network that isn't its authors' in size and training has more than their name."""
     return name + REDUCED * bool(options and METHODS[name].family == "network")
 
 
@@ -135,7 +135,7 @@ def method_of(row: str) -> Method | None:
 
 
 def in_order(rows: Iterable[str]) -> list[str]:
-    """Rows as tables have them: in the order of the methods, then others, shuffled EEG after what it belongs to."""
+    """Rows as tables have them: by method, others last, shuffled EEG after what it belongs to."""
     place = {name: number for number, name in enumerate(METHODS)}
 
     def key(row: str) -> tuple[int, bool]:
@@ -172,12 +172,12 @@ def settings_of(preset: str, sizes: Mapping[str, Any]) -> Settings:
     settings = METHODS[PRESETS[preset]].settings
     assert settings is not None
     changed = {name: value for name, value in sizes.items() if value is not None}
-    known = {field.name for field in fields(settings)}  # type: ignore[arg-type] # all of them are dataclasses
+    known = {field.name for field in fields(settings)}
     if unknown := [f"--{name}" for name in changed if name not in known]:
         options = ", ".join(f"--{name}" for name in OPTIONS if name in known)
         raise InputError(f"--preset {preset} has no {', '.join(unknown)}; leave that out, it has {options}")
     check_needs(PRESETS[preset])
-    return replace(settings, **changed)  # type: ignore[type-var]
+    return replace(settings, **changed)
 
 
 def check_fits(name: str, origin: "Origin") -> None:
@@ -219,7 +219,7 @@ def fit(
     if method.settings is None:
         model: Model = fitted_by(**options, **({"seed": seed} if method.seeded else {})).fit(part.segments)
         return model
-    settings = replace(method.settings, **options)  # type: ignore[type-var]
+    settings = replace(method.settings, **options)
     trained: Model = fitted_by(part, settings, state=state, seed=seed, **run)
     return trained
 

@@ -14,7 +14,8 @@ from neuroframes.commands.complete import complete
 from neuroframes.commands.resample import resample
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import read_bold, write_bold, write_sidecar
+from neuroframes.recording.bold import read_bold, write_bold
+from neuroframes.recording.sidecar import write_sidecar
 
 TR = 0.8
 GAPS = "20:23,60,100:107,150:151"  # 15 frames
@@ -281,7 +282,7 @@ def test_eeg_follows_the_sidecar_s_slice_time(recording, tmp_path, monkeypatch):
         placed.append(within)
         raise InputError("enough")
 
-    monkeypatch.setattr("neuroframes.commands.eeg.frame_times", times)
+    monkeypatch.setattr("neuroframes.recording.eeg.frame_times", times)
     for side in "LR":
         shutil.copy(recording.bold(3, side), tmp_path)
     bold = tmp_path / recording.bold(3).name

@@ -20,7 +20,7 @@ from neuroframes.errors import InputError
 from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.surface import SurfaceModel
-from neuroframes.recording.bold import read_bold, write_bold
+from neuroframes.recording.bold import Bold, read_bold, write_bold
 from neuroframes.recording.segments import Segment, detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.store import open_store, prepare
@@ -122,8 +122,9 @@ def _filled(trained, recording, truth, measured):
     trend = detrend(frames, measured)
     known = model.origin.scale
     scale = known * np.median(vertex_scale(frames, measured, trend[0]) / known)
-    clock = {"trigger": "auto", "onset": None, "skip_volumes": 0, "within": None}
-    eeg = read_eeg_of_run(model, recording.eeg(3), 1.0, len(truth), **clock)
+    run = Bold(truth, 1.0, np.arange(len(truth), dtype=float), model.origin.space, ())
+    clock = {"trigger": "auto", "onset": None, "skip_volumes": 0}
+    eeg = read_eeg_of_run(model, recording.eeg(3), run, **clock)
     frames /= scale
     segment = Segment(frames, eeg.times, eeg.times - eeg.times[0], measured, None, "run", eeg.signal)
     filled = segment.completed(model.fill(segment).mean)

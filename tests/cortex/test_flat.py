@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuroframes.cortex.flat import PIXEL, flat_index
-from neuroframes.cortex.mesh import flat_surface, surface
+from neuroframes.cortex.mesh import surface
 from neuroframes.cortex.space import MESH_SIZES, CorticalSpace
 
 SPACES = {"fsLR-32k": CorticalSpace.fs_lr_32k, "fsaverage5": CorticalSpace.fsaverage5}
@@ -18,18 +18,18 @@ def space(request):
 @pytest.mark.parametrize("name", list(MESH_SIZES))
 @pytest.mark.parametrize("hemi", ["L", "R"])
 def test_the_flat_surface_has_faces_of_the_closed_one_and_hardly_folds(name, hemi):
-    places, faces = flat_surface(name, hemi)
+    places, faces = surface(name, "flat", hemi)
     closed = surface(name, "sphere", hemi)[1]
-    assert places.shape == (MESH_SIZES[name], 2)
+    assert places.shape == (MESH_SIZES[name], 3)
     key = [np.sort(part, axis=1) @ [1, 10**5, 10**10] for part in (faces.astype(np.int64), closed)]
     assert np.isin(*key).all() and len(faces) > 0.9 * len(closed)
-    (ax, ay), (bx, by) = ((places[faces[:, i]] - places[faces[:, 0]]).T for i in (1, 2))
+    (ax, ay), (bx, by) = ((places[faces[:, i], :2] - places[faces[:, 0], :2]).T for i in (1, 2))
     assert ((ax * by - ay * bx) > 0).mean() > 0.99
 
 
 def test_each_pixel_shows_the_nearest_vertex(space):
     index = flat_index(space)
-    places, faces = flat_surface(space.name, "L")
+    places, faces = surface(space.name, "flat", "L")
     used = np.unique(faces)
     left, top = places[used, 0].min(), places[used, 1].max()
     for row, column in np.random.default_rng(0).integers(0, [len(index), index.shape[1] // 2], (300, 2)):

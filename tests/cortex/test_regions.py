@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroframes.cortex.mesh import flat_surface, surface
+from neuroframes.cortex.mesh import surface
 from neuroframes.cortex.regions import N_PARCELS, parcels, regions
 from neuroframes.cortex.space import CorticalSpace
 
@@ -55,7 +55,7 @@ def test_parcels_of_fs_lr_are_the_areas_of_each_hemisphere():
 
 def test_parcels_of_fsaverage5_are_even_and_nearest_to_a_centre():
     label = parcels(CorticalSpace.fsaverage5())
-    cortex = np.unique(flat_surface("fsaverage5", "R")[1])
+    cortex = np.unique(surface("fsaverage5", "flat", "R")[1])
     right = label[10_242:]
     np.testing.assert_array_equal(np.flatnonzero(right >= 0), cortex)
     assert set(right[cortex]) == set(range(N_PARCELS, 2 * N_PARCELS))

@@ -49,7 +49,7 @@ def test_without_x_it_is_the_posterior_mean(prior_of, operator, with_mean):
     prior = prior_of(D, G)
     mean = normal(K, D) * with_mean
     y = measured_by(operator)
-    denoiser = GaussianDenoiser.of(prior, TIMES, operator)
+    denoiser = GaussianDenoiser(prior, TIMES, operator)
     expected = torch.as_tensor(posterior(prior, TIMES, operator, y.numpy(), mean.numpy()).mean)
     for got in (denoiser.posterior_mean(mean, y), denoiser(normal(K, D, seed=3), math.inf, mean, y)):
         assert torch.linalg.norm(got - expected) <= 1e-5 * max(1.0, expected.norm())
@@ -70,7 +70,7 @@ def test_it_is_the_conditional_mean_of_the_joint_gaussian(prior_of, operator, si
     gain = covariance @ rows.T @ np.linalg.pinv(rows @ covariance @ rows.T + np.diag(noise), hermitian=True)
     both = np.concatenate([y.numpy().ravel(), scale * x.numpy().ravel()])
     expected = mean.numpy().ravel() + gain @ (both - rows @ mean.numpy().ravel())
-    got = GaussianDenoiser.of(prior, TIMES, operator)(x, sigma, mean, y)
+    got = GaussianDenoiser(prior, TIMES, operator)(x, sigma, mean, y)
     assert distance(got, torch.as_tensor(expected.reshape(K, D))) <= 1e-5
 
 
@@ -79,7 +79,7 @@ def test_it_is_the_conditional_mean_of_the_joint_gaussian(prior_of, operator, si
 def test_it_agrees_with_the_measurements(prior_of, operator, sigma, floor):
     # Measurements as rough as white noise, of which a smooth prior knows next to nothing.
     y = measured_by(operator)
-    got = GaussianDenoiser.of(prior_of(D, G, floor), TIMES, operator)(
+    got = GaussianDenoiser(prior_of(D, G, floor), TIMES, operator)(
         normal(K, D, seed=3), sigma, normal(K, D), y
     )
     assert got.isfinite().all()
@@ -91,13 +91,13 @@ def test_it_agrees_with_the_measurements_at_length(prior_of):
     times = 0.8 * np.arange(300)
     operator = SamplingTimes(times, np.repeat(times[:-1:2] + 0.3, 2))
     y = torch.as_tensor(operator.apply(normal(300, D).numpy()))
-    denoiser = GaussianDenoiser.of(prior_of(D, G, 1e-9), times, operator)
+    denoiser = GaussianDenoiser(prior_of(D, G, 1e-9), times, operator)
     got = denoiser(normal(300, D, seed=2), 0.5, normal(300, D, seed=3), y)
     assert torch.linalg.norm(torch.as_tensor(operator.apply(got.numpy())) - y) <= 1e-7 * y.norm()
 
 
 def test_what_shifts_the_prior_is_not_seen_by_the_measurements(prior_of, operator):
-    denoiser = GaussianDenoiser.of(prior_of(D, G), TIMES, operator)
+    denoiser = GaussianDenoiser(prior_of(D, G), TIMES, operator)
     mean, shift, x, y = normal(K, D), normal(K, D, seed=4), normal(K, D, seed=3), measured_by(operator)
     shifts = {s: denoiser(x, s, mean + shift, y) - denoiser(x, s, mean, y) for s in [*SIGMAS, math.inf]}
     for e in shifts.values():
@@ -110,7 +110,7 @@ def test_what_shifts_the_prior_is_not_seen_by_the_measurements(prior_of, operato
 
 
 def test_the_gradient_through_the_mean(prior_of, operator):
-    denoiser = GaussianDenoiser.of(prior_of(3, G), TIMES, operator)
+    denoiser = GaussianDenoiser(prior_of(3, G), TIMES, operator)
     x, y = normal(K, 3, seed=3), torch.as_tensor(operator.apply(normal(K, 3, seed=2).numpy()))
     for sigma in (0.3, math.inf):
         mean = normal(K, 3).requires_grad_()
@@ -118,7 +118,7 @@ def test_the_gradient_through_the_mean(prior_of, operator):
 
 
 def test_leading_axes_are_independent_and_precision_is_the_caller_s(prior_of, operator):
-    denoiser = GaussianDenoiser.of(prior_of(D, G), TIMES, operator)
+    denoiser = GaussianDenoiser(prior_of(D, G), TIMES, operator)
     x, mean, y = normal(2, 3, K, D).float(), normal(3, K, D, seed=2).float(), measured_by(operator)
     sigma = torch.tensor([0.2, math.inf]).reshape(2, 1, 1, 1)
     together = denoiser(x, sigma, mean, y)
@@ -148,7 +148,7 @@ def single(prior, which, x, sigma, mean, frames):
     found = []
     for b, p in enumerate(which):
         mask = list(MASKS.values())[p]
-        denoiser = GaussianDenoiser.of(prior, TIMES, FrameMask(mask))
+        denoiser = GaussianDenoiser(prior, TIMES, FrameMask(mask))
         found.append(denoiser(x[b].double(), float(sigma[b]), mean[b].double(), frames[b][mask]))
     return torch.stack(found)
 

@@ -11,8 +11,13 @@ import pytest
 import torch
 
 from neuroframes.diffusion.gaussian import GaussianDenoiser
-from neuroframes.diffusion.samplers import ddim, posterior_flow, range_replacement, second_order, start
-from neuroframes.diffusion.schedules import karras_sigmas
+from neuroframes.diffusion.samplers import (
+    ddim,
+    karras_sigmas,
+    posterior_flow,
+    range_replacement,
+    second_order,
+)
 from neuroframes.frames.measurement import Averaging, FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 
@@ -26,6 +31,11 @@ OPERATORS = {
 }
 
 
+def start(denoise, noise, sigma):
+    """E[z | y] + s n: from s n alone, a direction of variance L would lose sqrt(L) / s of its mean."""
+    return denoise(torch.zeros_like(noise), math.inf) + sigma * noise
+
+
 class Problem:
     """Measurements of one sequence, its exact posterior and denoisers with and without them."""
 
@@ -37,7 +47,7 @@ class Problem:
         self.operator, self.y = operator, operator.apply(z)
         self.exact = posterior(prior, TIMES, operator, self.y, mean.numpy())
         self.unmeasured = self.exact.std.max(axis=1) > 1e-6
-        given, free = (GaussianDenoiser.of(prior, TIMES, a) for a in (operator, nothing))
+        given, free = (GaussianDenoiser(prior, TIMES, a) for a in (operator, nothing))
         y = torch.as_tensor(self.y)
         self.given, self.measurements, self.mean = given, y, mean
         self.denoise = lambda x, sigma: given(x, sigma, mean, y)
@@ -100,22 +110,14 @@ def test_the_posterior_flow_of_a_fixed_mean_is_exact(problem, noise, n_steps):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_posterior_flow_agrees_with_the_measurements_whatever_the_correction(problem, noise, dtype):
-    calls, done = [], []
+    calls = []
 
     def corrected(x, sigma):
         calls.append((x.dtype, sigma))
         return problem.mean.to(dtype) + (x / (1 + x.abs())).flip(-2)
 
     sigmas = karras_sigmas(4)
-    draws = posterior_flow(
-        problem.given,
-        corrected,
-        problem.measurements,
-        noise[:5].to(dtype),
-        sigmas,
-        lambda *progress: done.append(progress),
-    )
-    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    draws = posterior_flow(problem.given, corrected, problem.measurements, noise[:5].to(dtype), sigmas)
     assert draws.dtype == dtype and calls == [(dtype, s) for s in [math.inf, *sigmas[:-1].tolist()]]
     tolerance = 1e-9 if dtype == torch.float64 else 1e-6
     for draw in draws.double().numpy():
@@ -130,7 +132,7 @@ class Mixture:
         ramp = np.linspace(0, 3, K)[:, None]
         self.mean = torch.as_tensor(0.4 * np.cos(ramp * (1 + np.arange(D))))
         self.y = torch.zeros(len(operator.matrix), D, dtype=torch.float64)
-        self.given = GaussianDenoiser.of(prior, TIMES, operator)
+        self.given = GaussianDenoiser(prior, TIMES, operator)
         self.apart = 2 * self.given.posterior_mean(self.mean, self.y)
 
     def corrected_mean(self, x, sigma):
@@ -209,14 +211,29 @@ def test_a_denoiser_that_is_certain_is_followed(sampler):
 
 
 @pytest.mark.parametrize("sampler", [ddim, second_order])
-def test_each_step_is_one_evaluation_and_is_reported(sampler):
-    levels, done = [], []
+def test_each_step_is_one_evaluation(sampler):
+    levels = []
 
     def denoise(x, sigma):
         levels.append(sigma)
         return x / (1 + sigma**2)
 
     sigmas = karras_sigmas(4)
-    sampler(denoise, torch.ones(1, 1), sigmas, lambda *progress: done.append(progress))
+    sampler(denoise, torch.ones(1, 1), sigmas)
     assert levels == sigmas[:-1].tolist()
-    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("rho", [1.0, 7.0, math.inf])
+@pytest.mark.parametrize("n_steps", [1, 2, 25])
+def test_levels_fall_from_the_largest_to_the_smallest_and_then_to_0(n_steps, rho):
+    sigmas = karras_sigmas(n_steps, 0.01, 100.0, rho)
+    assert sigmas.shape == (n_steps + 1,) and (sigmas.diff() < 0).all()
+    assert sigmas[0] == pytest.approx(100.0) and sigmas[-1] == 0
+    if n_steps > 1:
+        assert sigmas[-2] == pytest.approx(0.01)
+    even = sigmas[:-1].log() if math.isinf(rho) else sigmas[:-1] ** (1 / rho)
+    assert torch.allclose(even.diff().diff(), torch.zeros(1, dtype=torch.float64), atol=1e-9)
+
+
+def test_levels_are_even_in_log_s_unless_told():
+    assert torch.equal(karras_sigmas(9), karras_sigmas(9, 0.01, 100.0, math.inf))

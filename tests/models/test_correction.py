@@ -13,7 +13,7 @@ from neuroframes.frames.measurement import FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models import correction as module
-from neuroframes.models.correction import LEVELS, Correction, Query, grid_of
+from neuroframes.models.correction import LEVELS, Correction, grid_of
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.signal import Signal
 
@@ -85,7 +85,7 @@ def test_before_training_it_is_the_backbone(kind, gate):
     query = correction.query(times, mean_at, seen, measured)
     tokens = correction.tokens(signal(noise(180)))
     expected = posterior(prior(), times, operator, y, mean_at(times)).mean
-    gaussian = GaussianDenoiser.of(prior(), times, operator)
+    gaussian = GaussianDenoiser(prior(), times, operator)
     mean = torch.from_numpy(mean_at(times))
     shifted = mean + correction.shift(query, tokens)[0]
     got = gaussian.posterior_mean(shifted, torch.from_numpy(y))
@@ -123,7 +123,7 @@ def test_frames_near_the_grid_are_on_it_and_others_between():
 
 def test_what_lies_between_is_interpolated():
     times = np.sort(50 + 100 * np.random.default_rng(0).random(33))
-    query = Query.of(times, mean_at, None, None, TR, 24)
+    query = network().query(times, mean_at)
     values = torch.from_numpy(np.outer(query.times, np.arange(1, D + 1)))
     got = query.at_frames(values).numpy()
     np.testing.assert_allclose(got, np.outer(times, np.arange(1, D + 1)), atol=0.05 * TR * D)
@@ -132,7 +132,7 @@ def test_what_lies_between_is_interpolated():
 
 def test_values_go_to_the_grid_and_back():
     times = 50 + TR * np.arange(7.0)
-    query = Query.of(times, mean_at, None, None, TR, 24)
+    query = network().query(times, mean_at)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 7, D)))
     on_grid = query.on_grid(x)
     torch.testing.assert_close(query.at_frames(on_grid), x)
@@ -143,7 +143,7 @@ def test_values_go_to_the_grid_and_back():
 
 def test_frames_between_do_not_take_the_place_of_those_on_the_grid():
     times = np.arange(119) * TR / 2
-    query = Query.of(times, lambda at: np.zeros((len(at), D)), None, None, TR, 24)
+    query = network().query(times, lambda at: np.zeros((len(at), D)))
     values = torch.arange(119.0)[None, :, None].expand(1, -1, D)
     torch.testing.assert_close(query.on_grid(values)[0, :, 0], torch.arange(0, 119.0, 2))
 
@@ -152,7 +152,7 @@ def test_measured_frames_are_shown_where_they_are_on_the_grid():
     times = 50 + TR * np.array([0, 1, 2.5, 3, 4, 5.0])
     seen = np.random.default_rng(0).standard_normal((6, D))
     measured = np.array([True, False, True, True, False, True])
-    query = Query.of(times, mean_at, seen, measured, TR, 24)
+    query = network().query(times, mean_at, seen, measured)
     shown = query.position[[0, 3, 5]].astype(int)
     np.testing.assert_array_equal(np.flatnonzero(query.measured), shown)
     np.testing.assert_array_equal(query.given[shown], seen[[0, 3, 5]])
@@ -175,7 +175,7 @@ def test_a_recording_in_pieces_is_one_recording(monkeypatch):
 
 
 def delta_of(correction, data, times, offset=0.0):
-    query = correction.query(times, lambda at: mean_at(at - offset), None, None)
+    query = correction.query(times, lambda at: mean_at(at - offset))
     return correction.shift(query, correction.tokens(signal(data)))[0].numpy()
 
 
@@ -217,13 +217,13 @@ def test_a_run_of_any_length_is_told_the_same():
     correction, data = network(settings=replace(SETTINGS, frames=CorrectionSettings.frames)), noise(1300)
     times = 40 + TR * np.arange(600.0)
     tokens = correction.tokens(signal(data))
-    whole = correction.shift(correction.query(times, mean_at, None, None), tokens)[0].numpy()
+    whole = correction.shift(correction.query(times, mean_at), tokens)[0].numpy()
     power = np.square(whole).mean()
     # EEG that explains a fifth of the variance.
     truth = whole + np.random.default_rng(2).normal(scale=2 * np.sqrt(power), size=whole.shape)
     for n in (3, 10, 30, 300):
         parts = [times[start : start + n] for start in range(0, 600, n)]
-        queries = [correction.query(part, mean_at, None, None) for part in parts]
+        queries = [correction.query(part, mean_at) for part in parts]
         pieces = np.concatenate([correction.shift(query, tokens)[0] for query in queries])
         change = np.square(pieces - whole).mean()
         assert change < 0.03 * power, f"{n} frames: {change / power:.3f}"
@@ -246,7 +246,7 @@ def test_the_gate_is_linear_in_the_logarithm_of_the_level(sigma):
 @pytest.mark.parametrize("sigma", [0.5, np.inf])
 def test_each_member_is_shifted_by_its_own_gate(sigma):
     correction = network()
-    query = correction.query(40 + TR * np.arange(60.0), mean_at, None, None)
+    query = correction.query(40 + TR * np.arange(60.0), mean_at)
     tokens = correction.tokens(signal(noise(180)))
     x = torch.randn(2, len(query.times), D, generator=torch.Generator().manual_seed(0))
 
@@ -288,7 +288,7 @@ def test_it_comes_back_from_its_files(tmp_path):
     data, times = noise(120), 30 + TR * np.arange(40.0)
     np.testing.assert_array_equal(delta_of(again, data, times), delta_of(correction, data, times))
     x = torch.randn(2, 40, D, generator=torch.Generator().manual_seed(0))
-    query = correction.query(times, mean_at, None, None)
+    query = correction.query(times, mean_at)
     both = [c.shift(query, c.tokens(signal(data)), query.on_grid(x), 0.5) for c in (correction, again)]
     assert torch.equal(*both) and both[0].shape == (2, 40, D)
 

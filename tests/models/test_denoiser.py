@@ -31,10 +31,10 @@ def inputs(seed=0, sigma=(0.05, 1.0, 30.0)):
     }
 
 
-def denoiser(seed=0, *, zero_head=False, **settings):
+def denoiser(seed=0, *, zero_head=False):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Denoiser(D, **{"width": 16, "token_width": W, **settings}).eval()
+        model = Denoiser(D, width=16, depth=2, heads=4, token_width=W, dropout=0.1).eval()
         if not zero_head:
             torch.nn.init.normal_(model.head.weight)
     return model

@@ -64,7 +64,7 @@ def test_a_mean_that_depends_on_what_is_drawn_is_followed():
     times, measured = TR * np.arange(k), np.arange(k) < 5
     apart = np.zeros((k, D))
     apart[:, 0] = 2.0 * np.clip((np.arange(k) - 8) / 6, 0, 1)
-    shift, gaussian = torch.from_numpy(apart), GaussianDenoiser.of(prior.latents, times, FrameMask(measured))
+    shift, gaussian = torch.from_numpy(apart), GaussianDenoiser(prior.latents, times, FrameMask(measured))
 
     def mean_of(window):
         def corrected(x, sigma):

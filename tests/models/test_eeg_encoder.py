@@ -7,6 +7,7 @@ from scipy.special import eval_legendre
 
 from neuroframes.errors import InputError
 from neuroframes.models.eeg_encoder import (
+    AMPLITUDE,
     CLIP,
     NOISE,
     EEGEncoder,
@@ -115,22 +116,23 @@ def test_the_centre_of_a_ring_stays_in_its_plane():
 
 
 @pytest.mark.parametrize("rate", [200.0, 250.0, 221.5])
-def test_power_of_virtual_channels_that_are_channels_is_their_band_power(rate):
+def test_power_of_virtual_channels_that_are_channels_is_their_band_power(rate, monkeypatch):
     generator = np.random.default_rng(1)
     positions = cap(6, above=-0.9)
-    encoder = small_encoder(step=0.8)
+    encoder = small_encoder()
     encoder.initialise_filters(positions, np.eye(6))
     filters = encoder.spatial_filters(torch.as_tensor(positions))
     assert np.allclose(filters[0].detach(), np.eye(6), atol=1e-5)
     eeg = (1e-5 * generator.standard_normal((1, 6, round(10 * rate)))).astype(np.float32)
     length, hop = round(2 * rate), round(0.8 * rate)
-    virtual = (filters / encoder.amplitude) @ torch.as_tensor(eeg)
+    virtual = (filters / AMPLITUDE) @ torch.as_tensor(eeg)
     signals = torch.cat([virtual, virtual.new_zeros(1, len(encoder.mixing), eeg.shape[-1])], dim=1)
-    got = encoder.log_powers(signals, rate, length, hop)[0][0].detach() + 2 * np.log(encoder.amplitude)
+    got = encoder.log_powers(signals, rate, length, hop)[0][0].detach() + 2 * np.log(AMPLITUDE)
     # Window i of the encoder starts at sample i * hop; the reference's is centred there.
     early = -(-(length // 2) // hop) * hop
     padded = np.pad(eeg[0], [(0, 0), (early - length // 2, 0)])
-    expected = reference_power(padded, rate, BANDS, step=hop / rate).values[early // hop :][: len(got)]
+    monkeypatch.setattr("neuroframes.recording.band_power.STEP", hop / rate)
+    expected = reference_power(padded, rate, BANDS).values[early // hop :][: len(got)]
     assert got.shape == ((eeg.shape[-1] - length) // hop + 1, 30)
     assert np.allclose(got, expected, atol=1e-4)
 

@@ -5,6 +5,7 @@ import pytest
 
 from neuroframes.models.features import LOADING, eeg_features, whitening
 from neuroframes.recording.band_power import log_band_power
+from neuroframes.recording.signal import Signal
 
 BANDS = {"delta": (0.5, 4.0), "alpha": (8.0, 13.0)}
 
@@ -46,7 +47,8 @@ def test_a_filtered_channel_tells_one_source_from_its_neighbours():
     sources = np.repeat(amplitude, 400, axis=1) * generator.standard_normal((n, 24_000))
     mixing = np.exp(-np.abs(np.subtract.outer(np.arange(n), np.arange(n))) / 3)
     eeg = (1e-5 * mixing @ sources).astype(np.float32)
-    power = eeg_features(eeg, rate, {"alpha": (8.0, 13.0)}, whitening(np.cov(eeg)))
+    signal = Signal(eeg, rate, tuple("abcdefgh"))
+    power = eeg_features(signal, {"alpha": (8.0, 13.0)}, whitening(np.cov(eeg)))
     truth = np.log(amplitude)[:, np.minimum(power.times // 4, 59).astype(int)]
     values = power.values.T.reshape(2, n, -1)
     seen, filtered = (np.array([[np.corrcoef(x, y)[0, 1] for y in truth] for x in part]) for part in values)
@@ -59,7 +61,7 @@ def test_features_are_channels_then_filters_band_fastest():
     generator = np.random.default_rng(3)
     eeg = 1e-5 * generator.standard_normal((3, 2000)).astype(np.float32)
     filters = generator.standard_normal((2, 3))
-    power = eeg_features(eeg, 100.0, BANDS, filters)
+    power = eeg_features(Signal(eeg, 100.0, tuple("abc")), BANDS, filters)
     channels = log_band_power(eeg, 100.0, BANDS)
     assert power.values.shape == (len(channels.times), (3 + 2) * len(BANDS))
     assert np.array_equal(power.times, channels.times)

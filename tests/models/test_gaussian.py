@@ -257,7 +257,7 @@ def pathway(model):
 def test_features_of_all_channels(pathway):
     eeg = noise()
     features = pathway.features(Signal(eeg, 200.0, CHANNELS))
-    expected = eeg_features(eeg, 200.0, BANDS, whitening(pathway.channels.total))
+    expected = eeg_features(Signal(eeg, 200.0, CHANNELS), BANDS, whitening(pathway.channels.total))
     np.testing.assert_array_equal(features.power.values, expected.values)
     assert features.tokens is None
     # In another order they are the same channels.

@@ -323,10 +323,10 @@ def test_settings_are_the_sketchs_and_are_checked():
     assert (settings.learning_rate, settings.smoothness) == (1e-4, 0.1)
     for wrong, message in (
         ({"frames": 9}, "^frames 9; expected at least 10"),
-        ({"width": 100}, "--width 100 with 4 heads; expected a multiple of twice the heads"),
+        ({"width": 100}, "--width 100 with 4 heads; expected a multiple of 8$"),
         ({"hidden": 0}, "^hidden 0; expected at least 1"),
         ({"filters": 3}, "^filters 3; expected an even number"),
-        ({"smoothness": -1.0}, "expected a smoothness"),
+        ({"smoothness": -1.0}, "^smoothness -1.0; expected at least 0$"),
         ({"epochs": 0}, "--epochs 0; expected at least 1"),
     ):
         with pytest.raises(InputError, match=message):

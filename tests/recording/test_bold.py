@@ -12,7 +12,8 @@ from nibabel.cifti2 import BrainModelAxis
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import hemisphere_paths, read_bold, write_bold, write_sidecar
+from neuroframes.recording.bold import hemisphere_paths, read_bold, write_bold
+from neuroframes.recording.sidecar import write_sidecar
 
 K = 6
 

@@ -126,7 +126,7 @@ def test_bold_is_its_truth_and_noise(recording: Path) -> None:
         assert np.median(correlation(coupled[:, alive], truth[:, alive])) > 0.9
         # What is left over is the written noise and thermal noise of the stated size.
         patches, _, scale = bids.read_shared_truth(recording)
-        noise = bids.read_run_truth(recording, run, "noise")
+        noise = np.load(bids.truth_path(recording, run))["noise"]
         rest = bold - truth - scale * (patches[:, : noise.shape[1]] @ noise.T).T
         expected = 150 * np.sqrt(signals.THERMAL)
         np.testing.assert_allclose(rest[:, alive].std(), expected, rtol=0.02)
@@ -142,10 +142,10 @@ def test_bold_has_a_medial_wall_and_plausible_units(recording: Path) -> None:
 
 def test_default_noise_hides_most_of_the_coupling(sources: Sources) -> None:
     rng, clock = np.random.default_rng(2), signals.Clock.of_run(750, 0.8, 250.0)
-    subject = signals.make_subject(rng, clock, 0.8)
-    envelopes = signals.band_envelopes(rng, sources, subject, clock)
+    subject = signals.make_subject(rng, clock)
+    envelopes = signals.band_envelopes(rng, sources, subject)
     signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr=1.0)
-    noise, _ = signals.bold_noise(rng, sources, subject, clock)
+    noise, _ = signals.bold_noise(rng, sources, subject)
     maps = sources.patches[~sources.dead]
     visible = maps[:, : sources.n_patches]
     whole = (maps @ signal.T).var() + (visible @ noise.T).var() + signals.THERMAL
@@ -185,11 +185,11 @@ def test_confounds_follow_the_motion(recording: Path) -> None:
 def test_band_envelopes_show_in_the_eeg(sources: Sources) -> None:
     """The power of a patch's strongest channel rises and falls with its envelope."""
     rng, clock = np.random.default_rng(3), signals.Clock.of_run(150, 0.8, 250.0)
-    subject = signals.make_subject(rng, clock, 0.8)
+    subject = signals.make_subject(rng, clock)
     envelopes = np.ones((len(BANDS), 200, len(clock.slow)), np.float32)
     slow = 1 + 0.9 * np.sin(2 * np.pi * 0.05 * clock.slow).astype(np.float32)
     envelopes[2] = slow  # alpha, everywhere
-    eeg = signals.eeg_signals(rng, sources, envelopes, subject, clock, 0.8)
+    eeg = signals.eeg_signals(rng, sources, envelopes, subject)
     raw = mne.io.RawArray(eeg[:-1], mne.create_info(16, 250.0, "eeg"), verbose="ERROR")
     alpha = raw.filter(8, 13, verbose="ERROR").apply_hilbert(envelope=True).get_data().mean(axis=0)
     true = np.interp(raw.times, clock.slow, slow)

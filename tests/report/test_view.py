@@ -16,7 +16,8 @@ from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
 from neuroframes.cortex.mesh import cortical_vertices, sulcal_depth, surface
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import write_bold, write_sidecar
+from neuroframes.recording.bold import write_bold
+from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.report.view import view
 
 K, TR = 6, 0.8

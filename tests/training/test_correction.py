@@ -8,19 +8,22 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.correction import LEVELS, Correction
 from neuroframes.models.denoiser import EARLIEST, LATEST
+from neuroframes.models.model import Origin
 from neuroframes.models.settings import CorrectionSettings
-from neuroframes.recording.segments import Segment
+from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.training import correction as module
+from neuroframes.training import run as module
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.correction import CorrectionTraining, fit_correction, gates
 from neuroframes.training.data import ALONE, BLOCKS, TrainingData, blocks_of, mean_r, random_masks
+from neuroframes.training.part import TrainingPart
 
 TR, RATE, D, C, GAP = 2.0, 50.0, 3, 4, 40.0
 BANDS = {"theta": (4.0, 8.0), "alpha": (8.0, 13.0)}
@@ -82,11 +85,10 @@ def toy(*lengths, **options):
 
 
 def fit(segments, found, folder, settings=SETTINGS, **options):
-    filters = np.eye(C)
-    options = {"accelerator": "cpu", **options}
-    return fit_correction(
-        segments, found, positions(), filters, BANDS, settings, TR, GAP, folder=folder, **options
-    )
+    space, split = CorticalSpace.from_counts({"L": 20}), Split((Part("run-0", 0, 200),), (), GAP)
+    scale, channels = np.ones(20, np.float32), segments[0].eeg.channels
+    part = TrainingPart(Origin(space, TR, scale, split, channels, bands=BANDS), segments, positions())
+    return fit_correction(part, found, np.eye(C), settings, state=folder, **{"accelerator": "cpu", **options})
 
 
 def training_of(segments, found, settings=SETTINGS, fitted=None, validated=None):
@@ -236,7 +238,7 @@ def test_a_window_is_told_the_same_in_training_and_in_use():
     _, before, after, _ = training.shifted(
         starts, torch.tensor([0]), torch.tensor([torch.inf]), torch.zeros(1), tokens
     )
-    query = correction.query(times + shift, nothing, None, None)
+    query = correction.query(times + shift, nothing)
     used = correction.shift(query, correction.tokens(segments[0].eeg))[0]
     assert used.std() > 0.1
     torch.testing.assert_close((after - before)[0].double(), used, atol=1e-3, rtol=1e-3)
@@ -303,7 +305,7 @@ def test_mean_r():
 
 def r_of(correction, segment, latents):
     """r from EEG alone; the ridge's is 0."""
-    query = correction.query(segment.times, nothing, None, None)
+    query = correction.query(segment.times, nothing)
     estimate = correction.shift(query, correction.tokens(segment.eeg))[0]
     return float(
         mean_r(torch.from_numpy(latents), estimate, torch.tensor([0.4, 0.4, 0.2], dtype=torch.float64))
@@ -363,7 +365,7 @@ def test_a_trained_correction_tells_runs_of_any_length_the_same(learned):
     errors = {}
     for n in (3, 10, 30, 300):
         parts = [test.times[start : start + n] for start in range(0, 300, n)]
-        queries = [correction.query(part, nothing, None, None) for part in parts]
+        queries = [correction.query(part, nothing) for part in parts]
         estimate = np.concatenate([correction.shift(query, tokens)[0] for query in queries])
         errors[n] = np.square(estimate - latents).mean()
     assert max(errors.values()) < 1.01 * min(errors.values())
@@ -373,7 +375,7 @@ def test_eeg_that_tells_nothing_is_not_believed(tmp_path):
     segments, found = toy(300, 200, related=False)
     correction = fit(segments, found, tmp_path)
     test, latents = segment(400, 30, related=False)
-    query = correction.query(test.times, nothing, None, None)
+    query = correction.query(test.times, nothing)
     shift = correction.shift(query, correction.tokens(test.eeg))[0].numpy()
     change = np.square(latents - shift).mean() / np.square(latents).mean() - 1
     assert change < 0.01

@@ -8,6 +8,7 @@ from neuroframes.models.eeg_ridge import responses_to
 from neuroframes.models.response import response_basis
 from neuroframes.models.ridge import Ridge, folds
 from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.recording.segments import Segment
 from neuroframes.training.eeg_ridge import WEIGHED, fit_eeg_ridge, weigh_bands
 
 TR = 2.0
@@ -31,7 +32,11 @@ def recording(n_frames, generator, coupling):
 
 def fit(runs, measured, group=GROUP):
     powers, times, latents = zip(*runs, strict=True)
-    return fit_eeg_ridge(powers, times, latents, measured, group, np.ones(4), TR, BANDS)
+    segments = [
+        Segment(np.zeros((len(at), 0), np.float32), at, at - at[0], mask, None, "run")
+        for at, mask in zip(times, measured, strict=True)
+    ]
+    return fit_eeg_ridge(segments, powers, latents, group, np.ones(4), TR, BANDS)
 
 
 def joined(parts, measured):

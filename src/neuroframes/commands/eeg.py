@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.models.model import TrainedModel
-from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_simultaneous_eeg
-from neuroframes.recording.timeline import check_covers, frame_times
+from neuroframes.recording.bold import Bold
+from neuroframes.recording.eeg import Eeg, channels_there, check_channels, read_eeg_of_bold
 
 
 @dataclass(frozen=True)
@@ -38,31 +38,15 @@ def with_channels_of(model: TrainedModel, eeg: Eeg, name: str) -> Eeg:
     return check_channels(eeg, channels, "the model")
 
 
-def read_eeg_of_run(
-    model: TrainedModel,
-    path: Path,
-    tr: float,
-    n_frames: int,
-    *,
-    within: float | None,
-    skip_volumes: int,
-    **clock: Any,
-) -> EegOfRun:
-    """Read the EEG of a run of `n_frames`, and place the frames on its clock.
+def read_eeg_of_run(model: TrainedModel, path: Path, bold: Bold, **clock: Any) -> EegOfRun:
+    """Read the EEG of a run with the model's settings, and place the frames on its clock.
 
     Parameters
     ----------
     model : TrainedModel
     path : Path
-    tr : float, seconds
-    n_frames : int
-    within : float, seconds, from a volume's start to the time that its slices were corrected to
-    skip_volumes : int, see `frame_times`
-    **clock : trigger and onset, see `read_simultaneous_eeg`
+    bold : Bold
+    **clock : trigger, onset and skip_volumes, see `read_eeg_of_bold`
     """
-    eeg = read_simultaneous_eeg(path, tr=tr, **clock, **model.origin.eeg_settings)
-    times = frame_times(
-        eeg.triggers, tr, n_frames, onset=clock["onset"], skip=skip_volumes, within=within, name=path.name
-    )
-    check_covers(times, tr, eeg.duration, path.name)
+    eeg, times = read_eeg_of_bold(path, bold, **clock, **model.origin.eeg_settings)
     return EegOfRun(with_channels_of(model, eeg, path.name), times)

@@ -187,8 +187,7 @@ def read_run(
     known = None
     if trained is not None and eeg is not None:
         clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
-        clock["within"] = run.slice_reference
-        known = read_eeg_of_run(trained, Path(eeg), run.tr, len(run.data), **clock)
+        known = read_eeg_of_run(trained, Path(eeg), run, **clock)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["Sources"] = [*(path.name for path in run.sources), *beside]

@@ -1,6 +1,6 @@
 """The cortex as an image: which value of a frame each pixel of a flat map shows.
 
-Every hemisphere is cut open and laid flat (`mesh.flat_surface`), the left one on the left. Pixels are squares
+Every hemisphere is cut open and laid flat (the surface "flat"), the left one on the left. Pixels are squares
 of one size in both spaces, so that a window of 7 x 7 of them is the same piece of cortex, about 2 cm wide.
 A flat map stretches the cortex, by less than longitudes and latitudes do near the poles of a sphere, and
 cuts some neighbours apart.
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from neuroframes.cortex.mesh import flat_surface
+from neuroframes.cortex.mesh import surface
 from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
 
 PIXEL = 3.0  # mm; vertices are 2 to 3 mm apart
@@ -34,16 +34,13 @@ def flat_index(space: CorticalSpace) -> NDArray[np.int64] | None:
 
 
 def _hemisphere(space: CorticalSpace, hemi: str) -> NDArray[np.int64]:
-    places, faces = flat_surface(space.name, hemi)
+    coordinates, faces = surface(space.name, "flat", hemi)
     used = np.unique(faces)
-    left, bottom = places[used].min(axis=0)
-    right, top = places[used].max(axis=0)
+    places = coordinates[used, :2]
+    (left, bottom), (right, top) = places.min(axis=0), places.max(axis=0)
     x = np.arange(left + PIXEL / 2, right + PIXEL / 2, PIXEL)
     y = np.arange(top - PIXEL / 2, bottom - PIXEL / 2, -PIXEL)
     pixels = np.stack(np.meshgrid(x, y), axis=-1)
-    nearest = cKDTree(places[used]).query(pixels, distance_upper_bound=PIXEL)[1]
-    members = np.flatnonzero(space.hemisphere == HEMISPHERES[hemi])
-    value = np.full(MESH_SIZES[space.name], -1, np.int64)
-    value[space.vertex[members]] = members
+    nearest = cKDTree(places).query(pixels, distance_upper_bound=PIXEL)[1]
     # The tree's answer where nothing is near is one beyond its last point.
-    return np.append(value[used], -1)[nearest]
+    return np.append(space.at_vertices(hemi)[used], -1)[nearest]

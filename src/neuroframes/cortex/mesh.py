@@ -9,7 +9,6 @@ Coordinates are in millimetres, as in the files (x right, y anterior, z superior
 rest of neuroframes uses metres: divide by 1000 before handing them to MNE.
 """
 
-import importlib.util
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -20,21 +19,14 @@ from nibabel.cifti2 import Cifti2Image
 from nibabel.gifti import GiftiImage
 from numpy.typing import NDArray
 
-from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data, package_file
 from neuroframes.errors import InputError
 
 Kind = Literal["white", "pial", "midthickness", "inflated", "very_inflated", "sphere"]
 
-_FSLR_FILES = {
-    "white": "white_MSMAll",
-    "pial": "pial_MSMAll",
-    "midthickness": "midthickness_MSMAll",
-    "inflated": "inflated_MSMAll",
-    "very_inflated": "very_inflated_MSMAll",
-    "sphere": "sphere",
-}
-_FSAVERAGE_FILES = {"white": "white", "pial": "pial", "inflated": "infl", "sphere": "sphere"}
-_FSAVERAGE_SIDES = {"L": "left", "R": "right"}
+_FOLDED = ("white", "pial", "midthickness", "inflated", "very_inflated")
+_FSLR_FILES = {**{kind: f"{kind}_MSMAll" for kind in _FOLDED}, "sphere": "sphere", "flat": "flat"}
+_FSAVERAGE_FILES = {"white": "white", "pial": "pial", "inflated": "infl", "sphere": "sphere", "flat": "flat"}
 
 
 def require_mesh(name: str) -> None:
@@ -44,14 +36,17 @@ def require_mesh(name: str) -> None:
 
 
 @lru_cache(maxsize=24)
-def surface(name: str, kind: Kind, hemi: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def surface(
+    name: str, kind: Kind | Literal["flat"], hemi: str
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """One hemisphere's surface.
 
     Parameters
     ----------
     name : "fsLR-32k" or "fsaverage5"
-    kind : "white", "pial", "midthickness", "inflated", "sphere", and on fsLR-32k "very_inflated"
-        fsaverage5's midthickness is the mean of white and pial.
+    kind : "white", "pial", "midthickness", "inflated", "sphere", "flat", and on fsLR-32k "very_inflated"
+        fsaverage5's midthickness is the mean of white and pial. A flat hemisphere is cut open along the
+        medial wall: x to the right, y upwards, z nothing; vertices there and along the cuts have no face.
     hemi : "L" or "R"
 
     Returns
@@ -60,7 +55,7 @@ def surface(name: str, kind: Kind, hemi: str) -> tuple[NDArray[np.float32], NDAr
         Read-only, since every caller gets the same array. fsaverage5's inflated hemispheres are both
         centred at x = 0 and would overlap if drawn as they are.
     faces : array, shape (m, 3), int32
-        Read-only. Counter-clockwise seen from outside.
+        Read-only. Counter-clockwise as viewed from outside.
 
     Raises
     ------
@@ -80,28 +75,6 @@ def surface(name: str, kind: Kind, hemi: str) -> tuple[NDArray[np.float32], NDAr
 
 
 @lru_cache(maxsize=4)
-def flat_surface(name: str, hemi: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """One hemisphere cut open along the medial wall and laid flat.
-
-    Returns
-    -------
-    coordinates : array, shape (n, 2), float32, millimetres
-        x to the right, y upwards; void for vertices of no face (on the medial wall and along the cuts).
-    faces : array, shape (m, 3), int32
-        Those of `surface` but for the medial wall and the cuts. Both arrays are read-only.
-    """
-    require_mesh(name)
-    if name == "fsaverage5":
-        file = _fsaverage_data(f"flat_{_FSAVERAGE_SIDES[hemi]}.gii.gz")
-    else:
-        file = hcp_data(f"S1200.{hemi}.flat.32k_fs_LR.surf.gii")
-    coordinates, faces = GiftiImage.from_filename(file).agg_data()
-    coordinates, faces = coordinates[:, :2].astype(np.float32), faces.astype(np.int32)
-    coordinates.flags.writeable = faces.flags.writeable = False
-    return coordinates, faces
-
-
-@lru_cache(maxsize=4)
 def sulcal_depth(name: str, hemi: str) -> NDArray[np.float32]:
     """Sulcal depth of one hemisphere's vertices, for shading.
 
@@ -113,8 +86,7 @@ def sulcal_depth(name: str, hemi: str) -> NDArray[np.float32]:
     """
     require_mesh(name)
     if name == "fsaverage5":
-        file = _fsaverage_data(f"sulc_{_FSAVERAGE_SIDES[hemi]}.gii.gz")
-        depth = GiftiImage.from_filename(file).agg_data().astype(np.float32)
+        depth = GiftiImage.from_filename(_fsaverage_data("sulc", hemi)).agg_data().astype(np.float32)
     else:
         cortex = {side: cortical_vertices(name, side) for side in HEMISPHERES}
         image = Cifti2Image.from_filename(hcp_data("S1200.sulc_MSMAll.32k_fs_LR.dscalar.nii"))
@@ -149,11 +121,8 @@ def cortical_vertices(name: str, hemi: str) -> NDArray[np.int32]:
 
 def vertex_positions(space: CorticalSpace, kind: Kind) -> NDArray[np.float64]:
     """Where the space's values lie on a surface, shape (V, 3), millimetres; 0 off the cortex."""
-    positions = np.zeros((space.V, 3))
-    for hemi, side in HEMISPHERES.items():
-        members = space.hemisphere == side
-        positions[members] = surface(space.name, kind, hemi)[0][space.vertex[members]]
-    return positions
+    halves = [surface(space.name, kind, hemi)[0].astype(np.float64) for hemi in HEMISPHERES]
+    return space.of_vertices(halves, 0)
 
 
 def adjacency(space: CorticalSpace) -> scipy.sparse.csr_array:
@@ -171,21 +140,14 @@ def adjacency(space: CorticalSpace) -> scipy.sparse.csr_array:
         If the space has no mesh.
     """
     require_mesh(space.name)
-    n = len(space.hemisphere)
-    starts, ends = [], []
-    for hemi, side in HEMISPHERES.items():
-        members = np.flatnonzero(space.hemisphere == side)
-        index = np.full(MESH_SIZES[space.name], -1, dtype=np.int64)
-        index[space.vertex[members]] = members
-        faces = index[surface(space.name, "sphere", hemi)[1]]
-        edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-        edges = edges[(edges >= 0).all(axis=1)]  # to the medial wall, or what isn't covered
-        starts += [edges[:, 0], edges[:, 1]]
-        ends += [edges[:, 1], edges[:, 0]]
-    rows, columns = np.concatenate(starts), np.concatenate(ends)
-    graph = scipy.sparse.coo_array(
-        (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(n, n)
-    ).tocsr()
+    edges = []
+    for hemi in HEMISPHERES:
+        faces = space.at_vertices(hemi)[surface(space.name, "sphere", hemi)[1]]
+        edges += [faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]
+    pairs = np.concatenate(edges)
+    pairs = pairs[(pairs >= 0).all(axis=1)]  # not to the medial wall, or what isn't covered
+    ends = np.concatenate([pairs, pairs[:, ::-1]]).T
+    graph = scipy.sparse.coo_array((np.ones(ends.shape[1], np.float32), tuple(ends)), (space.V,) * 2).tocsr()
     graph.data[:] = 1  # two faces share an edge, and coo -> csr adds them up
     return graph
 
@@ -207,12 +169,10 @@ def _surface_file(name: str, kind: str, hemi: str) -> Path:
         raise InputError(f"no {kind!r} surface on {name}; surfaces: {', '.join(known)}")
     if name == "fsLR-32k":
         return hcp_data(f"S1200.{hemi}.{known[kind]}.32k_fs_LR.surf.gii")
-    return _fsaverage_data(f"{known[kind]}_{_FSAVERAGE_SIDES[hemi]}.gii.gz")
+    return _fsaverage_data(known[kind], hemi)
 
 
-def _fsaverage_data(name: str) -> Path:
-    """Path of a file of nilearn's fsaverage5, found without importing nilearn (its import takes 2 s)."""
-    found = importlib.util.find_spec("nilearn")
-    if found is None or not found.submodule_search_locations:
-        raise InputError("fsaverage5 comes with nilearn, which is not installed; run: pip install nilearn")
-    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "fsaverage5" / name
+def _fsaverage_data(kind: str, hemi: str) -> Path:
+    """Path of a file of nilearn's fsaverage5."""
+    name = f"{kind}_{'left' if hemi == 'L' else 'right'}.gii.gz"
+    return package_file("nilearn", "datasets", "data", "fsaverage5", name)

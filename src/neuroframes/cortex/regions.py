@@ -7,7 +7,7 @@ stream, ventral stream, MT+ complex and neighbours), "auditory" is 10 and 11 (ea
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import farthest_points, flat_surface, surface
+from neuroframes.cortex.mesh import cortical_vertices, farthest_points, surface
 from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
 
 VISUAL = {
@@ -58,33 +58,29 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
         pairs = np.stack([space.hemisphere[cortex], np.unique(area, return_inverse=True)[1][cortex]])
         label[cortex] = np.unique(pairs, axis=1, return_inverse=True)[1]
         return label
-    label = np.full(space.V, -1)
+    halves = []
     for hemi, side in HEMISPHERES.items():
         sphere = surface(space.name, "sphere", hemi)[0]
-        cortex = np.unique(flat_surface(space.name, hemi)[1])
+        cortex = np.unique(surface(space.name, "flat", hemi)[1])
         # On the sphere, where distances don't depend on the folding.
         seeds = cortex[farthest_points(sphere[cortex], N_PARCELS)]
-        mesh = np.full(len(sphere), -1)
-        mesh[cortex] = (sphere[cortex] @ sphere[seeds].T).argmax(axis=1) + side * N_PARCELS
-        here = space.hemisphere == side
-        label[here] = mesh[space.vertex[here]]
-    return label
+        half = np.full(len(sphere), -1)
+        half[cortex] = (sphere[cortex] @ sphere[seeds].T).argmax(axis=1) + side * N_PARCELS
+        halves.append(half)
+    return space.of_vertices(halves, -1)
 
 
 def _areas(space: CorticalSpace) -> NDArray[np.str_]:
     """MMP area of each value without its hemisphere ("V1"), "" outside; shape (V,), str."""
-    with np.load(hcp_data("fMRI_vertex_info_32k.npz")) as info, np.load(hcp_data("mmp_1.0.npz")) as mmp:
-        gray = {"L": info["grayl"], "R": info["grayr"]}
-        n_vertices = {"L": int(info["num_meshl"]), "R": int(info["num_meshr"])}
+    with np.load(hcp_data("mmp_1.0.npz")) as mmp:
         # Labels read "L_V1", "R_V1"; `map_all` holds their number for the left, then the right grayordinates.
         names = np.array([label.partition("_")[2] for label in mmp["labels"]])
         order = np.searchsorted(mmp["ids"], mmp["map_all"])
-    areas = np.full(space.V, "", names.dtype)
-    first = 0
-    for side, vertices in gray.items():
-        mesh = np.full(n_vertices[side], "", names.dtype)
-        mesh[vertices] = names[order[first : first + len(vertices)]]
+    halves, first = [], 0
+    for hemi in HEMISPHERES:
+        vertices = cortical_vertices(space.name, hemi)
+        half = np.full(MESH_SIZES[space.name], "", names.dtype)
+        half[vertices] = names[order[first : first + len(vertices)]]
         first += len(vertices)
-        here = space.hemisphere == HEMISPHERES[side]
-        areas[here] = mesh[space.vertex[here]]
-    return areas
+        halves.append(half)
+    return space.of_vertices(halves, "")

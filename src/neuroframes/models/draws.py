@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuroframes.diffusion.gaussian import GaussianDenoiser
-from neuroframes.diffusion.samplers import Denoise, posterior_flow
-from neuroframes.diffusion.schedules import karras_sigmas
+from neuroframes.diffusion.samplers import Denoise, karras_sigmas, posterior_flow
 from neuroframes.frames.filling import windows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.prior import FramePrior
@@ -53,25 +52,17 @@ def draw_latents(
     draws = np.broadcast_to(known, (n_draws, *known.shape)).astype(np.float32)
     for window in windows_of(prior, measured, times):
         context, given = window.context, window.near | window.before
-        gaussian = GaussianDenoiser.of(prior.latents, times[context], FrameMask(given))
+        gaussian = GaussianDenoiser(prior.latents, times[context], FrameMask(given))
         mean, n_steps = mean_of(context)
-        noise = generator.standard_normal((n_draws, len(given), known.shape[1]), np.float32)
-        drawn = posterior_flow(
-            gaussian,
-            mean,
-            torch.from_numpy(draws[:, context][:, given]),
-            torch.from_numpy(noise),
-            karras_sigmas(n_steps),
-        )
+        shape = (n_draws, len(given), known.shape[1])
+        noise = torch.from_numpy(generator.standard_normal(shape, np.float32))
+        y = torch.from_numpy(draws[:, context][:, given])
+        drawn = posterior_flow(gaussian, mean, y, noise, karras_sigmas(n_steps))
         draws[:, np.arange(context.start, context.stop)[window.rows]] = drawn[:, window.rows].numpy()
     return draws
 
 
 def fixed(mean: Float) -> MeanOf:
     """A prior mean (K, d) that depends on nothing that is drawn: one step is exact."""
-
-    def of(window: slice) -> tuple[Denoise, int]:
-        values = torch.from_numpy(mean[window])
-        return lambda x, sigma: values, 1
-
-    return of
+    values = torch.from_numpy(mean)
+    return lambda window: (lambda x, sigma: values[window], 1)

@@ -5,8 +5,8 @@
     token(t) = GELU(LayerNorm(Linear(log band power of u, log power of temporal convolutions of u)))
 
 A spatial filter acts on the field, as splines on the sphere interpolate it (Perrin et al. 1989), and has no
-weight for any one electrode: any channels, in any order, will do. A token sees the samples of its own window
-and no others.
+weight for any one electrode: any channels, in any order, will do. A token is made of the samples of its own
+window and no others.
 """
 
 import math
@@ -26,6 +26,9 @@ FLOOR = 1e-18  # V^2/Hz, as in recording.band_power
 CLIP = 5.0  # standard deviations, as in models.ridge
 NOISE = 1e-2  # variance of a channel's noise, where the field's is 1.3
 MEMORY = 100  # batches that the running mean and variance look back on
+STEP, WINDOW = 0.8, 2.0  # seconds, between tokens and of the EEG of each
+DEGREE = 6  # of the spherical harmonics
+AMPLITUDE = 1e-5  # volts, what counts as 1
 
 
 class Tokens(NamedTuple):
@@ -145,7 +148,7 @@ class RunningStandardisation(nn.Module):
 
 
 class EEGEncoder(nn.Module):
-    """EEG to tokens every `step` seconds.
+    """EEG to tokens every `STEP` seconds.
 
     Temporal filters are separable: each has its own mixture of the virtual channels and its own kernel.
     Kernels are in samples: a model is used at the rate that it was trained at.
@@ -159,11 +162,6 @@ class EEGEncoder(nn.Module):
         A kernel size.
     n_virtual : int
     bands : mapping from name to (low, high), Hz
-    step, window : float, seconds
-    degree : int
-        Of the spherical harmonics.
-    amplitude : float, volts
-        What counts as 1.
     """
 
     smoothness: Tensor
@@ -176,15 +174,10 @@ class EEGEncoder(nn.Module):
         filters: int = 8,
         n_virtual: int = 32,
         bands: Mapping[str, tuple[float, float]] = BANDS,
-        step: float = 0.8,
-        window: float = 2.0,
-        degree: int = 6,
-        amplitude: float = 1e-5,
     ) -> None:
         super().__init__()
         self.kernels, self.filters, self.bands = kernels, filters, dict(bands)
-        self.step, self.window, self.degree, self.amplitude = step, window, degree, amplitude
-        degrees = torch.cat([torch.full((2 * n + 1,), 1.0 + n) for n in range(degree + 1)])
+        degrees = torch.cat([torch.full((2 * n + 1,), 1.0 + n) for n in range(DEGREE + 1)])
         self.register_buffer("smoothness", degrees.double().pow(-2), persistent=False)
         self.coefficients = nn.Parameter(torch.randn(n_virtual, len(degrees)) / degrees)
         self.mixing = nn.Parameter(torch.randn(len(kernels) * filters, n_virtual) / math.sqrt(n_virtual))
@@ -198,7 +191,7 @@ class EEGEncoder(nn.Module):
         )
 
     def field_weights(self, positions: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Weight of each channel in the field's coefficients, float64, shape (B, C, (degree + 1)^2).
+        """Weight of each channel in the field's coefficients, float64, shape (B, C, (DEGREE + 1)^2).
 
         A channel that isn't kept, or whose position isn't finite, has weights 0; B is 1 without `keep`.
         """
@@ -207,7 +200,7 @@ class EEGEncoder(nn.Module):
         positions = torch.where(located[:, None], positions, 0)
         present = (located[None] if keep is None else keep & located).double()
         direction = functional.normalize(positions - sphere_centre(positions, present)[:, None], dim=-1)
-        basis = real_harmonics(direction, self.degree) * self.smoothness * present[..., None]
+        basis = real_harmonics(direction, DEGREE) * self.smoothness * present[..., None]
         noise = NOISE * torch.eye(len(positions), dtype=basis.dtype, device=basis.device)
         return torch.linalg.solve_ex(basis @ basis.mT + noise, basis)[0]
 
@@ -260,14 +253,12 @@ class EEGEncoder(nn.Module):
             If a band lies above Nyquist, or the EEG is shorter than one window.
         """
         check_bands(rate, self.bands)
-        length, hop = round(self.window * rate), round(self.step * rate)
+        length, hop = round(WINDOW * rate), round(STEP * rate)
         if eeg.shape[-1] < length:
-            raise InputError(
-                f"EEG lasts {eeg.shape[-1] / rate:.1f} s; a token needs at least {self.window:g} s"
-            )
+            raise InputError(f"EEG lasts {eeg.shape[-1] / rate:.1f} s; a token needs at least {WINDOW:g} s")
         # Rounded to two digits by mixed precision, strong slow waves would drown gamma.
         with torch.autocast(eeg.device.type, enabled=False):
-            filters = self.spatial_filters(positions, keep) / self.amplitude
+            filters = self.spatial_filters(positions, keep) / AMPLITUDE
             filters = torch.cat([filters, self.mixing @ filters], dim=1).expand(len(eeg), -1, -1)
             # On a CPU one sequence at a time stays in the cache, which is three times as fast.
             size = 1 if eeg.device.type == "cpu" else len(eeg)
@@ -298,7 +289,7 @@ class EEGEncoder(nn.Module):
         -------
         tensors, shapes (B, T, n_virtual * bands), band fastest, and (B, T, S)
         """
-        floor = FLOOR / self.amplitude**2
+        floor = FLOOR / AMPLITUDE**2
         virtual, mixed = signals.split([len(self.coefficients), len(self.mixing)], dim=1)
         bands = log_band_power(virtual, rate, self.bands, length, hop, floor).movedim(1, 2).flatten(-2)
         powers = []

@@ -6,7 +6,8 @@ p is standardised log band power, of channels and of spatially whitened channels
 responses (see `models.response`), e_b an emphasis on each band, both the prior of a ridge regression W with
 one penalty for each group of latents that share a spectrum. All are chosen by left-out segments of the
 training part, or blocks. The first components are much easier to tell from EEG than the last: one penalty
-for all would drown the first in noise or silence them. h is a Wiener filter along time: see `training.wiener`.
+for all would drown the first in noise or silence them. h is a Wiener filter along time
+(`training.wiener`).
 """
 
 from collections.abc import Iterator

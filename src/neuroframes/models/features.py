@@ -1,4 +1,4 @@
-"""What the linear part hears: log band power of the channels and of spatially whitened channels.
+"""What the linear part takes: log band power of the channels and of spatially whitened channels.
 
 A channel mixes what is below it with what is strongest anywhere. Whitening, u = Sigma^(-1/2) x, undoes the
 mixing as far as the training EEG's covariance tells it, a data-driven surface Laplacian; a share of the mean
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.recording.band_power import BandPower, log_band_power
+from neuroframes.recording.signal import Signal
 
 Float = NDArray[np.float64]
 
@@ -25,15 +26,13 @@ def whitening(covariance: Float) -> Float:
     return np.asarray((vectors * gains) @ vectors.T)
 
 
-def eeg_features(
-    eeg: NDArray[np.float32], rate: float, bands: Mapping[str, tuple[float, float]], filters: Float
-) -> BandPower:
-    """Log band power of EEG (C, N), volts, and of the F outputs of spatial filters (F, C).
+def eeg_features(eeg: Signal, bands: Mapping[str, tuple[float, float]], filters: Float) -> BandPower:
+    """Log band power of EEG, and of the F outputs of spatial filters (F, C).
 
     Returns
     -------
     BandPower, values of shape (T, (C + F) * len(bands)), band fastest
     """
-    channels = log_band_power(eeg, rate, bands)
-    filtered = log_band_power(filters.astype(np.float32) @ eeg, rate, bands)
+    channels = log_band_power(eeg.data, eeg.rate, bands)
+    filtered = log_band_power(filters.astype(np.float32) @ eeg.data, eeg.rate, bands)
     return BandPower(np.concatenate([channels.values, filtered.values], axis=1), channels.times)

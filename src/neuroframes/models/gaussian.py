@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
+RIDGE_FIELDS = ("responses", "lags", "weights", "kernels")
 SAME_RATE = 1e-3
 Float = NDArray[np.float64]
 
@@ -79,6 +80,7 @@ class EegPathway:
     channels: ChannelCovariance
     bands: Mapping[str, tuple[float, float]]
     correction: "Correction | None" = None
+    # A run's EEG is asked for by each of its windows and draws; it goes when the run does.
     _known: WeakKeyDictionary[Signal, EegFeatures] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
@@ -93,8 +95,9 @@ class EegPathway:
             filled = eeg
             if names != known.channels:
                 filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
-            power = eeg_features(filled.data, filled.rate, self.bands, filters)
+            power = eeg_features(filled, self.bands, filters)
             if names != known.channels:
+                # What the conditional mean of a channel lacks in power is a constant of its log.
                 offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
                 power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
             self._known[eeg] = EegFeatures(power, self._tokens(filled))
@@ -135,6 +138,7 @@ class EegPathway:
         features = self.features(eeg)
         mean = self.ridge(features.power, times)
         if self.correction is not None and features.tokens is not None:
+            # Between the model's frames the ridge says what the networks start from.
             query = self.correction.query(times, partial(self.ridge, features.power), latents, measured)
             mean = mean + self.correction.shift(query, features.tokens)[0].cpu().numpy()
         return mean
@@ -209,7 +213,7 @@ class GaussianModel(TrainedModel):
     ) -> Estimate:
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
-        The standard deviation leaves out how a learned correction varies, but for draws.
+        Only the standard deviation of draws holds how a learned correction varies.
         """
         generator = np.random.default_rng(0) if generator is None else generator
         frames, measured, times = segment.frames, segment.measured, segment.time_in_run
@@ -249,15 +253,9 @@ class GaussianModel(TrainedModel):
         covariances = {"latents": self.prior.latents, "rest": self.prior.rest}
         if self.eeg is not None:
             ridge, covariances["with_eeg"] = self.eeg.ridge, self.eeg.covariance
-            tensors |= {
-                "eeg.centre": ridge.standardisation.centre,
-                "eeg.spread": ridge.standardisation.spread,
-                "eeg.responses": ridge.responses,
-                "eeg.weights": ridge.weights,
-                "eeg.lags": ridge.lags,
-                "eeg.kernels": ridge.kernels,
-                "channel_covariances": self.eeg.channels.covariances,
-            }
+            scale, tensors["channel_covariances"] = ridge.standardisation, self.eeg.channels.covariances
+            tensors |= {"eeg.centre": scale.centre, "eeg.spread": scale.spread}
+            tensors |= {f"eeg.{part}": getattr(ridge, part) for part in RIDGE_FIELDS}
         for name, covariance in covariances.items():
             for part in COVARIANCE_FIELDS:
                 tensors[f"{name}.{part}"] = getattr(covariance, part)
@@ -281,36 +279,18 @@ class GaussianModel(TrainedModel):
 
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
             prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])
+            # What isn't stored wasn't fitted: without EEG in training there is no ridge.
             if "eeg.weights" not in tensors:
                 return cls(origin, prior)
-            pathway = _pathway(origin, tensors, covariance("with_eeg"))
+            scale = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
+            with_eeg = covariance("with_eeg")
+            parts = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
+            ridge = EegRidge(scale, **parts, group=with_eeg.group, tr=origin.tr)
+            channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
+            pathway = EegPathway(ridge, with_eeg, channels, origin.bands)
             if (stored.path / "correction.json").exists():
                 need_torch(f"{stored.path.name} holds networks, which take PyTorch")
                 from neuroframes.models.correction import Correction
 
                 pathway = replace(pathway, correction=Correction.load(stored.path))
             return cls(origin, prior, pathway)
-
-
-def _pathway(
-    origin: Origin, tensors: Mapping[str, NDArray[Any]], covariance: TemporalCovariance
-) -> EegPathway:
-    """The linear part of what was stored of the EEG."""
-    return EegPathway(
-        ridge=EegRidge(
-            Standardisation(tensors["eeg.centre"], tensors["eeg.spread"]),
-            responses=tensors["eeg.responses"],
-            lags=tensors["eeg.lags"],
-            weights=tensors["eeg.weights"],
-            kernels=tensors["eeg.kernels"],
-            group=covariance.group,
-            tr=origin.tr,
-        ),
-        covariance=covariance,
-        channels=ChannelCovariance(
-            origin.channels,
-            tensors["channel_covariances"],
-            average=origin.eeg_settings["reference"] == "average",
-        ),
-        bands=origin.bands,
-    )

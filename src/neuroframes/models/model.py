@@ -1,8 +1,8 @@
 """What everything that fills or predicts frames is.
 
-A segment of a run goes in: frames x (K, V), which of them are measured, their times, and perhaps EEG. An estimate of
-the M frames that aren't measured comes out: mean (M, V), standard deviation where the model states one, draws. No
-measured frame passes through a model, so none is ever changed.
+A segment of a run goes in: frames x (K, V), which of them are measured, their times, and perhaps EEG. An
+estimate of the M frames that aren't measured comes out: mean (M, V), standard deviation where the model
+states one, draws. No measured frame passes through a model, so none is ever changed.
 """
 
 from abc import ABC, abstractmethod
@@ -87,7 +87,7 @@ class Model(ABC):
         segment : Segment of K frames
             What stands at frames that aren't measured is not read.
         draws : int
-            How many are wanted; the standard deviation is then theirs. 0 for none.
+            How many to make; the standard deviation is then theirs. 0 for none.
         generator : numpy.random.Generator
             Of the draws; one of seed 0 if None.
 
@@ -146,6 +146,11 @@ class Origin:
     eeg_settings: Mapping[str, Any] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
+    @property
+    def average(self) -> bool:
+        """Whether the EEG has the average reference."""
+        return bool(self.eeg_settings["reference"] == "average")
+
     def to_json(self) -> dict[str, Any]:
         """All but `scale`."""
         return {
@@ -167,6 +172,7 @@ class Origin:
             Split.from_json(about["split"]),
             tuple(about["channels"]),
             about["eeg_settings"],
+            # JSON has no tuples.
             {name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
         )
 

@@ -52,7 +52,9 @@ class NetworkModel(TrainedModel):
 
     @classmethod
     @abstractmethod
-    def _untrained(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: Any) -> nn.Module:
+    def _untrained(
+        cls, settings: Any, origin: Origin, rate: float, tensors: Mapping[str, Tensor]
+    ) -> nn.Module:
         """The network that stored tensors are the state of; no random number of others is used up."""
 
     def check_segment(self, segment: Segment) -> Signal:
@@ -61,7 +63,7 @@ class NetworkModel(TrainedModel):
         Raises
         ------
         InputError
-            If there is none, it has another rate or number of channels than in training, or frames another TR.
+            If there is none, its rate or number of channels isn't that of training, or the frames' TR isn't.
         """
         eeg, n_channels = segment.eeg_for(self.name), len(self.origin.channels)
         if abs(eeg.rate - self.rate) > SAME_RATE * self.rate or len(eeg.data) != n_channels:
@@ -70,6 +72,7 @@ class NetworkModel(TrainedModel):
                 f"{n_channels} at {self.rate:g} Hz: resample it, and give it the model's channels"
             )
         tr = self.origin.tr
+        # The median: frames that were dropped leave the others a TR apart.
         step = float(np.median(np.diff(segment.times))) if len(segment.times) > 1 else tr
         if abs(step - tr) > SAME_STEP * tr:
             raise InputError(
@@ -78,26 +81,22 @@ class NetworkModel(TrainedModel):
             )
         return eeg
 
-    def about(self) -> dict[str, Any]:
-        """All but the arrays, as JSON has it."""
-        return {**self.origin.to_json(), "settings": self.settings.to_json(), "rate": self.rate}
-
     def save(self, path: Path, *, overwrite: bool = False) -> None:
-        tensors: dict[str, NDArray[Any]] = {"scale": self.origin.scale}
-        tensors |= {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
-        write_stored(path, self.format, self.about(), tensors, overwrite=overwrite)
+        about = {**self.origin.to_json(), "settings": self.settings.to_json(), "rate": self.rate}
+        tensors = {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
+        write_stored(path, self.format, about, tensors | {"scale": self.origin.scale}, overwrite=overwrite)
 
     @classmethod
     def from_stored(cls, stored: Stored) -> Self:
-        about = stored.about
         with stored.opened(cls.format):
-            tensors = {name: torch.from_numpy(tensor) for name, tensor in stored.tensors.items()}
-            origin = Origin.of(about, tensors.pop("scale").numpy())
-            settings = cls.settings_class(**about["settings"])
-            network = cls._untrained(about, tensors, settings)
-            network.load_state_dict(tensors, assign=True)
+            rate, tensors = stored.about["rate"], dict(stored.tensors)
+            origin = Origin.of(stored.about, tensors.pop("scale"))
+            settings = cls.settings_class(**stored.about["settings"])
+            state = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+            network = cls._untrained(settings, origin, rate, state)
+            network.load_state_dict(state, assign=True)
             network.eval()
-        return cls(settings, network, origin, about["rate"])  # here, since a GPU without room is no damage
+        return cls(settings, network, origin, rate)  # here, since a GPU without room is no damage
 
 
 def all_vertices(segment: Segment) -> NDArray[np.intp]:

@@ -11,7 +11,6 @@ with z the estimate of the noise-free latents; the direction of the step follows
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroframes.diffusion.samplers import ddim, range_replacement
-from neuroframes.diffusion.schedules import alphas_bar, linear_betas
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
-from neuroframes.models.model import Estimate
+from neuroframes.models.model import Estimate, Origin
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PAPER_DRAWS, PaperSettings
@@ -33,8 +31,9 @@ Epsilon = Callable[[Tensor, int], Tensor]
 
 
 def signal_shares(settings: PaperSettings) -> Tensor:
-    """a_t of each diffusion step, shape (steps,), float64."""
-    return alphas_bar(linear_betas(settings.steps, settings.first_beta, settings.last_beta))
+    """a_t, the share of the variance that is signal after each step (Ho et al. 2020, eq. 4); (steps,)."""
+    betas = torch.linspace(settings.first_beta, settings.last_beta, settings.steps, dtype=torch.float64)
+    return torch.cumprod(1 - betas, dim=0)
 
 
 def draw(
@@ -116,12 +115,14 @@ class PaperModel(NetworkModel):
         generator = np.random.default_rng(0) if generator is None else generator
         vertices, n_frames = all_vertices(segment), len(measured)
         length = min(self.settings.frames, n_frames)
+        # The last window ends with the run, wherever that makes it start.
         starts = np.append(np.arange(0, n_frames - length, length), n_frames - length)
         rows = starts[:, None] + np.arange(length)
         device = self.network.decoder.device
         given = torch.zeros(n_frames, len(self.network.decoder), device=device)
         known = torch.from_numpy(measured).to(device)
         given[known] = self._encode(segment.frames, measured, vertices)
+        # Times are those of centres: a window's EEG begins half a TR before, and is as long as its frames.
         first = segment.times[starts] - self.origin.tr / 2 - self.settings.delay
         windows = eeg_windows(eeg.data, eeg.rate, first, round(length * self.origin.tr * eeg.rate))
         pieces = []
@@ -142,6 +143,7 @@ class PaperModel(NetworkModel):
         mean, std = np.empty(shape, np.float32, order="F"), np.empty(shape, np.float32, order="F")
         for block in blocks(len(vertices)):
             mean[:, block] = self._decode(centre, vertices[block])
+            # Decoding is linear: what draws of the latents are off by, decoded, is what frames are off by.
             variance = sum(np.square(self._decode(draw - centre, vertices[block])) for draw in latents)
             std[:, block] = np.sqrt(variance / max(1, len(latents) - 1))
         return mean, std
@@ -177,33 +179,8 @@ class PaperModel(NetworkModel):
 
     @classmethod
     def _untrained(
-        cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: PaperSettings
+        cls, settings: PaperSettings, origin: Origin, rate: float, tensors: Mapping[str, Tensor]
     ) -> PaperNetwork:
+        sizes = len(tensors["encoder"]), len(tensors["decoder"]), len(origin.channels)
         with torch.device("meta"):
-            return build_network(
-                settings,
-                n_vertices=len(tensors["encoder"]),
-                n_latents=len(tensors["decoder"]),
-                n_channels=len(about["channels"]),
-                samples_per_frame=about["tr"] * about["rate"],
-            )
-
-
-def build_network(
-    settings: PaperSettings,
-    *,
-    n_vertices: int,
-    n_latents: int,
-    n_channels: int,
-    samples_per_frame: float,
-) -> PaperNetwork:
-    """The network of these settings, of random weights."""
-    return PaperNetwork(
-        n_vertices,
-        n_latents,
-        n_channels,
-        width=settings.width,
-        layers=settings.layers,
-        heads=settings.heads,
-        samples_per_frame=samples_per_frame,
-    )
+            return PaperNetwork(settings, *sizes, origin.tr * rate)

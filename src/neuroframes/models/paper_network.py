@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuroframes.models.settings import PaperSettings
+
 STRIDE, KERNEL = 4, 7  # of each of the three convolutions of the EEG
 TOKEN = STRIDE**3  # samples between EEG tokens
 STEP_CODE = 256  # width of the diffusion step's code before its MLP
@@ -115,20 +117,17 @@ class PaperNetwork(nn.Module):
 
     Parameters
     ----------
+    settings : PaperSettings
     n_vertices, n_latents, n_channels : int
-    width, layers, heads : int
     samples_per_frame : float
     """
 
     def __init__(
         self,
+        settings: PaperSettings,
         n_vertices: int,
         n_latents: int,
         n_channels: int,
-        *,
-        width: int,
-        layers: int,
-        heads: int,
         samples_per_frame: float,
     ) -> None:
         super().__init__()
@@ -136,8 +135,8 @@ class PaperNetwork(nn.Module):
         # step of 1e-4 on each of 91,282 entries would move every latent by several standard deviations.
         self.encoder = nn.Parameter(torch.randn(n_vertices, n_latents))
         self.decoder = nn.Parameter(torch.randn(n_latents, n_vertices) / math.sqrt(n_latents))
-        self.eeg = RawEEGEncoder(n_channels, width, samples_per_frame)
-        self.transformer = FrameTransformer(n_latents, width, layers, heads)
+        self.eeg = RawEEGEncoder(n_channels, settings.width, samples_per_frame)
+        self.transformer = FrameTransformer(n_latents, settings.width, settings.layers, settings.heads)
 
     def encode(self, frames: Tensor, block: slice | Tensor = slice(None)) -> Tensor:
         """Latents (..., d) of frames (..., V), or what the vertices in `block` add to them."""

@@ -72,7 +72,7 @@ class Ridge:
     features : array, shape (n, p)
         Standardised. An intercept isn't fitted: targets have mean 0.
     margin : int
-        Frames on either side of a block that are left out of the fit with it and not judged, since
+        Frames on either side of a block that are left out of the fit with it and not scored, since
         neighbours in time are nearly equal.
     blocks : sequence of array of int
         Consecutive rows that are left out in turn; by default `folds` of one segment.

@@ -1,27 +1,50 @@
 """Settings: frozen, checked once, without anything heavy."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
 
 from neuroframes.errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # that networks are trained in, by Lightning's names
 OPTIONS = ("latents", "width", "layers", "epochs", "members")  # of `train`; other settings are Python's
+POSITIVE = ("learning_rate", "clip")  # not even 0; other fractions may be, and whole numbers are at least 1
 PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's
 
 
+@dataclass(frozen=True)
 class Settings:
-    """What settings of every preset can do."""
+    """What settings of every preset can do.
 
-    def to_json(self: Any) -> dict[str, Any]:
+    Attributes
+    ----------
+    shortest : int
+        Frames that a window has at least.
+    per_head : int
+        The width is a multiple of so many times the heads; 0 without a transformer.
+
+    Raises
+    ------
+    InputError
+        If one is out of its range.
+    """
+
+    shortest: ClassVar[int] = 1
+    per_head: ClassVar[int] = 0
+
+    def __post_init__(self: Any) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if value is None or field.type is bool:
+                continue
+            least = self.shortest if name == "frames" else 0 if field.type is float else 1
+            if not (value > 0 if name in POSITIVE else value >= least):
+                expected = "above 0" if name in POSITIVE else f"at least {least}"
+                raise InputError(f"{'--' * (name in OPTIONS)}{name} {value}; expected {expected}")
+        if self.per_head and self.width % (step := self.per_head * self.heads):
+            raise InputError(f"--width {self.width} with {self.heads} heads; expected a multiple of {step}")
+
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    def check_positive(self, *names: str) -> None:
-        """Raise InputError where one of these is below 1."""
-        for name in names:
-            if (value := getattr(self, name)) < 1:
-                option = f"--{name}" if name in OPTIONS else name
-                raise InputError(f"{option} {value}; expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -55,6 +78,8 @@ class PaperSettings(Settings):
         The diffusion loss reaches the autoencoder too; otherwise only the reconstruction does.
     """
 
+    per_head = 4
+
     frames: int = 10
     latents: int = 1024
     width: int = 1024
@@ -73,22 +98,13 @@ class PaperSettings(Settings):
     joint: bool = True
 
     def __post_init__(self) -> None:
-        sizes = ("frames", "latents", "width", "layers", "heads", "batch", "epochs")
-        self.check_positive(*sizes, "steps", "sampling_steps")
-        if self.width % (4 * self.heads):
-            raise InputError(
-                f"--width {self.width} with {self.heads} heads; expected a multiple of 4 times the heads"
-            )
+        super().__post_init__()
         if not 0 < self.first_beta <= self.last_beta < 1:
             raise InputError(
                 f"betas from {self.first_beta:g} to {self.last_beta:g}; expected them to rise between 0 and 1"
             )
         if self.sampling_steps > self.steps:
             raise InputError(f"sampling_steps {self.sampling_steps}; there are {self.steps} to choose from")
-        if not (self.delay >= 0 and self.weight_decay >= 0 and self.learning_rate > 0 and self.clip > 0):
-            raise InputError(
-                "expected a delay and a weight decay of at least 0, a learning rate and a clip above 0"
-            )
 
 
 @dataclass(frozen=True)
@@ -102,10 +118,6 @@ class BackboneSettings(Settings):
     """
 
     latents: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.latents is not None:
-            self.check_positive("latents")
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,8 @@ class CorrectionSettings(BackboneSettings):
         EEG is moved in time by up to this, less than what haemodynamic delays differ by.
     """
 
+    shortest, per_head = 24, 1  # a gap and what surrounds it
+
     frames: int = 48
     width: int = 64
     depth: int = 2
@@ -155,17 +169,6 @@ class CorrectionSettings(BackboneSettings):
     channel_dropout: float = 0.1
     band_dropout: float = 0.1
     shift: float = 0.4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole = ("frames", "width", "depth", "heads", "virtual_channels", "filters", "members", "batch")
-        self.check_positive(*whole, "epochs", "patience")
-        if self.frames < 24:  # less than a gap and what surrounds it
-            raise InputError(f"frames {self.frames}; expected at least 24")
-        if self.width % self.heads:
-            raise InputError(
-                f"--width {self.width} with {self.heads} heads; expected a multiple of the heads"
-            )
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,8 @@ class SurfaceSettings(Settings):
         Most epochs, and how many without a better validation r end the training.
     """
 
+    shortest, per_head = 10, 2  # a measured stretch, a gap and a stretch again
+
     frames: int = 10
     width: int = 512
     embedding: int = 32
@@ -211,17 +216,6 @@ class SurfaceSettings(Settings):
     patience: int = 10
 
     def __post_init__(self) -> None:
-        self.check_positive("width", "embedding", "heads", "virtual_channels", "filters", "hidden")
-        self.check_positive("batch", "epochs", "patience")
-        if self.frames < 10:  # the shortest that has a measured stretch, a gap and a stretch again
-            raise InputError(f"frames {self.frames}; expected at least 10")
+        super().__post_init__()
         if self.filters % 2:  # two heads attend across the kernels
             raise InputError(f"filters {self.filters}; expected an even number")
-        if self.width % (2 * self.heads):
-            raise InputError(
-                f"--width {self.width} with {self.heads} heads; expected a multiple of twice the heads"
-            )
-        if not (self.smoothness >= 0 and self.weight_decay >= 0 and self.learning_rate > 0):
-            raise InputError(
-                "expected a smoothness and a weight decay of at least 0, and a learning rate above 0"
-            )

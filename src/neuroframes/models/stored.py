@@ -89,7 +89,7 @@ def read_stored(path: Path) -> Stored:
 
 
 def digest(path: Path) -> str:
-    """What tells the files of a model from those of any other: BLAKE2 of all of them, 32 hexadecimal digits."""
+    """What tells a model's files from those of any other: BLAKE2 of all of them, 32 hexadecimal digits."""
     state = hashlib.blake2b(digest_size=16)
     for file in sorted(path.iterdir()):
         state.update(file.name.encode())

@@ -6,7 +6,6 @@ another. The model states no uncertainty.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from neuroframes.diffusion.windows import Windows
 from neuroframes.models.denoiser import EARLIEST
-from neuroframes.models.model import Estimate
+from neuroframes.models.model import Estimate, Origin
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames
@@ -45,55 +44,36 @@ class SurfaceModel(NetworkModel):
 
     @torch.inference_mode()
     def fill(
-        self,
-        segment: Segment,
-        *,
-        draws: int = 0,
-        generator: np.random.Generator | None = None,
-        batch: int = 1,
+        self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
     ) -> Estimate:
-        """As `Model.fill`; `batch` windows are worked on at once. Nothing is random."""
+        """As `Model.fill`. Nothing is random."""
         self.check(eeg=segment.eeg is not None, draws=draws)
         eeg, network, measured = self.check_segment(segment), self.network, segment.measured
         device, length, n_all = network.place.device, network.n_frames, len(network.place)
         vertices = all_vertices(segment)
         windows = Windows.over(len(measured), length, length // 2)
-        chosen = [i for i, window in enumerate(windows.slices) if not measured[window].all()]
         number = np.cumsum(~measured) - 1
         filled = np.zeros((int((~measured).sum()), len(vertices)), np.float32)
-        for first in range(0, len(chosen), batch):
-            these = chosen[first : first + batch]
-            rows = [windows.slices[i] for i in these]
-            known = torch.zeros(len(these), length, dtype=torch.bool)
-            given = torch.zeros(len(these), n_all, length)
+        for window, weights in zip(windows.slices, windows.weights, strict=True):
+            mask, missing = measured[window], np.flatnonzero(~measured[window])
+            if not len(missing):  # no network is needed to copy what was measured
+                continue
             # A run shorter than a window leaves the window's end unknown.
-            for i, row in enumerate(rows):
-                size, mask = row.stop - row.start, measured[row]
-                known[i, :size] = torch.from_numpy(mask)
-                given[i, vertices, :size] = torch.from_numpy(
-                    np.where(mask[:, None], segment.frames[row], 0).T
-                )
-            begin = segment.times[[row.start for row in rows]] - EARLIEST
+            known = torch.zeros(1, length, dtype=torch.bool)
+            known[0, : len(mask)] = torch.from_numpy(mask)
+            given = torch.zeros(1, n_all, length)
+            given[0, vertices, : len(mask)] = torch.from_numpy(np.where(mask, segment.frames[window].T, 0))
+            begin = segment.times[[window.start]] - EARLIEST
             around = torch.from_numpy(eeg_windows(eeg.data, eeg.rate, begin, network.n_samples))
-            x = network(around.to(device), known.to(device), given.to(device))[:, vertices].cpu()
-            for i, row, piece in zip(these, rows, x, strict=True):
-                missing = np.flatnonzero(~measured[row])
-                share = windows.weights[i, missing].float()
-                filled[number[row.start + missing]] += (piece[:, missing] * share).T.numpy()
+            x = network(around.to(device), known.to(device), given.to(device))[0, vertices].cpu()
+            filled[number[window.start + missing]] += (x[:, missing] * weights[missing].float()).T.numpy()
         return Estimate(filled)
 
     @classmethod
     def _untrained(
-        cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: SurfaceSettings
+        cls, settings: SurfaceSettings, origin: Origin, rate: float, tensors: Mapping[str, Tensor]
     ) -> SpatiotemporalNeuralFrames:
+        graph = tensors["graph.indices"], tensors["graph.values"]
+        at = tensors["place"], tensors["positions"]
         with torch.random.fork_rng(devices=[]):
-            return SpatiotemporalNeuralFrames(
-                settings,
-                indices=tensors["graph.indices"],
-                values=tensors["graph.values"],
-                place=tensors["place"],
-                positions=tensors["positions"],
-                bands={name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
-                tr=about["tr"],
-                rate=about["rate"],
-            )
+            return SpatiotemporalNeuralFrames(settings, *graph, *at, origin.bands, origin.tr, rate)

@@ -75,7 +75,7 @@ class GraphConvolution(nn.Module):
 
 
 class SurfaceGraphEncoder(nn.Module):
-    """Three graph convolutions of vertex features plus a feature of the EEG, each added to what it sees.
+    """Three graph convolutions of vertex features plus a feature of the EEG, each added to what it takes.
 
     Without that a vertex would be known by the mean of its neighbours only.
 
@@ -243,7 +243,6 @@ class SpatiotemporalNeuralFrames(nn.Module):
     def __init__(
         self,
         settings: SurfaceSettings,
-        *,
         indices: Tensor,
         values: Tensor,
         place: Tensor,
@@ -254,13 +253,11 @@ class SpatiotemporalNeuralFrames(nn.Module):
     ) -> None:
         super().__init__()
         self.tr, self.rate, self.n_frames = tr, rate, settings.frames
-        width = settings.width
+        width, n_virtual = settings.width, settings.virtual_channels
         self.register_buffer("place", place)
         self.register_buffer("positions", positions)
         self.embedding = nn.Parameter(torch.randn(len(place), settings.embedding))
-        self.encoder = EEGEncoder(
-            width, filters=settings.filters, n_virtual=settings.virtual_channels, bands=bands
-        )
+        self.encoder = EEGEncoder(width, filters=settings.filters, n_virtual=n_virtual, bands=bands)
         self.pattern = nn.Linear(self.n_frames, width)
         self.attention = Attention(width, width, settings.heads, optional=True)
         self.token_bias = TokenBias(settings.heads)
@@ -322,20 +319,11 @@ class SpatiotemporalNeuralFrames(nn.Module):
         space = CorticalSpace.named(space) if isinstance(space, str) else space
         checked = SurfaceSettings(**settings)
         check_bands(rate, bands)
-        positions = standard_positions(channels) if positions is None else positions
-        indices, values = normalised(adjacency(space))
+        at = torch.as_tensor(standard_positions(channels) if positions is None else positions).float()
+        graph = normalised(adjacency(space))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return cls(
-                checked,
-                indices=indices,
-                values=values,
-                place=places(space),
-                positions=torch.as_tensor(positions, dtype=torch.float32),
-                bands=bands,
-                tr=tr,
-                rate=rate,
-            )
+            return cls(checked, *graph, places(space), at, bands, tr, rate)
 
     @property
     def n_samples(self) -> int:

@@ -16,6 +16,8 @@ from scipy.signal.windows import hann
 
 from neuroframes.errors import InputError
 
+Times = NDArray[np.float64]
+
 BANDS: Mapping[str, tuple[float, float]] = {
     "delta": (0.5, 4.0),
     "theta": (4.0, 8.0),
@@ -24,6 +26,7 @@ BANDS: Mapping[str, tuple[float, float]] = {
     "gamma": (30.0, 100.0),
 }
 WINDOW = 2.0  # seconds; two cycles of the slowest resolvable line, short against the HRF
+STEP = 0.4  # seconds
 LAST_LAG = 20.0  # seconds
 SILENCE = 1e-18  # V^2/Hz; a millionth of a squared microvolt keeps the logarithm of a flat channel finite
 
@@ -39,7 +42,7 @@ class BandPower:
     """
 
     values: NDArray[np.float32]
-    times: NDArray[np.float64]
+    times: Times
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) != len(self.times):
@@ -69,19 +72,15 @@ def check_bands(rate: float, bands: Mapping[str, tuple[float, float]]) -> None:
 
 
 def log_band_power(
-    eeg: NDArray[np.float32],
-    rate: float,
-    bands: Mapping[str, tuple[float, float]] = BANDS,
-    step: float = 0.4,
+    eeg: NDArray[np.float32], rate: float, bands: Mapping[str, tuple[float, float]] = BANDS
 ) -> BandPower:
-    """Log band power on a grid of `step` seconds that starts at the first sample.
+    """Log band power on a grid of 0.4 s that starts at the first sample.
 
     Parameters
     ----------
     eeg : array, shape (C, N), volts
     rate : float, Hz
     bands : mapping from name to (low, high), Hz
-    step : float, seconds
 
     Returns
     -------
@@ -93,7 +92,7 @@ def log_band_power(
         If a band lies above Nyquist, or the recording is shorter than one window.
     """
     check_bands(rate, bands)
-    length, hop = round(WINDOW * rate), round(step * rate)
+    length, hop = round(WINDOW * rate), round(STEP * rate)
     if eeg.shape[1] < length:
         raise InputError(f"EEG lasts {eeg.shape[1] / rate:.1f} s; band power needs at least {WINDOW:g} s")
     window = hann(length, sym=False)
@@ -113,9 +112,7 @@ def log_band_power(
     return BandPower(values, np.arange(n_steps) * (hop / rate))
 
 
-def lagged(
-    power: BandPower, frame_times: NDArray[np.float64], lags: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def lagged(power: BandPower, frame_times: Times, lags: Times) -> NDArray[np.float32]:
     """Band power at each frame's time minus each lag, interpolated linearly.
 
     Times before the recording's start or after its end take the nearest value.

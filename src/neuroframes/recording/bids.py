@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from neuroframes.errors import InputError
@@ -101,11 +102,14 @@ def find_runs(
         )
     runs = []
     for key in common:
-        _check_single(key, "EEG", eeg[key])
-        # The two files of a GIFTI pair differ in nothing but the hemisphere.
-        hemispheres = {re.sub(r"_hemi-[LR]", "", file.name) for file in bold[key]}
-        if len(hemispheres) > 1:
-            _check_single(key, "BOLD", bold[key])
+        for kind, files in (("EEG", eeg[key]), ("BOLD", bold[key])):
+            # The two files of a GIFTI pair differ in nothing but the hemisphere.
+            if len({re.sub(r"_hemi-[LR]", "", str(file)) for file in files}) > 1:
+                names = ", ".join(file.name for file in files)
+                raise InputError(
+                    f"{_described(key)}: expected one {kind} file, got {len(files)} ({names}); "
+                    "remove all but one"
+                )
         label, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
         table = next(iter(confounds.get(key, [])), None)
         runs.append(RunFiles(label, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
@@ -188,10 +192,7 @@ def _files(folders: Iterable[Path], subjects: str, kind: str, patterns: Sequence
 
 
 def _by_run(files: list[Path]) -> dict[Key, list[Path]]:
-    grouped: dict[Key, list[Path]] = defaultdict(list)
-    for file in files:
-        grouped[_key(file)].append(file)
-    return dict(grouped)
+    return {key: list(of_run) for key, of_run in groupby(sorted(files, key=_key), _key)}
 
 
 def _derivatives(root: Path) -> list[Path]:
@@ -203,22 +204,13 @@ def _derivatives(root: Path) -> list[Path]:
 
 def _of_space(files: list[Path], space: str | None) -> list[Path]:
     """The files of this space, or of the most preferred surface space that is there."""
+    spaces = (space,) if space else SPACES
     ranked = defaultdict(list)
     for file in files:
         entities = _entities(file)
-        here = entities.get("space", "")
-        if entities.get("desc") in OWN_OUTPUTS or here not in ((space,) if space else SPACES):
-            continue
-        rank = 0 if space else SPACES.index(here)
-        # CIFTI before GIFTI before volumes, then the standard 91k grayordinates before the cortex alone.
-        kind = next(i for i, suffix in enumerate(BOLD_SUFFIXES) if file.name.endswith(suffix))
-        ranked[rank, kind, entities.get("den") != "91k"].append(file)
+        if entities.get("space") in spaces and entities.get("desc") not in OWN_OUTPUTS:
+            # CIFTI before GIFTI before volumes, then the standard 91k grayordinates before the cortex alone.
+            kind = next(i for i, suffix in enumerate(BOLD_SUFFIXES) if file.name.endswith(suffix))
+            rank = spaces.index(entities["space"]), kind, entities.get("den") != "91k"
+            ranked[rank].append(file)
     return ranked[min(ranked)] if ranked else []
-
-
-def _check_single(key: Key, kind: str, files: list[Path]) -> None:
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise InputError(
-            f"{_described(key)}: expected one {kind} file, got {len(files)} ({names}); remove all but one"
-        )

@@ -25,19 +25,10 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_together
-from neuroframes.recording.sidecar import (
-    companion,
-    read_sidecar,
-    seconds,
-    sidecar_path,
-    split_suffix,
-    with_entity,
-    write_sidecar,
-)
-
-__all__ = ["Bold", "bold_files", "hemisphere_paths", "images_of", "read_bold", "write_bold", "write_sidecar"]
+from neuroframes.recording.sidecar import companion, read_sidecar, seconds, sidecar_path, with_entity
 
 Float32 = NDArray[np.float32]
+Contents = tuple[Float32, CorticalSpace, float, float]  # frames (K, V), space, start and TR in seconds
 
 # Relative difference beyond which two statements of the TR contradict each other (headers round).
 TR_TOLERANCE = 1e-3
@@ -49,11 +40,9 @@ SUFFIXES = {
     "gifti": (".func.gii", ".gii"),
     "volume": (".nii.gz", ".nii", ".mgz"),
 }
-UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, IndexError, zlib.error),
-    *(ExpatError, ImageFileError, HeaderDataError),
-)
-SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+DAMAGED = (EOFError, LookupError, zlib.error, ExpatError, ImageFileError, HeaderDataError)
+UNREADABLE = (OSError, ValueError, *DAMAGED)
+SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
 
 
@@ -122,18 +111,20 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
         raise InputError(f"{path}: no such file")
     if path.is_dir():
         raise InputError(f"{path} is a folder; pass the image of one run, such as its .dtseries.nii")
-    if path.name.endswith(".gii"):
-        data, space, start, stated, sources = _read_gifti(path)
-        sidecars = {source: read_sidecar(source) for source in sources}
+    pair = _hemispheres(path) if path.name.endswith(".gii") else {}
+    sources = tuple(pair.values()) or (path,)
+    sidecars = {source: read_sidecar(source) for source in sources}
+    if pair:
+        data, space, start, stated = _read_gifti(pair)
     else:
         with _reading(path):
             image: Any = nib.load(path, mmap=False)  # read at once below: no map
-        sources, sidecars = (path,), {path: read_sidecar(path)}
         if isinstance(image, Cifti2Image):
             data, space, start, stated = _read_cifti(path, image)
         else:
             data, space, start, stated = _read_volume(path, image, sidecars[path])
-    if not _any_finite(data):
+    # Frame by frame: the first nearly always decides.
+    if not any(np.isfinite(frame).any() for frame in data):
         raise InputError(
             f"{path.name}: NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
             "a finite number; export it again"
@@ -142,7 +133,9 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     times = start + tr * np.arange(len(data), dtype=np.float64)
     measured = _measured(sidecars, len(data))
     sidecar = next((content for content in sidecars.values() if content), {})
-    return Bold(data, tr, times, space, sources, measured, _deviation(sidecars), sidecar)
+    named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
+    deviation = next((companion(file, name) for file, name in named if name is not None), None)
+    return Bold(data, tr, times, space, sources, measured, deviation, sidecar)
 
 
 def write_bold(
@@ -197,7 +190,7 @@ def write_bold(
             for target, side in zip(targets, _sides(space), strict=True):
                 nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), folder / target.name)
         else:
-            nib.save(_volume_image(data, space, tr, split_suffix(path)[1]), folder / path.name)
+            nib.save(_volume_image(data, space, tr, path.suffix), folder / path.name)
     return targets
 
 
@@ -222,14 +215,11 @@ def hemisphere_paths(path: Path) -> dict[str, Path]:
     `with_entity` does it: `sub-01_space-fsaverage5_bold.func.gii` becomes
     `sub-01_hemi-L_space-fsaverage5_bold.func.gii`.
     """
-    name = path.name
-    for pattern, form in ((r"(?<![A-Za-z])hemi-[LR]", "hemi-{}"), (r"(?<![A-Za-z])[lr]h(?=[._-])", "{}h")):
-        if re.search(pattern, name):
-            sides = {"L": "L", "R": "R"} if form == "hemi-{}" else {"L": "l", "R": "r"}
-            return {
-                side: path.with_name(re.sub(pattern, form.format(letter), name, count=1))
-                for side, letter in sides.items()
-            }
+    forms = {r"(?<![A-Za-z])hemi-[LR]": ("hemi-L", "hemi-R"), r"(?<![A-Za-z])[lr]h(?=[._-])": ("lh", "rh")}
+    for pattern, names in forms.items():
+        if re.search(pattern, path.name):
+            renamed = (path.with_name(re.sub(pattern, name, path.name, count=1)) for name in names)
+            return dict(zip(HEMISPHERES, renamed, strict=True))
     return {side: with_entity(path, f"hemi-{side}") for side in HEMISPHERES}
 
 
@@ -246,7 +236,7 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_cifti(path: Path, image: Any) -> tuple[Float32, CorticalSpace, float, float]:
+def _read_cifti(path: Path, image: Any) -> Contents:
     with _reading(path):
         axes = [image.header.get_axis(i) for i in range(image.ndim)]
         if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], BrainModelAxis)):
@@ -262,47 +252,49 @@ def _read_cifti(path: Path, image: Any) -> tuple[Float32, CorticalSpace, float, 
     return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start), float(axes[0].step)
 
 
-def _read_gifti(path: Path) -> tuple[Float32, CorticalSpace, float, float, tuple[Path, ...]]:
+def _hemispheres(path: Path) -> dict[str, Path]:
+    """The GIFTI files that are there, by hemisphere, left first."""
     pair = {side: file for side, file in hemisphere_paths(path).items() if file.exists()}
-    if path not in pair.values():  # no hemisphere in the name: the file itself says which it is
-        with _reading(path):
-            gifti = GiftiImage.from_filename(path)
-            stated = [meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, gifti.darrays[0].meta)]
-        pair = {side: path for side, structure in PRIMARY.items() if structure in stated}
-        if not pair:
-            raise InputError(
-                f"{path.name}: neither its name nor its metadata say which hemisphere it is; "
-                "put hemi-L or hemi-R into the name"
-            )
-    halves, steps = {}, set()
+    if path in pair.values():
+        return pair
+    with _reading(path):  # no hemisphere in the name: the file itself says which it is
+        gifti = GiftiImage.from_filename(path)
+        stated = [meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, gifti.darrays[0].meta)]
+    pair = {side: path for side, structure in PRIMARY.items() if structure in stated}
+    if not pair:
+        raise InputError(
+            f"{path.name}: neither its name nor its metadata say which hemisphere it is; "
+            "put hemi-L or hemi-R into the name"
+        )
+    return pair
+
+
+def _read_gifti(pair: Mapping[str, Path]) -> Contents:
+    halves, steps = {}, []
     for side, file in pair.items():
         with _reading(file):
             gifti = GiftiImage.from_filename(file)
             arrays = [np.asarray(array.data) for array in gifti.darrays]
             # One array a frame is the rule; one (V, K) array also occurs.
-            stacked = arrays[0].T if len(arrays) == 1 and arrays[0].ndim == 2 else np.stack(arrays)
-        if stacked.ndim != 2:
+            half = arrays[0].T if len(arrays) == 1 and arrays[0].ndim == 2 else np.stack(arrays)
+        if half.ndim != 2:
             raise InputError(
                 f"{file.name}: expected one value a vertex and frame, got arrays of shape "
-                f"{stacked.shape[1:]}; pass a functional GIFTI (.func.gii)"
+                f"{half.shape[1:]}; pass a functional GIFTI (.func.gii)"
             )
-        halves[side] = stacked
-        steps.add(float(gifti.meta.get("TimeStep", 0) or 0))
+        halves[side] = half
+        steps.append(float(gifti.meta.get("TimeStep", 0) or 0))
     lengths = {side: len(half) for side, half in halves.items()}
     if len(set(lengths.values())) > 1:
-        raise InputError(f"{path.name}: the hemispheres differ in frames: {lengths}; export both again")
+        raise InputError(f"{file.name}: the hemispheres differ in frames: {lengths}; export both again")
     space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
-    data = np.empty((next(iter(lengths.values())), space.V), np.float32, order="F")
-    for side, half in halves.items():
-        data[:, _rows(space, side)] = half
+    data = np.asfortranarray(np.hstack([*halves.values()]), dtype=np.float32)
     # FreeSurfer states the step in ms, others in s: no TR is above 20 s or below 20 ms.
     step = max(steps)
-    return data, space, 0.0, step / 1000 if step > 20 else step, tuple(pair.values())
+    return data, space, 0.0, step / 1000 if step > 20 else step
 
 
-def _read_volume(
-    path: Path, image: Any, sidecar: Mapping[str, Any]
-) -> tuple[Float32, CorticalSpace, float, float]:
+def _read_volume(path: Path, image: Any, sidecar: Mapping[str, Any]) -> Contents:
     if image.ndim != 4:
         raise InputError(
             f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
@@ -316,8 +308,7 @@ def _read_volume(
         mask = np.zeros(values.shape[:3], bool)
         for frame in np.moveaxis(values, 3, 0):
             mask |= frame != 0
-    is_mgh = isinstance(image, nib.MGHImage)
-    unit = 1e-3 if is_mgh else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
+    unit = 1e-3 if isinstance(image, nib.MGHImage) else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
     data = np.asfortranarray(values[mask].T)
     return data, CorticalSpace.from_mask(mask, image.affine), 0.0, zoom * unit
 
@@ -360,13 +351,11 @@ def _volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: flo
     shape, affine = space.grid()
     values = np.zeros((*shape, len(data)), np.float32, order="F")
     values[np.unravel_index(space.vertex, shape)] = data.T
-    if suffix == ".mgz":
-        image: Any = nib.MGHImage(values, affine)
-        image.header.set_zooms((*image.header.get_zooms()[:3], tr * 1000))
-        return image
-    image = nib.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.header.set_zooms((*image.header.get_zooms()[:3], tr))
+    mgh = suffix == ".mgz"
+    image: Any = nib.MGHImage(values, affine) if mgh else nib.Nifti1Image(values, affine)
+    if not mgh:
+        image.header.set_xyzt_units("mm", "sec")
+    image.header.set_zooms((*image.header.get_zooms()[:3], tr * 1000 if mgh else tr))
     return image
 
 
@@ -376,11 +365,6 @@ def _sides(space: CorticalSpace) -> list[str]:
 
 def _rows(space: CorticalSpace, side: str) -> NDArray[np.bool_]:
     return space.hemisphere == HEMISPHERES[side]
-
-
-def _any_finite(data: Float32, block: int = 4096) -> bool:
-    starts = range(0, data.shape[1], block)
-    return any(bool(np.isfinite(data[:, start : start + block]).any()) for start in starts)
 
 
 def _agreed_tr(path: Path, header: float, content: Mapping[str, Any], given: float | None) -> float:
@@ -428,11 +412,3 @@ def _measured(sidecars: Mapping[Path, Mapping[str, Any]], n_frames: int) -> NDAr
         # Of a pair's sidecars one may be lost; what either calls an estimate is one.
         measured &= np.array(stated, bool)
     return measured
-
-
-def _deviation(sidecars: Mapping[Path, Mapping[str, Any]]) -> Path | None:
-    """Where the standard deviation is, as the first sidecar says that names it; None where it isn't there."""
-    for path, content in sidecars.items():
-        if (name := content.get("NeuroframesStandardDeviation")) is not None:
-            return companion(path, name)
-    return None

@@ -10,10 +10,10 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ from neuroframes.errors import InputError, check_number
 from neuroframes.recording.montage import positions_by_name, standard_montage
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
+from neuroframes.recording.timeline import check_covers, frame_times
 from neuroframes.recording.triggers import volume_triggers
 from neuroframes.recording.tsv import numbers, read_tsv
+
+if TYPE_CHECKING:
+    from neuroframes.recording.bold import Bold
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +51,10 @@ class Eeg(Signal):
         From the file, BIDS electrodes.tsv or the standard 10-05 montage; NaN where unknown.
     triggers : array, shape (n,), seconds
         Volume triggers on the clock whose zero is the first sample; empty where there are none.
-    start : float, seconds
-        Time of the first sample on that clock: 0.
     """
 
     positions: NDArray[np.float64]
     triggers: NDArray[np.float64]
-    start: float = 0.0
 
 
 def read_eeg(
@@ -101,7 +102,7 @@ def read_eeg(
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
     file = _bids_table(path, "channels")
-    table = read_tsv(file).to_dict("list") if file else {}
+    table = {row.get("name"): row for row in read_tsv(file).to_dict("records")} if file else {}
     picks = _eeg_channels(raw, table)
     if not picks:
         raise InputError(f"{path.name}: no EEG channels among {', '.join(raw.ch_names)}")
@@ -110,7 +111,8 @@ def read_eeg(
     data, rate = _samples(raw, picks, rate, path.name)
     if l_freq is not None:
         data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
-    bad = set(raw.info["bads"]) | _bad_channels(table)
+    stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
+    bad = {*raw.info["bads"], *stated_bad}
     _rereference(data, names, bad, reference, path.name)
     return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, path), triggers)
 
@@ -157,6 +159,30 @@ def read_simultaneous_eeg(
     return eeg
 
 
+def read_eeg_of_bold(
+    path: Path, bold: "Bold", *, onset: float | None, skip_volumes: int, **settings: Any
+) -> tuple[Eeg, NDArray[np.float64]]:
+    """The EEG of a run, and the time on its clock that each frame stands for, shape (K,), seconds.
+
+    Parameters
+    ----------
+    path : Path
+    bold : Bold
+    onset, skip_volumes : see `frame_times`
+    **settings : trigger, and those of `read_eeg`
+
+    Raises
+    ------
+    InputError
+        As `read_simultaneous_eeg`, `frame_times` and `check_covers`.
+    """
+    eeg = read_simultaneous_eeg(path, onset=onset, tr=bold.tr, **settings)
+    given: dict[str, Any] = {"onset": onset, "skip": skip_volumes, "within": bold.slice_reference}
+    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **given, name=path.name)
+    check_covers(times, bold.tr, eeg.duration, path.name)
+    return eeg, times
+
+
 def check_channels(eeg: Eeg, expected: Sequence[str], what: str) -> Eeg:
     """The recording with exactly the channels `expected`, in that order; others are dropped.
 
@@ -187,13 +213,8 @@ def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
         remedy = f"rename the channels or use EEG that has at least {fewest} of them"
         raise _missing(eeg, missing, expected, "the model", remedy)
     if missing:
-        logger.warning(
-            "%s: %d of the %d channels of the model are missing and are filled from the others: %s",
-            file,
-            len(missing),
-            len(expected),
-            ", ".join(missing),
-        )
+        lacking = "%s: %d of the %d channels of the model are missing and are filled from the others: %s"
+        logger.warning(lacking, file, len(missing), len(expected), ", ".join(missing))
     return _picked(eeg, [name for name in expected if name in eeg.channels])
 
 
@@ -276,19 +297,15 @@ def _samples(raw: Any, picks: list[int], rate: float, file: str) -> tuple[NDArra
     return data, rate
 
 
-def _eeg_channels(raw: Any, table: dict[str, list[str]]) -> list[int]:
-    stated = dict(zip(table.get("name", []), table.get("type", []), strict=False))
-    return [
-        index
-        for index, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True))
+def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]]) -> list[int]:
+    picks = []
+    for pick, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True)):
         # channels.tsv knows best, then MNE, then the name
-        if (stated[name].upper() == "EEG" if name in stated else kind == "eeg" and not NOT_EEG.search(name))
-    ]
-
-
-def _bad_channels(table: dict[str, list[str]]) -> set[str]:
-    status = zip(table.get("name", []), table.get("status", []), strict=False)
-    return {name for name, state in status if state.strip().lower() == "bad"}
+        stated = table.get(name, {}).get("type")
+        by_name = "EEG" if kind == "eeg" and not NOT_EEG.search(name) else ""
+        if (by_name if stated is None else stated.upper()) == "EEG":
+            picks.append(pick)
+    return picks
 
 
 def _rereference(
@@ -312,12 +329,11 @@ def _bids_table(path: Path, kind: str) -> Path | None:
     It carries a subset of the file's entities, apart from `space`, and the most specific one counts. MNE-BIDS
     would also take the table of another run or acquisition where the EEG's name states none.
     """
-    entities = set(path.stem.split("_")[:-1])
-    found = []
-    for candidate in path.parent.glob(f"*_{kind}.tsv"):
-        own = {part for part in candidate.stem.split("_")[:-1] if not part.startswith("space-")}
+    entities, found = {*path.stem.split("_")[:-1]}, []
+    for table in path.parent.glob(f"*_{kind}.tsv"):
+        own = {part for part in table.stem.split("_")[:-1] if not part.startswith("space-")}
         if own <= entities:
-            found.append((len(own), candidate))
+            found.append((len(own), table))
     return max(found)[1] if found else None
 
 
@@ -335,10 +351,8 @@ def _positions(raw: Any, names: tuple[str, ...], path: Path) -> NDArray[np.float
 
 def _bids_electrodes(path: Path) -> dict[str, NDArray[np.float64]]:
     file = _bids_table(path, "electrodes")
-    if file is None:
-        return {}
-    table = read_tsv(file)
-    if not {"name", "x", "y", "z"} <= set(table):
+    table = read_tsv(file) if file else {}
+    if file is None or not {"name", "x", "y", "z"} <= set(table):
         return {}
     xyz = np.stack([numbers(file, table, axis) for axis in "xyz"], axis=1)
     # The unit stands in coordsystem.json, which many data sets lack; a head's radius is 0.1 m, 10 cm, 100 mm.

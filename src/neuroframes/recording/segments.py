@@ -71,11 +71,8 @@ class Segment:
 
     def given(self, mask: Mask) -> Self:
         """The segment with those of its measured frames alone that `mask` (K,) names."""
-        return replace(
-            self,
-            measured=self.measured & mask,
-            partial=None if self.partial is None else self.partial & mask,
-        )
+        partial = None if self.partial is None else self.partial & mask
+        return replace(self, measured=self.measured & mask, partial=partial)
 
     @property
     def entries(self) -> Mask | None:
@@ -262,18 +259,9 @@ def load_segments(
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
         run, here = runs[part.run], slice(part.start, part.stop)
-        segments.append(
-            Segment(
-                frames[row],
-                run.frame_times[here],
-                run.tr * np.arange(part.start, part.stop, dtype=np.float64),
-                mask,
-                power[part.run],
-                part.run,
-                eeg[part.run],
-                None if run.motion is None else run.motion[here],
-            )
-        )
+        times = run.frame_times[here], run.tr * np.arange(part.start, part.stop, dtype=np.float64)
+        moved = None if run.motion is None else run.motion[here]
+        segments.append(Segment(frames[row], *times, mask, power[part.run], part.run, eeg[part.run], moved))
     return segments, scale
 
 

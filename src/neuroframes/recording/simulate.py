@@ -17,7 +17,7 @@ BOLD frames are acquired around the middle of their volume, as after fMRIPrep's 
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
@@ -92,7 +92,7 @@ def simulate(
         If an argument is out of range, or `out` exists and `overwrite` is False.
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import track
 
     out = Path(out)
     n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed)
@@ -106,9 +106,9 @@ def simulate(
         clock = signals.Clock.of_run(n_frames, tr, eeg_rate)
         responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
         bids.write_shared_truth(root, sources, responses, clock.slow_rate)
-        with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
-            for run, rng in bar.track([*enumerate(others, start=1)], description="simulate"):
-                _simulate_run(rng, root, run, sources, clock, tr, snr)
+        bar: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "disable": not progress}
+        for run, rng in track([*enumerate(others, start=1)], "simulate", **bar):
+            _simulate_run(rng, root, run, sources, clock, snr)
     return out
 
 
@@ -129,24 +129,26 @@ def noise_free(
     array, shape (K, V), in the units of the written BOLD
     """
     patches, mean, scale = bids.read_shared_truth(Path(root))
-    latents = bids.read_run_truth(Path(root), run, part)
+    with np.load(bids.truth_path(Path(root), run)) as stored:
+        latents = stored[part]
     return mean + scale * (patches[:, : latents.shape[1]] @ latents.T).T
 
 
 def _simulate_run(
-    rng: Generator, root: Path, run: int, sources: Sources, clock: signals.Clock, tr: float, snr: float
+    rng: Generator, root: Path, run: int, sources: Sources, clock: signals.Clock, snr: float
 ) -> None:
-    subject = signals.make_subject(rng, clock, tr)
-    envelopes = signals.band_envelopes(rng, sources, subject, clock)
-    eeg = signals.eeg_signals(rng, sources, envelopes, subject, clock, tr)
-    bids.write_eeg(root, run, eeg, clock, subject, sources.montage.names, tr)
+    subject = signals.make_subject(rng, clock)
+    envelopes = signals.band_envelopes(rng, sources, subject)
+    eeg = signals.eeg_signals(rng, sources, envelopes, subject)
+    bids.write_eeg(root, run, eeg, sources.montage, subject)
     del eeg  # at 5 kHz it is larger than BOLD: not both at once
     signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr)
-    noise, fluid = signals.bold_noise(rng, sources, subject, clock)
-    bids.write_run_truth(root, run, signal, coupled, noise, envelopes, clock)
+    noise, fluid = signals.bold_noise(rng, sources, subject)
+    truth: dict[str, Any] = {"signal": signal, "coupled": coupled, "noise": noise, "envelopes": envelopes}
+    np.savez(bids.truth_path(root, run), **truth, envelope_times=clock.slow, frame_times=clock.frames)
     signal[:, : sources.n_patches] += noise
     frames = _frames(rng, sources, signal)
-    bids.write_fmriprep(root, run, frames, sources, subject, 9000 + TYPICAL_SCALE * fluid, tr)
+    bids.write_fmriprep(root, run, frames, 9000 + TYPICAL_SCALE * fluid, sources, subject)
 
 
 def _frames(rng: Generator, sources: Sources, latents: NDArray[np.float32]) -> NDArray[np.float32]:

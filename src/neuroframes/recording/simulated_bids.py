@@ -1,33 +1,31 @@
 """A simulated recording's files: a BIDS data set of EEG, what fMRIPrep would leave beside it, and the truth.
 
-Nothing here carries a date, so the same recording gives the same bytes.
+What every recording's files say alike stands in `simulated_files`. Nothing here carries a date, so the same
+recording gives the same bytes.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pybv
 import scipy.sparse
-from numpy.typing import NDArray
 
-from neuroframes.recording.bold import write_bold, write_sidecar
-from neuroframes.recording.simulated_signals import OUTLIER, Clock, Subject
-from neuroframes.recording.simulated_sources import NETWORKS, Montage, Sources
+from neuroframes.recording.bold import write_bold
+from neuroframes.recording.sidecar import sidecar_path
+from neuroframes.recording.simulated_signals import OUTLIER, Subject
+from neuroframes.recording.simulated_sources import NETWORKS, Array, Montage, Sources
 from neuroframes.recording.timeline import MOTION
 
 SUBJECT, TASK = "sub-01", "movie"
-# Beyond the data, tables and sidecars hold what the BIDS validator asks for.
-BIDS_VERSION = "1.10.0"
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
-README = """# Simulated EEG-fMRI
-
-Written by `neuroframes simulate`; no person was recorded. EEG is in `sub-01/eeg`, BOLD as fMRIPrep would
-leave it in `derivatives/fmriprep`, and what the noise hides in `truth` (NumPy archives; read them with
-`neuroframes.recording.simulate.noise_free` or `numpy.load`). The model is described in
-`neuroframes.recording.simulate`.
-"""
+MARKERS = {128: "Response", 1: "Stimulus"}  # R128 a volume, S 1 a scene
+PARTS = ("data", "indices", "indptr", "shape")  # of a sparse array
+# Beyond the data, tables and sidecars hold what the BIDS validator asks for.
+TEMPLATES = Path(__file__).parent / "simulated_files"
 
 
 def run_stem(run: int) -> str:
@@ -37,10 +35,8 @@ def run_stem(run: int) -> str:
 
 def bold_path(root: Path, run: int, kind: str) -> Path:
     """The run's BOLD: a CIFTI file, or the left one of two GIFTI files."""
-    folder = root / "derivatives" / "fmriprep" / SUBJECT / "func"
-    if kind == "cifti":
-        return folder / f"{run_stem(run)}_space-fsLR_den-32k_bold.dtseries.nii"
-    return folder / f"{run_stem(run)}_hemi-L_space-fsaverage5_bold.func.gii"
+    form = {"cifti": "space-fsLR_den-32k_bold.dtseries.nii", "gifti": "hemi-L_space-fsaverage5_bold.func.gii"}
+    return root / "derivatives" / "fmriprep" / SUBJECT / "func" / f"{run_stem(run)}_{form[kind]}"
 
 
 def truth_path(root: Path, run: int | None = None) -> Path:
@@ -51,179 +47,79 @@ def truth_path(root: Path, run: int | None = None) -> Path:
 def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any]) -> None:
     """Everything that is said once: descriptions, participants, electrodes."""
     written_by = [{"Name": "neuroframes simulate", "Description": json.dumps(dict(settings))}]
-    common = {"BIDSVersion": BIDS_VERSION, "License": "CC0", "Authors": ["neuroframes"]}
-    _write_json(
-        root / "dataset_description.json",
-        {"Name": "Simulated EEG-fMRI", "DatasetType": "raw", **common, "GeneratedBy": written_by},
+    for kind, folder in {"raw": root, "derivative": root / "derivatives" / "fmriprep"}.items():
+        _write(folder / "dataset_description.json", f"{kind}_description.json", GeneratedBy=written_by)
+        _write(folder / "README.md", "README.md")
+        # BIDS has no rule for surface series and confounds yet; fMRIPrep ignores its own in the same way.
+        _write(folder / ".bidsignore", f"{kind}.bidsignore")
+    for name in ("participants.tsv", "participants.json"):
+        _write(root / name, name)
+    stem = root / SUBJECT / "eeg" / SUBJECT
+    _write(
+        Path(f"{stem}_coordsystem.json"), "coordsystem.json", AnatomicalLandmarkCoordinates=montage.fiducials
     )
-    _write_json(
-        root / "derivatives" / "fmriprep" / "dataset_description.json",
-        {
-            "Name": "Simulated BOLD in the form of fMRIPrep's outputs",
-            "DatasetType": "derivative",
-            **common,
-            "GeneratedBy": written_by,
-        },
-    )
-    for folder in (root, root / "derivatives" / "fmriprep"):
-        _write_text(folder / "README.md", README)
-    _write_text(root / ".bidsignore", "truth\n")
-    # BIDS has no rule for surface series and confounds yet; fMRIPrep ignores its own in the same way.
-    ignored = "*_bold.dtseries.nii *_bold.func.gii *_bold.json *_timeseries.tsv *_timeseries.json"
-    _write_text(root / "derivatives" / "fmriprep" / ".bidsignore", ignored.replace(" ", "\n") + "\n")
-    _write_table(root / "participants.tsv", {"participant_id": [SUBJECT], "species": ["simulated"]})
-    _write_json(root / "participants.json", {"species": {"Description": "No living subject: a simulation"}})
-    _write_electrodes(root / SUBJECT / "eeg", montage)
-
-
-def _write_electrodes(folder: Path, montage: Montage) -> None:
-    position = [[f"{value:.6f}" for value in axis] for axis in montage.positions.T]
+    x, y, z = ([f"{value:.6f}" for value in axis] for axis in montage.positions.T)
     _write_table(
-        folder / f"{SUBJECT}_electrodes.tsv",
-        {
-            "name": montage.names,
-            **dict(zip("xyz", position, strict=True)),
-            "type": ["cup"] * len(montage.names),
-        },
-    )
-    _write_json(
-        folder / f"{SUBJECT}_coordsystem.json",
-        {
-            "EEGCoordinateSystem": "CapTrak",
-            "EEGCoordinateUnits": "m",
-            "EEGCoordinateSystemDescription": "RAS, origin between the preauricular points",
-            "AnatomicalLandmarkCoordinateSystem": "CapTrak",
-            "AnatomicalLandmarkCoordinateUnits": "m",
-            "AnatomicalLandmarkCoordinates": montage.fiducials,
-        },
+        Path(f"{stem}_electrodes.tsv"), {"name": montage.names, "x": x, "y": y, "z": z, "type": "cup"}
     )
 
 
-def write_eeg(
-    root: Path,
-    run: int,
-    eeg: NDArray[np.float32],
-    clock: Clock,
-    subject: Subject,
-    names: Sequence[str],
-    tr: float,
-) -> None:
+def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subject) -> None:
     """BrainVision EEG with a marker R128 a volume and S 1 a scene, and its BIDS companions.
 
     Parameters
     ----------
     eeg : array, shape (C + 1, N), volts; the last row is the electrocardiogram
     """
-    import pybv
-
-    stem = root / SUBJECT / "eeg" / run_stem(run)
-    # Amplifiers mark a sample: what a reader gets of the trigger is no more exact than that.
-    volumes = np.round(clock.triggers * clock.rate).astype(int)
-    # The film began before the recording, and goes on after it.
-    scenes = subject.scenes[
-        (subject.scenes[:, 0] >= 0) & (subject.scenes[:, 0] * clock.rate < clock.samples - 1)
-    ]
-    cuts = np.round(scenes[:, 0] * clock.rate).astype(int)
-    markers: list[dict[str, Any]] = []
-    markers += [{"onset": int(n), "description": 128, "type": "Response"} for n in volumes]
-    markers += [{"onset": int(n), "description": 1, "type": "Stimulus"} for n in cuts]
+    stem, clock, n = root / SUBJECT / "eeg" / run_stem(run), subject.clock, len(montage.names)
+    events, names = _events(subject), [*montage.names, "ECG"]
+    markers = zip(events["sample"].tolist(), events["value"].tolist(), strict=True)
     pybv.write_brainvision(
         data=eeg,
         sfreq=clock.rate,
-        ch_names=[*names, "ECG"],
+        ch_names=names,
         fname_base=f"{stem.name}_eeg",
         folder_out=stem.parent,
-        events=sorted(markers, key=lambda marker: marker["onset"]),
+        events=[{"onset": at, "description": value, "type": MARKERS[value]} for at, value in markers],
         resolution=EEG_RESOLUTION,
         fmt="binary_int16",
     )
-    _describe_eeg(stem, names, clock)
-    _write_events(stem, volumes, cuts, scenes, clock, tr)
+    described = {"SamplingFrequency": clock.rate, "RecordingDuration": clock.samples / clock.rate}
+    _write(Path(f"{stem}_eeg.json"), "eeg.json", EEGChannelCount=n, **described)
+    channels = {
+        "name": names,
+        "type": ["EEG"] * n + ["ECG"],
+        "units": "µV",
+        "sampling_frequency": f"{clock.rate:g}",
+        "reference": ["average"] * n + [None],
+        "status": "good",
+    }
+    _write_table(Path(f"{stem}_channels.tsv"), channels)
+    _write_table(Path(f"{stem}_events.tsv"), events)
+    _write(Path(f"{stem}_events.json"), "events.json")
 
 
-def _describe_eeg(stem: Path, names: Sequence[str], clock: Clock) -> None:
-    """The sidecar and the channels; `names` are the EEG's, without the electrocardiogram."""
-    n = len(names)
-    _write_json(
-        Path(f"{stem}_eeg.json"),
-        {
-            "TaskName": TASK,
-            "TaskDescription": "Watching a film, simulated",
-            "SamplingFrequency": clock.rate,
-            "EEGReference": "average of all EEG channels",
-            "PowerLineFrequency": 50,
-            "SoftwareFilters": "n/a",
-            "HardwareFilters": "n/a",
-            "EEGChannelCount": n,
-            "ECGChannelCount": 1,
-            "RecordingDuration": clock.samples / clock.rate,
-            "RecordingType": "continuous",
-            "SubjectArtefactDescription": "blinks, ballistocardiogram and gradient residue, movement",
-        },
-    )
-    _write_table(
-        Path(f"{stem}_channels.tsv"),
-        {
-            "name": [*names, "ECG"],
-            "type": ["EEG"] * n + ["ECG"],
-            "units": "µV",
-            "sampling_frequency": f"{clock.rate:g}",
-            "reference": ["average"] * n + [None],
-            "status": "good",
-        },
-    )
-
-
-def _write_events(
-    stem: Path,
-    volumes: NDArray[np.int64],
-    cuts: NDArray[np.int64],
-    scenes: NDArray[np.floating[Any]],
-    clock: Clock,
-    tr: float,
-) -> None:
-    """Volumes and scenes in the order of their samples."""
+def _events(subject: Subject) -> pd.DataFrame:
+    """Volumes and scenes of the film in the order of their samples."""
+    clock, onset = subject.clock, subject.scenes[:, 0]
+    # The film began before the recording, and goes on after it.
+    scenes = subject.scenes[(onset >= 0) & (onset * clock.rate < clock.samples - 1)]
     ends = np.append(scenes[1:, 0], clock.samples / clock.rate)
-    rows = [(sample, tr, "volume", 128, "n/a") for sample in volumes]
+    rows = [(start, clock.tr, "volume", 128, 0, "n/a") for start in clock.triggers]
     rows += [
-        (sample, round(end - onset, 4), "scene", 1, f"{level:.4f}")
-        for sample, end, (onset, level) in zip(cuts, ends, scenes, strict=True)
+        (start, round(end - start, 4), "scene", 1, 0, f"{level:.4f}")
+        for end, (start, level) in zip(ends, scenes, strict=True)
     ]
+    events = pd.DataFrame(rows, columns=["onset", "duration", "trial_type", "value", "sample", "level"])
+    # Amplifiers mark a sample: what a reader gets of the trigger is no more exact than that.
+    events["sample"] = np.round(events["onset"] * clock.rate).astype(int)
+    events["onset"] = [f"{sample / clock.rate:.6f}" for sample in events["sample"]]
     # By sample alone: of those at the same one the volume stays first.
-    rows.sort(key=lambda row: row[0])
-    samples, duration, trial, value, level = zip(*rows, strict=True)
-    _write_table(
-        Path(f"{stem}_events.tsv"),
-        {
-            "onset": [f"{sample / clock.rate:.6f}" for sample in samples],
-            "duration": duration,
-            "trial_type": trial,
-            "value": value,
-            "sample": samples,
-            "level": level,
-        },
-    )
-    _write_json(
-        Path(f"{stem}_events.json"),
-        {
-            "trial_type": {
-                "Levels": {"volume": "an fMRI volume begins", "scene": "a scene of the film begins"}
-            },
-            "value": {"Description": "Number of the marker in the EEG file"},
-            "sample": {"Description": "EEG sample, the first is 0"},
-            "level": {"Description": "How strongly the scene drives the cortex, arbitrary units"},
-        },
-    )
+    return events.sort_values("sample", kind="stable")
 
 
 def write_fmriprep(
-    root: Path,
-    run: int,
-    data: NDArray[np.float32],
-    sources: Sources,
-    subject: Subject,
-    fluid: NDArray[np.float32],
-    tr: float,
+    root: Path, run: int, data: Array, fluid: Array, sources: Sources, subject: Subject
 ) -> None:
     """BOLD, its sidecar and the confounds of a run.
 
@@ -232,22 +128,11 @@ def write_fmriprep(
     data : array, shape (K, V)
     fluid : array, shape (K, 2), cerebrospinal fluid and white matter
     """
-    path = bold_path(root, run, sources.space.kind)
+    path, tr = bold_path(root, run, sources.space.kind), subject.clock.tr
     path.parent.mkdir(parents=True, exist_ok=True)
-    files = write_bold(path, data, sources.space, tr=tr)
-    sidecar = {
-        "TaskName": TASK,
-        "RepetitionTime": tr,
-        "SliceTimingCorrected": True,  # frames are computed at their centres
-        "StartTime": tr / 2,
-        "SkullStripped": False,
-    }
-    if sources.space.kind == "cifti":
-        sidecar["Density"] = "32k: about 32,000 vertices a hemisphere, 2 mm apart"
-        sidecar["grayordinates"] = f"{sources.space.V:,}, cortex only"
-    for file in files:
-        write_sidecar(file, sidecar)
-
+    for file in write_bold(path, data, sources.space, tr=tr):
+        # Slice timing is corrected: frames are computed at their centres.
+        _write(sidecar_path(file), f"{sources.space.kind}_bold.json", RepetitionTime=tr, StartTime=tr / 2)
     columns: dict[str, Any] = {
         "csf": fluid[:, 0],
         "white_matter": fluid[:, 1],
@@ -262,24 +147,18 @@ def write_fmriprep(
         columns[f"motion_outlier{number:02d}"] = (frames == outlier).astype(int)
     confounds = path.with_name(f"{run_stem(run)}_desc-confounds_timeseries.tsv")
     _write_table(confounds, columns)
-    _write_json(
-        confounds.with_suffix(".json"),
-        {"framewise_displacement": {"Description": "Power 2012, 50 mm head", "Units": "mm"}},
-    )
+    _write(confounds.with_suffix(".json"), "confounds.json")
 
 
-def write_shared_truth(root: Path, sources: Sources, responses: NDArray[np.float32], rate: float) -> None:
+def write_shared_truth(root: Path, sources: Sources, responses: Array, rate: float) -> None:
     """What all runs share: maps, networks, weights, haemodynamic responses, lead field."""
     path = truth_path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    patches = sources.patches
     # np.savez takes no sparse arrays; these are the three that make one, and its shape.
+    parts: dict[str, Any] = {f"patches_{part}": getattr(sources.patches, part) for part in PARTS}
     np.savez(
         path,
-        patches_data=patches.data,
-        patches_indices=patches.indices,
-        patches_indptr=patches.indptr,
-        patches_shape=patches.shape,
+        **parts,
         mean=sources.mean,
         scale=sources.scale,
         network=sources.network,
@@ -293,56 +172,24 @@ def write_shared_truth(root: Path, sources: Sources, responses: NDArray[np.float
     )
 
 
-def write_run_truth(
-    root: Path,
-    run: int,
-    signal: NDArray[np.float32],
-    coupled: NDArray[np.float32],
-    noise: NDArray[np.float32],
-    envelopes: NDArray[np.float32],
-    clock: Clock,
-) -> None:
-    """Noise-free latents, their EEG-coupled part, structured noise, band envelopes and their times."""
-    np.savez(
-        truth_path(root, run),
-        signal=signal,
-        coupled=coupled,
-        noise=noise,
-        envelopes=envelopes,
-        envelope_times=clock.slow,
-        frame_times=clock.frames,
-    )
-
-
-def read_shared_truth(root: Path) -> tuple[scipy.sparse.csr_array, NDArray[np.float32], NDArray[np.float32]]:
+def read_shared_truth(root: Path) -> tuple[scipy.sparse.csr_array, Array, Array]:
     """Patches, shape (V, P + H), mean and scale, shape (V,)."""
     with np.load(truth_path(root)) as stored:
-        parts = (stored["patches_data"], stored["patches_indices"], stored["patches_indptr"])
-        patches = scipy.sparse.csr_array(parts, shape=tuple(stored["patches_shape"]))
+        *arrays, shape = (stored[f"patches_{part}"] for part in PARTS)
+        patches = scipy.sparse.csr_array(tuple(arrays), shape=tuple(shape))
         return patches, stored["mean"], stored["scale"]
 
 
-def read_run_truth(root: Path, run: int, part: str) -> NDArray[np.float32]:
-    """One array of a run's truth."""
-    with np.load(truth_path(root, run)) as stored:
-        return stored[part]
-
-
-def _write_text(path: Path, text: str) -> None:
+def _write(path: Path, template: str, **entries: Any) -> None:
+    """Write what a template says; of JSON, with `entries` in the place of its nulls."""
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    if entries:
+        text = json.dumps(json.loads(text) | entries, indent=2, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    # Not `write_sidecar`: some of these stand beside no image.
-    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
+def _write_table(path: Path, columns: Mapping[str, Any] | pd.DataFrame) -> None:
     """A BIDS table: tabs, a header, n/a for what is missing, floats with nine digits."""
-    import pandas as pd
-
-    table = pd.DataFrame(columns).to_csv(
-        sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n"
-    )
-    _write_text(path, table)
+    text = {"sep": "\t", "index": False, "na_rep": "n/a", "lineterminator": "\n", "encoding": "utf-8"}
+    pd.DataFrame(columns).to_csv(path, float_format="%.9g", **text)

@@ -42,6 +42,7 @@ class Clock:
 
     Attributes
     ----------
+    tr : float, from one volume to the next
     rate : float, Hz, of the EEG
     samples : int, N
     triggers : array, shape (K,), when each volume began
@@ -50,6 +51,7 @@ class Clock:
     step : int, EEG samples from one point of the slow grid to the next
     """
 
+    tr: float
     rate: float
     samples: int
     triggers: Times
@@ -66,25 +68,21 @@ class Clock:
         first = -round(HISTORY * rate / step)
         intervals = scipy.fft.next_fast_len(-(-samples // step), real=True)
         slow = np.arange(first, intervals + 1) * (step / rate)
-        return cls(rate, samples, triggers, triggers + tr / 2, slow, step)
+        return cls(tr, rate, samples, triggers, triggers + tr / 2, slow, step)
 
     @property
     def slow_rate(self) -> float:
         """Hz."""
         return self.rate / self.step
 
-    @property
-    def eeg_part(self) -> slice:
-        """The part of the slow grid that the EEG covers."""
-        return slice(int(np.searchsorted(self.slow, -1e-9)), len(self.slow))
-
 
 @dataclass(frozen=True)
 class Subject:
-    """What the subject's body did.
+    """What the subject's body did in a run.
 
     Attributes
     ----------
+    clock : Clock
     motion : array, shape (K, 6), three translations (mm) and three rotations (rad)
     displacement : array, shape (K,), mm, framewise displacement; 0 at the first frame
     jerks : array, seconds, when the head moved abruptly
@@ -94,6 +92,7 @@ class Subject:
     scenes : array, shape (n, 2), onset (s) and level of each scene of the film
     """
 
+    clock: Clock
     motion: NDArray[np.float64]
     displacement: NDArray[np.float64]
     jerks: Times
@@ -111,19 +110,20 @@ def coloured_noise(
     # An FFT's noise is periodic: a minute is drawn beyond what is kept, so that the ends don't meet.
     length = scipy.fft.next_fast_len(n + int(60 * rate), real=True)
     frequency = np.fft.rfftfreq(length, 1 / rate).astype(np.float64)
-    shape = np.zeros(len(frequency))
-    shape[1:] = amplitude(frequency[1:])
+    shape = np.append(0, amplitude(frequency[1:]))
     shape *= length / np.sqrt(4 * (shape**2).sum())
     spectrum = _complex_normal(rng, (series, len(frequency))) * shape.astype(np.float32)
     return np.asarray(scipy.fft.irfft(spectrum, length, axis=-1)[:, :n])
 
 
-def slow_process(rng: Generator, series: int, n: int, rate: float, corner: float = CORNER) -> Array:
-    """Unit-variance noise, flat below `corner` Hz and falling by 12 dB an octave above."""
-    return coloured_noise(rng, series, n, rate, lambda f: 1 / (1 + (f / corner) ** 2))
+def slow_process(rng: Generator, series: int, clock: Clock, corner: float = CORNER) -> Array:
+    """Unit-variance noise on the slow grid, flat below `corner` Hz and falling by 12 dB an octave above."""
+    return coloured_noise(
+        rng, series, len(clock.slow), clock.slow_rate, lambda f: 1 / (1 + (f / corner) ** 2)
+    )
 
 
-def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
+def make_subject(rng: Generator, clock: Clock) -> Subject:
     """Draw the film, the head's movements, heartbeat, breathing and blinks of a run."""
     end = clock.slow[-1]
     cuts = clock.slow[0] + np.cumsum(2 + rng.exponential(6, 2 * int((end - clock.slow[0]) / 8)))
@@ -136,7 +136,7 @@ def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
     blinks = np.cumsum(1 + rng.exponential(4, int(end)))
 
     n_frames = len(clock.frames)
-    scan = n_frames * tr
+    scan = n_frames * clock.tr
     jerks = np.sort(rng.uniform(LEAD + 5, LEAD + scan, rng.poisson(scan / 75)))
     # Mm and rad: a slow drift, the chest's swing, and jerks that last a second or two and leave an offset.
     unit = np.array([1, 1, 1, 1 / HEAD_SIZE, 1 / HEAD_SIZE, 1 / HEAD_SIZE])
@@ -150,6 +150,7 @@ def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
     motion *= unit
     steps = np.abs(np.diff(motion, axis=0, prepend=motion[:1])) / unit
     return Subject(
+        clock=clock,
         motion=motion,
         displacement=steps.sum(axis=1),
         jerks=jerks,
@@ -161,22 +162,22 @@ def make_subject(rng: Generator, clock: Clock, tr: float) -> Subject:
     )
 
 
-def band_envelopes(rng: Generator, sources: Sources, subject: Subject, clock: Clock) -> Array:
+def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
     """Envelope of each band in each patch on the slow grid, mean about 1, shape (bands, P, T)."""
-    n, rate, territory = len(clock.slow), clock.slow_rate, sources.territory
+    clock, territory = subject.clock, sources.territory
     scene = np.searchsorted(subject.scenes[:, 0], clock.slow, side="right") - 1
     film = subject.scenes[np.maximum(scene, 0), 1].astype(np.float32)
-    film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=rate), film).astype(np.float32)
+    film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=clock.slow_rate), film).astype(np.float32)
     # How engaged a region is moves all its bands; most of that is shared with its territory and network,
     # since EEG can't tell neighbouring patches apart.
-    engagement = 0.5 * slow_process(rng, len(NETWORKS), n, rate)[sources.network]
-    engagement += 0.6 * slow_process(rng, TERRITORIES, n, rate)[territory]
+    engagement = 0.5 * slow_process(rng, len(NETWORKS), clock)[sources.network]
+    engagement += 0.6 * slow_process(rng, TERRITORIES, clock)[territory]
     engagement += 0.6 * sources.stimulus_gain[:, None] * film
     sign = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma
-    envelopes = np.empty((len(BANDS), len(territory), n), np.float32)
+    envelopes = np.empty((len(BANDS), len(territory), len(clock.slow)), np.float32)
     for band in range(len(BANDS)):
-        own = 0.2 * slow_process(rng, TERRITORIES, n, rate)[territory]
-        own += 0.3 * slow_process(rng, len(territory), n, rate)
+        own = 0.2 * slow_process(rng, TERRITORIES, clock)[territory]
+        own += 0.3 * slow_process(rng, len(territory), clock)
         envelopes[band] = np.exp(MODULATION * (sign[band] * engagement + own))
     return envelopes / envelopes.mean(axis=-1, keepdims=True)
 
@@ -199,36 +200,26 @@ def bold_latents(
     signal : array, shape (K, P + H)
     coupled : array, shape (K, P)
     """
-    visible, n = sources.n_patches, len(clock.slow)
-    fine = sources.patches.shape[1] - visible
-    drive = np.einsum("bp,bpt->pt", sources.weight, envelopes)
+    visible = sources.n_patches
     response = haemodynamic_response(sources.delay, clock.slow_rate)
-    coupled = _at_frames(_convolved(drive, response[:visible]), clock) * np.float32(np.sqrt(snr * COUPLED))
-
-    shared = slow_process(rng, len(NETWORKS), n, clock.slow_rate)[sources.network]
-    own = slow_process(rng, visible, n, clock.slow_rate)
-    local = slow_process(rng, fine, n, clock.slow_rate)
-    hidden = _convolved((shared + own) / np.float32(np.sqrt(2)), response[:visible])
-    fine_part = _convolved(local, response[visible:])
-    signal = np.concatenate(
-        [
-            coupled + np.float32(np.sqrt(HIDDEN)) * _at_frames(hidden, clock),
-            np.float32(np.sqrt(HIDDEN_FINE)) * _at_frames(fine_part, clock),
-        ],
-        axis=1,
-    )
-    return signal, coupled
+    drive = np.einsum("bp,bpt->pt", sources.weight, envelopes)
+    coupled = _responses(drive, response[:visible], clock, snr * COUPLED)
+    shared = slow_process(rng, len(NETWORKS), clock)[sources.network]
+    own = slow_process(rng, visible, clock)
+    fine = slow_process(rng, len(response) - visible, clock)
+    hidden = _responses((shared + own) / np.float32(np.sqrt(2)), response[:visible], clock, HIDDEN)
+    hidden_fine = _responses(fine, response[visible:], clock, HIDDEN_FINE)
+    return np.concatenate([coupled + hidden, hidden_fine], axis=1), coupled
 
 
-def bold_noise(rng: Generator, sources: Sources, subject: Subject, clock: Clock) -> tuple[Array, Array]:
+def bold_noise(rng: Generator, sources: Sources, subject: Subject) -> tuple[Array, Array]:
     """Structured noise of each patch, shape (K, P), and of cerebrospinal fluid and white matter, (K, 2)."""
-    n_frames, n = len(clock.frames), len(clock.slow)
+    clock = subject.clock
     # Vascular tone: 1/f in power below the haemodynamic cut-off, one global mode and five regional ones.
-    vessels = coloured_noise(
-        rng, 6, n, clock.slow_rate, lambda f: (np.maximum(f, 0.005) ** -0.5) / (1 + (f / 0.12) ** 2)
-    )
-    tone = _at_frames(vessels, clock)
-    ramp = np.linspace(-1, 1, n_frames)
+    n, rate = len(clock.slow), clock.slow_rate
+    tone = coloured_noise(rng, 6, n, rate, lambda f: np.maximum(f, 0.005) ** -0.5 / (1 + (f / 0.12) ** 2))
+    tone = _at_frames(tone, clock)
+    ramp = np.linspace(-1, 1, len(tone))
     drift = np.column_stack([ramp, ramp**2 - 1 / 3])
     pulse = np.column_stack([f(phase) for phase in (subject.breath, subject.heart) for f in (np.sin, np.cos)])
     jump = np.diff(subject.motion, axis=0, prepend=subject.motion[:1]) * ([1.0] * 3 + [HEAD_SIZE] * 3)
@@ -244,11 +235,10 @@ def bold_noise(rng: Generator, sources: Sources, subject: Subject, clock: Clock)
     return (courses @ (maps * scale)).astype(np.float32), fluid.astype(np.float32)
 
 
-def eeg_signals(
-    rng: Generator, sources: Sources, envelopes: Array, subject: Subject, clock: Clock, tr: float
-) -> Array:
+def eeg_signals(rng: Generator, sources: Sources, envelopes: Array, subject: Subject) -> Array:
     """EEG in volts and, as the last row, the electrocardiogram, shape (C + 1, N), float32."""
-    channels, inside = len(sources.lead_field), envelopes[..., clock.eeg_part]
+    channels, clock = len(sources.lead_field), subject.clock
+    inside = envelopes[..., np.searchsorted(clock.slow, -1e-9) :]
     intervals = inside.shape[-1] - 1
     length = intervals * clock.step
     spectrum = np.zeros((channels, length // 2 + 1), np.complex64)
@@ -278,16 +268,13 @@ def eeg_signals(
     eeg[:channels] = scipy.fft.irfft(spectrum, length, axis=-1, overwrite_x=True)[:, : clock.samples]
     del spectrum
     eeg[channels] = 0
-    _add_artefacts(rng, eeg, sources, subject, clock, tr)
+    _add_artefacts(rng, eeg, sources.montage.positions, subject)
     return eeg
 
 
-def _add_artefacts(
-    rng: Generator, eeg: Array, sources: Sources, subject: Subject, clock: Clock, tr: float
-) -> None:
+def _add_artefacts(rng: Generator, eeg: Array, position: NDArray[np.float64], subject: Subject) -> None:
     """Blinks, ballistocardiogram, movement, gradient residue and sensor noise, in place."""
-    position, rate, n = sources.montage.positions, clock.rate, clock.samples
-    channels = len(position)
+    channels, clock, rate = len(position), subject.clock, subject.clock.rate
     lag = np.arange(round(0.6 * rate)) / rate
     near_eyes = np.exp(-np.linalg.norm(position - EYES, axis=1) / 0.03)
     blink = np.exp(-0.5 * ((lag - 0.2) / 0.06) ** 2)
@@ -302,16 +289,16 @@ def _add_artefacts(
     _add_transients(eeg[:channels], subject.jerks, 5e-5 * rng.normal(size=channels), sway, rate)
 
     # Gradient residue: harmonics of the volume (1/TR) and of the slice rate (9 shots a volume) below Nyquist.
-    harmonics = np.array([1, 2, 3, 9, 18, 27]) / tr
+    harmonics = np.array([1, 2, 3, 9, 18, 27]) / clock.tr
     harmonics = harmonics[harmonics < 0.45 * rate]
     size = rng.normal(0, 1.5e-6, (channels, len(harmonics))).astype(np.float32)
-    scanning = slice(round(clock.triggers[0] * rate), round((clock.triggers[-1] + tr) * rate))
+    scanning = slice(round(clock.triggers[0] * rate), round((clock.triggers[-1] + clock.tr) * rate))
     time = np.arange(scanning.stop - scanning.start) / rate
     for harmonic, phase in enumerate(rng.uniform(0, 2 * np.pi, len(harmonics))):
         wave = np.sin(2 * np.pi * harmonics[harmonic] * time + phase).astype(np.float32)
         eeg[:channels, scanning] += size[:, harmonic, None] * wave
     for row in eeg:
-        row += rng.standard_normal(n, np.float32) * np.float32(5e-7)
+        row += rng.standard_normal(clock.samples, np.float32) * np.float32(5e-7)
 
 
 def _add_transients(
@@ -351,17 +338,17 @@ def _complex_normal(rng: Generator, shape: tuple[int, ...]) -> NDArray[np.comple
 
 def _wandering_phase(rng: Generator, clock: Clock, frequency: float) -> Times:
     """Phase (rad) on the slow grid of a rhythm whose frequency wanders by a tenth."""
-    wander = slow_process(rng, 1, len(clock.slow), clock.slow_rate, 0.03)[0].astype(np.float64)
+    wander = slow_process(rng, 1, clock, 0.03)[0].astype(np.float64)
     return 2 * np.pi * np.cumsum(frequency * (1 + 0.1 * np.clip(wander, -3, 3))) / clock.slow_rate
 
 
-def _convolved(series: Array, kernel: Array) -> Array:
-    """Row by row, causal, scaled so that the rows have unit variance on average."""
-    response = scipy.signal.fftconvolve(series, kernel, axes=-1)[:, : series.shape[1]]
-    response = response[:, kernel.shape[1] :]
-    centred = response - response.mean(axis=1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean())
-    return np.pad(scaled, ((0, 0), (kernel.shape[1], 0))).astype(np.float32)
+def _responses(activity: Array, response: Array, clock: Clock, variance: float) -> Array:
+    """BOLD (K, S) that activity (S, T) on the slow grid causes; rows have this variance on average."""
+    length = response.shape[1]
+    bold = scipy.signal.fftconvolve(activity, response, axes=-1)[:, length : activity.shape[1]]
+    bold -= bold.mean(axis=1, keepdims=True)
+    bold = np.pad(bold / np.sqrt((bold**2).mean()), ((0, 0), (length, 0))).astype(np.float32)
+    return _at_frames(bold, clock) * np.float32(np.sqrt(variance))
 
 
 def _at_frames(series: Array, clock: Clock) -> Array:

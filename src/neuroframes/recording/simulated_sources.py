@@ -16,9 +16,10 @@ import numpy as np
 import scipy.sparse
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from neuroframes.cortex.mesh import adjacency, farthest_points, surface, vertex_positions
-from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.recording.band_power import BANDS
 
 Array = NDArray[np.float32]
@@ -28,10 +29,8 @@ FINE = 400  # patches a hemisphere that EEG doesn't see
 PATCH_WIDTH, FINE_WIDTH = 10.0, 6.0  # mm, standard deviation
 SPHERE_RADIUS = 100.0  # mm, of the registration spheres
 DIPOLES = 4000  # vertices that stand for the whole sheet in the forward solution
-HEAD_CENTRE, HEAD_RADIUS = (
-    (0.0, 0.015, 0.045),
-    0.1,
-)  # m, head coordinates; fitted to the pial surface, all of it inside
+HEAD_CENTRE = (0.0, 0.015, 0.045)  # m, head coordinates; fitted to the pial surface, all of it inside
+HEAD_RADIUS = 0.1  # m
 NETWORKS = ("visual", "auditory", "A", "B", "C", "D", "E", "F")
 TERRITORIES = 24  # the first two are visual and auditory cortex, the others are dealt to A..F
 EYES = (0.0, 0.10, 0.01)  # m, head coordinates
@@ -94,19 +93,21 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
     """Draw patches, networks and regional differences on the mesh of `space` (it must have one)."""
     place = {kind: vertex_positions(space, kind) for kind in ("sphere", "pial")}
     dead = _medial_wall(space)
-    left = np.flatnonzero((space.hemisphere == 0) & ~dead)
-    seeds = left[farthest_points(place["sphere"][left], PAIRS, first=int(place["pial"][left, 1].argmin()))]
-    seeds = np.concatenate([seeds, _mirrored(seeds, place["sphere"], space, dead)])
-    fine = np.concatenate([_fine_seeds(rng, place["sphere"], space, dead, side) for side in (0, 1)])
-    coarse = _gaussian_patches(place["sphere"], space.hemisphere, seeds, PATCH_WIDTH)
-    patches = scipy.sparse.hstack(
-        [coarse, _gaussian_patches(place["sphere"], space.hemisphere, fine, FINE_WIDTH)], format="csr"
-    )
+    sphere, halves = place["sphere"], [np.flatnonzero((space.hemisphere == side) & ~dead) for side in (0, 1)]
+    left, right = halves
+    seeds = left[farthest_points(sphere[left], PAIRS, first=int(place["pial"][left, 1].argmin()))]
+    opposite = sphere[seeds] * (-1, 1, 1)
+    seeds = np.concatenate([seeds, right[(opposite @ sphere[right].T).argmax(axis=1)]])
+    starts = [int(rng.integers(len(half))) for half in halves]
+    finer = [half[farthest_points(sphere[half], FINE, at)] for half, at in zip(halves, starts, strict=True)]
+    fine = np.concatenate(finer)
+    coarse = _gaussian_patches(sphere, space.hemisphere, seeds, PATCH_WIDTH)
+    all_patches = [coarse, _gaussian_patches(sphere, space.hemisphere, fine, FINE_WIDTH)]
 
     territory, owner = _territories(rng, place, seeds[:PAIRS])
     territory = np.tile(territory, 2)
     network = owner[territory]
-    posterior = _sigmoid(-(place["pial"][seeds, 1] + 65) / 8)  # towards the occipital pole
+    posterior = expit(-(place["pial"][seeds, 1] + 65) / 8)  # towards the occipital pole
     amplitude, weight = _band_profile(rng, network, posterior)
     montage = make_montage(channels)
     near_air = sum(np.exp(-0.5 * ((place["pial"] - spot) ** 2).sum(1) / 12.0**2) for spot in LOW_SIGNAL)
@@ -120,7 +121,7 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
     return Sources(
         space=space,
         montage=montage,
-        patches=patches.astype(np.float32),
+        patches=scipy.sparse.hstack(all_patches, format="csr").astype(np.float32),
         smoothing=_smoothing(space),
         lead_field=_lead_field(rng, montage, space, coarse),
         territory=territory,
@@ -141,13 +142,12 @@ def make_montage(channels: int) -> Montage:
 
     cap = mne.channels.make_standard_montage("biosemi64").ch_names
     info = mne.create_info(cap, 250.0, "eeg").set_montage("biosemi64", verbose="ERROR")
-    positions = np.array([channel["loc"][:3] for channel in info["chs"]])
+    placed = info.get_montage().get_positions()
+    positions = np.array([placed["ch_pos"][name] for name in cap])
     kept = np.sort(farthest_points(positions, channels, first=cap.index("Oz")))
-    names = {1: "LPA", 2: "NAS", 3: "RPA"}  # FIFF constants of the cardinal points
     fiducials = {
-        names[int(point["ident"])]: [round(float(x), 6) for x in point["r"]]
-        for point in info["dig"]
-        if int(point["kind"]) == 1
+        name: placed[key].round(6).tolist()
+        for name, key in (("LPA", "lpa"), ("NAS", "nasion"), ("RPA", "rpa"))
     }
     return Montage(tuple(cap[i] for i in kept), positions[kept], fiducials)
 
@@ -157,22 +157,6 @@ def _medial_wall(space: CorticalSpace) -> NDArray[np.bool_]:
     if space.name != "fsaverage5":
         return np.zeros(space.V, bool)
     return np.linalg.norm(vertex_positions(space, "pial") - vertex_positions(space, "white"), axis=1) < 0.5
-
-
-def _mirrored(
-    seeds: NDArray[np.int64], sphere: NDArray[np.float64], space: CorticalSpace, dead: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """The right-hemisphere vertices opposite the left `seeds`."""
-    right = np.flatnonzero((space.hemisphere == 1) & ~dead)
-    opposite = sphere[seeds] * (-1, 1, 1)
-    return right[(opposite @ sphere[right].T).argmax(axis=1)]
-
-
-def _fine_seeds(
-    rng: Generator, sphere: NDArray[np.float64], space: CorticalSpace, dead: NDArray[np.bool_], side: int
-) -> NDArray[np.int64]:
-    candidates = np.flatnonzero((space.hemisphere == side) & ~dead)
-    return candidates[farthest_points(sphere[candidates], FINE, first=int(rng.integers(len(candidates))))]
 
 
 def _gaussian_patches(
@@ -193,8 +177,7 @@ def _gaussian_patches(
     indptr = np.cumsum([0] + [len(inside) for _, inside in columns])
     weights, rows = (np.concatenate(part) for part in zip(*columns, strict=True))
     patches = scipy.sparse.csc_array((weights, rows, indptr), shape=(len(sphere), len(seeds))).tocsr()
-    length = np.sqrt(patches.power(2).sum(axis=1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / np.maximum(length, 1e-3)) @ patches)
+    return _unit_rows(patches)
 
 
 def _territories(
@@ -261,25 +244,25 @@ def _lead_field(
 
 def _normals(space: CorticalSpace) -> NDArray[np.float64]:
     """Unit normals of the pial surface, shape (V, 3)."""
-    both = []
-    for side, hemi in enumerate(HEMISPHERES):
+    halves = []
+    for hemi in HEMISPHERES:
         points, faces = surface(space.name, "pial", hemi)
         corners = points[faces].astype(np.float64)
         across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normal = np.zeros((MESH_SIZES[space.name], 3))
-        for corner in range(3):
-            np.add.at(normal, faces[:, corner], across)
-        both.append(normal[space.vertex[space.hemisphere == side]])
-    stacked = np.concatenate(both)
-    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+        normal = np.zeros((len(points), 3))
+        np.add.at(normal, faces.T, across)
+        halves.append(normal)
+    normals = space.of_vertices(halves, 0)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
 def _smoothing(space: CorticalSpace) -> scipy.sparse.csr_array:
     """Each vertex mixed with its neighbours, as resampling from voxels to a surface does."""
     mixing = adjacency(space) * np.float32(0.5) + scipy.sparse.eye_array(space.V, dtype=np.float32)
-    length = np.sqrt(mixing.power(2).sum(axis=1))
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / length) @ mixing).astype(np.float32)
+    return _unit_rows(mixing).astype(np.float32)
 
 
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-x))
+def _unit_rows(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """Each row over the root of its sum of squares, but for those of nearly nothing."""
+    length = np.sqrt(matrix.power(2).sum(axis=1))
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1 / np.maximum(length, 1e-3)) @ matrix)

@@ -12,8 +12,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -29,8 +28,8 @@ from neuroframes.errors import InputError, check_number
 from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
-from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_simultaneous_eeg
-from neuroframes.recording.timeline import censored, check_covers, frame_times, motion
+from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
+from neuroframes.recording.timeline import censored, motion
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
@@ -70,11 +69,7 @@ class StoredRun:
 
     def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
-        return self.bold_columns(slice(None))
-
-    def bold_columns(self, columns: slice) -> NDArray[np.float32]:
-        """Time series of a block of vertices, shape (K, n), float32; cheapest in multiples of 2,048."""
-        return np.asarray(self.group["bold"][:, columns])  # type: ignore[index]
+        return np.asarray(self.group["bold"][:])  # type: ignore[index]
 
     def eeg(self) -> NDArray[np.float32]:
         """Filtered, referenced EEG, shape (C, N), float32, volts; sample n is at n / eeg_rate seconds."""
@@ -119,7 +114,7 @@ def open_store(path: str | Path) -> Store:
     """
     path = Path(path)
     attributes = _attributes(path)
-    if attributes is None:
+    if attributes.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a store of neuroframes; make one with: neuroframes prepare BIDS_ROOT --out STORE"
         )
@@ -131,7 +126,7 @@ def open_store(path: str | Path) -> Store:
         attributes["subject"],
         CorticalSpace.from_json(attributes["space"]),
         tuple(attributes["channels"]),
-        _floats(attributes["positions"]),
+        np.array(attributes["positions"], float),
         attributes["rate"],
         attributes["settings"],
         runs,
@@ -203,6 +198,9 @@ def prepare(
         If a number is out of range, a file cannot be used, EEG and BOLD do not fit each other, a run differs
         from its subject's others in channels or space, or two runs, of whatever subjects, are copies.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     settings: dict[str, Any] = {
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
@@ -222,10 +220,20 @@ def prepare(
     drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
     # Only whole runs have a stamp, so one that was interrupted is read again.
     kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
-    with _none_left_empty(places.values()), _progress(progress) as show:
-        for run in show(runs):
-            if run not in kept:
-                _add(run, places[run.subject], settings, replaced=drafts.values())
+    try:
+        with Progress(console=Console(stderr=True), disable=not progress) as bar:
+            task = bar.add_task("prepare", total=len(runs))
+            for run in runs:
+                bar.update(task, description=f"sub-{run.subject} {run.name}")
+                if run not in kept:
+                    _add(run, places[run.subject], settings, replaced=drafts.values())
+                bar.advance(task)
+    except BaseException:
+        # A place with some runs is where the next call goes on; none is left without.
+        for place in places.values():
+            if place.exists() and not _finished(place):
+                shutil.rmtree(place)
+        raise
     if drafts:
         put_in_place(drafts)
     logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
@@ -235,9 +243,9 @@ def prepare(
 def _refuse_others(store: Path, runs: list[RunFiles], settings: dict[str, Any], overwrite: bool) -> None:
     """Refuse what is no store and, but for `overwrite`, one with other settings or from other files."""
     attributes = _attributes(store)
-    if store.exists() and attributes is None:
+    if store.exists() and attributes.get("format") != FORMAT:
         raise InputError(f"{store} exists and is not a store of neuroframes; pass another --out")
-    if attributes is None or overwrite:
+    if overwrite or not attributes:
         return
     before = attributes["settings"]
     if differ := [f"{name}={before.get(name)}" for name in settings if before.get(name) != settings[name]]:
@@ -260,7 +268,7 @@ def _place(store: Path, first: RunFiles, settings: dict[str, Any]) -> Path:
     usable = [
         place
         for place in (store, draft)
-        if (_attributes(place) or {}).get("settings") == settings and _stamp_of(place, first) == _stamp(first)
+        if _attributes(place).get("settings") == settings and _stamp_of(place, first) == _stamp(first)
     ]
     place = usable[0] if usable else draft if store.exists() else store
     if draft not in usable or place == store:
@@ -287,8 +295,8 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
     attributes = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes, "stamp": stamp, "sources": sources}
     with written_whole(target, overwrite=True) as temporary:
         group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
-        _write_blocks(group, "bold", bold.data, (len(bold.data), CHUNK_VERTICES))
-        _write_blocks(group, "eeg", eeg.data, (len(eeg.data), CHUNK_SAMPLES))
+        _write_blocks(group, "bold", bold.data, CHUNK_VERTICES)
+        _write_blocks(group, "eeg", eeg.data, CHUNK_SAMPLES)
         group.create_array("frame_times", data=times)
         group.create_array("censored", data=left_out)
         if moved is not None:
@@ -305,28 +313,15 @@ def _read(
     if run.confounds:
         left_out |= censored(run.confounds, settings["fd_threshold"], n_frames)
         moved = motion(run.confounds, n_frames)
-    eeg = read_simultaneous_eeg(
-        run.eeg,
-        tr=bold.tr,
-        **{name: settings[name] for name in ("rate", "l_freq", "reference", "trigger", "onset")},
-    )
-    times = frame_times(
-        eeg.triggers,
-        bold.tr,
-        n_frames,
-        onset=settings["onset"],
-        skip=settings["skip_volumes"],
-        within=bold.slice_reference,
-        name=run.eeg.name,
-    )
-    check_covers(times, bold.tr, eeg.duration, run.eeg.name)
+    eeg_settings = {name: value for name, value in settings.items() if name != "fd_threshold"}
+    eeg, times = read_eeg_of_bold(run.eeg, bold, **eeg_settings)
     return bold, eeg, times, left_out, moved
 
 
 def _fit_to_store(store: Path, run: RunFiles, bold: Bold, eeg: Eeg, settings: dict[str, Any]) -> Eeg:
     """Check a run against its subject's others, or begin the store with it; returns EEG in their order."""
     attributes = _attributes(store)
-    if attributes is not None:
+    if attributes:
         CorticalSpace.from_json(attributes["space"]).check_same(bold.space, bold.sources[0].name)
         return check_channels(eeg, attributes["channels"], f"sub-{run.subject}'s other runs")
     begun: dict[str, Any] = {
@@ -343,39 +338,30 @@ def _fit_to_store(store: Path, run: RunFiles, bold: Bold, eeg: Eeg, settings: di
     return eeg
 
 
-def _write_blocks(group: zarr.Group, name: str, data: NDArray[np.float32], chunks: tuple[int, int]) -> None:
-    """Write an array one chunk at a time along its second axis."""
-    length = data.shape[1]
-    width = min(chunks[1], length)
+def _write_blocks(group: zarr.Group, name: str, data: NDArray[np.float32], width: int) -> None:
+    """Write an array in chunks of `width` along its second axis."""
+    chunks = (len(data), min(width, data.shape[1]))
     # Float noise barely compresses: uncompressed chunks read at the speed of the disk.
-    array = group.create_array(
-        name, shape=data.shape, dtype=data.dtype, chunks=(chunks[0], width), compressors=None
-    )
-    for start in range(0, length, width):
-        array[:, start : start + width] = data[:, start : start + width]
+    group.create_array(name, data=data, chunks=chunks, compressors=None)
 
 
 def _refuse_copies(target: Path, hashes: dict[str, str], replaced: Collection[Path]) -> None:
     """A published data set holds one subject twice, bit by bit: a copy across a split is a leak."""
-    out, store = target.parents[2], target.parents[1]
-    for other in sorted({*out.glob("*.zarr")} - {*replaced}):
-        for folder in _finished(other):
-            known = _open_run(folder).group.attrs["hashes"]
-            for kind in hashes:
-                if folder != target and known[kind] == hashes[kind]:  # type: ignore[index,call-overload]
-                    here, there = (path.name.lstrip(".") for path in (store, other))
-                    raise InputError(
-                        f"{kind.upper()} of {here}/{target.name} is bit-identical to that of "
-                        f"{there}/{folder.name}; remove the copy from the data set"
-                    )
+    others = sorted({*target.parents[2].glob("*.zarr")} - {*replaced})
+    for folder in (run for other in others for run in _finished(other) if run != target):
+        known = _attributes(folder)["hashes"]
+        for kind in hashes:
+            if known[kind] == hashes[kind]:
+                here, there = (f"{run.parents[1].name.lstrip('.')}/{run.name}" for run in (target, folder))
+                raise InputError(
+                    f"{kind.upper()} of {here} is bit-identical to that of {there}; "
+                    "remove the copy from the data set"
+                )
 
 
-def _attributes(store: Path) -> dict[str, Any] | None:
-    """Attributes of a store, None where there is none."""
-    if not (store / "zarr.json").exists():
-        return None
-    attributes = dict(zarr.open_group(store, mode="r").attrs)
-    return attributes if attributes.get("format") == FORMAT else None
+def _attributes(folder: Path) -> dict[str, Any]:
+    """Attributes of a store or a run, {} where there is none."""
+    return dict(zarr.open_group(folder, mode="r").attrs) if (folder / "zarr.json").exists() else {}
 
 
 def _finished(store: Path) -> list[Path]:
@@ -387,29 +373,22 @@ def _finished(store: Path) -> list[Path]:
 def _open_run(folder: Path) -> StoredRun:
     group = zarr.open_group(folder, mode="r")
     attributes: dict[str, Any] = dict(group.attrs)
-    return StoredRun(
-        folder.name,
-        attributes["tr"],
-        np.asarray(group["frame_times"]),
-        np.asarray(group["censored"]),
-        np.asarray(group["motion"]) if "motion" in group else None,
-        attributes["rate"],
-        attributes["sources"],
-        group,
-    )
+    arrays = {
+        name: np.asarray(group[name]) for name in ("frame_times", "censored", "motion") if name in group
+    }
+    stated = {"tr": attributes["tr"], "eeg_rate": attributes["rate"], "sources": attributes["sources"]}
+    return StoredRun(folder.name, **{"motion": None, **arrays, **stated}, group=group)
 
 
 def _stamp(run: RunFiles) -> list[list[Any]]:
     """Name, size and time of change of every file that reading a run depends on."""
-    confounds = [run.confounds] if run.confounds else []
-    files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *confounds]
+    files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *filter(None, [run.confounds])]
     return [[_named(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def _stamp_of(store: Path, run: RunFiles) -> list[list[Any]]:
     """What `_stamp` was when the run was read, [] where it wasn't yet."""
-    folder = store / "runs" / run.name
-    return zarr.open_group(folder, mode="r").attrs["stamp"] if folder.exists() else []  # type: ignore[return-value]
+    return list(_attributes(store / "runs" / run.name).get("stamp", []))
 
 
 def _named(file: Path) -> str:
@@ -422,37 +401,3 @@ def _hash(rows: NDArray[np.float32]) -> str:
     for start in range(0, len(rows), CHUNK_VERTICES):
         digest.update(np.ascontiguousarray(rows[start : start + CHUNK_VERTICES]).data)
     return digest.hexdigest()
-
-
-def _floats(rows: list[list[float | None]]) -> NDArray[np.float64]:
-    return np.array([[np.nan if x is None else x for x in row] for row in rows], float)
-
-
-@contextmanager
-def _none_left_empty(places: Collection[Path]) -> Iterator[None]:
-    """Remove, if the body fails, stores without a run; one with some is where the next call goes on."""
-    try:
-        yield
-    except BaseException:
-        for place in places:
-            if place.exists() and not _finished(place):
-                shutil.rmtree(place)
-        raise
-
-
-@contextmanager
-def _progress(visible: bool) -> Iterator[Any]:
-    """A function that passes a list of runs on while a bar names the one at hand."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), disable=not visible) as bar:
-
-        def show(runs: list[RunFiles]) -> Iterator[RunFiles]:
-            task = bar.add_task("prepare", total=len(runs))
-            for run in runs:
-                bar.update(task, description=f"sub-{run.subject} {run.name}")
-                yield run
-                bar.advance(task)
-
-        yield show

@@ -8,16 +8,12 @@ default TR/2 as well.
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number
 from neuroframes.recording.tsv import numbers, read_tsv
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -113,12 +109,11 @@ def check_covers(times: NDArray[np.float64], tr: float, duration: float, name: s
 
     The last half frame may be missing: recordings are often stopped by the last volume's trigger.
     """
-    first, last = float(times[0]), float(times[-1])
-    if first < 0 or last > duration:
-        missing = int(((times < 0) | (times > duration)).sum())
+    missing = int(((times < 0) | (times > duration)).sum())
+    if missing:
         raise InputError(
-            f"{name}: the EEG lasts {duration:.1f} s but the frames go from {first - tr / 2:.1f} to "
-            f"{last + tr / 2:.1f} s on its clock: {missing} of {len(times)} frames have no EEG; "
+            f"{name}: the EEG lasts {duration:.1f} s but the frames go from {times[0] - tr / 2:.1f} to "
+            f"{times[-1] + tr / 2:.1f} s on its clock: {missing} of {len(times)} frames have no EEG; "
             "pass the EEG of this run, or correct --onset"
         )
 
@@ -151,20 +146,16 @@ def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> NDArr
     fd_threshold = check_number(fd_threshold, "--fd-threshold", at_least=0)
     path = Path(confounds)
     table = read_tsv(path)
-    _check_length(path, table, n_frames)
-    result = np.zeros(n_frames, bool)
-    displacement = [name for name in DISPLACEMENT if name in table]
-    outliers = [name for name in table if OUTLIERS.fullmatch(name)]
-    if not displacement and not outliers:
+    _check_length(path, len(table), n_frames)
+    limits = {name: fd_threshold for name in DISPLACEMENT if name in table}
+    limits |= {name: 0 for name in table if OUTLIERS.fullmatch(name)}
+    if not limits:
         raise InputError(
             f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its {table.shape[1]}; "
             "pass fMRIPrep's desc-confounds_timeseries.tsv, or --censor with a table of 0 and 1"
         )
-    for name in displacement:
-        result |= numbers(path, table, name) > fd_threshold  # NaN compares False
-    for name in outliers:
-        result |= numbers(path, table, name) > 0
-    return result
+    # NaN compares False
+    return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
 
 
 def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
@@ -182,7 +173,7 @@ def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
     """
     path = Path(confounds)
     table = read_tsv(path)
-    _check_length(path, table, n_frames)
+    _check_length(path, len(table), n_frames)
     for names in MOTION:
         if set(names) <= set(table):
             return np.nan_to_num(np.stack([numbers(path, table, name) for name in names], axis=1))
@@ -218,13 +209,12 @@ def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
         raise InputError(
             f"{path.name}: which column of {', '.join(table)}? Name the one with 1 = censored 'censored'"
         )
-    _check_length(path, table, n_frames)
+    _check_length(path, len(table), n_frames)
     values = numbers(path, table, name)
-    if not np.isin(values, (0, 1)).all():
-        wrong = int(np.flatnonzero(~np.isin(values, (0, 1)))[0])
-        raise InputError(
-            f"{path.name}: frame {wrong} has {table[name].iloc[wrong]!r}; expected 0 or 1 (1 = censored)"
-        )
+    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
+    if wrong.size:
+        got = table[name].iloc[wrong[0]]
+        raise InputError(f"{path.name}: frame {wrong[0]} has {got!r}; expected 0 or 1 (1 = censored)")
     return values == 1
 
 
@@ -246,8 +236,7 @@ def parse_frames(text: str, n_frames: int) -> NDArray[np.bool_]:
         match = re.fullmatch(r"\s*(\d+)\s*(?::\s*(\d+)\s*)?", part)
         if match is None:
             raise InputError(f"frames {text!r}: {part!r} is no frame or range; expected the form 10:14,40")
-        first = int(match[1])
-        last = int(match[2]) if match[2] else first
+        first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last >= n_frames:
             raise InputError(
                 f"frames {text!r}: {part.strip()} is out of range; the {n_frames} frames are numbered "
@@ -257,8 +246,8 @@ def parse_frames(text: str, n_frames: int) -> NDArray[np.bool_]:
     return result
 
 
-def _check_length(path: Path, table: "DataFrame", n_frames: int) -> None:
-    if len(table) != n_frames:
+def _check_length(path: Path, n_lines: int, n_frames: int) -> None:
+    if n_lines != n_frames:
         raise InputError(
-            f"{path.name}: {len(table)} lines but the BOLD has {n_frames} frames; pass the table of this run"
+            f"{path.name}: {n_lines} lines but the BOLD has {n_frames} frames; pass the table of this run"
         )

@@ -112,13 +112,10 @@ def fit_backbone(
     edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
     latents = np.split(prior.autoencoder.encode(columns_over(segments)), edges[1:-1])
     logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
-    measured, times = ([getattr(s, name) for s in segments] for name in ("measured", "times"))
-    group = prior.latents.group
-    ridge, left_out = fit_eeg_ridge(
-        powers, times, latents, measured, group, prior.autoencoder.importance, tr, n_bands
-    )
-    before = list(zip(latents, measured, strict=True))
-    after = [(z - m, mask) for z, m, mask in zip(latents, left_out, measured, strict=True)]
+    group, importance = prior.latents.group, prior.autoencoder.importance
+    ridge, left_out = fit_eeg_ridge(segments, powers, latents, group, importance, tr, n_bands)
+    before = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
+    after = [(z - m, mask) for (z, mask), m in zip(before, left_out, strict=True)]
     # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
     # explains is a ratio, and carries over.
     with_eeg = reduced(
@@ -143,8 +140,9 @@ def fit_without_eeg(
     Parameters
     ----------
     part : TrainingPart
-        Where a run is completed from itself, the standard deviation is calibrated on frames hidden from it: a prior
-        of other runs states it rightly, one of the very frames that it is conditioned on a few percent too small.
+        Where a run is completed from itself, the standard deviation is calibrated on frames hidden from it:
+        a prior of other runs states it rightly, one of the very frames that it is conditioned on a few
+        percent too small.
     settings : BackboneSettings
     seed : int
     **_ : what networks take
@@ -177,19 +175,8 @@ def fit_default(
 
     model, backbone = _fitted(part, settings.latents, seed)
     assert model.eeg is not None and backbone is not None  # networks are trained where there is EEG
-    correction = fit_correction(
-        part.segments,
-        backbone,
-        part.positions,
-        whitening(model.eeg.channels.total),
-        dict(part.origin.bands),
-        settings,
-        part.origin.tr,
-        part.origin.split.gap,
-        folder=state,
-        seed=seed,
-        **options,
-    )
+    filters = whitening(model.eeg.channels.total)
+    correction = fit_correction(part, backbone, filters, settings, state=state, seed=seed, **options)
     return replace(model, eeg=replace(model.eeg, correction=correction))
 
 
@@ -197,19 +184,13 @@ def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[Gauss
     origin, segments, generator = part.origin, part.segments, np.random.default_rng(seed)
     if not origin.channels:
         return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
-    covariance = ChannelCovariance.fit(
-        explaining_eeg(segments),
-        origin.channels,
-        origin.bands,
-        average=origin.eeg_settings["reference"] == "average",
-    )
-    filters, powers = whitening(covariance.total), {}
-    for segment in segments:
-        if segment.run not in powers:
-            eeg = segment.eeg_for("the backbone")
-            powers[segment.run] = eeg_features(eeg.data, eeg.rate, origin.bands, filters)
+    pieces, bands = explaining_eeg(segments), origin.bands
+    covariance = ChannelCovariance.fit(pieces, origin.channels, bands, average=origin.average)
+    # Segments of one run share its EEG, whose features take longest.
+    eeg_of, filters = {s.run: s.eeg_for("the backbone") for s in segments}, whitening(covariance.total)
+    powers = {run: eeg_features(eeg, bands, filters) for run, eeg in eeg_of.items()}
     found = fit_backbone(
-        segments, [powers[s.run] for s in segments], len(origin.bands), origin.tr, n_latents, generator
+        segments, [powers[s.run] for s in segments], len(bands), origin.tr, n_latents, generator
     )
-    pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands)
+    pathway = EegPathway(found.ridge, found.with_eeg, covariance, bands)
     return GaussianModel(origin, found.prior, pathway), found

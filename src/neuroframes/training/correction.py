@@ -1,6 +1,6 @@
 """Training of the learned correction, and what of it validation lets through.
 
-A step sees windows of K frames with their EEG, a random mask of measured frames y, and latents noised to a
+A step takes windows of K frames with their EEG, a random mask of measured frames y, and latents noised to a
 random level s (half of them infinite). With D(m) the exact Gaussian denoiser whose prior has mean m,
 
     loss = mean over windows of |z - D(m + delta)|^2 / |z - D(m)|^2,
@@ -11,11 +11,9 @@ anywhere else.
 """
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
@@ -26,12 +24,12 @@ from torch.utils.data import DataLoader
 
 from neuroframes.diffusion.gaussian import MaskedGaussianDenoisers
 from neuroframes.models.correction import LEVELS, Correction, Member
-from neuroframes.models.eeg_encoder import Tokens
+from neuroframes.models.eeg_encoder import WINDOW, Tokens
 from neuroframes.models.settings import CorrectionSettings
-from neuroframes.recording.segments import Segment
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.data import TrainingData, blocks_of, mean_r, random_masks
-from neuroframes.training.run import SeedEachStep, run, seed_of
+from neuroframes.training.part import TrainingPart
+from neuroframes.training.run import SeedEachStep, Training, seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ CONFIDENCE = 0.95  # that a gate's step is a gain
 NOISE_DRAWS = 2  # of each validation window at each finite level
 
 
-class CorrectionTraining(lightning.LightningModule):
+class CorrectionTraining(Training):
     """One member, on windows whose frames lie in `fit`, validated on those in `validation`."""
 
     def __init__(
@@ -56,10 +54,9 @@ class CorrectionTraining(lightning.LightningModule):
         validation: Tensor,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.member, self.settings, self.seed = member, correction.settings, seed
+        super().__init__(correction.settings, seed)
+        self.member, self.data = member, data
         self.group, self.positions, self.tr = correction.group, correction.positions, correction.tr
-        self.data = data
         n_frames = self.settings.frames
         self.fit_starts = data.starts(fit, n_frames, 1)
         self.validation_starts = data.starts(validation, n_frames, n_frames)
@@ -88,7 +85,7 @@ class CorrectionTraining(lightning.LightningModule):
         encoder, rate = self.member.encoder, self.data.rate
         values, times = encoder(eeg, rate, self.positions.to(self.device), begin, **dropped)
         # In use there are tokens within the recording only: both their first and their last sample lie in it.
-        length = round(encoder.window * rate)
+        length = round(WINDOW * rate)
         first = times - (length // 2 - 0.5) / rate  # half a sample later
         inside = (first > ends[:, :1]) & (first + (length - 1) / rate < ends[:, 1:])
         return Tokens(values, torch.where(inside, times, torch.nan))
@@ -119,7 +116,7 @@ class CorrectionTraining(lightning.LightningModule):
 
     def training_step(self, starts: Tensor) -> Tensor:
         settings, starts, size = self.settings, starts.cpu(), len(starts)
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.global_step, self.global_rank + 2))
+        generator = self.generator(self.global_rank + 2)
         which = torch.randint(self.n_validated, len(self.gaussian.measured), (size,), generator=generator)
         level = torch.exp(torch.empty(size).uniform_(np.log(0.05), np.log(50.0), generator=generator))
         sigma = torch.where(torch.rand(size, generator=generator) < 0.5, torch.inf, level)
@@ -202,12 +199,6 @@ class CorrectionTraining(lightning.LightningModule):
         starts: Any = self.validation_starts
         return DataLoader(starts, len(self.validation_starts))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        return torch.optim.AdamW(
-            self.member.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-
 
 def gates(gain: Tensor, power: Tensor) -> Tensor:
     """How far to go, from sums over windows (..., W, G) to (..., G) within [0, 1].
@@ -227,16 +218,12 @@ def gates(gain: Tensor, power: Tensor) -> Tensor:
 
 
 def fit_correction(
-    segments: Sequence[Segment],
+    part: TrainingPart,
     backbone: Backbone,
-    positions: NDArray[np.floating],
     filters: NDArray[np.floating],
-    bands: dict[str, tuple[float, float]],
     settings: CorrectionSettings,
-    tr: float,
-    gap: float,
     *,
-    folder: Path,
+    state: Path,
     seed: int = 0,
     **options: Any,
 ) -> Correction:
@@ -246,29 +233,27 @@ def fit_correction(
 
     Parameters
     ----------
-    segments : sequence of Segment, with EEG, of the training part
-    backbone : Backbone, fitted to them
-    positions : array, shape (C, 3), metres
+    part : TrainingPart, with EEG
+        The gap of its split is left out between what a member is fitted to and validated on.
+    backbone : Backbone, fitted to it
     filters : array, shape (F, C), from which spatial filters start
-    bands : dict from name to (low, high), Hz
     settings : CorrectionSettings
-    tr, gap : float, seconds
-        Step between frames; what is left out between what a member is fitted to and validated on.
-    folder : Path
-        For the state of training; to be removed once the model is written.
+    state : Path
+        Folder for the state of training; to be removed once the model is written.
     seed : int
     **options
         Of `training.run.run`: accelerator, devices, precision, progress.
     """
-    data = TrainingData.of(segments, backbone)
+    tr, gap, group = part.origin.tr, part.origin.split.gap, backbone.prior.latents.group
+    data = TrainingData.of(part.segments, backbone)
     generator = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        correction = Correction(settings, bands, backbone.prior.latents.group, positions, tr, data.rate)
+        correction = Correction(settings, part.origin.bands, group, part.positions, tr, data.rate)
     blocks = [
-        (fit, validation)
-        for fit, validation in blocks_of(len(data.z), int(np.ceil(gap / tr)))
-        if all(len(data.starts(part, settings.frames, 1)) for part in (fit, validation))
+        block
+        for block in blocks_of(len(data.z), int(np.ceil(gap / tr)))
+        if all(len(data.starts(among, settings.frames, 1)) for among in block)
     ]
     if not blocks:
         logger.warning("the training part is too short to learn a correction; the backbone stays as it is")
@@ -276,15 +261,13 @@ def fit_correction(
     for number, member in enumerate(correction.networks):
         chosen = generator.permutation(len(filters))[: settings.virtual_channels]
         scaled = filters[chosen] / np.abs(filters[chosen]).sum(axis=1, keepdims=True)
-        member.encoder.initialise_filters(positions, scaled)
+        member.encoder.initialise_filters(part.positions, scaled)
         fit, validation = blocks[number % len(blocks)]
         training = CorrectionTraining(member, correction, data, backbone, fit, validation, seed + number)
         logger.info("training network %d of %d", number + 1, settings.members)
-        best = run(
-            training,
-            folder / f"member-{number}",
-            max_epochs=settings.epochs,
-            of={"settings": settings.to_json(), "seed": seed + number, "gap": gap, "data": data.digest()},
+        training.trained(
+            state / f"member-{number}",
+            {"gap": gap, "data": data.digest()},
             monitor="r",
             checkpoint_every=1,
             callbacks=[
@@ -294,7 +277,5 @@ def fit_correction(
             ],
             **options,
         )
-        training.load_state_dict(best)
-        training.cpu().eval()
         correction.gate[number].copy_(gates(*training.gate_sums()))
     return correction.eval()

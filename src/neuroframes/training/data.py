@@ -62,6 +62,7 @@ class TrainingData:
             for segment, z, m in zip(segments, backbone.latents, backbone.left_out, strict=True)
         ]
         signals = [segment.eeg for segment in segments if segment.eeg is not None]
+        # What a latent costs on the cortex, which is where errors count.
         importance = torch.as_tensor(backbone.prior.autoencoder.importance, dtype=torch.float32)
 
         def joined(arrays: Sequence[NDArray[Any]], dtype: torch.dtype) -> Tensor:

@@ -1,6 +1,6 @@
-"""Fitting the ridge from EEG to latents: penalties, emphasis on bands and a filter along time, by segments left out.
+"""Fitting the ridge from EEG to latents: penalties, emphasis on bands, a filter along time.
 
-See `models.eeg_ridge` for what is fitted.
+All by segments left out; see `models.eeg_ridge` for what is fitted.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from neuroframes.models.eeg_ridge import EegRidge, responses_to
 from neuroframes.models.response import response_basis
 from neuroframes.models.ridge import Ridge, Standardisation, folds
 from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.recording.segments import Segment
 from neuroframes.training.wiener import fit_wiener, smooth
 
 Float = NDArray[np.float64]
@@ -30,10 +31,9 @@ def _before(power: BandPower, times: Float) -> Float32:
 
 
 def fit_eeg_ridge(
+    segments: Sequence[Segment],
     powers: Sequence[BandPower],
-    times: Sequence[Float],
     latents: Sequence[Float],
-    measured: Sequence[NDArray[np.bool_]],
     group: NDArray[np.int64],
     importance: Float,
     tr: float,
@@ -43,8 +43,10 @@ def fit_eeg_ridge(
 
     Parameters
     ----------
-    powers, times, latents, measured : one a segment
-        Band power (T, F) with the band fastest, times (K,), latents (K, d), measured (K,).
+    segments : sequence of Segment
+        What is read of them are their times and which frames are measured.
+    powers, latents : one a segment
+        Band power (T, F) of its whole run, with the band fastest; latents (K, d).
     group : array of int, shape (d,)
         Latents that share a penalty.
     importance : array, shape (d,)
@@ -56,24 +58,17 @@ def fit_eeg_ridge(
     -------
     EegRidge, and per segment the left-out prediction of its latents (K, d), after the Wiener filter
     """
-    standardisation = Standardisation.of(
-        np.concatenate([_before(power, at) for power, at in zip(powers, times, strict=True)])
-    )
+    measured, at = [s.measured for s in segments], [s.times[s.measured] for s in segments]
+    before = [_before(power, segment.times) for power, segment in zip(powers, segments, strict=True)]
+    standardisation = Standardisation.of(np.concatenate(before))
     lags = np.arange(0, LAST_LAG + tr / 2, tr)
     basis = response_basis(lags)
-    features = np.concatenate(
-        [
-            responses_to(BandPower(standardisation(power.values), power.times), at[mask], lags, basis)
-            for power, at, mask in zip(powers, times, measured, strict=True)
-        ]
-    )
+    standard = [BandPower(standardisation(power.values), power.times) for power in powers]
+    features = np.concatenate([responses_to(*of, lags, basis) for of in zip(standard, at, strict=True)])
     targets = np.concatenate([z[mask] for z, mask in zip(latents, measured, strict=True)])
-    band = np.arange(features.shape[1]) % n_bands
-    margin = round(LAST_LAG / tr)
-    lengths = [int(mask.sum()) for mask in measured]
-    scale = weigh_bands(features, targets * np.sqrt(importance), n_bands, basis.shape[1], margin, lengths)[
-        band
-    ]
+    margin, lengths = round(LAST_LAG / tr), [len(part) for part in at]
+    emphasis = weigh_bands(features, targets * np.sqrt(importance), n_bands, basis.shape[1], margin, lengths)
+    scale = emphasis[np.arange(features.shape[1]) % n_bands]
     ridge = Ridge(features * scale, margin, folds(lengths))
     errors = ridge.left_out_errors(targets)
     weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
@@ -84,12 +79,10 @@ def fit_eeg_ridge(
         coefficients = ridge.right @ ridge.coefficients(targets[:, these], penalty)
         weights[:, these] = scale[:, None] * coefficients
         left_out[:, these] = ridge.left_out(targets[:, these], penalty)
-    predictions = []
-    ends = np.cumsum(lengths)[:-1]
-    for part, mask in zip(np.split(left_out, ends), measured, strict=True):
-        prediction = np.zeros((len(mask), targets.shape[1]))
+    predictions = [np.zeros_like(z) for z in latents]
+    parts = np.split(left_out, np.cumsum(lengths)[:-1])
+    for prediction, part, mask in zip(predictions, parts, measured, strict=True):
         prediction[mask] = part
-        predictions.append(prediction)
     targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
     kernels = fit_wiener(predictions, targets_of, group, tr)
     predictions = [smooth(prediction, kernels, group) for prediction in predictions]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,14 +19,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
-from neuroframes.models.paper import PaperModel, build_network, signal_shares
+from neuroframes.models.paper import PaperModel, signal_shares
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PaperSettings
 from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
 from neuroframes.training.data import checksum, principal_components, window_starts
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import run, seed_of
+from neuroframes.training.run import Training, seed_of
 
 Float32 = NDArray[np.float32]
 
@@ -83,7 +82,7 @@ class TrainingWindows:
         return TrainingWindows(self.frames.to(device), self.rows.to(device), self.eeg.to(device))
 
 
-class PaperTraining(lightning.LightningModule):
+class PaperTraining(Training):
     """One optimisation step of the recipe.
 
     Parameters
@@ -100,8 +99,8 @@ class PaperTraining(lightning.LightningModule):
     def __init__(
         self, network: PaperNetwork, windows: TrainingWindows, settings: PaperSettings, seed: int
     ) -> None:
-        super().__init__()
-        self.network, self.settings, self.seed = network, settings, seed
+        super().__init__(settings, seed)
+        self.network = network
         # No buffer: it would be saved with each checkpoint and sent to every device at every step.
         self.windows = windows
         shares = signal_shares(settings)
@@ -125,25 +124,17 @@ class PaperTraining(lightning.LightningModule):
         return reconstruction, functional.mse_loss(predicted, noise)
 
     def training_step(self, which: Tensor) -> Tensor:
-        random_seed = seed_of(self.seed, self.global_step, self.global_rank + 1)
-        generator = torch.Generator(which.device).manual_seed(random_seed)
+        generator = self.generator(self.global_rank + 1, device=which.device)
         reconstruction, diffusion = self.losses(which, generator)
         self.log_dict({"reconstruction": reconstruction, "diffusion": diffusion}, prog_bar=True)
         return reconstruction + diffusion
 
     def train_dataloader(self) -> DataLoader[int]:
         """The windows in an order of this epoch: the trainer asks anew at each."""
-        # By the step: the epoch's number isn't settled yet where training goes on. Shuffled here, since a
-        # loader that shuffles gives another order whenever it is started again.
+        # Shuffled here: a loader that shuffles gives another order whenever it is started again.
         generator = np.random.default_rng(seed_of(self.seed, self.global_step))
         windows: Any = generator.permutation(len(self.windows.rows)).tolist()
         return DataLoader(windows, self.settings.batch)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        return torch.optim.AdamW(
-            self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
 
 
 def fit_paper(
@@ -174,22 +165,11 @@ def fit_paper(
     windows = TrainingWindows.of(segments, tr, settings)
     network = start_network(segments, windows, settings, rate * tr, seed)
     training = PaperTraining(network, windows, settings, seed)
+    # Some vertices tell other data as well as all of them, in no time.
     sample = windows.frames[:: max(1, len(windows.frames) // 64)].contiguous()
     data = [sample.numpy(), windows.rows.numpy(), *(signal.data for signal in signals)]
-    weights = run(
-        training,
-        state,
-        max_epochs=settings.epochs,
-        of={
-            "settings": settings.to_json(),
-            "seed": seed,
-            "tr": tr,
-            "data": [checksum(array) for array in data],
-        },
-        **options,
-    )
-    training.load_state_dict(weights)
-    return PaperModel(settings, network.cpu().eval(), part.origin, rate)
+    training.trained(state, {"tr": tr, "data": [checksum(array) for array in data]}, **options)
+    return PaperModel(settings, network, part.origin, rate)
 
 
 def start_network(
@@ -206,13 +186,8 @@ def start_network(
     autoencoder = principal_components(segments, settings.latents, np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = build_network(
-            settings,
-            n_vertices=len(windows.frames),
-            n_latents=autoencoder.n_latents,
-            n_channels=windows.eeg.shape[1],
-            samples_per_frame=samples_per_frame,
-        )
+        sizes = len(windows.frames), autoencoder.n_latents, windows.eeg.shape[1]
+        network = PaperNetwork(settings, *sizes, samples_per_frame)
     network.set_autoencoder(torch.from_numpy(autoencoder.encoder), torch.from_numpy(autoencoder.decoder))
     spread, centre = torch.std_mean(windows.eeg, dim=(0, 2))
     network.eeg.centre.copy_(centre)

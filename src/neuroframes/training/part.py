@@ -41,8 +41,9 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
     Raises
     ------
     InputError
-        If one model can't serve all runs: they differ in TR or in the EEG's rate, or that is too low for a band.
+        If one model can't serve all runs: they differ in TR or EEG rate, or the rate is too low for a band.
     """
+    # Before anything is read, which takes minutes.
     check_bands(min(run.eeg_rate for run in store.runs), bands)
     for what, values in (
         ("TR", {round(run.tr, 4) for run in store.runs}),

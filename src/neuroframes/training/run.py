@@ -1,16 +1,18 @@
 """Runs of a Lightning trainer that can be interrupted at any moment and end where they would have ended.
 
-What a module draws must follow from its seed and `global_step` alone: the order of its windows where it makes
-its loader, which every epoch asks for anew, and dropout through `SeedEachStep`.
+What a module draws must follow from its seed and `global_step` alone, not from the epoch, whose number isn't
+settled yet where training goes on: the order of its windows where it makes its loader, which every epoch asks
+for anew, what a step draws, and dropout through `SeedEachStep`.
 """
 
+import json
 import logging
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import numpy as np
@@ -30,6 +32,34 @@ STATE, BEST = "state.safetensors", "best.safetensors"
 def seed_of(*parts: int) -> int:
     """One seed of several numbers, such as a seed and a step."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+class Training(lightning.LightningModule):
+    """Base of the trainings of our networks, by AdamW.
+
+    Parameters
+    ----------
+    settings : of a preset
+    seed : int
+    """
+
+    def __init__(self, settings: Any, seed: int) -> None:
+        super().__init__()
+        self.settings, self.seed = settings, seed
+
+    def generator(self, *stream: int, device: torch.device | str = "cpu") -> torch.Generator:
+        """Of what this step draws; one for each `stream` of numbers."""
+        return torch.Generator(device).manual_seed(seed_of(self.seed, self.global_step, *stream))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay)
+
+    def trained(self, folder: Path, of: Mapping[str, Any], **options: Any) -> Self:
+        """Itself with the best weights; `of`, but for settings and seed, and `options` as in `run`."""
+        of = {"settings": self.settings.to_json(), "seed": self.seed, **of}
+        self.load_state_dict(run(self, folder, max_epochs=self.settings.epochs, of=of, **options))
+        return self.cpu().eval()
 
 
 class SeedEachStep(Callback):
@@ -56,7 +86,7 @@ class KeepState(ModelCheckpoint):
 
     FILE_EXTENSION = ""  # that of BEST
 
-    def __init__(self, folder: Path, monitor: str | None, every: int, of: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, monitor: str | None, every: int, of: Mapping[str, Any]) -> None:
         top = 0 if monitor is None else 1
         super().__init__(folder, BEST, monitor, save_top_k=top, mode="max", enable_version_counter=False)
         self.path, self.every, self.of, self.complete = folder / STATE, every, of, False
@@ -125,7 +155,8 @@ def run(
     KeyboardInterrupt
         If interrupted; the state stays.
     """
-    path, of = folder / STATE, dict(of or {})
+    # As plain as a state may hold it: numbers of NumPy and tuples become Python's own and lists.
+    path, of = folder / STATE, json.loads(json.dumps(of or {}))
     if path.exists() and read_state(path, "of") != of:
         raise InputError(
             f"{folder} holds an interrupted training with other settings, another seed or other data; "

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
@@ -35,7 +34,7 @@ from neuroframes.training.data import (
     window_starts,
 )
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import run, seed_of
+from neuroframes.training.run import Training, seed_of
 
 Float32 = NDArray[np.float32]
 
@@ -106,7 +105,7 @@ class SurfaceWindows:
         return [checksum(part) for part in parts]
 
 
-class SurfaceTraining(lightning.LightningModule):
+class SurfaceTraining(Training):
     """One optimisation step, and r on what is held back.
 
     Parameters
@@ -124,15 +123,16 @@ class SurfaceTraining(lightning.LightningModule):
         settings: SurfaceSettings,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.network, self.windows, self.settings, self.seed = network, windows, settings, seed
+        super().__init__(settings, seed)
+        self.network, self.windows = network, windows
+        # A window of which nothing is hidden has no loss.
         masks = random_masks(MASKS, settings.frames, np.random.default_rng(seed))
         self.masks = torch.from_numpy(masks[~masks.all(axis=1)])
         position = torch.arange(settings.frames)
         ends = (position < settings.frames // 4) | (position >= 3 * settings.frames // 4)
         self.validation_masks = [torch.zeros_like(ends), ends]
         self.vertices = slice(None, None, -(-len(network.place) // VALIDATION_VERTICES))
-        self.validated: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in self.validation_masks]
+        self.validated: list[list[list[Tensor]]] = [[] for _ in self.validation_masks]
 
     def loss(self, eeg: Tensor, frames: Tensor, known: Tensor) -> Tensor:
         """Of EEG (B, C, N), frames (B, V, K) and which of them are shown (B, K)."""
@@ -143,32 +143,27 @@ class SurfaceTraining(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         eeg, frames = batch
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.global_step, self.global_rank + 1))
-        which = torch.randint(len(self.masks), (len(eeg),), generator=generator)
+        which = torch.randint(len(self.masks), (len(eeg),), generator=self.generator(self.global_rank + 1))
         loss = self.loss(eeg, frames, self.masks[which].to(self.device))
         self.log("loss", loss, prog_bar=True, batch_size=len(eeg))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         eeg, frames = batch
-        for mask, (truth, estimate) in zip(self.validation_masks, self.validated, strict=True):
-            known = mask.to(self.device).expand(len(eeg), -1)
-            x = self.network(eeg, known, frames)
-            for values, kept in ((frames, truth), (x, estimate)):
-                kept.append(values[:, self.vertices][..., ~mask].transpose(1, 2).flatten(0, 1).double())
+        for mask, kept in zip(self.validation_masks, self.validated, strict=True):
+            x = self.network(eeg, mask.to(self.device).expand(len(eeg), -1), frames)
+            hidden = (values[:, self.vertices][..., ~mask] for values in (frames, x))
+            kept.append([values.mT.flatten(0, 1).double() for values in hidden])
 
     def on_validation_epoch_end(self) -> None:
         r = []
-        for truth, estimate in self.validated:
-            n = truth[0].shape[1]
-            weight = torch.full((n,), 1 / n, dtype=torch.float64)
-            r.append(mean_r(torch.cat(truth), torch.cat(estimate), weight))
-            truth.clear()
-            estimate.clear()
+        for kept in self.validated:
+            truth, estimate = (torch.cat(parts) for parts in zip(*kept, strict=True))
+            r.append(mean_r(truth, estimate, torch.full_like(truth[0], 1 / truth.shape[1])))
+            kept.clear()
         self.log("r", torch.stack(r).mean().float(), prog_bar=True, sync_dist=True)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        # By the step: the epoch's number isn't settled yet where training goes on.
         generator = np.random.default_rng(seed_of(self.seed, self.global_step))
         return self._loader(generator.permutation(self.windows.fit))
 
@@ -178,12 +173,6 @@ class SurfaceTraining(lightning.LightningModule):
     def _loader(self, windows: NDArray[np.int64]) -> DataLoader[Any]:
         listed: Any = windows.tolist()
         return DataLoader(listed, self.settings.batch, collate_fn=self.windows.batch)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        return torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
 
 
 def fit_surface(
@@ -221,7 +210,7 @@ def fit_surface(
         rate=eeg.rate,
         tr=origin.tr,
         positions=part.positions,
-        bands=part.origin.bands,
+        bands=origin.bands,
         seed=seed,
         **settings.to_json(),
     )
@@ -232,23 +221,14 @@ def fit_surface(
         patterns = torch.from_numpy(autoencoder.decoder.T)
         network.embedding[:, : patterns.shape[1]] = patterns / patterns.std(dim=0)
     training = SurfaceTraining(network, windows, settings, seed)
-    best = run(
-        training,
+    place = [checksum(array.numpy()) for array in (network.positions, network.graph.indices)]
+    of = {"tr": origin.tr, "gap": origin.split.gap, "bands": dict(origin.bands), "place": place}
+    training.trained(
         state,
-        max_epochs=settings.epochs,
-        of={
-            "settings": settings.to_json(),
-            "seed": seed,
-            "tr": origin.tr,
-            "gap": origin.split.gap,
-            "bands": dict(part.origin.bands),
-            "place": [checksum(array.numpy()) for array in (network.positions, network.graph.indices)],
-            "data": windows.digest(),
-        },
+        of | {"data": windows.digest()},
         monitor="r",
         checkpoint_every=1,
         callbacks=[*callbacks, EarlyStopping("r", mode="max", patience=settings.patience)],
         **options,
     )
-    training.load_state_dict(best)
-    return SurfaceModel(settings, network.cpu().eval(), origin, eeg.rate)
+    return SurfaceModel(settings, network, origin, eeg.rate)
