@@ -76,7 +76,9 @@ def test_completion_keeps_measured_frames_and_the_file_s_units(recording, paper,
     assert np.median(np.abs(values - truth)[hidden][:, live] / spread) < 4
     assert 0.1 < np.median(std[hidden][:, live] / spread) < 4
     method = read_sidecar(paths[0])["NeuroframesMethod"]
-    assert "Qu, Gao, Wang and Fu" in method and method.endswith("put into every step; standard deviation of 4 draws")
+    assert "Qu, Gao, Wang and Fu" in method and method.endswith(
+        "put into every step; standard deviation of 4 draws"
+    )
     again = complete(recording.bold(3), out=tmp_path / "again_bold.func.gii", draws=4, **beside)
     assert nib.load(again[0]).agg_data()[0].tobytes() == nib.load(paths[0]).agg_data()[0].tobytes()
 
