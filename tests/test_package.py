@@ -25,8 +25,8 @@ FLOW = (
     *("errors", "threads", "files", "cortex", "recording", "frames", "diffusion", "models", "training"),
     *("baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
-# A run to fill and its EEG: arrays and what reads them, which the commands import when they run.
-HEAVY_COMMANDS = {"neuroframes.commands.eeg", "neuroframes.commands.fill"}
+# A run to fill: arrays and what reads them, which the commands import when they run.
+HEAVY_COMMANDS = {"neuroframes.commands.fill"}
 
 
 def loaded_after(statements):

@@ -217,18 +217,15 @@ def fit(
     check_fits(name, part.origin)
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
     if method.settings is None:
-        model: Model = fitted_by(**options, **({"seed": seed} if method.seeded else {})).fit(part.segments)
-        return model
+        return fitted_by(**options, **({"seed": seed} if method.seeded else {})).fit(part.segments)
     settings = replace(method.settings, **options)
-    trained: Model = fitted_by(part, settings, state=state, seed=seed, **run)
-    return trained
+    return fitted_by(part, settings, state=state, seed=seed, **run)
 
 
 def train_preset(preset: str, *arguments: Any, **options: Any) -> "TrainedModel":
     """As `fit`, of what is stored under a preset's name."""
     trained: Any = fit(PRESETS[preset], *arguments, **options)
-    model: TrainedModel = trained
-    return model
+    return trained
 
 
 def load_model(path: str | Path) -> "TrainedModel":
@@ -247,5 +244,4 @@ def load_model(path: str | Path) -> "TrainedModel":
     name, place = kinds.get(stored.kind, (BACKBONE, kinds["gaussian"][1]))
     if stored.kind != "gaussian":
         check_needs(name)
-    model: TrainedModel = _imported(place).from_stored(stored)
-    return model
+    return _imported(place).from_stored(stored)

@@ -9,7 +9,6 @@ from nibabel.cifti2 import BrainModelAxis
 
 from neuroframes.cli import main
 from neuroframes.commands.complete import complete
-from neuroframes.commands.eeg import read_eeg_of_run
 from neuroframes.commands.reconstruct import reconstruct
 from neuroframes.commands.resample import resample
 from neuroframes.commands.train import train
@@ -21,6 +20,7 @@ from neuroframes.evaluation.metrics import score
 from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.surface import SurfaceModel
 from neuroframes.recording.bold import Bold, read_bold, write_bold
+from neuroframes.recording.eeg import check_channels, read_eeg_of_bold
 from neuroframes.recording.segments import Segment, detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.store import open_store, prepare
@@ -124,9 +124,10 @@ def _filled(trained, recording, truth, measured):
     scale = known * np.median(vertex_scale(frames, measured, trend[0]) / known)
     run = Bold(truth, 1.0, np.arange(len(truth), dtype=float), model.origin.space, ())
     clock = {"trigger": "auto", "onset": None, "skip_volumes": 0}
-    eeg = read_eeg_of_run(model, recording.eeg(3), run, **clock)
+    eeg, times = read_eeg_of_bold(recording.eeg(3), run, **clock, **model.origin.eeg_settings)
     frames /= scale
-    segment = Segment(frames, eeg.times, eeg.times - eeg.times[0], measured, None, "run", eeg.signal)
+    eeg = check_channels(eeg, model.origin.channels, "the model")
+    segment = Segment(frames, times, times - times[0], measured, None, "run", eeg)
     filled = segment.completed(model.fill(segment).mean)
     return filled * scale + trend_basis(np.arange(len(truth)), len(truth)) @ trend
 

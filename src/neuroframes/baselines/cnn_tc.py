@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork
 from neuroframes.recording.band_power import LAST_LAG
-from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import Segment
-from neuroframes.recording.signal import Signal
+from neuroframes.recording.signal import Signal, window_samples
 
 SHAPE = (8, 8, 4)  # that the 256 values of a step are arranged in
 WIDTH = 256

@@ -26,9 +26,8 @@ from torch.utils.data import DataLoader
 
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
-from neuroframes.recording.eeg_windows import window_samples
 from neuroframes.recording.segments import LEAST_GAP, Segment
-from neuroframes.recording.signal import Signal
+from neuroframes.recording.signal import Signal, window_samples
 from neuroframes.training.data import mean_r, principal_components
 from neuroframes.training.run import SeedEachStep, run, seed_of
 
@@ -302,7 +301,7 @@ def spectra(eeg: Signal, start: Float, n_samples: int, first: int, n_bins: int) 
     eeg : Signal of C channels
     start : array, shape (T,), seconds
     n_samples, first : int
-        Where windows lie, as in `recording.eeg_windows`; padded with zeros to twice as many samples as bins.
+        Where windows lie, as in `recording.signal`; padded with zeros to twice as many samples as bins.
     n_bins : int, F, from the first one above 0 on
 
     Returns

@@ -27,8 +27,8 @@ from torch.optim import AdamW
 
 from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, stepped
 from neuroframes.errors import InputError
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import eeg_windows
 
 RATE = 200  # Hz
 PATCH = 200  # samples

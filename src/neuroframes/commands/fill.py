@@ -198,11 +198,10 @@ def standardised(
     for block in blocks(len(vertices)):
         frames[rows, block] = residual[:, vertices[block]] / scale[vertices[block]]
     in_run = grid * run.bold.tr
-    times = in_run if run.eeg is None else np.interp(in_run, in_run[own], run.eeg.times)
-    signal = None if run.eeg is None else run.eeg.signal
+    times = np.interp(in_run, in_run[own], run.times)
     of_model = None if run.model is None or len(vertices) == len(scale) else vertices
-    segment = Segment(frames, times, in_run, data, None, run.name, signal, vertices=of_model, partial=partial)
-    return segment, Units(trend, scale, vertices)
+    given = Segment(frames, times, in_run, data, None, run.name, run.eeg, vertices=of_model, partial=partial)
+    return given, Units(trend, scale, vertices)
 
 
 def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedModel:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.commands.run import Draws
+from neuroframes.commands.run import Draws, with_channels_of
 from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
@@ -65,7 +65,6 @@ def reconstruct(
     """
     import numpy as np
 
-    from neuroframes.commands.eeg import with_channels_of
     from neuroframes.models.stored import digest
     from neuroframes.recording.eeg import read_eeg
     from neuroframes.recording.segments import Segment

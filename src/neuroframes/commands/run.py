@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from neuroframes.commands.eeg import EegOfRun
     from neuroframes.models.model import TrainedModel
     from neuroframes.recording.bold import Bold
+    from neuroframes.recording.eeg import Eeg
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -75,7 +75,9 @@ class Run:
         Other frames that lack values, to be filled too, of vertices that vary and have at least
         `FEWEST_MEASURED` values in the run. Others are kept as they are, and make no frame partial.
     model : TrainedModel, or None: the run's own prior is to be used
-    eeg : EegOfRun, or None
+    eeg : Eeg with the model's channels, or None
+    times : array, shape (K,), seconds
+        Of the frames, on the EEG's clock; from the run's start without EEG.
     about : dict, for the sidecar of the result
     draws : Draws
     out : Path, to which the result goes
@@ -86,7 +88,8 @@ class Run:
     missing: "NDArray[np.bool_]"
     partial: "NDArray[np.bool_]"
     model: "TrainedModel | None"
-    eeg: "EegOfRun | None"
+    eeg: "Eeg | None"
+    times: "NDArray[np.float64]"
     about: dict[str, Any]
     draws: Draws
     out: Path
@@ -162,10 +165,10 @@ def read_run(
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD.
     """
-    from neuroframes.commands.eeg import read_eeg_of_run
     from neuroframes.models.stored import digest
     from neuroframes.recording.bids import check_same_run
     from neuroframes.recording.bold import read_bold
+    from neuroframes.recording.eeg import read_eeg_of_bold
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result
 
@@ -184,10 +187,11 @@ def read_run(
     missing = _missing(run, confounds, fd_threshold, censor, frames)
     partial = _partial(run, run.measured & ~missing, trained)
     _check_enough(run, run.measured & ~missing, partial)
-    known = None
+    clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
+    signal, times = None, run.times
     if trained is not None and eeg is not None:
-        clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
-        known = read_eeg_of_run(trained, Path(eeg), run, **clock)
+        recorded, times = read_eeg_of_bold(Path(eeg), run, **clock, **trained.origin.eeg_settings)
+        signal = with_channels_of(trained, recorded, Path(eeg).name)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["Sources"] = [*(path.name for path in run.sources), *beside]
@@ -197,12 +201,23 @@ def read_run(
         "fd_threshold": fd_threshold if confounds else None,
         "frames": frames,
         "bold_tr": bold_tr,
-        "trigger": trigger,
-        "onset": onset,
-        "skip_volumes": skip_volumes,
+        **clock,
         "draws": draws,
     }
-    return Run(run, missing, partial, trained, known, about, asked, out, overwrite)
+    return Run(run, missing, partial, trained, signal, times, about, asked, out, overwrite)
+
+
+def with_channels_of(model: "TrainedModel", eeg: "Eeg", name: str) -> "Eeg":
+    """The EEG with the model's channels.
+
+    Those that the file `name` lacks are filled by models that can do that, with a warning; others need them
+    all.
+    """
+    from neuroframes.recording.eeg import channels_there, check_channels
+
+    if model.fills_channels:
+        return channels_there(eeg, model.origin.channels, name)
+    return check_channels(eeg, model.origin.channels, "the model")
 
 
 def _missing(

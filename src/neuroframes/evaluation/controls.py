@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import SILENCE, BandPower
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
-from neuroframes.recording.signal import Signal
+from neuroframes.recording.signal import Signal, eeg_windows
 
 Float32 = NDArray[np.float32]
 

@@ -192,8 +192,7 @@ class PartialFrames:
             (self._prior(frames, self.at) @ weights).reshape(len(frames), -1) @ self._features.T
             for frames in (self.at, rows)
         )
-        shift: Float = asked + self._kernels[-1][np.ix_(rows, self.at)] @ self._weighed(surprise - known)
-        return shift
+        return asked + self._kernels[-1][np.ix_(rows, self.at)] @ self._weighed(surprise - known)
 
     def shrinkage(self, rows: Index) -> Float:
         """By what factor the entries shrink the standard deviation of some of the K frames, shape (n, V).

@@ -131,8 +131,7 @@ class NoiseLevel(nn.Module):
 
     def forward(self, sigma: Tensor) -> Tensor:
         angle = sigma.log().clamp(-LOG_LEVELS, LOG_LEVELS)[:, None] * self.frequency
-        embedding: Tensor = self.layers(torch.cat([angle.sin(), angle.cos()], dim=-1))
-        return embedding
+        return self.layers(torch.cat([angle.sin(), angle.cos()], dim=-1))
 
 
 class Denoiser(nn.Module):
@@ -199,5 +198,4 @@ class Denoiser(nn.Module):
             h = block(h, embedding, between, behind, values)
         shift, scale = self.modulation(embedding)[:, None].chunk(2, dim=-1)
         h = self.norm(h) * (1 + scale) + shift
-        delta: Tensor = self.head(h)
-        return delta
+        return self.head(h)

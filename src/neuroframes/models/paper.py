@@ -23,8 +23,8 @@ from neuroframes.models.model import Estimate, Origin
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PAPER_DRAWS, PaperSettings
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import eeg_windows
 
 Float32 = NDArray[np.float32]
 Epsilon = Callable[[Tensor, int], Tensor]
@@ -174,8 +174,7 @@ class PaperModel(NetworkModel):
     @torch.inference_mode()
     def _decode(self, latents: Tensor, vertices: NDArray[np.intp]) -> Float32:
         """Some vertices of frames (K, v) from latents (K, d)."""
-        decoded: Float32 = self.network.decode(latents, torch.from_numpy(vertices)).cpu().numpy()
-        return decoded
+        return self.network.decode(latents, torch.from_numpy(vertices)).cpu().numpy()
 
     @classmethod
     def _untrained(

@@ -18,8 +18,8 @@ from neuroframes.models.model import Estimate, Origin
 from neuroframes.models.network_model import NetworkModel, all_vertices
 from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import eeg_windows
 
 Float32 = NDArray[np.float32]
 

@@ -391,5 +391,4 @@ class SpatiotemporalNeuralFrames(nn.Module):
         frame = torch.arange(self.n_frames, device=eeg.device)
         query = code(frame, values.shape[-1]) + self.pattern(share.float())[:, None]
         lag = (frame[:, None] * self.tr - times[:, None]).float()
-        features: Tensor = self.norm(query + self.attention(query, values, self.token_bias(lag)))
-        return features
+        return self.norm(query + self.attention(query, values, self.token_bias(lag)))

@@ -16,8 +16,7 @@ def standard_montage() -> dict[str, Float]:
 
     # MNE 1.13 renamed the standard montage.
     name = next(n for n in ("colin27_1005", "standard_1005") if n in mne.channels.get_builtin_montages())
-    positions: dict[str, Float] = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
-    return positions
+    return mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
 
 
 def positions_by_name(names: Sequence[str], montage: Mapping[str, Float]) -> Float:

@@ -16,8 +16,8 @@ from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import windows_in_context
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.denoiser import EARLIEST, LATEST
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import eeg_windows
 
 if TYPE_CHECKING:
     from neuroframes.training.backbone import Backbone

@@ -22,8 +22,8 @@ from neuroframes.errors import InputError
 from neuroframes.models.paper import PaperModel, signal_shares
 from neuroframes.models.paper_network import PaperNetwork
 from neuroframes.models.settings import PaperSettings
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import eeg_windows
 from neuroframes.training.data import checksum, principal_components, window_starts
 from neuroframes.training.part import TrainingPart
 from neuroframes.training.run import Training, seed_of

@@ -23,8 +23,8 @@ from neuroframes.models.denoiser import EARLIEST
 from neuroframes.models.settings import SurfaceSettings
 from neuroframes.models.surface import SurfaceModel
 from neuroframes.models.surface_network import SpatiotemporalNeuralFrames, TemporalCoherence
-from neuroframes.recording.eeg_windows import eeg_windows
 from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import eeg_windows
 from neuroframes.training.data import (
     blocks_of,
     checksum,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroframes.recording.eeg_windows import eeg_windows, window_samples
+from neuroframes.recording.signal import eeg_windows, window_samples
 
 RATE = 10.0
 
