@@ -153,9 +153,15 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
         ("bold: x.nii\n", "required: --out"),
         ("- x\n", "c.yaml: expected options as `name: value`, one a line"),
         ("a: [\n", "c.yaml can't be read: while parsing"),
+        ("bold: x.nii\nframes: 2020-13-41\n", "c.yaml can't be read: month must be in"),
+        (f"{both}frames: [[1], 2]\n", "c.yaml: frames holds ['1']; expected plain text or a list of it"),
+        ("bold: {a: b}\nout: y\n", "c.yaml: bold holds {'a': 'b'}; expected plain text"),
+        (f"{both}1: {{a: b}}\n", "no option --1"),
     ):
         config.write_text(text)
         assert message in usage("complete", "--config", str(config))
+    config.write_text("stores: [[a, b]]\nout: y\n")
+    assert "c.yaml: stores holds ['a', 'b']; expected" in usage("benchmark", "--config", str(config))
     assert "nowhere.yaml" in usage("prepare", "--config", "nowhere.yaml")
 
 
@@ -335,7 +341,8 @@ def test_a_full_disk_in_complete(run_of, refused, monkeypatch, where):
     monkeypatch.setattr(where, full)
     for out in ("o_bold.dtseries.nii", "deep/er/o_bold.dtseries.nii"):
         error = refused("complete", bold, "--out", out, "--frames", "3")
-        assert f"{out}: no space left on the disk; nothing was written" in error
+        assert f"{out}: no space left on the disk; free some space or choose another --out" in error
+        assert "nothing" not in error
 
 
 def test_a_full_disk_in_the_other_commands(recording, refused, monkeypatch):

@@ -14,6 +14,18 @@ def test_numbers_within_the_limits_come_back_as_floats(value):
     assert type(number) is float and number == 2
 
 
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2), 2**70])
+def test_whole_numbers_come_back_exactly(value):
+    number = check_number(value, "--n", at_least=0, whole=True)
+    assert type(number) is int and number == value
+
+
+@pytest.mark.parametrize("value", [2.5, -1, math.inf, math.nan, True, "2"])
+def test_all_else_is_no_whole_number(value):
+    with pytest.raises(InputError, match="^--n .*; expected a whole number of at least 0$"):
+        check_number(value, "--n", at_least=0, whole=True)
+
+
 @pytest.mark.parametrize(
     ("value", "got"),
     [

@@ -14,7 +14,19 @@ from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.paper import PaperModel
 from neuroframes.models.settings import CorrectionSettings, PaperSettings, SurfaceSettings
-from neuroframes.registry import METHODS, PRESETS, check_fits, check_needs, fit, load_model, settings_of
+from neuroframes.registry import (
+    BACKBONE,
+    METHODS,
+    PRESETS,
+    check_fits,
+    check_needs,
+    fit,
+    in_order,
+    load_model,
+    method_of,
+    row_of,
+    settings_of,
+)
 
 FAMILIES = {"without EEG", "regression", "network", "neuroframes"}
 
@@ -42,7 +54,7 @@ def test_presets_are_those_of_train():
 
 def test_settings_are_a_preset_s_own_but_for_the_sizes_given():
     assert settings_of("default", {}) == CorrectionSettings()
-    assert settings_of("paper", {"layers": 2, "width": None}) == PaperSettings(layers=2)
+    assert settings_of("paper", {"layers": 2}) == PaperSettings(layers=2)
     assert settings_of("surface", {"epochs": 3}) == SurfaceSettings(epochs=3)
 
 
@@ -77,9 +89,9 @@ def test_a_package_that_is_needed_is_named(monkeypatch, patch, tmp_path, name, e
 
 def test_the_surface_model_needs_a_mesh(patch, tmp_path):
     part, _ = patch
-    check_fits("surface model", part.origin)
+    check_fits("surface model", part.origin.space)
     elsewhere = replace(part.origin, space=CorticalSpace.from_counts({"L": 50}))
-    check_fits("neuroframes", elsewhere)
+    check_fits("neuroframes", elsewhere.space)
     with pytest.raises(InputError, match="surface model needs a cortical mesh.* of the space unknown; "):
         fit("surface model", replace(part, origin=elsewhere), {}, state=tmp_path)
 
@@ -96,14 +108,14 @@ def test_options_change_a_baseline_and_settings_a_model(patch, tmp_path):
 @pytest.fixture(scope="module")
 def gaussian(patch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gaussian") / "model"
-    registry.train_preset("gaussian", patch[0], {"latents": 3}, state=folder).save(folder)
+    fit(BACKBONE, patch[0], {"latents": 3}, state=folder).save(folder)
     return folder
 
 
 def test_models_are_told_apart_by_what_is_stored(patch, gaussian, tmp_path):
     part, _ = patch
     sizes = {"latents": 3, "width": 32, "layers": 1, "epochs": 1}
-    paper = registry.train_preset("paper", part, sizes, state=tmp_path / "state", accelerator="cpu")
+    paper = fit("paper's recipe", part, sizes, state=tmp_path / "state", accelerator="cpu")
     paper.save(tmp_path / "paper")
     assert isinstance(load_model(gaussian), GaussianModel)
     state = torch.get_rng_state()
@@ -145,3 +157,28 @@ def test_networks_need_pytorch_to_be_read(gaussian, tmp_path, monkeypatch, model
     ):
         load_model(tmp_path)
     assert isinstance(load_model(gaussian), GaussianModel)
+
+
+def test_a_row_says_where_a_network_is_less_than_its_own_settings():
+    own = PaperSettings().to_json()
+    assert row_of("paper's recipe", own) == row_of("paper's recipe", {}) == "paper's recipe"
+    more = {**own, "width": 2048, "epochs": 400, "batch": 8, "learning_rate": 1e-5, "joint": False}
+    assert row_of("paper's recipe", more) == "paper's recipe"
+    for less in ({"epochs": 30}, {"width": 256}, {**own, "layers": 2}):
+        assert row_of("paper's recipe", less) == "paper's recipe, reduced"
+    assert row_of("CNN-TC", {"epochs": 1}) == "CNN-TC, reduced" and row_of("CNN-TC", {}) == "CNN-TC"
+    assert row_of("banded ridge", {"samples": 8}) == "banded ridge"
+    assert row_of(BACKBONE, {"latents": 3}) == BACKBONE
+    row = "paper's recipe, reduced, shuffled EEG"
+    assert method_of(row) is METHODS["paper's recipe"] and in_order([BACKBONE, row]) == [row, BACKBONE]
+
+
+def test_what_cannot_be_fitted_says_why():
+    space = CorticalSpace.from_counts({"L": 50})
+    check_fits("motion alone", space)
+    with pytest.raises(InputError, match="motion alone needs motion parameters, and the confounds have none"):
+        check_fits("motion alone", space, motion=False)
+    for name in ("ridge FIR", "drift", "surface model"):
+        with pytest.raises(InputError, match=f"{name} needs EEG, or knows nothing of the moment"):
+            check_fits(name, None)
+    check_fits("mean frame", None)

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; nothing was written: free some space or choose another --out" if full else ""
+        remedy = "; free some space or choose another --out" if full else ""
         return _fail(f"{where}{error.strerror or error}{remedy}")
     except KeyboardInterrupt:
         print("neuroframes: interrupted", file=sys.stderr)
@@ -78,10 +78,9 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
 def _summary(command: str) -> str:
     """The first line of a command's docstring, off its source: nothing that the command needs is imported."""
     module = Path(__file__).parent.joinpath(*neuroframes.HOMES[command].split(".")[1:]).with_suffix(".py")
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == command:
-            return str(ast.get_docstring(node)).partition("\n")[0]
-    raise LookupError(f"{module} has no function {command}")
+    body = ast.parse(module.read_text(encoding="utf-8")).body
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    return str(ast.get_docstring(functions[command])).partition("\n")[0]
 
 
 def _print_result(command: str, result: Any, options: dict[str, Any]) -> None:

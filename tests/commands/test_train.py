@@ -80,9 +80,11 @@ def test_options_that_cannot_be(recording, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [{"precision": "nonsense"}, {"devices": 0}])
+@pytest.mark.parametrize("options", [{"precision": "nonsense"}, {"devices": 0}, {"seed": 0.5}])
 def test_what_lightning_would_refuse_late_is_refused_first(tmp_path, options):
-    with pytest.raises(InputError, match="--precision nonsense; choose|--devices 0; expected"):
+    with pytest.raises(
+        InputError, match="--precision nonsense; choose|--devices 0; expected|--seed 0.5; expected"
+    ):
         train(tmp_path / "no.zarr", out=tmp_path / "model", **options)
     assert not list(tmp_path.iterdir())
 
@@ -150,3 +152,10 @@ def test_a_damaged_correction_is_refused(default, tmp_path, damage):
     damage(shutil.copytree(default, tmp_path / "m"))
     with pytest.raises(InputError, match="damaged"):
         GaussianModel.load(tmp_path / "m")
+
+
+def test_a_preset_that_needs_a_mesh_is_refused_before_anything_is_read(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("neuroframes.training.part.read_training_part", None)  # can't be called
+    with pytest.raises(InputError, match="surface model needs a cortical mesh.* of the space unknown"):
+        train(recording.store, out=tmp_path / "m", preset="surface")
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from neuroframes.baselines.ridge_fir import RidgeFIR
-from neuroframes.evaluation.cells import HOP, TEST_SHARE, WINDOW, leaking_split, random_windows
+from neuroframes.evaluation.cells import HOP, LEAKING_WINDOW, TEST_SHARE, leaking_split, random_windows
 from neuroframes.evaluation.metrics import WHOLE, score
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment
@@ -18,7 +18,7 @@ def test_windows_cover_the_run_and_most_test_frames_are_trained_on():
     assert abs((train & test).sum() / test.sum() - (1 - TEST_SHARE) / (1 - TEST_SHARE / 2)) < 0.03
     edges = np.flatnonzero(np.diff(test.astype(int), prepend=0, append=0)).reshape(-1, 2)
     lengths = np.diff(edges, axis=1)
-    assert (lengths >= WINDOW).all() and (lengths % HOP == 0).all()
+    assert (lengths >= LEAKING_WINDOW).all() and (lengths % HOP == 0).all()
 
 
 def test_censored_frames_stay_censored_and_data_are_shared():

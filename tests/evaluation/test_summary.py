@@ -4,8 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neuroframes.evaluation.bootstrap import compare_r
+from neuroframes.evaluation.cells import write_cell
 from neuroframes.evaluation.recordings import SIMULATED
-from neuroframes.evaluation.summary import _audit, _intervals, _mean, _ranks, _table, r_by_task, r_text
+from neuroframes.evaluation.summary import (
+    _audit,
+    _differences,
+    _intervals,
+    _mean,
+    _ranks,
+    _table,
+    r_by_task,
+    r_text,
+)
 from neuroframes.registry import ORACLE, in_order
 
 
@@ -72,6 +83,29 @@ def test_the_interval_of_a_mean_is_that_of_independent_recordings():
     )
     # Reaches of .03 and .04 below, .02 and .02 above: sqrt(.0025) / 2 and sqrt(.0008) / 2.
     assert _intervals(differences).loc["CNN-TC", "eeg"] == "-0.150 (-0.175 to -0.136)"
+
+
+def test_vertices_without_signal_are_no_part_of_a_difference(tmp_path):
+    generator = np.random.default_rng(0)
+    truth = generator.standard_normal((100, 4)).astype(np.float16)
+    truth[:, 3] = 3.0  # constant where it is scored
+    scored = np.arange(120) < 100
+    cells, frames = [], {}
+    for name in ("linear", "kriging"):
+        frames[name] = (truth + generator.standard_normal((100, 4))).astype(np.float16)
+        arrays = {"gap-1 scored": scored, "gap-1 truth": truth, "gap-1 frames": frames[name]}
+        about = {"group": SIMULATED, "recording": "a", "method": name, "tr": 1.0, "lengths": [120]}
+        write_cell(tmp_path / name, about, arrays)
+        cells.append({**about, "scores": {"gap-1": {}}, "folder": tmp_path / name})
+    ((*_, reference, difference, _, _, _),) = _differences(cells)
+    assert reference == "kriging"
+
+    def padded(x: np.ndarray) -> list[np.ndarray]:
+        return [np.concatenate([x[:, :3], np.zeros((20, 3))]).astype(np.float32)]
+
+    given = (padded(x) for x in (truth, frames["linear"], frames["kriging"]))
+    expected = compare_r(*given, [scored], 1.0, np.random.default_rng(0))
+    assert difference == pytest.approx(expected.difference)
 
 
 def test_the_leak_is_the_difference_of_the_two_splits():

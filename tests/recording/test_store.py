@@ -125,6 +125,7 @@ def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):
         ({"l_freq": -1.0}, "--l-freq -1"),
         ({"onset": np.nan}, "--onset nan"),
         ({"skip_volumes": -1}, "--skip-volumes -1"),
+        ({"skip_volumes": 1.5}, "--skip-volumes 1.5; expected a whole number"),
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_read(

@@ -52,6 +52,7 @@ def test_without_triggers_and_onset_frames_count_from_the_eeg_s_start(caplog):
         ({"tr": 0}, r"TR \(s\) 0"),
         ({"onset": np.inf}, "--onset inf"),
         ({"skip": -1}, "--skip-volumes -1"),
+        ({"skip": 1.5}, "--skip-volumes 1.5; expected a whole number"),
         ({"within": np.nan}, r"StartTime \(s\) nan"),
     ],
 )

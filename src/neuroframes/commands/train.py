@@ -3,12 +3,12 @@
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_number
 from neuroframes.files import refuse_existing
 from neuroframes.models.settings import PRECISIONS
-from neuroframes.registry import settings_of, train_preset
+from neuroframes.registry import PRESETS, check_fits, fit, settings_of
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -51,29 +51,29 @@ def train(
         The Gaussian backbone with a learned correction, the backbone alone, the published recipe, or graph
         convolutions over the cortical mesh.
     bands : str
-        Of delta,theta,alpha,beta,gamma; all by default.
+        Frequency bands of the EEG, some of delta,theta,alpha,beta,gamma; all by default.
     latents : int
         Size of the autoencoder; by default what the frames support, or the paper's.
     width : int
-        Of the networks, where it is to differ from the preset's.
+        Width of the networks; the preset's by default.
     layers : int
-        Of the paper's network.
+        Layers of the paper's network.
     epochs : int
-        Of training networks, at most.
+        Most epochs that networks are trained for; the preset's by default.
     members : int
-        Networks that are averaged.
+        Number of networks that are averaged.
     test_fraction : float
         Share of the recording, at its end, that is held out for evaluate; 0 uses everything.
     gap : float, seconds
-        Left out between training and test part of one run.
+        Time that is left out between training and test part of one run.
     devices : int
         GPUs or processes to train networks on.
     precision : str
-        As Lightning's: 32-true, bf16-mixed, 16-mixed.
+        Precision of training networks, by Lightning's names: 32-true, bf16-mixed, 16-mixed.
     progress : bool
         Show a bar while networks are trained.
     seed : int
-        Of everything that is random.
+        Seed of everything that is random.
     overwrite : bool
         Replace the output if it exists.
 
@@ -87,8 +87,8 @@ def train(
     refuse_existing(out, overwrite, folder=True, inputs=[store])
     if precision not in PRECISIONS:
         raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
-    if devices < 1:
-        raise InputError(f"--devices {devices}; expected at least 1")
+    devices = int(check_number(devices, "--devices", at_least=1, whole=True))
+    seed = int(check_number(seed, "--seed", at_least=0, whole=True))
     sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
     given = {name: value for name, value in sizes.items() if value is not None}
 
@@ -99,11 +99,12 @@ def train(
 
     recording = open_store(store)
     settings_of(preset, given)  # checked before any data are read
+    check_fits(PRESETS[preset], recording.space)
     split = split_in_time([(r.name, len(r.frame_times), r.tr) for r in recording.runs], test_fraction, gap)
     part = read_training_part(recording, split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")
     run: dict[str, Any] = {"devices": devices, "precision": precision, "progress": progress}
-    model = train_preset(preset, part, given, state=state, seed=seed, **run)
+    model = cast("TrainedModel", fit(PRESETS[preset], part, given, state=state, seed=seed, **run))
     if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
         return model
     model.save(out, overwrite=overwrite)

@@ -35,7 +35,7 @@ from neuroframes.threads import few_threads
 
 Mask = NDArray[np.bool_]
 
-WINDOW = 10  # frames of a leaking split's windows, those of Qu et al. (2026)
+LEAKING_WINDOW = 10  # frames of a leaking split's windows, those of Qu et al. (2026)
 HOP = 5  # frames between windows
 TEST_SHARE = 0.2
 
@@ -68,14 +68,15 @@ class Cell:
 @few_threads
 def run_cell(cell: Cell) -> None:
     """Fit, score, and write the cell, whole or not at all; nothing where it is there."""
-    if cell.folder.exists():  # another job was as fast
+    if cell.folder.exists():
         return
     about, arrays = _audited(cell) if cell.audit else _scored(cell)
     of = cell.recording
     about |= {"recording": of.name, "group": of.group, "seed": of.seed}
     about |= {"method": row_of(cell.method, cell.options), "audit": cell.audit, "options": dict(cell.options)}
-    with written_whole(cell.folder) as folder:
-        write_cell(folder, about, arrays)
+    if not cell.folder.exists():  # another job may have been faster
+        with written_whole(cell.folder) as folder:
+            write_cell(folder, about, arrays)
 
 
 def write_cell(folder: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -121,11 +122,11 @@ def _audited(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def random_windows(n_frames: int, generator: np.random.Generator) -> tuple[Mask, Mask]:
     """Frames of training windows and of test windows, each of shape (K,); most frames are in both kinds."""
-    starts = np.arange(0, n_frames - WINDOW + 1, HOP)
+    starts = np.arange(0, n_frames - LEAKING_WINDOW + 1, HOP)
     test = generator.random(len(starts)) < TEST_SHARE
     masks = np.zeros((2, n_frames), bool)
     for start, is_test in zip(starts, test, strict=True):
-        masks[int(is_test), start : start + WINDOW] = True
+        masks[int(is_test), start : start + LEAKING_WINDOW] = True
     return masks[0], masks[1]
 
 

@@ -12,8 +12,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from neuroframes.errors import InputError
-
 Job = TypeVar("Job")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -83,12 +81,9 @@ def submit(
     parameters: Mapping[str, Any],
 ) -> list[str]:
     """Run jobs on a cluster, and wait for them; what failed, and why."""
-    try:
-        import submitit
-    except ImportError as error:
-        raise InputError("--cluster takes submitit; pip install 'neuroframes[benchmark]'") from error
+    import submitit
+
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     executor.update_parameters(**{"name": "neuroframes", "timeout_min": 24 * 60, **parameters})
     running = executor.map_array(function, jobs) if jobs else []
-    errors = [(job, submitted.exception()) for job, submitted in zip(jobs, running, strict=True)]
-    return [f"{job}: {error}" for job, error in errors if error]
+    return [f"{job}: {error}" for job, of in zip(jobs, running, strict=True) if (error := of.exception())]

@@ -29,7 +29,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 WHOLE = "whole"
 # A sum of n float32 terms is off by about sqrt(n) eps of their size. A variance below 10^4 eps^2 of the mean
-# square, the larger one of the values and of their truth, is the rounding of a constant.
+# square, the larger one of the values and of their truth, is the rounding of a constant. Measured values were
+# rounded once, not added up, so `recording.segments.constant` lets less of them pass for rounding.
 ROUNDING = 1e4 * float(np.finfo(np.float32).eps) ** 2
 CELLS = 2**16  # frames x vertices worked on at once: 0.5 MiB in float64 stays in a core's cache
 

@@ -10,7 +10,6 @@ from itertools import product
 from pathlib import Path
 
 from neuroframes import __version__
-from neuroframes.cortex.space import MESH_SIZES
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
 from neuroframes.evaluation.recordings import SIMULATED, Recording
@@ -18,7 +17,7 @@ from neuroframes.evaluation.suites import SUITES, Suite
 from neuroframes.evaluation.tasks import ALONE, TASKS, parse_names
 from neuroframes.files import written_whole
 from neuroframes.recording.store import open_store
-from neuroframes.registry import METHODS, check_needs
+from neuroframes.registry import METHODS, check_fits, check_needs
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ ABOUT = "benchmark.json"
 NEEDED = ("matplotlib", "pyarrow", "skimage")  # for figures, results.parquet and SSIM
 
 
-def chosen(name: str, methods: str | None, tasks: str | None) -> Suite:
+def chosen(name: str, methods: str | None, tasks: str | None, cluster: str | None = None) -> Suite:
     """The suite, with the methods and tasks that were asked for instead of its own.
 
     Raises
@@ -41,7 +40,8 @@ def chosen(name: str, methods: str | None, tasks: str | None) -> Suite:
         suite = replace(suite, tasks=parse_names(tasks, TASKS, "tasks"))
     if methods is not None:
         suite = replace(suite, methods=parse_names(methods, METHODS, "methods"))
-    if missing := [package for package in NEEDED if find_spec(package) is None]:
+    needed = (*NEEDED, "submitit") if cluster else NEEDED
+    if missing := [package for package in needed if find_spec(package) is None]:
         raise InputError(f"benchmark needs {', '.join(missing)}; pip install 'neuroframes[benchmark]'")
     for method in suite.methods:
         check_needs(method)
@@ -71,16 +71,15 @@ def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
 
 def inapplicable(recording: Recording) -> dict[str, str]:
     """Methods that can't be fitted to a recording, and why."""
-    if not recording.has_eeg:
-        reason = "needs EEG, or knows nothing of the moment"
-        fit_for = {name for name, method in METHODS.items() if method.frames and not method.eeg}
-        return dict.fromkeys(METHODS.keys() - fit_for - {"mean frame"}, reason)
-    store, reasons = open_store(recording.source), {}
-    if any(run.motion is None for run in store.runs):
-        reasons["motion alone"] = "the confounds have no motion parameters"
-    if store.space.name not in MESH_SIZES:
-        on_mesh = (name for name, method in METHODS.items() if method.mesh)
-        reasons |= dict.fromkeys(on_mesh, "frames are on no mesh that is known here")
+    space, motion, reasons = None, False, {}
+    if recording.has_eeg:
+        store = open_store(recording.source)
+        space, motion = store.space, all(run.motion is not None for run in store.runs)
+    for name in METHODS:
+        try:
+            check_fits(name, space, motion)
+        except InputError as error:
+            reasons[name] = str(error)
     return reasons
 
 
@@ -90,7 +89,7 @@ def cells_of(recordings: Sequence[Recording], suite: Suite, folder: Path) -> Ite
     for name, recording in product(reversed(suite.methods), recordings):
         if reason := left_out[recording.name].get(name):
             if recording.has_eeg:
-                logger.warning("%s: no %s: %s", recording.name, name, reason)
+                logger.warning("%s: %s", recording.name, reason)
             continue
         if not recording.has_eeg and set(suite.tasks) == {ALONE}:  # nothing to score
             continue

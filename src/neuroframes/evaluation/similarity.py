@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Frames = Sequence[NDArray[np.float32]]  # one (K, V) array a segment
 Mask = Sequence[NDArray[np.bool_]]
 
-WINDOW = 7  # pixels, of SSIM
+SSIM_WINDOW = 7  # pixels
 SSIM_FRAMES = 200  # of those scored, evenly spread: neighbouring frames are nearly equal
 WELCH = 100.0  # seconds of a spectrum's segments: 0.01 Hz between frequencies
 SILENCE = 40.0  # dB, the largest difference that counts: no power at all would be infinitely far off
@@ -53,7 +53,7 @@ def ssim(truth: NDArray[np.floating], prediction: NDArray[np.floating], index: N
     from skimage.metrics import structural_similarity  # half a second to import
 
     inside = (index >= 0) & (np.isfinite(truth).all(axis=0) & truth.any(axis=0))[index]
-    windows = binary_erosion(inside, np.ones((WINDOW, WINDOW)))
+    windows = binary_erosion(inside, np.ones((SSIM_WINDOW, SSIM_WINDOW)))
     if not windows.any():
         return np.nan
     shown = truth[:, np.unique(index[inside])]
@@ -61,7 +61,7 @@ def ssim(truth: NDArray[np.floating], prediction: NDArray[np.floating], index: N
     total = 0.0
     for pair in zip(truth, prediction, strict=True):
         x, y = (np.where(inside, frame[index], 0).astype(np.float64) for frame in pair)
-        similarity = structural_similarity(x, y, win_size=WINDOW, data_range=data_range, full=True)[1]
+        similarity = structural_similarity(x, y, win_size=SSIM_WINDOW, data_range=data_range, full=True)[1]
         total += similarity[windows].mean()
     return float(total / len(truth))
 

@@ -21,7 +21,7 @@ import pandas as pd
 from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
 from neuroframes.evaluation.cells import kept
-from neuroframes.evaluation.metrics import WHOLE
+from neuroframes.evaluation.metrics import WHOLE, standardised
 from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED, TEST_FRACTION
 from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
@@ -130,8 +130,7 @@ def _rows(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
         ]
         for task, controls in cell["controls"].items():
             found += [(task, WHOLE, f"control, {name}", value) for name, value in controls.items()]
-        found.append((ALONE, WHOLE, "p", cell["p"]))
-        found += [(COST, WHOLE, metric, value) for metric, value in cell["cost"].items()]
+        found += [(ALONE, WHOLE, "p", cell["p"]), *((COST, WHOLE, *cost) for cost in cell["cost"].items())]
         for *where, value in found:
             if isinstance(value, int | float):  # neither a device nor what isn't known
                 yield *(cell[name] for name in NUMBERS[:4]), *where, value
@@ -147,7 +146,8 @@ def _differences(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
             if not references:
                 continue
             truth, against, scored = kept(having.pop(references[0]), task)
-            signal = np.flatnonzero(np.ptp(np.concatenate(truth), axis=0))
+            series = np.concatenate([x[rows] for x, rows in zip(truth, scored, strict=True)])
+            signal = np.flatnonzero(standardised(series).any(axis=0))
             for cell in having.values():
                 _, frames, _ = kept(cell, task)
                 generator = np.random.default_rng(0)

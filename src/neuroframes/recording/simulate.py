@@ -34,7 +34,6 @@ from neuroframes.threads import few_threads
 
 SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
 FEWEST_FRAMES = 20
-CHANNELS = (4, 64)
 TYPICAL_SCALE = 150.0  # BOLD units, 1.5 % of 10,000
 
 
@@ -58,24 +57,24 @@ def simulate(
     Parameters
     ----------
     out : path
-        The folder to make. It gets EEG in `sub-01/eeg` (BrainVision), BOLD and confounds in
+        Folder to make. It gets EEG in `sub-01/eeg` (BrainVision), BOLD and confounds in
         `derivatives/fmriprep`, and what is true in `truth`.
     minutes : float
-        Of BOLD, over all runs. Memory grows with the length of one run.
+        Length of BOLD, over all runs. Memory grows with the length of one run.
     tr : float, seconds
-        Between frames.
+        Time between frames.
     space : {"fsLR", "fsaverage5"}
         fsLR (59,412 grayordinates, CIFTI) or fsaverage5 (20,484 vertices, GIFTI; 0 on the medial wall).
     seed : int
-        The same arguments and seed give the same bytes.
+        Seed of everything that is random; the same arguments give the same bytes.
     snr : float
-        Multiplies the variance of BOLD that the EEG's sources cause: 1 is as in life, 0 without coupling.
+        Factor of the variance of BOLD that the EEG's sources cause: 1 is as in life, 0 without coupling.
     runs : int
-        Of equal length.
+        Number of runs, of equal length.
     eeg_rate : float, Hz
-        Of the EEG.
+        Sampling rate of the EEG.
     channels : int, 4 to 64
-        Of the EEG, and one ECG channel besides.
+        Number of EEG channels; there is an ECG channel besides.
     overwrite : bool
         Replace the output if it exists.
     progress : bool
@@ -95,7 +94,10 @@ def simulate(
     from rich.progress import track
 
     out = Path(out)
-    n_frames = _checked_frames(minutes, tr, runs, eeg_rate, channels, snr, seed)
+    runs = int(check_number(runs, "--runs", at_least=1, whole=True))
+    seed = int(check_number(seed, "--seed", at_least=0, whole=True))
+    channels = int(check_number(channels, "--channels", at_least=4, below=65, whole=True))
+    n_frames = _checked_frames(minutes, tr, runs, eeg_rate, snr)
     cortex = CorticalSpace.named(space)
     refuse_existing(out, overwrite, folder=True)
     first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
@@ -164,18 +166,12 @@ def _frames(rng: Generator, sources: Sources, latents: NDArray[np.float32]) -> N
     return data.T
 
 
-def _checked_frames(
-    minutes: float, tr: float, runs: int, eeg_rate: float, channels: int, snr: float, seed: int
-) -> int:
+def _checked_frames(minutes: float, tr: float, runs: int, eeg_rate: float, snr: float) -> int:
     """Frames of each run; InputError where an argument can't be used."""
     check_number(tr, "--tr", above=0)
-    check_number(runs, "--runs", at_least=1)
     check_number(snr, "--snr", at_least=0)
-    check_number(seed, "--seed", at_least=0)
     check_number(minutes, "--minutes", above=0)
     check_number(eeg_rate, "--eeg-rate", above=0)
-    if not CHANNELS[0] <= channels <= CHANNELS[1]:
-        raise InputError(f"{channels} channels; expected {CHANNELS[0]} to {CHANNELS[1]}")
     highest = max(high for _, high in BANDS.values())
     if not eeg_rate >= 2.2 * highest:
         raise InputError(

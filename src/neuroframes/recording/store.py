@@ -163,21 +163,21 @@ def prepare(
     out : path
         Folder of the stores.
     subject : str
-        Only this one, with or without `sub-`.
+        Subject to prepare, with or without `sub-`; all by default.
     rate : float, Hz
-        To which EEG is resampled; a slower recording keeps its own.
+        Sampling rate to which EEG is resampled; a slower recording keeps its own.
     l_freq : float, Hz
-        Of the high-pass filter; none to leave it out.
+        Edge of the EEG's high-pass filter; none to leave it out.
     reference : str
         What is subtracted from each EEG channel: average, the name of a channel, or none.
     trigger : str
         Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
-        From the EEG's start to the first volume's, where triggers are missing or not used.
+        Time from the EEG's start to the first volume's, where triggers are missing or not used.
     skip_volumes : int
-        Dummy scans that have triggers but are not in the BOLD file.
+        Number of dummy scans that have triggers but are not in the BOLD file.
     fd_threshold : float, mm
-        Frames with more displacement are censored, where the run has confounds.
+        Framewise displacement above which frames are censored, where the run has confounds.
     space : str
         The BOLD's space entity, where there are several; by default fsLR before fsaverage.
     eeg_root : path
@@ -207,10 +207,9 @@ def prepare(
         "reference": reference,
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
-        "skip_volumes": skip_volumes,
+        "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         "fd_threshold": check_number(fd_threshold, "--fd-threshold", at_least=0),
     }
-    check_number(skip_volumes, "--skip-volumes", at_least=0)
     runs = find_runs(bids_root, subject=subject, space=space, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
     stores = {name: Path(out) / f"sub-{name}.zarr" for name in by_subject}

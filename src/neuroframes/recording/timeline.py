@@ -69,7 +69,7 @@ def frame_times(
         if a number is not finite, the TR not positive or `skip` negative.
     """
     tr = check_number(tr, "TR (s)", above=0)
-    check_number(skip, "--skip-volumes", at_least=0)
+    skip = int(check_number(skip, "--skip-volumes", at_least=0, whole=True))
     offset = tr / 2 if within is None else check_number(within, "StartTime (s)")
     onset = None if onset is None else check_number(onset, "--onset")
     if triggers is None or len(triggers) == 0:

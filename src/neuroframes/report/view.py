@@ -64,10 +64,10 @@ def view(
     kind : {"white", "pial", "midthickness", "inflated", "very_inflated", "sphere"}
         The surface that is drawn; fsaverage5 has no very_inflated.
     max_frames : int
-        Of a longer file every second, third, ... frame is shown, and the page says so. Reconstructed
-        frames are all shown besides, unless they are more than this.
+        Most frames that are shown. Of a longer file it is every second, third, ... one, and the page says so;
+        reconstructed frames are all shown besides, unless they are more than this.
     tr : float, seconds
-        Where the file states none or a wrong one.
+        Time between frames, where the file states none or a wrong one.
     overwrite : bool
         Replace the output if it exists.
 
