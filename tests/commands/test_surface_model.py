@@ -24,9 +24,9 @@ from neuroframes.recording.eeg import check_channels, read_eeg_of_bold
 from neuroframes.recording.segments import Segment, detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.store import open_store, prepare
-from neuroframes.registry import BACKBONE, load_model
+from neuroframes.registry import BACKBONE, REDUCED, load_model
 
-SURFACE = SurfaceModel.name
+ROW = SurfaceModel.name + REDUCED
 TINY = {"preset": "surface", "width": 8, "epochs": 1, "bands": "alpha,beta"}
 
 
@@ -178,6 +178,6 @@ def test_it_stands_beside_others_in_the_table(patches, trained, tmp_path):
         given = test.given(mask)
         expected = score(test.frames, given.completed(model.fill(given).mean), scored)["whole"]
         got = scores.loc[task]
-        assert got.loc["temporal_r", SURFACE] == pytest.approx(expected["temporal_r"], rel=1e-6)
-        assert np.isnan(got.loc["coverage", SURFACE]) and np.isfinite(got.loc["coverage", BACKBONE])
-    assert f"| {SURFACE} |" in (tmp_path / "out" / "evaluation.md").read_text()
+        assert got.loc["temporal_r", ROW] == pytest.approx(expected["temporal_r"], rel=1e-6)
+        assert np.isnan(got.loc["coverage", ROW]) and np.isfinite(got.loc["coverage", BACKBONE])
+    assert f"| {ROW} |" in (tmp_path / "out" / "evaluation.md").read_text()

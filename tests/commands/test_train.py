@@ -82,9 +82,7 @@ def test_options_that_cannot_be(recording, tmp_path, options, message):
 
 @pytest.mark.parametrize("options", [{"precision": "nonsense"}, {"devices": 0}, {"seed": 0.5}])
 def test_what_lightning_would_refuse_late_is_refused_first(tmp_path, options):
-    with pytest.raises(
-        InputError, match="--precision nonsense; choose|--devices 0; expected|--seed 0.5; expected"
-    ):
+    with pytest.raises(InputError, match=r"--precision nonsense; choose|--(devices 0|seed 0.5); expected"):
         train(tmp_path / "no.zarr", out=tmp_path / "model", **options)
     assert not list(tmp_path.iterdir())
 

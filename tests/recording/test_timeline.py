@@ -52,12 +52,12 @@ def test_without_triggers_and_onset_frames_count_from_the_eeg_s_start(caplog):
         ({"tr": 0}, r"TR \(s\) 0"),
         ({"onset": np.inf}, "--onset inf"),
         ({"skip": -1}, "--skip-volumes -1"),
-        ({"skip": 1.5}, "--skip-volumes 1.5; expected a whole number"),
+        ({"skip": 1.5}, "--skip-volumes 1.5"),
         ({"within": np.nan}, r"StartTime \(s\) nan"),
     ],
 )
-def test_times_need_finite_numbers(numbers, option):
-    with pytest.raises(InputError, match=f"^{option}; expected a finite number"):
+def test_times_need_numbers(numbers, option):
+    with pytest.raises(InputError, match=f"^{option}; expected a (finite|whole) number"):
         frame_times(**{"triggers": None, "tr": 2.0, "n_frames": 3, "onset": 0.0, **numbers})
 
 
