@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.diffusion.samplers import (
     ddim,
     karras_sigmas,

@@ -210,7 +210,7 @@ def fit(
         Folder for the state of training, from which it goes on; to be removed once the model is written.
     seed : int
     **run
-        Of `training.run.run`, where networks are trained: devices, precision, progress.
+        Of `training.trainer.run`, where networks are trained: devices, precision, progress.
     """
     method = METHODS[name]
     check_needs(name)

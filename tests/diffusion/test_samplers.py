@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.diffusion.samplers import (
     ddim,
     karras_sigmas,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.diffusion.windows import Windows
 from neuroframes.frames.measurement import FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior

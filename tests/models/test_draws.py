@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior

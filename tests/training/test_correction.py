@@ -19,10 +19,10 @@ from neuroframes.models.model import Origin
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.training import run as module
+from neuroframes.training import trainer as module
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.correction import CorrectionTraining, fit_correction, gates
-from neuroframes.training.data import ALONE, BLOCKS, TrainingData, blocks_of, mean_r, random_masks
+from neuroframes.training.data import BLOCKS, EMPTY_MASKS, TrainingData, blocks_of, mean_r, random_masks
 from neuroframes.training.part import TrainingPart
 
 TR, RATE, D, C, GAP = 2.0, 50.0, 3, 4, 40.0
@@ -189,15 +189,15 @@ def test_the_networks_do_not_see_censored_frames():
 
 def test_masks_are_of_every_kind():
     masks = random_masks(400, 48, np.random.default_rng(0))
-    assert not masks[:ALONE].any()
-    share = masks[ALONE:].mean(axis=1)
+    assert not masks[:EMPTY_MASKS].any()
+    share = masks[EMPTY_MASKS:].mean(axis=1)
     assert share.min() < 0.1 and share.max() > 0.8 and (share < 1).all()
-    changes = np.abs(np.diff(masks[ALONE:].astype(int), axis=1)).sum(axis=1)
-    edges = masks[ALONE:][changes == 1]
+    changes = np.abs(np.diff(masks[EMPTY_MASKS:].astype(int), axis=1)).sum(axis=1)
+    edges = masks[EMPTY_MASKS:][changes == 1]
     assert edges[:, 0].any() and not edges[:, 0].all()  # up to here, and from here
-    apart = [np.unique(np.diff(np.flatnonzero(mask))) for mask in masks[ALONE:]]
+    apart = [np.unique(np.diff(np.flatnonzero(mask))) for mask in masks[EMPTY_MASKS:]]
     assert {int(step[0]) for step in apart if len(step) == 1 and step[0] > 1} >= {2, 3, 5, 10}
-    longest = [max(map(len, "".join("01"[int(m)] for m in mask).split("1"))) for mask in masks[ALONE:]]
+    longest = [max(map(len, "".join("01"[int(m)] for m in mask).split("1"))) for mask in masks[EMPTY_MASKS:]]
     assert set(range(1, 17)) <= set(longest)
     again = random_masks(400, 48, np.random.default_rng(0))
     np.testing.assert_array_equal(masks, again)

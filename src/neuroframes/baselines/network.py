@@ -29,7 +29,7 @@ from neuroframes.errors import InputError
 from neuroframes.recording.segments import LEAST_GAP, Segment
 from neuroframes.recording.signal import Signal, window_samples
 from neuroframes.training.data import mean_r, principal_components
-from neuroframes.training.run import SeedEachStep, run, seed_of
+from neuroframes.training.trainer import SeedEachStep, run, seed_of
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]

@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 
 Denoise = Callable[[Tensor, float], Tensor]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.diffusion.samplers import Denoise, karras_sigmas, posterior_flow
 from neuroframes.frames.filling import windows_of
 from neuroframes.frames.measurement import FrameMask

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser, MaskedGaussianDenoisers
+from neuroframes.diffusion.exact import GaussianDenoiser, MaskedGaussianDenoisers
 from neuroframes.frames.measurement import AlongTime, Averaging, FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
 from neuroframes.training.checkpoint import read_state
-from neuroframes.training.run import BEST, STATE, SeedEachStep, run, seed_of
+from neuroframes.training.trainer import BEST, STATE, SeedEachStep, run, seed_of
 
 EPOCHS = 12
 
