@@ -80,9 +80,9 @@ def test_before_training_it_is_the_backbone(kind, gate):
         operator = SamplingTimes(times, np.linspace(times[0], times[-1], 25))
         measured = np.zeros(60, bool)
     y = operator.apply(generator.standard_normal((60, D)))
-    seen = np.zeros((60, D))
-    seen[measured] = y if measured.any() else 0
-    query = correction.query(times, mean_at, seen, measured)
+    known = np.zeros((60, D))
+    known[measured] = y if measured.any() else 0
+    query = correction.query(times, mean_at, known, measured)
     tokens = correction.tokens(signal(noise(180)))
     expected = posterior(prior(), times, operator, y, mean_at(times)).mean
     gaussian = GaussianDenoiser(prior(), times, operator)
@@ -150,12 +150,12 @@ def test_frames_between_do_not_take_the_place_of_those_on_the_grid():
 
 def test_measured_frames_are_shown_where_they_are_on_the_grid():
     times = 50 + TR * np.array([0, 1, 2.5, 3, 4, 5.0])
-    seen = np.random.default_rng(0).standard_normal((6, D))
+    known = np.random.default_rng(0).standard_normal((6, D))
     measured = np.array([True, False, True, True, False, True])
-    query = network().query(times, mean_at, seen, measured)
+    query = network().query(times, mean_at, known, measured)
     shown = query.position[[0, 3, 5]].astype(int)
     np.testing.assert_array_equal(np.flatnonzero(query.measured), shown)
-    np.testing.assert_array_equal(query.given[shown], seen[[0, 3, 5]])
+    np.testing.assert_array_equal(query.given[shown], known[[0, 3, 5]])
     assert not query.given[~query.measured].any()
 
 
@@ -263,7 +263,7 @@ def test_windows_without_measured_frames_have_the_gate_without():
     correction = network()
     times = 40 + TR * np.arange(200.0)
     tokens = correction.tokens(signal(noise(480)))
-    seen = np.random.default_rng(0).standard_normal((200, D))
+    known = np.random.default_rng(0).standard_normal((200, D))
     shifts = {}
     for name, gate, measured in (
         ("alone", (1.0, 0.0), np.zeros(200, bool)),
@@ -271,7 +271,7 @@ def test_windows_without_measured_frames_have_the_gate_without():
         ("never", (0.0, 0.0), np.arange(200) < 20),
     ):
         correction.gate[:, :, 0], correction.gate[:, :, 1] = gate
-        shifts[name] = correction.shift(correction.query(times, mean_at, seen, measured), tokens)[0]
+        shifts[name] = correction.shift(correction.query(times, mean_at, known, measured), tokens)[0]
     assert not shifts["never"].any()
     assert not shifts["both"][:8].any()
     torch.testing.assert_close(shifts["both"][48:], shifts["alone"][48:])
@@ -296,8 +296,8 @@ def test_it_comes_back_from_its_files(tmp_path):
 def shift_of(correction, data):
     """With measured frames and noised latents, which are on the CPU wherever the correction is."""
     generator, times = np.random.default_rng(0), 30 + TR * np.arange(40.0)
-    seen, measured = generator.standard_normal((40, D)), np.arange(40) % 3 == 0
-    query = correction.query(times, mean_at, seen, measured)
+    known, measured = generator.standard_normal((40, D)), np.arange(40) % 3 == 0
+    query = correction.query(times, mean_at, known, measured)
     x = query.on_grid(torch.from_numpy(generator.standard_normal((2, 40, D), np.float32)))
     return correction.shift(query, correction.tokens(signal(data)), x, 0.5)
 

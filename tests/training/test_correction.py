@@ -1,4 +1,4 @@
-"""Training of the learned correction: what it sees, what it is validated on, and what comes through."""
+"""Training of the learned correction: what it is given, what it is validated on, and what comes through."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def positions():
 
 
 def segment(n_frames, seed, *, related=True, run="run-1", censored=0.0):
-    """Latents that follow |a|, a the log power of alpha: a ridge sees nothing of it."""
+    """Latents that follow |a|, a the log power of alpha, which no ridge predicts."""
     generator = np.random.default_rng(seed)
     n = round((n_frames * TR + 60) * RATE)
     at = np.arange(n) / RATE
@@ -103,7 +103,7 @@ def training_of(segments, found, settings=SETTINGS, fitted=None, validated=None)
     return CorrectionTraining(correction.networks[0], correction, data, found, fit, validation, 0), correction
 
 
-# What is seen
+# What is given
 
 
 def test_eeg_of_windows_is_that_of_the_time_stated():
@@ -176,11 +176,11 @@ def test_the_networks_do_not_see_censored_frames():
     training.eval()
     starts, which = training.validation_starts[:1], torch.tensor([2])
     tokens, infinite = training.tokens(starts), torch.tensor([torch.inf])
-    seen = []
-    hook = training.member.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given))
+    calls = []
+    hook = training.member.denoiser.register_forward_pre_hook(lambda _, given: calls.append(given))
     _, _, _, scored = training.shifted(starts, which, infinite, torch.zeros(1), tokens)
     hook.remove()
-    _, _, _, _, given, shown, _ = seen[0]
+    _, _, _, _, given, shown, _ = calls[0]
     real = training.data.scored[starts[0] : starts[0] + 24]
     mask = training.gaussian.measured[2]
     assert torch.equal(shown[0], mask & real) and torch.equal(scored[0], real & ~mask)
@@ -411,11 +411,11 @@ def test_the_same_seed_gives_the_same_networks(whole, tmp_path):
 @pytest.mark.parametrize("step", [11, 27], ids=["first network", "second network"])
 def test_interrupted_training_ends_where_it_would_have_ended(whole, tmp_path, monkeypatch, step):
     class Stop(Callback):
-        seen = 0
+        steps = 0
 
         def on_train_batch_start(self, *_):
-            Stop.seen += 1
-            if Stop.seen == step:
+            Stop.steps += 1
+            if Stop.steps == step:
                 raise RuntimeError("power cut")
 
     run = module.run
