@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from neuroframes.errors import InputError
+from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Model, TrainedModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import log_band_power
@@ -331,6 +332,29 @@ def test_some_vertices_are_filled_too(fitted):
 
 
 # Where it runs
+
+
+def networks_of(model: Model) -> torch.nn.Module:
+    if isinstance(model, GaussianModel):
+        return model.eeg.correction
+    return model.network if isinstance(model, TrainedModel) else model.network_
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@each(NETWORKS)
+def test_a_model_is_applied_on_the_gpu_as_it_was_trained(fitted, patch, tmp_path):
+    run = {"accelerator": "gpu"} if fitted.name in TRAINED else {}
+    sizes = SMALL[fitted.name] | ({} if run else {"accelerator": "gpu"})
+    model = fit(fitted.name, patch[0], sizes, state=tmp_path, seed=3, **run)
+    networks = networks_of(model)
+    assert {tensor.device.type for tensor in networks.state_dict().values()} == {"cuda"}
+    if fitted.name == OURS:
+        networks.gate.fill_(1.0)
+    estimate = model.fill(fitted.segment.given(fitted.measured), draws=draws_of(model))
+    assert all(np.isfinite(values).all() for values in (estimate.mean, *estimate.draws))
+    if isinstance(model, TrainedModel):
+        model.save(tmp_path / "model")
+        assert load_model(tmp_path / "model").n_parameters == model.n_parameters
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -41,7 +41,7 @@ def test_no_direction_and_no_unit_is_preferred(covariance):
 
 
 def test_a_filtered_channel_tells_one_source_from_its_neighbours():
-    # Sources on a line, each recorded by the channels around it; their power changes every 4 s, independently.
+    # Sources on a line, each recorded by channels around it; their power changes every 4 s, independently.
     generator, rate, n = np.random.default_rng(2), 100.0, 8
     amplitude = np.exp(generator.standard_normal((n, 60)))
     sources = np.repeat(amplitude, 400, axis=1) * generator.standard_normal((n, 24_000))

@@ -433,6 +433,21 @@ def test_interrupted_training_ends_where_it_would_have_ended(whole, tmp_path, mo
         fit(*toy(200), tmp_path, replace(SHORT, learning_rate=1.0))
 
 
+def test_gates_are_fitted_where_networks_are_applied(tmp_path, monkeypatch):
+    found = []
+
+    def sums(self):
+        found.append({self.device.type, *(weight.device.type for weight in self.member.parameters())})
+        return 2 * (torch.zeros(len(LEVELS), 2, 3, 2),)
+
+    for name in ("trainer", "correction"):
+        monkeypatch.setattr(f"neuroframes.training.{name}.default_device", lambda: "meta")
+    monkeypatch.setattr(CorrectionTraining, "gate_sums", sums)
+    correction = fit(*toy(200), tmp_path, replace(SHORT, epochs=1))
+    assert found == [{"meta"}] * SHORT.members
+    assert {tensor.device.type for tensor in correction.state_dict().values()} == {"meta"}
+
+
 def test_too_little_to_learn_from_leaves_the_backbone(tmp_path, caplog):
     correction = fit(*toy(60), tmp_path)
     assert not correction.gate.any() and "too short to learn a correction" in caplog.text

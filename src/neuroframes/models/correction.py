@@ -229,7 +229,7 @@ class Correction(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote, onto a GPU where there is one."""
+        """Read what `save` wrote, onto the CPU."""
         about = json.loads((folder / "correction.json").read_text())
         state = load_file(folder / "correction.safetensors")
         bands = {name: (low, high) for name, (low, high) in dict(about["bands"]).items()}
@@ -238,7 +238,7 @@ class Correction(nn.Module):
             group, positions = (state[name].numpy() for name in ("group", "positions"))
             correction = cls(settings, bands, group, positions, about["tr"], about["rate"])
         correction.load_state_dict(state)
-        return correction.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return correction.eval()
 
 
 def _around(tokens: Tokens, times: Tensor) -> Tokens:

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from neuroframes.diffusion.exact import MaskedGaussianDenoisers
 from neuroframes.models.correction import LEVELS, Correction, Member
+from neuroframes.models.device import default_device
 from neuroframes.models.eeg_encoder import TOKEN_WINDOW, Tokens
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.training.backbone import Backbone
@@ -278,4 +279,4 @@ def fit_correction(
             **options,
         )
         correction.gate[number].copy_(gates(*training.gate_sums()))
-    return correction.eval()
+    return correction.to(default_device()).eval()
