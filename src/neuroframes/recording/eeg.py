@@ -127,7 +127,7 @@ def eeg_files(path: Path) -> list[Path]:
     files = {path, *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
     if path.suffix == ".vhdr":
         named = re.findall(r"^(?:Data|Marker)File=(.*)", path.read_text(errors="replace"), re.M)
-        files |= {path.with_name(name.strip()) for name in named}
+        files |= {path.parent / name.strip() for name in named}
     files |= {table for kind in TABLES if (table := _bids_table(path, kind))}
     return sorted(file for file in files if file.is_file())
 
