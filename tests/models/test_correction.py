@@ -88,7 +88,7 @@ def test_before_training_it_is_the_backbone(kind, gate):
     gaussian = GaussianDenoiser(prior(), times, operator)
     mean = torch.from_numpy(mean_at(times))
     shifted = mean + correction.shift(query, tokens)[0]
-    got = gaussian.posterior_mean(shifted, torch.from_numpy(y))
+    got = gaussian(shifted, np.inf, shifted, torch.from_numpy(y))
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
     x = torch.randn(2, 60, D, generator=torch.Generator().manual_seed(0))
     assert not correction.shift(query, tokens, query.on_grid(x), 0.7).any()
