@@ -41,9 +41,9 @@ class Method:
     fitted_by : str
         "module.name" of `neuroframes`: a baseline's class, or a function from a `TrainingPart` and settings.
     eeg : bool
-        It makes something of EEG.
+        It uses EEG.
     frames : bool
-        Measured frames tell it of the others. A method of neither kind knows nothing of the moment.
+        It uses the measured frames. A method that uses neither knows time and motion at most.
     family : {"without EEG", "regression", "network", "neuroframes"}
         What it is shown with in figures.
     needs : tuple of str, packages beyond those that neuroframes always has
@@ -118,6 +118,7 @@ METHODS: Mapping[str, Method] = {
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
     ),
 }
+# Methods that `train` can store; the others are fitted where they are compared with.
 PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
 
 
@@ -213,6 +214,7 @@ def fit(
         Of `training.trainer.run`, where networks are trained: devices, precision, progress.
     """
     method = METHODS[name]
+    # Before the import, whose ModuleNotFoundError wouldn't say what to install.
     check_needs(name)
     check_fits(name, part.origin)
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
@@ -241,6 +243,7 @@ def load_model(path: str | Path) -> "TrainedModel":
     kinds = {
         method.model.split(".")[1]: (name, method.model) for name, method in METHODS.items() if method.model
     }
+    # An unknown kind goes to the Gaussian's reader, which says which format it expected.
     name, place = kinds.get(stored.kind, (BACKBONE, kinds["gaussian"][1]))
     if stored.kind != "gaussian":
         check_needs(name)

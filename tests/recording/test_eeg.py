@@ -136,7 +136,7 @@ def test_volume_triggers_by_regularity_and_tr(tmp_path):
         read_eeg(path, trigger="R128")
 
 
-def test_triggers_that_are_there_cannot_go_unheeded(tmp_path, caplog):
+def test_triggers_that_are_there_cannot_be_ignored(tmp_path, caplog):
     times = 2.0 + 0.8 * np.arange(12)
     path = brainvision(tmp_path, {"Response/128": times})
     np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=None).triggers, times)

@@ -182,7 +182,7 @@ class GaussianModel(TrainedModel):
     ----------
     origin : Origin
     prior : FramePrior without EEG
-    eeg : EegPathway, or None: the model then pays no heed to EEG
+    eeg : EegPathway, or None: the model then does not use EEG
     """
 
     format = "neuroframes-model-gaussian-3"
