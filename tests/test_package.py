@@ -175,6 +175,14 @@ def test_data_flow_one_way(name):
     assert not upstream, f"{name} imports {sorted(upstream)}, perhaps through others"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "neuroframes"])
+def test_modules_take_the_version_alone_from_the_package(name):
+    """Any other name that it loads lazily would be a path that the graph doesn't have."""
+    taken = {imported for imported in imported_by(name) if own(imported) == "neuroframes"}
+    entry = {"neuroframes"} if name.removeprefix("neuroframes.") in ("cli", "options", "__main__") else set()
+    assert taken <= entry | {"neuroframes.__version__"}
+
+
 @pytest.mark.parametrize("name", modules_of("frames"))
 def test_frames_know_of_no_recording(name):
     assert not {other for other in reached_from(name) if part(other) == "recording"}

@@ -41,9 +41,9 @@ class Method:
     fitted_by : str
         "module.name" of `neuroframes`: a baseline's class, or a function from a `TrainingPart` and settings.
     eeg : bool
-        It makes something of EEG.
+        It uses EEG.
     frames : bool
-        Measured frames tell it of the others. A method of neither kind knows nothing of the moment.
+        It uses the measured frames. A method that uses neither knows time and motion at most.
     family : {"without EEG", "regression", "network", "neuroframes"}
         What it is shown with in figures.
     needs : tuple of str, packages beyond those that neuroframes always has
@@ -111,6 +111,7 @@ METHODS: Mapping[str, Method] = {
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
     ),
 }
+# Methods that `train` can store; the others are fitted where they are compared with.
 PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
 
 
@@ -223,9 +224,10 @@ def fit(
         Folder for the state of training, from which it goes on; to be removed once the model is written.
     seed : int
     **run
-        Of `training.run.run`, where networks are trained: devices, precision, progress.
+        Of `training.trainer.run`, where networks are trained: devices, precision, progress.
     """
     method = METHODS[name]
+    # Before the import, whose ModuleNotFoundError wouldn't say what to install.
     check_needs(name)
     check_fits(name, part.origin.space)
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
@@ -246,6 +248,7 @@ def load_model(path: str | Path) -> "TrainedModel":
     stored = read_stored(Path(path))
     # "neuroframes-model-paper-2": the kind is the module that reads it.
     of_kind = (name for name, method in METHODS.items() if method.model.startswith(f"models.{stored.kind}."))
+    # An unknown kind goes to the Gaussian's reader, which says which format it expected.
     name = next(of_kind, BACKBONE)
     check_needs(name)
     return _imported(METHODS[name].model).from_stored(stored)

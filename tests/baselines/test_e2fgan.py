@@ -11,7 +11,7 @@ from neuroframes.baselines.e2fnet import ssim_mse
 from neuroframes.baselines.network import TrainingFrames, VertexNetwork
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
-from neuroframes.training.run import run
+from neuroframes.training.trainer import run
 
 
 def recorded(n_frames: int, seed: int) -> Segment:

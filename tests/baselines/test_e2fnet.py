@@ -11,7 +11,7 @@ from neuroframes.baselines.network import TrainingFrames, VertexNetwork
 from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
-from neuroframes.training.run import run
+from neuroframes.training.trainer import run
 
 LENGTHS = [(200.0, 0.8, 500), (1000.0, 0.8, 800), (250.0, 2.16, 540), (100.0, 2.0, 500)]
 

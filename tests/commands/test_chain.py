@@ -11,7 +11,7 @@ from neuroframes.commands.resample import resample
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold, write_bold
-from neuroframes.recording.sidecar import read_sidecar
+from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.report.view import view
 
 FRAMES = "10:13,30"
@@ -60,6 +60,25 @@ def test_estimates_are_carried_on_as_they_were(chain):
     for later, rows in ((finer, slice(None, None, 2)), (back, slice(None)), (last, slice(None))):
         for now, before in zip(later, first, strict=True):
             np.testing.assert_array_equal(now.data[rows][GAPS], before.data[GAPS])
+
+
+def test_the_clock_and_the_account_go_through(chain):
+    _, (first, finer, back, last), _ = chain
+    assert [frames.times[0] for frames, _ in (first, finer, back, last)] == [0, 0.5, 0, 0]
+    earlier = last[0].sidecar["NeuroframesEarlier"]
+    assert [step["NeuroframesOptions"].get("tr") for step in earlier] == [None, 1.0, 2.0]
+    assert earlier[0]["NeuroframesOptions"]["frames"] == FRAMES
+    assert earlier[0]["NeuroframesMethod"] == first[0].sidecar["NeuroframesMethod"]
+
+
+def test_a_deviation_of_other_frames_is_refused(run_of, tmp_path):
+    first = complete(run_of(60), out=tmp_path / "a_bold.dtseries.nii", frames="50:55")
+    stated = read_bold(first[1])
+    write_bold(tmp_path / "of-40_bold.dtseries.nii", stated.data[:40], stated.space, tr=stated.tr)
+    about = read_sidecar(first[0]) | {"NeuroframesStandardDeviation": "of-40_bold.dtseries.nii"}
+    write_sidecar(first[0], about, overwrite=True)
+    with pytest.raises(InputError, match="has 40 frames but a_bold.dtseries.nii has 60"):
+        complete(first[0], out=tmp_path / "b_bold.dtseries.nii", frames="20")
 
 
 def test_the_page_says_of_every_frame_what_it_is(chain):
@@ -121,3 +140,14 @@ def test_sidecars_say_what_a_paper_must(recording, tmp_path):
     assert options["fd_threshold"] == 0.4 and options["frames"] == "7"
     assert len(about["NeuroframesModelDigest"]) == 32 and about["NeuroframesVersion"]
     assert "Gaussian posterior given the measured frames and the EEG" in about["NeuroframesMethod"]
+
+
+def test_eeg_is_refused_for_frames_that_no_trigger_marks(recording, tmp_path):
+    finer = resample(recording.bold(3), tr=0.5, out=tmp_path / "a_bold.func.gii")
+    given = {"frames": "3", "model": recording.model, "eeg": recording.eeg(3)}
+    with pytest.raises(InputError, match="was resampled: .*give --eeg to resample"):
+        complete(finer[0], out=tmp_path / "b_bold.func.gii", **given)
+
+
+def test_a_run_prints_in_a_line(chain):
+    assert len(repr(chain[1][0][0])) < 500

@@ -99,14 +99,40 @@ def test_what_has_no_data_is_kept_and_makes_no_frame_partial(run_of, tmp_path, t
     assert "3 of 200 vertices are constant or not finite" in caplog.text
 
 
-def test_in_a_partial_frame_vertices_without_data_stay_as_they_are(run_of, tmp_path, cut):
+def test_in_a_partial_frame_vertices_without_data_are_the_nearest_frame_s(run_of, tmp_path, cut):
     cut[:, 3], cut[:, 80] = np.nan, 4.0
     cut[SLAB[0], 80] = np.nan
     written = complete(run_of(data=cut), out=tmp_path / "x_bold.dtseries.nii")
     frames, deviation = (values(path) for path in written)
-    assert frames[:, [3, 80]].tobytes() == cut[:, [3, 80]].tobytes()
-    assert (deviation[:, [3, 80]] == 0).all()
+    assert np.isnan(frames[:, 3]).all() and (frames[:, 80] == 4).all()  # that of the nearest frame
+    partial = np.isin(np.arange(K), [*SLAB, SPOILT])
+    assert np.isnan(deviation[partial, 3]).all() and (deviation[~partial][:, [3, 80]] == 0).all()
+    assert np.flatnonzero(np.isnan(deviation[:, 80])).tolist() == [SLAB[0]]
     assert np.isfinite(np.delete(frames, [3, 80], axis=1)).all()
+
+
+def test_a_spoiled_vertex_costs_the_others_nothing(run_of, tmp_path, truth):
+    """The prior is of full frames: a vertex that lacks many values must not make that many partial."""
+    spoiled = truth.copy(order="F")
+    spoiled[np.random.default_rng(0).permutation(K)[:150], 9] = np.nan
+    folders = [tmp_path / name for name in ("whole", "spoiled")]
+    whole, lacking = (
+        values(complete(run_of(data=data), out=folder / "x_bold.dtseries.nii", frames="40:47,90")[0])
+        for data, folder in zip((truth, spoiled), folders, strict=True)
+    )
+    hidden, others = np.r_[40:48, 90], np.arange(truth.shape[1]) != 9
+    errors = [np.square((filled - truth)[hidden][:, others]).mean() for filled in (whole, lacking)]
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+    assert sidecar(folders[1] / "x_bold.dtseries.nii")["NeuroframesPartial"] == []
+
+
+def test_partial_frames_are_named_again_by_a_second_call(run_of, tmp_path, cut):
+    first = complete(run_of(data=cut), out=tmp_path / "x_bold.dtseries.nii")
+    second = complete(first[0], out=tmp_path / "y_bold.dtseries.nii", frames="40")
+    assert sidecar(second[0])["NeuroframesPartial"] == sidecar(first[0])["NeuroframesPartial"]
+    finer = resample(second[0], tr=TR / 2, out=tmp_path / "z_bold.dtseries.nii")
+    partial = sidecar(first[0])["NeuroframesPartial"]
+    assert sidecar(finer[0])["NeuroframesPartial"] == [2 * number for number in partial]
 
 
 def test_what_was_estimated_is_no_data_when_the_file_is_read_again(run_of, tmp_path, cut):
@@ -157,7 +183,8 @@ def test_slabs_at_the_ends_of_a_run(run_of, tmp_path, truth):
 
 
 def test_too_few_frames_in_full_are_refused(run_of, tmp_path, cut):
-    cut[:100, 9], cut[95:, 10] = np.nan, np.nan
+    for vertex, start in enumerate(range(0, K, 40), 9):
+        cut[start : start + 40, vertex] = np.nan
     message = "0 of 200 frames are measured in full, 200 lack values of vertices .*at least 16 are needed"
     with pytest.raises(InputError, match=message):
         complete(run_of(data=cut), out=tmp_path / "x_bold.dtseries.nii")

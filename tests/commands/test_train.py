@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same_model(recording, tmp_path):
     )
 
 
-def test_options_are_heeded(recording, tmp_path):
+def test_options_are_used(recording, tmp_path):
     model = train(
         recording.store,
         out=tmp_path / "m",

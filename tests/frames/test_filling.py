@@ -54,8 +54,8 @@ def test_a_run_of_one_window_is_the_exact_posterior(prior):
     frames = generator.standard_normal((150, 12)).astype(np.float32)
     measured = generator.random(150) > 0.4
     mean = generator.standard_normal((150, 3))
-    seen = prior.autoencoder.encode(lambda block: frames[measured][:, block])
-    exact = prior.given(times_of(150), FrameMask(measured), seen, mean)
+    encoded = prior.autoencoder.encode(lambda block: frames[measured][:, block])
+    exact = prior.given(times_of(150), FrameMask(measured), encoded, mean)
     expected = exact.mean(frames[measured], slice(0, 12))[~measured]
     filled, std = fill_missing(prior, frames, measured, times_of(150), mean=mean)
     assert np.allclose(filled, expected, atol=1e-5)

@@ -144,12 +144,12 @@ def test_vertices_follow_the_dense_joint_gaussian(prior_of, outside, name, with_
     a = np.kron(operator.matrix, np.eye(V))
     expected, spread = dense_posterior(covariance, a, y.ravel(), centre.ravel(), 0)
 
-    seen = prior.autoencoder.encode(lambda block: y[:, block])
-    got = prior.given(TIMES, operator, seen, mean)
+    encoded = prior.autoencoder.encode(lambda block: y[:, block])
+    got = prior.given(TIMES, operator, encoded, mean)
     for block in (slice(0, 4), slice(4, V)):
         estimate = got.mean(y[:, block], block)
-        wanted = expected.reshape(K, V)[:, block]
-        assert np.linalg.norm(estimate - wanted) <= 1e-5 * np.linalg.norm(expected)
+        exact = expected.reshape(K, V)[:, block]
+        assert np.linalg.norm(estimate - exact) <= 1e-5 * np.linalg.norm(expected)
         std = np.sqrt(np.maximum(np.diagonal(spread), 0)).reshape(K, V)[:, block]
         assert np.allclose(
             got.std(block), std, atol=1e-5 * np.sqrt(np.diagonal(covariance).max()) + 1e-4 * std

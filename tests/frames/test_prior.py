@@ -67,8 +67,8 @@ def test_recovers_the_prior_that_made_the_frames(truth, frames):
     assert np.abs(got / expected[0] - expected / expected[0]).mean() < 3 / np.sqrt(80)
     ratio = prior.autoencoder.rest / truth.autoencoder.rest
     assert np.abs(ratio - 1).mean() < 1 / np.sqrt(2 * 80)
-    rest, wanted = (p.rest.kernel(0, lags, lags[:1])[:, 0] for p in (prior, truth))
-    assert np.abs(rest - wanted).max() < 0.06
+    rest, expected = (p.rest.kernel(0, lags, lags[:1])[:, 0] for p in (prior, truth))
+    assert np.abs(rest - expected).max() < 0.06
 
 
 def test_with_folds_the_rest_is_that_of_frames_left_out(frames):

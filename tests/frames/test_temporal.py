@@ -197,8 +197,8 @@ def test_from_few_measured_frames_the_fit_is_neither_worse_nor_surer_than_it_sho
     measured = TASKS[task](600)
     group, times = np.zeros(4, np.int64), TR * np.arange(600)
 
-    def miss(seen):
-        fitted = fit_temporal_covariance([(z, seen)], TR, group)
+    def miss(given):
+        fitted = fit_temporal_covariance([(z, given)], TR, group)
         found = posterior(fitted, times, FrameMask(measured), z[measured], np.zeros_like(z))
         error = (z - found.mean)[~measured]
         inside = np.abs(error) <= 1.645 * found.std[~measured]

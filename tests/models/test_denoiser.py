@@ -60,9 +60,9 @@ def test_attention_equals_one_written_out(optional):
             heads = []
             for h in range(3):
                 rows = slice(4 * h, 4 * h + 4)
-                wanted = query[rows] @ queries[b, q].numpy()
+                keyed = query[rows] @ queries[b, q].numpy()
                 logits = [
-                    wanted @ key[rows] @ source[b, s].numpy() / 2 + bias[b, h, q, s].item() for s in range(6)
+                    keyed @ key[rows] @ source[b, s].numpy() / 2 + bias[b, h, q, s].item() for s in range(6)
                 ]
                 values = [value[rows] @ source[b, s].numpy() for s in range(6)]
                 if optional:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
@@ -35,10 +35,10 @@ def frame_prior():
 def test_moments_are_those_of_the_exact_posterior(mask):
     k, prior, generator = 40, frame_prior(), np.random.default_rng(0)
     times, measured = TR * np.arange(k), MASKS[mask](40)
-    seen, mean = generator.standard_normal((2, k, D))
-    got = draw_latents(prior, fixed(mean), times, seen, measured, 3000, generator)
-    exact = posterior(prior.latents, times, FrameMask(measured), seen[measured], mean)
-    assert np.abs(got[:, measured] - seen[measured]).max(initial=0) < 1e-5
+    known, mean = generator.standard_normal((2, k, D))
+    got = draw_latents(prior, fixed(mean), times, known, measured, 3000, generator)
+    exact = posterior(prior.latents, times, FrameMask(measured), known[measured], mean)
+    assert np.abs(got[:, measured] - known[measured]).max(initial=0) < 1e-5
     got = got[:, ~measured].astype(np.float64)
     # Standard errors of a mean and of a deviation over 3,000 draws are .018 and .013 of the deviation.
     mean, std = exact.mean[~measured], exact.std[~measured]
@@ -49,9 +49,9 @@ def test_moments_are_those_of_the_exact_posterior(mask):
 def test_windows_of_a_long_run_meet_without_a_seam():
     k, prior, generator = 2 * LONGEST_WINDOW + 300, frame_prior(), np.random.default_rng(1)
     times, measured = TR * np.arange(k), np.arange(k) % 40 < 4
-    seen = generator.standard_normal((k, D))
+    known = generator.standard_normal((k, D))
     mean_of = fixed(np.zeros((k, D)))
-    got = draw_latents(prior, mean_of, times, seen, measured, 4, np.random.default_rng(2))
+    got = draw_latents(prior, mean_of, times, known, measured, 4, np.random.default_rng(2))
     step = np.sqrt(np.square(np.diff(got, axis=1)).mean(axis=(0, 2)))
     hidden = ~measured[1:] & ~measured[:-1]
     edges = np.linspace(0, k, len(range(0, k, LONGEST_WINDOW)) + 1).astype(int)[1:-1]
@@ -71,8 +71,9 @@ def test_a_mean_that_depends_on_what_is_drawn_is_followed():
             """Towards the mean that x is nearer to."""
             if np.isinf(sigma):
                 return torch.zeros_like(shift)
-            middle = gaussian.posterior_mean(torch.zeros_like(shift), torch.zeros(5, D, dtype=torch.float64))
-            either = gaussian.posterior_mean(shift, torch.zeros(5, D, dtype=torch.float64)) - middle
+            zero, y = torch.zeros_like(shift), torch.zeros(5, D, dtype=torch.float64)
+            middle = gaussian(zero, np.inf, zero, y)
+            either = gaussian(shift, np.inf, shift, y) - middle
             side = ((x.double() - middle) * either).sum(dim=(-2, -1), keepdim=True)
             return torch.tanh(side / (1 + sigma**2)) * shift
 

@@ -67,7 +67,7 @@ def eeg():
 
 @torch.no_grad()
 def ready(encoder, eeg):
-    """In evaluation, after its running statistics have seen the EEG once."""
+    """In evaluation, its running statistics updated by the EEG once."""
     encoder(eeg, RATE, POSITIONS, START)
     return encoder.eval()
 
@@ -230,7 +230,7 @@ def test_any_rate(rate):
 def test_what_cannot_be_encoded_is_refused(eeg):
     with pytest.raises(InputError, match="125 Hz carries nothing above 62.5 Hz.*gamma"):
         small_encoder()(eeg, 125.0, POSITIONS, START)
-    with pytest.raises(InputError, match="lasts 1.9 s; a token needs at least 2 s"):
+    with pytest.raises(InputError, match="lasts 1.9 s; a token needs 2 s"):
         small_encoder()(eeg[..., :380], RATE, POSITIONS, START)
     few = small_encoder(bands={"alpha": BANDS["alpha"]})
     assert few(eeg, 125.0, POSITIONS, START).values.isfinite().all()

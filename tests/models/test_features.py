@@ -41,7 +41,7 @@ def test_no_direction_and_no_unit_is_preferred(covariance):
 
 
 def test_a_filtered_channel_tells_one_source_from_its_neighbours():
-    # Sources on a line, each seen by the channels around it; their power changes every 4 s, each on its own.
+    # Sources on a line, each recorded by channels around it; their power changes every 4 s, independently.
     generator, rate, n = np.random.default_rng(2), 100.0, 8
     amplitude = np.exp(generator.standard_normal((n, 60)))
     sources = np.repeat(amplitude, 400, axis=1) * generator.standard_normal((n, 24_000))
@@ -51,10 +51,10 @@ def test_a_filtered_channel_tells_one_source_from_its_neighbours():
     power = eeg_features(signal, {"alpha": (8.0, 13.0)}, whitening(np.cov(eeg)))
     truth = np.log(amplitude)[:, np.minimum(power.times // 4, 59).astype(int)]
     values = power.values.T.reshape(2, n, -1)
-    seen, filtered = (np.array([[np.corrcoef(x, y)[0, 1] for y in truth] for x in part]) for part in values)
-    assert np.diag(filtered).mean() > np.diag(seen).mean() + 0.1
+    plain, filtered = (np.array([[np.corrcoef(x, y)[0, 1] for y in truth] for x in part]) for part in values)
+    assert np.diag(filtered).mean() > np.diag(plain).mean() + 0.1
     off = ~np.eye(n, dtype=bool)
-    assert np.abs(filtered[off]).mean() < 0.8 * np.abs(seen[off]).mean()
+    assert np.abs(filtered[off]).mean() < 0.8 * np.abs(plain[off]).mean()
 
 
 def test_features_are_channels_then_filters_band_fastest():

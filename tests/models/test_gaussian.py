@@ -195,6 +195,9 @@ class Learned:
 
     rate, gate = 100.0, np.ones(1)
 
+    def to(self, device):
+        self.device = device
+
     def tokens(self, eeg):
         return 2.0
 
@@ -236,6 +239,13 @@ def test_it_says_what_it_was_given(model, patch, learned):
     assert named.describe(alone) == f"{given} the EEG{end}"
     for silent in (named.describe(replace(test, eeg=None)), named.without_eeg().describe(test)):
         assert silent == f"{given} the measured frames"
+
+
+def test_a_correction_is_taken_to_the_gpu_where_there_is_one(model, monkeypatch):
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        learned = replace(model, eeg=replace(model.eeg, correction=Learned()))
+        assert learned.eeg.correction.device == ("cuda" if there else "cpu")
 
 
 # What it takes from EEG
@@ -287,6 +297,9 @@ def test_networks_are_left_out_at_another_rate_than_theirs(pathway, caplog):
         """Stands for a correction of EEG at 200 Hz whose gate is open."""
 
         rate, gate = 200.0, np.ones(1)
+
+        def to(self, device):
+            pass
 
         def tokens(self, eeg):
             return ["tokens"]

@@ -63,17 +63,20 @@ def test_what_fails_halfway_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_digest_is_that_of_all_files_and_of_nothing_else(folder, tmp_path):
+def test_the_digest_is_that_of_the_model_s_files_and_of_nothing_else(folder, tmp_path):
     first = digest(folder)
     assert len(first) == 32 and set(first) <= set("0123456789abcdef")
     moved = folder.rename(tmp_path / "elsewhere")
     assert digest(moved) == first
     write_stored(tmp_path / "again", "neuroframes-model-kind-7", {"tr": 0.8}, TENSORS, overwrite=False)
     assert digest(tmp_path / "again") == first
+    (moved / ".DS_Store").write_text("")
+    (moved / "evaluation").mkdir()
+    assert digest(moved) == first
     for change in (
         lambda: (moved / "model.json").write_text(json.dumps({"tr": 0.9})),
         lambda: (moved / "correction.json").write_text("{}"),
-        lambda: (moved / "correction.json").rename(moved / "other.json"),
+        lambda: (moved / "correction.json").rename(moved / "correction.safetensors"),
     ):
         change()
         assert digest(moved) != first

@@ -54,6 +54,12 @@ def test_the_files_that_a_recording_consists_of(tmp_path):
     expected = {path, path.with_suffix(".vmrk"), folder / "renamed.dat", *(folder / name for name in tables)}
     assert set(eeg_files(path)) == expected
     assert set(mne.io.read_raw(path, verbose="ERROR").filenames) <= expected
+    (tmp_path / "raw").mkdir()
+    (folder / "renamed.dat").rename(tmp_path / "raw/x.eeg")
+    text = text.replace("DataFile=renamed.dat", "DataFile=../raw/x.eeg")
+    path.write_text(text.replace(f"MarkerFile={path.stem}.vmrk", "MarkerFile="))
+    elsewhere = expected - {folder / "renamed.dat"} | {folder / "../raw/x.eeg"}
+    assert set(eeg_files(path)) == elsewhere
     for name in ("x_eeg.set", "x_eeg.fdt", "y_eeg.set", "z_eeg.fif", "z_eeg-1.fif"):
         (folder / name).write_text("")
     assert [file.name for file in eeg_files(folder / "x_eeg.set")] == ["x_eeg.fdt", "x_eeg.set"]
@@ -130,7 +136,7 @@ def test_volume_triggers_by_regularity_and_tr(tmp_path):
         read_eeg(path, trigger="R128")
 
 
-def test_triggers_that_are_there_cannot_go_unheeded(tmp_path, caplog):
+def test_triggers_that_are_there_cannot_be_ignored(tmp_path, caplog):
     times = 2.0 + 0.8 * np.arange(12)
     path = brainvision(tmp_path, {"Response/128": times})
     np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=None).triggers, times)

@@ -142,9 +142,17 @@ def test_draws_are_images_of_their_own(tmp_path):
     for path in tmp_path.iterdir():
         if "draw-01" not in path.name:
             path.unlink()
-    check_result(out, GIFTI, False)
-    with pytest.raises(InputError, match="draw-01.*exists"):
-        check_result(out, GIFTI, False, n_draws=1)
+    for n_draws in (0, 1):  # beside frames of another result they would pass for theirs
+        with pytest.raises(InputError, match="draw-01.*exists"):
+            check_result(out, GIFTI, False, n_draws=n_draws)
+
+
+def test_draws_of_an_earlier_result_go_with_it(tmp_path):
+    out = tmp_path / "g_bold.func.gii"
+    draws = np.random.default_rng(0).standard_normal((3, K, GIFTI.V)).astype(np.float32)
+    write(out, GIFTI, draws=iter(draws), n_draws=3)
+    write(out, GIFTI, draws=iter(draws[:1]), n_draws=1, overwrite=True)
+    assert {path.name.split("draw-")[1][:2] for path in tmp_path.glob("*draw-*")} == {"01"}
 
 
 def test_without_a_deviation_none_is_named_nor_left_from_before(tmp_path):

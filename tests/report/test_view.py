@@ -385,3 +385,8 @@ def test_chromium_fades_what_is_as_uncertain_as_the_vertex_varies(tmp_path):
     pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)[50:600]
     red = pixels[..., 0] - pixels[..., 2] > 60
     assert red[:, :600].sum() > 40_000 and not red[:, 600:].any()
+
+
+def test_a_page_is_written_as_html(tmp_path):
+    with pytest.raises(InputError, match="a page is written as .html"):
+        view(tmp_path / "x_bold.dtseries.nii", tmp_path / "mine.py", overwrite=True)

@@ -1,4 +1,4 @@
-"""Training of the learned correction: what it sees, what it is validated on, and what comes through."""
+"""Training of the learned correction: what it is given, what it is validated on, and what comes through."""
 
 from dataclasses import replace
 
@@ -19,10 +19,10 @@ from neuroframes.models.model import Origin
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.training import run as module
+from neuroframes.training import trainer as module
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.correction import CorrectionTraining, fit_correction, gates
-from neuroframes.training.data import ALONE, BLOCKS, TrainingData, blocks_of, mean_r, random_masks
+from neuroframes.training.data import BLOCKS, EMPTY_MASKS, TrainingData, blocks_of, mean_r, random_masks
 from neuroframes.training.part import TrainingPart
 
 TR, RATE, D, C, GAP = 2.0, 50.0, 3, 4, 40.0
@@ -45,7 +45,7 @@ def positions():
 
 
 def segment(n_frames, seed, *, related=True, run="run-1", censored=0.0):
-    """Latents that follow |a|, a the log power of alpha: a ridge sees nothing of it."""
+    """Latents that follow |a|, a the log power of alpha, which no ridge predicts."""
     generator = np.random.default_rng(seed)
     n = round((n_frames * TR + 60) * RATE)
     at = np.arange(n) / RATE
@@ -103,7 +103,7 @@ def training_of(segments, found, settings=SETTINGS, fitted=None, validated=None)
     return CorrectionTraining(correction.networks[0], correction, data, found, fit, validation, 0), correction
 
 
-# What is seen
+# What is given
 
 
 def test_eeg_of_windows_is_that_of_the_time_stated():
@@ -176,11 +176,11 @@ def test_the_networks_do_not_see_censored_frames():
     training.eval()
     starts, which = training.validation_starts[:1], torch.tensor([2])
     tokens, infinite = training.tokens(starts), torch.tensor([torch.inf])
-    seen = []
-    hook = training.member.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given))
+    calls = []
+    hook = training.member.denoiser.register_forward_pre_hook(lambda _, given: calls.append(given))
     _, _, _, scored = training.shifted(starts, which, infinite, torch.zeros(1), tokens)
     hook.remove()
-    _, _, _, _, given, shown, _ = seen[0]
+    _, _, _, _, given, shown, _ = calls[0]
     real = training.data.scored[starts[0] : starts[0] + 24]
     mask = training.gaussian.measured[2]
     assert torch.equal(shown[0], mask & real) and torch.equal(scored[0], real & ~mask)
@@ -189,15 +189,15 @@ def test_the_networks_do_not_see_censored_frames():
 
 def test_masks_are_of_every_kind():
     masks = random_masks(400, 48, np.random.default_rng(0))
-    assert not masks[:ALONE].any()
-    share = masks[ALONE:].mean(axis=1)
+    assert not masks[:EMPTY_MASKS].any()
+    share = masks[EMPTY_MASKS:].mean(axis=1)
     assert share.min() < 0.1 and share.max() > 0.8 and (share < 1).all()
-    changes = np.abs(np.diff(masks[ALONE:].astype(int), axis=1)).sum(axis=1)
-    edges = masks[ALONE:][changes == 1]
+    changes = np.abs(np.diff(masks[EMPTY_MASKS:].astype(int), axis=1)).sum(axis=1)
+    edges = masks[EMPTY_MASKS:][changes == 1]
     assert edges[:, 0].any() and not edges[:, 0].all()  # up to here, and from here
-    apart = [np.unique(np.diff(np.flatnonzero(mask))) for mask in masks[ALONE:]]
+    apart = [np.unique(np.diff(np.flatnonzero(mask))) for mask in masks[EMPTY_MASKS:]]
     assert {int(step[0]) for step in apart if len(step) == 1 and step[0] > 1} >= {2, 3, 5, 10}
-    longest = [max(map(len, "".join("01"[int(m)] for m in mask).split("1"))) for mask in masks[ALONE:]]
+    longest = [max(map(len, "".join("01"[int(m)] for m in mask).split("1"))) for mask in masks[EMPTY_MASKS:]]
     assert set(range(1, 17)) <= set(longest)
     again = random_masks(400, 48, np.random.default_rng(0))
     np.testing.assert_array_equal(masks, again)
@@ -411,11 +411,11 @@ def test_the_same_seed_gives_the_same_networks(whole, tmp_path):
 @pytest.mark.parametrize("step", [11, 27], ids=["first network", "second network"])
 def test_interrupted_training_ends_where_it_would_have_ended(whole, tmp_path, monkeypatch, step):
     class Stop(Callback):
-        seen = 0
+        steps = 0
 
         def on_train_batch_start(self, *_):
-            Stop.seen += 1
-            if Stop.seen == step:
+            Stop.steps += 1
+            if Stop.steps == step:
                 raise RuntimeError("power cut")
 
     run = module.run
@@ -431,6 +431,21 @@ def test_interrupted_training_ends_where_it_would_have_ended(whole, tmp_path, mo
     torch.testing.assert_close(again.gate, whole.gate, atol=1e-3, rtol=0)
     with pytest.raises(InputError, match="other settings, another seed or other data"):
         fit(*toy(200), tmp_path, replace(SHORT, learning_rate=1.0))
+
+
+def test_gates_are_fitted_where_networks_are_applied(tmp_path, monkeypatch):
+    found = []
+
+    def sums(self):
+        found.append({self.device.type, *(weight.device.type for weight in self.member.parameters())})
+        return 2 * (torch.zeros(len(LEVELS), 2, 3, 2),)
+
+    for name in ("trainer", "correction"):
+        monkeypatch.setattr(f"neuroframes.training.{name}.default_device", lambda: "meta")
+    monkeypatch.setattr(CorrectionTraining, "gate_sums", sums)
+    correction = fit(*toy(200), tmp_path, replace(SHORT, epochs=1))
+    assert found == [{"meta"}] * SHORT.members
+    assert {tensor.device.type for tensor in correction.state_dict().values()} == {"meta"}
 
 
 def test_too_little_to_learn_from_leaves_the_backbone(tmp_path, caplog):

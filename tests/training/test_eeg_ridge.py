@@ -164,8 +164,8 @@ def test_the_band_that_counts_is_emphasised():
 def test_emphasis_predicts_a_new_run_better():
     generator, gains = np.random.default_rng(8), np.array([0.8, 0.0, 0.0, 0.0])
     (features, targets), (new, truth) = (banded(generator, n, gains) for n in (240, 2000))
-    lengths, wanted = [60] * 4, [1.0, 0.0, 0.0, 0.0]
-    emphasis = weigh_bands(features, targets * wanted, 4, 2, 2, lengths)
+    lengths, amplitude = [60] * 4, [1.0, 0.0, 0.0, 0.0]
+    emphasis = weigh_bands(features, targets * amplitude, 4, 2, 2, lengths)
     errors = []
     for scale in (np.tile(emphasis, 16), np.ones(64)):
         ridge = Ridge(features * scale, 2, folds(lengths))

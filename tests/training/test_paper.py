@@ -21,7 +21,7 @@ from neuroframes.training.paper import (
     window_starts,
 )
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import STATE
+from neuroframes.training.trainer import STATE
 
 SMALL = PaperSettings(frames=6, latents=5, width=32, layers=2, heads=2, learning_rate=3e-3, batch=8, epochs=3)
 RATE, TR, C, V = 32.0, 1.0, 3, 200

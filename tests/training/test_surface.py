@@ -15,8 +15,8 @@ from neuroframes.models.settings import SurfaceSettings
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import STATE
 from neuroframes.training.surface import SurfaceTraining, SurfaceWindows, fit_surface
+from neuroframes.training.trainer import STATE
 
 SETTINGS = SurfaceSettings(
     width=16, embedding=4, virtual_channels=4, filters=2, hidden=4, learning_rate=3e-3, batch=8, epochs=2

@@ -30,7 +30,7 @@ from neuroframes.baselines.network import (
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 
-WINDOW = 2.16  # seconds: the authors' TR, so that bins are 0.46 Hz apart
+SPECTRUM_WINDOW = 2.16  # seconds: the authors' TR, so that bins are 0.46 Hz apart
 BINS = 134  # from 0.46 to 62 Hz
 WEIGHT_DECAY = 4.396e-4
 KERNELS = ((7, 37, 2), (7, 7, 2))  # channels, bins, TRs
@@ -68,7 +68,7 @@ def magnitudes(eeg: Signal, ends: NDArray[np.float64]) -> NDArray[np.float32]:
     -------
     array, shape (K, C, 134)
     """
-    n_samples = round(WINDOW * eeg.rate)
+    n_samples = round(SPECTRUM_WINDOW * eeg.rate)
     return spectra(eeg, ends, n_samples, 1 - n_samples, BINS)
 
 

@@ -1,7 +1,7 @@
 """What a baseline is, and what all of them share.
 
 A baseline is a model that is fitted to the training part in this process, never stored: see `models.model`.
-One that pays no heed to measured frames says so (`reads_frames`): they tell it nothing of the others.
+One that does not use measured frames says so (`reads_frames`).
 """
 
 from abc import abstractmethod

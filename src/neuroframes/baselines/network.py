@@ -26,10 +26,11 @@ from torch.utils.data import DataLoader
 
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
+from neuroframes.models.device import default_device
 from neuroframes.recording.segments import LEAST_GAP, Segment
 from neuroframes.recording.signal import Signal, window_samples
 from neuroframes.training.data import mean_r, principal_components
-from neuroframes.training.run import SeedEachStep, run, seed_of
+from neuroframes.training.trainer import SeedEachStep, run, seed_of
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -184,8 +185,7 @@ class NetworkBaseline(Baseline):
                 checkpoint_every=self.epochs,
             )
         training.load_state_dict(best)
-        cuda = torch.cuda.is_available() and self.accelerator in ("auto", "gpu", "cuda")
-        self.network_ = network.to("cuda" if cuda else "cpu").eval()
+        self.network_ = network.to("cpu" if self.accelerator == "cpu" else default_device()).eval()
         return self
 
     @torch.inference_mode()

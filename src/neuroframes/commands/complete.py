@@ -48,7 +48,8 @@ def complete(bold: str | Path, **options: Any) -> tuple[Path, ...]:
     run = read_run(bold, **options)
     if not (run.missing | run.partial).any():
         raise InputError(
-            f"{run.name}: no frame is missing; name those to fill by --confounds, --censor or --frames"
+            f"{run.name}: no frame is missing; name those to fill by --confounds, --censor or --frames, "
+            "or lower --fd-threshold"
         )
     logger.info("filling %d of %d frames", run.missing.sum(), len(run.missing))
     if run.partial.any():

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.commands.run import Run
+from neuroframes.commands.run import Run, fewest_values
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks
-from neuroframes.frames.temporal import FEWEST_MEASURED
 from neuroframes.models.model import Origin, TrainedModel
 from neuroframes.models.settings import BackboneSettings
-from neuroframes.recording.bold import read_bold
+from neuroframes.recording.bold import read_deviation
 from neuroframes.recording.segments import Segment, Split, detrend, trend_basis, vertex_scale
 from neuroframes.report.result import write_result
 from neuroframes.training.backbone import fit_without_eeg
@@ -86,7 +85,7 @@ def fill_run(run: Run, grid: Float) -> Filled:
     -------
     Filled
         What is data is so to the bit. Estimates of an earlier call stay as they are, with their deviation.
-        Of partial frames the values that are lacking are estimated, by models that make nothing of the others
+        Of partial frames the values that are lacking are estimated, by models that do not use the others
         (all but the Gaussian) as if the whole frame were missing. Vertices that are constant or not finite,
         or that the model knows nothing of, are kept as they are, in missing frames as the nearest frame of
         data has them.
@@ -95,11 +94,12 @@ def fill_run(run: Run, grid: Float) -> Filled:
     frames = np.take(run.bold.data.T, np.rint(grid).astype(int), axis=1).T
     data, partial, kept = (np.zeros(len(grid), bool) for _ in range(3))
     data[own], partial[own], kept[own] = run.data, run.partial, ~run.bold.measured & ~run.missing
-    filled = ~data & ~kept
+    filled, some = ~data & ~kept, partial.copy()
+    some[own] |= kept[own] & np.isin(np.arange(len(own)), run.bold.sidecar.get("NeuroframesPartial", []))
     if not filled.any():
         deviation = _carried(np.zeros_like(frames), run, kept, own)
         same = (frames for _ in range(run.draws.number))
-        return Filled(frames, deviation, same, data, partial, "nothing was estimated")
+        return Filled(frames, deviation, same, data, some, "nothing was estimated")
     segment, units = standardised(run, grid, own, data, partial)
     model = run.model or _own_prior(segment, run, own)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
@@ -108,27 +108,26 @@ def fill_run(run: Run, grid: Float) -> Filled:
     inside = np.clip(grid[rows], *np.flatnonzero(run.data | run.partial)[[0, -1]])
     basis = trend_basis(inside, len(run.missing))
     given = frames[partial]
-    lacking = np.zeros(given.shape, bool)
-    lacking[:, units.vertices] = ~np.isfinite(given[:, units.vertices])
+    there = np.isfinite(given)
     units.put(frames, rows, estimate.mean[among], basis)
     _keep_nearest(frames, grid, data, rows, units.vertices)
-    frames[partial] = np.where(lacking, frames[partial], given)
+    frames[partial] = np.where(there, given, frames[partial])
     stated = None
     if estimate.std is not None:
         stated = np.zeros_like(frames)
         stated[rows] = np.nan
         units.put(stated, rows, estimate.std[among], np.zeros_like(basis))
-        stated[partial] = np.where(lacking, stated[partial], 0)
+        stated[partial] = np.where(there, 0, stated[partial])
         _carried(stated, run, kept, own)
 
     def drawn() -> Iterator[Float32]:
         for draw in estimate.draws:
             sequence = frames.copy(order="F")
             units.put(sequence, rows, draw[among], basis)
-            sequence[partial] = np.where(lacking, sequence[partial], given)
+            sequence[partial] = np.where(there, given, sequence[partial])
             yield sequence
 
-    return Filled(frames, stated, drawn(), data, partial, model.describe(segment) + run.draws.note)
+    return Filled(frames, stated, drawn(), data, some, model.describe(segment) + run.draws.note)
 
 
 def write_filled(
@@ -174,8 +173,9 @@ def standardised(
     data, partial : array, shape (G,), which frames of the grid are data, and which are at some vertices
     """
     residual = np.array(run.bold.data, order="F")
-    trend = detrend(residual, run.data | run.partial)
-    scale = vertex_scale(residual, run.data | run.partial, trend[0], FEWEST_MEASURED)
+    known = run.data | run.partial
+    trend = detrend(residual, known)
+    scale = vertex_scale(residual, known, trend[0], fewest_values(known))
     usable = scale > 0
     if run.model is not None:
         usable &= run.model.origin.scale > 0
@@ -187,8 +187,8 @@ def standardised(
         )
     if run.model is not None:
         # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
-        known = run.model.origin.scale
-        scale = known * np.median(scale[vertices] / known[vertices])
+        of_training = run.model.origin.scale
+        scale = of_training * np.median(scale[vertices] / of_training[vertices])
     if n_dead := len(scale) - len(vertices):
         why = "constant or not finite" + ("" if run.model is None else ", or unknown to the model")
         logger.warning("%d of %d vertices are %s: kept as they are", n_dead, len(scale), why)
@@ -210,6 +210,9 @@ def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedMode
         names = ("frames", "times", "time_in_run", "measured")
         arrays = {name: getattr(segment, name)[own] for name in names}
         segment = replace(segment, **arrays, partial=None)
+    if run.partial.sum() > run.data.sum():
+        lacking = "%d frames lack values, more than the %d full ones that the prior is fitted to"
+        logger.warning(lacking, run.partial.sum(), run.data.sum())
     scale = np.ones(segment.frames.shape[1], np.float32)
     origin = Origin(run.bold.space, run.bold.tr, scale, Split((), (), 0.0))
     return fit_without_eeg(TrainingPart(origin, [segment], np.empty((0, 3)), own=True), BackboneSettings())
@@ -219,10 +222,11 @@ def _carried(deviation: Float32, run: Run, kept: Mask, own: NDArray[np.intp]) ->
     """The deviation (G, V), at frames that an earlier call estimated as that call stated it, or NaN."""
     if kept.any():
         deviation[kept] = np.nan
-    if kept.any() and run.bold.deviation is not None:
-        stated = read_bold(run.bold.deviation, tr=run.bold.tr)
-        run.bold.space.check_same(stated.space, run.bold.deviation.name)
-        deviation[kept] = stated.data[kept[own]]
+        stated = read_deviation(run.bold)
+        if stated is not None:
+            deviation[kept] = stated[kept[own]]
+        else:
+            logger.warning("%s: no standard deviation stands beside its estimates: theirs is NaN", run.name)
     return deviation
 
 

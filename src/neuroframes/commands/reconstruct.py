@@ -96,7 +96,7 @@ def reconstruct(
         "NeuroframesModel": str(model),
         "NeuroframesModelDigest": digest(model),
         "NeuroframesMethod": trained.describe(segment) + asked.note,
-        "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws},
+        "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws, "seed": seed if draws else None},
     }
     return write_result(
         out,

@@ -36,8 +36,9 @@ def resample(bold: str | Path, *, tr: float, **options: Any) -> tuple[Path, ...]
     import numpy as np
 
     from neuroframes.commands.fill import fill_run, write_filled
+    from neuroframes.recording.bold import LONGEST_TR, SHORTEST_TR
 
-    tr = check_number(tr, "--tr", above=0)
+    tr = check_number(tr, "--tr", at_least=SHORTEST_TR, below=LONGEST_TR)
     run = read_run(bold, between=True, **options)
     n_frames, ratio = len(run.missing), tr / run.bold.tr
     if ratio > LONGER:
@@ -52,5 +53,6 @@ def resample(bold: str | Path, *, tr: float, **options: Any) -> tuple[Path, ...]
     position = np.where(np.abs(position - np.rint(position)) < SAME_FRAME, np.rint(position), position)
     grid = np.union1d(np.arange(n_frames), position)
     logger.info("%d frames at a TR of %g s from %d at %g s", len(position), tr, n_frames, run.bold.tr)
+    run.about["NeuroframesOptions"]["tr"] = tr
     filled, at = fill_run(run, grid), np.searchsorted(grid, position)
     return write_filled(run, filled, "BOLD run resampled in time", tr, at)

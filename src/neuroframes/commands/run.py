@@ -1,5 +1,6 @@
 """A run to fill: its frames, which of them are data, and what is known beside it. Everything is read once."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 CARRIED = ("TaskName", "SkullStripped")  # from the sidecar of what is read to that of what is written
+ACCOUNT = ("Method", "Model", "ModelDigest", "Options", "Version")  # of how estimates came about
+MOST_LACKING = 0.25  # of a vertex's values: each makes a frame partial, and the prior is of full ones
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Run:
     missing : array, shape (K,)
         Frames to be filled; what stands there isn't read.
     partial : array, shape (K,)
-        Other frames that lack values, to be filled too, of vertices that vary and have at least
-        `FEWEST_MEASURED` values in the run. Others are kept as they are, and make no frame partial.
+        Other frames that lack values, to be filled too, of vertices that vary and have `fewest_values`.
+        Others are kept as they are, and make no frame partial.
     model : TrainedModel, or None: the run's own prior is to be used
     eeg : Eeg with the model's channels, or None
     times : array, shape (K,), seconds
@@ -184,6 +187,12 @@ def read_run(
     check_result(out, run.space, overwrite, n_draws=asked.saved, inputs=run.sources)
     if trained is not None:
         trained.origin.space.check_same(run.space, run.sources[0].name)
+    earlier = _earlier(run)
+    if eeg is not None and any((step.get("NeuroframesOptions") or {}).get("tr") for step in earlier):
+        raise InputError(
+            f"{run.sources[0].name} was resampled: its frames are not those that the EEG's triggers mark; "
+            "give --eeg to resample, with the run as it was recorded"
+        )
     missing = _missing(run, confounds, fd_threshold, censor, frames)
     partial = _partial(run, run.measured & ~missing, trained)
     _check_enough(run, run.measured & ~missing, partial)
@@ -194,6 +203,7 @@ def read_run(
         signal = with_channels_of(trained, recorded, Path(eeg).name)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
+    about["NeuroframesEarlier"] = earlier
     about["Sources"] = [*(path.name for path in run.sources), *beside]
     about["NeuroframesModel"] = None if model is None else str(model)
     about["NeuroframesModelDigest"] = None if model is None else digest(Path(model))
@@ -203,6 +213,7 @@ def read_run(
         "bold_tr": bold_tr,
         **clock,
         "draws": draws,
+        "seed": seed if draws else None,
     }
     return Run(run, missing, partial, trained, signal, times, about, asked, out, overwrite)
 
@@ -218,6 +229,22 @@ def with_channels_of(model: "TrainedModel", eeg: "Eeg", name: str) -> "Eeg":
     if model.fills_channels:
         return channels_there(eeg, model.origin.channels, name)
     return check_channels(eeg, model.origin.channels, "the model")
+
+
+def _earlier(run: "Bold") -> list[dict[str, Any]]:
+    """How estimates among the frames came about, the last call's last."""
+    if "NeuroframesMeasured" not in run.sidecar:
+        return []
+    names = [f"Neuroframes{name}" for name in ACCOUNT]
+    account = {name: run.sidecar[name] for name in names if name in run.sidecar}
+    return [*run.sidecar.get("NeuroframesEarlier", []), account]
+
+
+def fewest_values(measured: "NDArray[np.bool_]") -> int:
+    """Finite values that a vertex needs, of as many frames as are measured."""
+    from neuroframes.frames.temporal import FEWEST_MEASURED
+
+    return max(FEWEST_MEASURED, math.ceil((1 - MOST_LACKING) * measured.sum()))
 
 
 def _missing(
@@ -247,13 +274,12 @@ def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | 
     """Measured frames that lack values which can be estimated, shape (K,)."""
     import numpy as np
 
-    from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.recording.segments import detrend, vertex_scale
 
     lacking = ~np.isfinite(run.data)
     vertices = np.flatnonzero(lacking[measured].any(axis=0))
     series = np.array(run.data[:, vertices], order="F")
-    usable = vertex_scale(series, measured, detrend(series, measured)[0], FEWEST_MEASURED) > 0
+    usable = vertex_scale(series, measured, detrend(series, measured)[0], fewest_values(measured)) > 0
     if model is not None:
         usable &= model.origin.scale[vertices] > 0
     return np.asarray(measured & lacking[:, vertices[usable]].any(axis=1))

@@ -13,7 +13,7 @@ import importlib.util
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -76,9 +76,9 @@ class CorticalSpace:
 
     name: str
     kind: Kind
-    hemisphere: NDArray[np.int8]
-    vertex: NDArray[np.int32]
-    header: str
+    hemisphere: NDArray[np.int8] = field(repr=False)
+    vertex: NDArray[np.int32] = field(repr=False)
+    header: str = field(repr=False)
 
     @property
     def V(self) -> int:  # noqa: N802 - the project's alphabet

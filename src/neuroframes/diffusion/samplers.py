@@ -18,34 +18,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
+from neuroframes.diffusion.exact import GaussianDenoiser
 
 Denoise = Callable[[Tensor, float], Tensor]
 
+LOWEST, HIGHEST = 0.01, 100.0  # noise levels, in units of the latents
 
-def karras_sigmas(
-    n_steps: int, sigma_min: float = 0.01, sigma_max: float = 100.0, rho: float = math.inf
-) -> Tensor:
-    """Noise levels that are even in log s or s^(1/rho), then 0 (Karras et al. 2022, eq. 5).
 
-    Parameters
-    ----------
-    n_steps : int
-    sigma_min, sigma_max : float, the last level before 0 and the first
-    rho : float
-        The larger, the more levels are low; inf is even in log s, which is nearer the exact posterior than
-        Karras' 7 at equal steps (benchmarks/sampler.py).
+def noise_levels(n_steps: int) -> Tensor:
+    """Noise levels from 100 to 0.01 that are even in log s, then 0.
+
+    At equal steps they lead nearer to the exact posterior than those of Karras et al. (2022, eq. 5), even in
+    s^(1/7) (benchmarks/sampler.py).
 
     Returns
     -------
     tensor, shape (n_steps + 1,), float64, decreasing
     """
     ramp = torch.linspace(0, 1, n_steps, dtype=torch.float64)
-    if math.isinf(rho):
-        levels = sigma_max * (sigma_min / sigma_max) ** ramp
-    else:
-        levels = (sigma_max ** (1 / rho) * (1 - ramp) + sigma_min ** (1 / rho) * ramp) ** rho
-    return torch.cat([levels, ramp.new_zeros(1)])
+    return torch.cat([HIGHEST * (LOWEST / HIGHEST) ** ramp, ramp.new_zeros(1)])
 
 
 def posterior_flow(
@@ -58,7 +49,7 @@ def posterior_flow(
     """Draws with D(x, s) = E[z | x, y] of a Gaussian whose prior mean is corrected_mean(x, s); second order.
 
     Between levels the flow of a fixed mean is solved exactly. The mean is extrapolated in t from the last two
-    to the middle of the step, as in `second_order`. Where it doesn't depend on x and s, draws are exact at
+    to the middle of the step, as in DPM-Solver++(2M). Where it doesn't depend on x and s, draws are exact at
     any number of steps.
 
     n steps take n + 1 evaluations of the mean, the first at s = inf. Besides these, S draws take
@@ -105,30 +96,6 @@ def ddim(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     for now, then in pairwise(sigmas.tolist()):
         estimate = denoise(x, now)
         x = estimate + then / now * (x - estimate)
-    return x
-
-
-def second_order(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), second order; one evaluation a step.
-
-    The estimate is extrapolated in t from the last two to the middle of the step.
-
-    Parameters
-    ----------
-    as in `ddim`
-
-    Returns
-    -------
-    tensor, shape (..., K, d)
-    """
-    before, last_width = x, math.inf
-    for now, then in pairwise(sigmas.tolist()):
-        estimate = denoise(x, now)
-        # To level 0 the step is infinite in t: its end is the estimate itself.
-        width = math.log(now / then) if then > 0 else 0.0
-        ahead = estimate + width / (2 * last_width) * (estimate - before)
-        x = ahead + then / now * (x - ahead)
-        before, last_width = estimate, width
     return x
 
 

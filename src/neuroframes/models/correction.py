@@ -2,7 +2,7 @@
 
     m~ = m + mean over members i of gate_i(s, whether frames are measured)_g * delta_i(x, s, m, y, EEG)
 
-Exact conditioning on measurements and noise does the rest (see `diffusion.gaussian`): whatever delta is, the
+Exact conditioning on measurements and noise does the rest (see `diffusion.exact`): whatever delta is, the
 result agrees with the measurements. A member's gate is 0 where its own validation found no gain, and was 0
 before any: a member that harms is shut, and shuts no other.
 """
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from neuroframes.diffusion.windows import Windows
 from neuroframes.models.denoiser import EARLIEST, LATEST, Denoiser
-from neuroframes.models.eeg_encoder import STEP, WINDOW, EEGEncoder, Tokens
+from neuroframes.models.eeg_encoder import TOKEN_STEP, TOKEN_WINDOW, EEGEncoder, Tokens
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.recording.signal import Signal
 
@@ -143,7 +143,7 @@ class Correction(nn.Module):
     def tokens(self, eeg: Signal) -> list[Tokens]:
         """Tokens of a whole recording, one set a member, in pieces that memory holds."""
         device = self.gate.device
-        hop, length = round(STEP * eeg.rate), round(WINDOW * eeg.rate)
+        hop, length = round(TOKEN_STEP * eeg.rate), round(TOKEN_WINDOW * eeg.rate)
         n_tokens = (eeg.data.shape[1] - length) // hop + 1
         found = []
         for member in self.networks:
@@ -229,7 +229,7 @@ class Correction(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote, onto a GPU where there is one."""
+        """Read what `save` wrote, onto the CPU."""
         about = json.loads((folder / "correction.json").read_text())
         state = load_file(folder / "correction.safetensors")
         bands = {name: (low, high) for name, (low, high) in dict(about["bands"]).items()}
@@ -238,7 +238,7 @@ class Correction(nn.Module):
             group, positions = (state[name].numpy() for name in ("group", "positions"))
             correction = cls(settings, bands, group, positions, about["tr"], about["rate"])
         correction.load_state_dict(state)
-        return correction.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return correction.eval()
 
 
 def _around(tokens: Tokens, times: Tensor) -> Tokens:

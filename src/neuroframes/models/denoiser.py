@@ -77,7 +77,7 @@ class TokenBias(nn.Module):
         return bias.masked_fill(~within, -torch.inf)
 
 
-class Block(nn.Module):
+class DenoiserBlock(nn.Module):
     """Self-attention over frames, cross-attention to EEG tokens, perceptron, under adaptive LayerNorm."""
 
     def __init__(self, width: int, heads: int, token_width: int, dropout: float) -> None:
@@ -152,7 +152,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.inputs = nn.Linear(3 * n_latents + 1, width)
         self.level = NoiseLevel(width)
-        self.blocks = nn.ModuleList(Block(width, heads, token_width, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(DenoiserBlock(width, heads, token_width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = _modulation(width, 2)
         self.head = nn.Linear(width, n_latents)

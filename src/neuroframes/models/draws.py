@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser
-from neuroframes.diffusion.samplers import Denoise, karras_sigmas, posterior_flow
+from neuroframes.diffusion.exact import GaussianDenoiser
+from neuroframes.diffusion.samplers import Denoise, noise_levels, posterior_flow
 from neuroframes.frames.filling import windows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.prior import FramePrior
@@ -57,7 +57,7 @@ def draw_latents(
         shape = (n_draws, len(given), known.shape[1])
         noise = torch.from_numpy(generator.standard_normal(shape, np.float32))
         y = torch.from_numpy(draws[:, context][:, given])
-        drawn = posterior_flow(gaussian, mean, y, noise, karras_sigmas(n_steps))
+        drawn = posterior_flow(gaussian, mean, y, noise, noise_levels(n_steps))
         draws[:, np.arange(context.start, context.stop)[window.rows]] = drawn[:, window.rows].numpy()
     return draws
 

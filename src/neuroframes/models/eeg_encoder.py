@@ -26,7 +26,7 @@ FLOOR = 1e-18  # V^2/Hz, as in recording.band_power
 CLIP = 5.0  # standard deviations, as in models.ridge
 NOISE = 1e-2  # variance of a channel's noise, where the field's is 1.3
 MEMORY = 100  # batches that the running mean and variance look back on
-STEP, WINDOW = 0.8, 2.0  # seconds, between tokens and of the EEG of each
+TOKEN_STEP, TOKEN_WINDOW = 0.8, 2.0  # seconds, between tokens and of the EEG of each
 DEGREE = 6  # of the spherical harmonics
 AMPLITUDE = 1e-5  # volts, what counts as 1
 
@@ -148,7 +148,7 @@ class RunningStandardisation(nn.Module):
 
 
 class EEGEncoder(nn.Module):
-    """EEG to tokens every `STEP` seconds.
+    """EEG to tokens every `TOKEN_STEP` seconds.
 
     Temporal filters are separable: each has its own mixture of the virtual channels and its own kernel.
     Kernels are in samples: a model is used at the rate that it was trained at.
@@ -253,9 +253,9 @@ class EEGEncoder(nn.Module):
             If a band lies above Nyquist, or the EEG is shorter than one window.
         """
         check_bands(rate, self.bands)
-        length, hop = round(WINDOW * rate), round(STEP * rate)
+        length, hop = round(TOKEN_WINDOW * rate), round(TOKEN_STEP * rate)
         if eeg.shape[-1] < length:
-            raise InputError(f"EEG lasts {eeg.shape[-1] / rate:.1f} s; a token needs at least {WINDOW:g} s")
+            raise InputError(f"EEG lasts {eeg.shape[-1] / rate:.1f} s; a token needs {TOKEN_WINDOW:g} s")
         # Rounded to two digits by mixed precision, strong slow waves would drown gamma.
         with torch.autocast(eeg.device.type, enabled=False):
             filters = self.spatial_filters(positions, keep) / AMPLITUDE

@@ -72,7 +72,7 @@ class EegPathway:
         Names of the channels, and what EEG that lacks some is filled from.
     bands : dict from name to (low, high), Hz
     correction : Correction, or None
-        What was learned beside the ridge.
+        What was learned beside the ridge; moved to the GPU if there is one.
     """
 
     ridge: EegRidge
@@ -84,6 +84,12 @@ class EegPathway:
     _known: WeakKeyDictionary[Signal, EegFeatures] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        if self.correction is not None:
+            from neuroframes.models.device import default_device
+
+            self.correction.to(default_device())
 
     def features(self, eeg: Signal) -> EegFeatures:
         """What the model takes from a recording; of the same one it is computed once.
@@ -176,7 +182,7 @@ class GaussianModel(TrainedModel):
     ----------
     origin : Origin
     prior : FramePrior without EEG
-    eeg : EegPathway, or None: the model then pays no heed to EEG
+    eeg : EegPathway, or None: the model then does not use EEG
     """
 
     format = "neuroframes-model-gaussian-3"
@@ -288,9 +294,11 @@ class GaussianModel(TrainedModel):
             ridge = EegRidge(scale, **parts, group=with_eeg.group, tr=origin.tr)
             channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
             pathway = EegPathway(ridge, with_eeg, channels, origin.bands)
-            if (stored.path / "correction.json").exists():
-                need_torch(f"{stored.path.name} holds networks, which take PyTorch")
-                from neuroframes.models.correction import Correction
+            if not (stored.path / "correction.json").exists():
+                return cls(origin, prior, pathway)
+            need_torch(f"{stored.path.name} holds networks, which take PyTorch")
+            from neuroframes.models.correction import Correction
 
-                pathway = replace(pathway, correction=Correction.load(stored.path))
-            return cls(origin, prior, pathway)
+            correction = Correction.load(stored.path)
+        # Out here, since a GPU without room is no damage.
+        return cls(origin, prior, replace(pathway, correction=correction))

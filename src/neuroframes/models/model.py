@@ -35,6 +35,7 @@ class Estimate:
 
     mean: Float32
     std: Float32 | None = None
+    # Not a list: ten draws of an hour on grayordinates don't fit into memory.
     draws: Iterator[Float32] = field(default_factory=lambda: iter(()))
 
 
@@ -49,7 +50,7 @@ class Model(ABC):
     needs_eeg : bool
         It refuses a segment without EEG.
     reads_frames : bool
-        Measured frames tell it of the others.
+        It uses the measured frames to estimate the others.
     states_deviation, draws : bool
         It states a standard deviation; it can draw.
     any_time : bool
@@ -59,6 +60,7 @@ class Model(ABC):
     """
 
     name: str
+    # What most baselines are; a model says where it can do more.
     needs_eeg: ClassVar[bool] = False
     reads_frames: ClassVar[bool] = True
     states_deviation: ClassVar[bool] = False
@@ -68,7 +70,7 @@ class Model(ABC):
 
     @property
     def reads_eeg(self) -> bool:
-        """Whether it makes something of EEG where there is some."""
+        """Whether it uses EEG where there is some."""
         return self.needs_eeg
 
     @property
@@ -106,6 +108,7 @@ class Model(ABC):
         draws : int
         between : bool, whether frames at other times than the measured ones' are asked for
         """
+        # In options of the command line, since a command asks before it reads anything.
         if self.needs_eeg and not eeg:
             raise InputError(f"{self.name} needs EEG: pass --eeg, or use another model")
         if between and not self.any_time:
@@ -153,6 +156,7 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """All but `scale`."""
+        # The array stands in model.safetensors.
         return {
             "space": self.space.to_json(),
             "tr": self.tr,
@@ -190,7 +194,7 @@ class TrainedModel(Model):
     origin: Origin
 
     def without_eeg(self) -> "TrainedModel | None":
-        """What of the model pays no heed to EEG, as a model of its own; None where nothing is left."""
+        """What of the model does not use EEG, as a model of its own; None where nothing is left."""
         return None
 
     @abstractmethod

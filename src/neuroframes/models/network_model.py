@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuroframes.errors import InputError
+from neuroframes.models.device import default_device
 from neuroframes.models.model import Origin, TrainedModel
 from neuroframes.models.settings import Settings
 from neuroframes.models.stored import Stored, write_stored
@@ -44,7 +45,7 @@ class NetworkModel(TrainedModel):
     rate: float
 
     def __post_init__(self) -> None:
-        self.network.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.network.to(default_device())
 
     @property
     def n_parameters(self) -> int:

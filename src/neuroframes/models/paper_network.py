@@ -65,7 +65,7 @@ class RawEEGEncoder(nn.Module):
         return self.norm(x.mT) + code(at, self.width)
 
 
-class Block(nn.Module):
+class PaperBlock(nn.Module):
     """Self-attention, cross-attention to the EEG, MLP; the first and last scaled and gated by the step."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -97,7 +97,7 @@ class FrameTransformer(nn.Module):
         self.width = width
         self.project = nn.Linear(n_latents, width)
         self.step = nn.Sequential(nn.Linear(STEP_CODE, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(PaperBlock(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, n_latents)
         nn.init.zeros_(self.head.weight)

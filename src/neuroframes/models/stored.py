@@ -18,6 +18,8 @@ from neuroframes.errors import InputError
 from neuroframes.files import written_whole
 
 PREFIX = "neuroframes-model-"  # of every format
+# What a model may consist of; those of a learned correction may lack.
+FILES = [f"{name}.{kind}" for name in ("model", "correction") for kind in ("json", "safetensors")]
 # What reading an array or a setting that isn't as it was written may raise.
 DAMAGE = (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError)
 
@@ -89,9 +91,12 @@ def read_stored(path: Path) -> Stored:
 
 
 def digest(path: Path) -> str:
-    """What tells a model's files from those of any other: BLAKE2 of all of them, 32 hexadecimal digits."""
+    """What tells a model's files from those of any other: BLAKE2 of them, 32 hexadecimal digits.
+
+    Other files in its folder, such as an evaluation that was written there, don't count.
+    """
     state = hashlib.blake2b(digest_size=16)
-    for file in sorted(path.iterdir()):
+    for file in sorted(path / name for name in FILES if (path / name).exists()):
         state.update(file.name.encode())
         with file.open("rb") as content:
             while block := content.read(2**20):

@@ -127,6 +127,7 @@ def lagged(power: BandPower, frame_times: Times, lags: Times) -> NDArray[np.floa
     -------
     array, shape (K, L * F), lag slowest
     """
+    # Held, not mirrored as samples are: up to 20 s of later power would stand for what was before.
     times = np.clip(np.subtract.outer(frame_times, lags).ravel(), power.times[0], power.times[-1])
     # Each interval as it is: triggers jitter, and the first one's length is not that of all.
     left = np.clip(np.searchsorted(power.times, times, side="right") - 1, 0, max(len(power.times) - 2, 0))

@@ -68,14 +68,14 @@ class Bold:
         What the JSON file beside the image says; of a pair the first that there is.
     """
 
-    data: Float32
+    data: Float32 = field(repr=False)
     tr: float
-    times: NDArray[np.float64]
+    times: NDArray[np.float64] = field(repr=False)
     space: CorticalSpace
     sources: tuple[Path, ...]
-    measured: NDArray[np.bool_] = EVERY
+    measured: NDArray[np.bool_] = field(default=EVERY, repr=False)
     deviation: Path | None = None
-    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    sidecar: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measured", np.full(len(self.data), self.measured))
@@ -130,12 +130,33 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
             "a finite number; export it again"
         )
     tr = _agreed_tr(sources[0], stated, sidecars[sources[0]], tr)
-    times = start + tr * np.arange(len(data), dtype=np.float64)
     measured = _measured(sidecars, len(data))
     sidecar = next((content for content in sidecars.values() if content), {})
+    own = seconds(sources[0], sidecar, "NeuroframesStart")  # which only CIFTI has a place for
+    times = (start if own is None else own) + tr * np.arange(len(data), dtype=np.float64)
     named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
     deviation = next((companion(file, name) for file, name in named if name is not None), None)
     return Bold(data, tr, times, space, sources, measured, deviation, sidecar)
+
+
+def read_deviation(bold: Bold) -> Float32 | None:
+    """The standard deviation of a run's frames, shape (K, V); None where its sidecar names none.
+
+    Raises
+    ------
+    InputError
+        As `read_bold`, or if it has another space or number of frames.
+    """
+    if bold.deviation is None:
+        return None
+    stated = read_bold(bold.deviation, tr=bold.tr)
+    bold.space.check_same(stated.space, bold.deviation.name)
+    if len(stated.data) != len(bold.data):
+        raise InputError(
+            f"{bold.deviation.name} has {len(stated.data)} frames but {bold.sources[0].name} has "
+            f"{len(bold.data)}; keep a result together with the standard deviation that was written with it"
+        )
+    return stated.data
 
 
 def write_bold(

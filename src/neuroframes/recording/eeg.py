@@ -36,7 +36,7 @@ FEWEST_CHANNELS, FEWEST_SHARE = 4, 0.25  # of a model's channels: from fewer the
 NOT_EEG = re.compile(
     r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^RESP|^PULS|^PPG|^STI|^STATUS|^TRIG|^MISC|^AUX|^BIP|ANNOTATIONS", re.I
 )
-TABLES = ("channels", "electrodes")  # of BIDS, that are heeded
+TABLES = ("channels", "electrodes")  # of BIDS, that are read
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
 
@@ -71,7 +71,7 @@ def read_eeg(
     Parameters
     ----------
     path : path
-        For BrainVision the .vhdr. BIDS files beside it (channels.tsv, electrodes.tsv) are heeded.
+        For BrainVision the .vhdr. BIDS files beside it (channels.tsv, electrodes.tsv) are read too.
     trigger : str, "auto" or None
         Description of the volume triggers among the annotations, or "CHANNEL/VALUE" of a trigger channel;
         "auto" finds the usual names (R128, T  1, Volume, ...) or else the only regular train; None: there are
@@ -127,7 +127,7 @@ def eeg_files(path: Path) -> list[Path]:
     files = {path, *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
     if path.suffix == ".vhdr":
         named = re.findall(r"^(?:Data|Marker)File=(.*)", path.read_text(errors="replace"), re.M)
-        files |= {path.with_name(name.strip()) for name in named}
+        files |= {path.parent / name.strip() for name in named}
     files |= {table for kind in TABLES if (table := _bids_table(path, kind))}
     return sorted(file for file in files if file.is_file())
 
@@ -137,7 +137,7 @@ def read_simultaneous_eeg(
 ) -> Eeg:
     """As `read_eeg`, where frames are to be placed on the EEG's clock.
 
-    Without an onset (seconds), volume triggers that are there can't go unheeded: frames counted from the
+    Without an onset (seconds), volume triggers that are there can't be ignored: frames counted from the
     EEG's start would all be late or early by the same unknown time, and nothing after this would notice.
 
     Raises

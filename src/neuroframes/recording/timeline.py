@@ -232,7 +232,7 @@ def parse_frames(text: str, n_frames: int) -> NDArray[np.bool_]:
         If a part is no number or range, or a frame does not exist.
     """
     result = np.zeros(n_frames, bool)
-    for part in text.split(","):
+    for part in str(text).split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?::\s*(\d+)\s*)?", part)
         if match is None:
             raise InputError(f"frames {text!r}: {part!r} is no frame or range; expected the form 10:14,40")

@@ -24,7 +24,7 @@ def read_tsv(path: Path) -> "DataFrame":
     import pandas as pd
 
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file{', but a folder' * path.is_dir()}")
     try:
         # The header is read as a line like others, or pandas renames and shifts columns to fit. Its faster
         # engine makes a line that was cut off look as if its last fields were empty.

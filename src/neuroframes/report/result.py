@@ -10,7 +10,7 @@ BIDS has it, `hemi` before `space`, `den` and `desc`, `stat` and `draw` after th
 """
 
 from collections.abc import Iterable, Mapping
-from itertools import chain
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def check_result(
         )
     # A result in the place of its own source would leave nothing to check it against.
     read = [file for image in inputs for file in (image, sidecar_path(image))]
-    for file in _files_of(parts_of(out, n_draws), space):
+    for file in _files_of([*parts_of(out, n_draws), *_surplus_draws(out, space, n_draws)], space):
         refuse_existing(file, overwrite, folder=False, inputs=read)
 
 
@@ -79,7 +79,7 @@ def write_result(
     out : Path
     frames : array, shape (K, V)
     deviation : array, shape (K, V), in the same units, or None where none is stated
-        That of an earlier result is removed then.
+        That of an earlier result is removed then, as are its draws beyond `n_draws`.
     space : CorticalSpace
     tr, start : float, seconds
     measured : array, shape (K,)
@@ -92,10 +92,9 @@ def write_result(
     tuple of Path
         The images, frames first.
     """
-    check_result(out, space, overwrite, n_draws=n_draws)
-    parts, stale = parts_of(out, n_draws), []
+    parts, stale = parts_of(out, n_draws), _surplus_draws(out, space, n_draws)
     if deviation is None:
-        stale.append(parts.pop(1))  # beside these frames it would pass for theirs
+        stale.append(parts.pop(1))  # beside these frames it would pass for theirs, as draws would
     arrays = [frames] if deviation is None else [frames, deviation]
     shared = {
         **about,
@@ -117,6 +116,12 @@ def write_result(
                 content = {**shared, **_role(number, len(arrays), n_draws, of_out.name, of_deviation.name)}
                 write_sidecar(folder / path.name, content)
     return tuple(path for part in parts for path in images_of(part, space))
+
+
+def _surplus_draws(out: Path, space: CorticalSpace, n_draws: int) -> list[Path]:
+    """Draws of an earlier result at `out` beyond the first `n_draws`."""
+    numbered = (with_entity(out, f"draw-{number:02d}") for number in count(n_draws + 1))
+    return [*takewhile(lambda draw: any(file.exists() for file in _files_of([draw], space)), numbered)]
 
 
 def _files_of(parts: Iterable[Path], space: CorticalSpace) -> list[Path]:

@@ -28,7 +28,7 @@ from neuroframes.cortex import mesh
 from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
-from neuroframes.recording.bold import Bold, read_bold
+from neuroframes.recording.bold import Bold, read_bold, read_deviation
 from neuroframes.recording.segments import constant
 from neuroframes.threads import few_threads
 
@@ -84,6 +84,8 @@ def view(
     """
     result, out = Path(result), Path(out)
     refuse_existing(out, overwrite, folder=False, inputs=[result])
+    if out.suffix not in (".html", ".htm"):
+        raise InputError(f"--out {out.name}: a page is written as .html; change the output's suffix")
     if max_frames < 1:
         raise InputError(f"max_frames is {max_frames}; expected 1 or more")
     bold = read_bold(result, tr=tr)
@@ -220,16 +222,8 @@ def _relative_deviation(
     bold: Bold, shown: Indices, columns: Indices, scale: NDArray[np.float64]
 ) -> Float32 | None:
     """Standard deviation of what is shown, where there is one; 1 is as uncertain as the vertex varies."""
-    if bold.deviation is None:
-        return None
-    deviation = read_bold(bold.deviation, tr=bold.tr)
-    bold.space.check_same(deviation.space, bold.deviation.name)
-    if len(deviation.data) != len(bold.data):
-        raise InputError(
-            f"{bold.deviation.name} has {len(deviation.data)} frames but {bold.sources[0].name} has "
-            f"{len(bold.data)}; view a result together with the standard deviation that was written with it"
-        )
-    return np.divide(deviation.data[np.ix_(shown, columns)], scale, dtype=np.float32)
+    stated = read_deviation(bold)
+    return None if stated is None else np.divide(stated[np.ix_(shown, columns)], scale, dtype=np.float32)
 
 
 def _notes_on_estimates(bold: Bold) -> list[str]:

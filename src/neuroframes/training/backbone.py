@@ -170,7 +170,7 @@ def fit_gaussian(part: TrainingPart, settings: BackboneSettings, *, seed: int = 
 def fit_default(
     part: TrainingPart, settings: CorrectionSettings, *, state: Path, seed: int = 0, **options: Any
 ) -> GaussianModel:
-    """The Gaussian model and the networks that may correct it; other parameters as in `training.run.run`."""
+    """The Gaussian model and networks that may correct it; other parameters as in `training.trainer.run`."""
     from neuroframes.training.correction import fit_correction
 
     model, backbone = _fitted(part, settings.latents, seed)

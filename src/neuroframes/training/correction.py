@@ -22,14 +22,15 @@ from scipy.special import stdtrit
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuroframes.diffusion.gaussian import MaskedGaussianDenoisers
+from neuroframes.diffusion.exact import MaskedGaussianDenoisers
 from neuroframes.models.correction import LEVELS, Correction, Member
-from neuroframes.models.eeg_encoder import WINDOW, Tokens
+from neuroframes.models.device import default_device
+from neuroframes.models.eeg_encoder import TOKEN_WINDOW, Tokens
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.data import TrainingData, blocks_of, mean_r, random_masks
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import SeedEachStep, Training, seed_of
+from neuroframes.training.trainer import SeedEachStep, Training, seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class CorrectionTraining(Training):
         encoder, rate = self.member.encoder, self.data.rate
         values, times = encoder(eeg, rate, self.positions.to(self.device), begin, **dropped)
         # In use there are tokens within the recording only: both their first and their last sample lie in it.
-        length = round(WINDOW * rate)
+        length = round(TOKEN_WINDOW * rate)
         first = times - (length // 2 - 0.5) / rate  # half a sample later
         inside = (first > ends[:, :1]) & (first + (length - 1) / rate < ends[:, 1:])
         return Tokens(values, torch.where(inside, times, torch.nan))
@@ -242,7 +243,7 @@ def fit_correction(
         Folder for the state of training; to be removed once the model is written.
     seed : int
     **options
-        Of `training.run.run`: accelerator, devices, precision, progress.
+        Of `training.trainer.run`: accelerator, devices, precision, progress.
     """
     tr, gap, group = part.origin.tr, part.origin.split.gap, backbone.prior.latents.group
     data = TrainingData.of(part.segments, backbone)
@@ -278,4 +279,4 @@ def fit_correction(
             **options,
         )
         correction.gate[number].copy_(gates(*training.gate_sums()))
-    return correction.eval()
+    return correction.to(default_device()).eval()

@@ -27,7 +27,7 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 BLOCKS = 5  # of the training part, one of which a member is validated on
-ALONE = 16  # patterns of measured frames in which nothing is measured
+EMPTY_MASKS = 16  # patterns of measured frames in which nothing is measured
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def random_masks(n_masks: int, n_frames: int, generator: np.random.Generator) ->
     """Patterns of measured frames (P, K): none, gaps, every n-th, the ends, random ones."""
     masks = np.zeros((n_masks, n_frames), bool)
     position = np.arange(n_frames)
-    for number in range(min(ALONE, n_masks), n_masks):
+    for number in range(min(EMPTY_MASKS, n_masks), n_masks):
         kind = generator.integers(4)
         if kind == 0:  # gaps as long as the stretches between them, or half as long
             gap = int(generator.integers(1, 17))

@@ -26,7 +26,7 @@ from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import eeg_windows
 from neuroframes.training.data import checksum, principal_components, window_starts
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import Training, seed_of
+from neuroframes.training.trainer import Training, seed_of
 
 Float32 = NDArray[np.float32]
 
@@ -150,7 +150,7 @@ def fit_paper(
         Folder for the state of training; to be removed once the model is written.
     seed : int
     **options
-        Of `training.run.run`: accelerator, devices, precision, progress, callbacks, checkpoint_every.
+        Of `training.trainer.run`: accelerator, devices, precision, progress, callbacks, checkpoint_every.
 
     Raises
     ------

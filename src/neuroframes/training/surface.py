@@ -34,7 +34,7 @@ from neuroframes.training.data import (
     window_starts,
 )
 from neuroframes.training.part import TrainingPart
-from neuroframes.training.run import Training, seed_of
+from neuroframes.training.trainer import Training, seed_of
 
 Float32 = NDArray[np.float32]
 
@@ -195,7 +195,7 @@ def fit_surface(
     seed : int
     callbacks : sequence of lightning Callback
     **options
-        Of `training.run.run`: accelerator, devices, precision, progress.
+        Of `training.trainer.run`: accelerator, devices, precision, progress.
 
     Raises
     ------

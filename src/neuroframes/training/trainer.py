@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from torch import Tensor
 
 from neuroframes.errors import InputError
+from neuroframes.models.device import default_device
 from neuroframes.training.checkpoint import SafetensorsIO, read_state
 
 logger = logging.getLogger(__name__)
@@ -56,10 +57,13 @@ class Training(lightning.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay)
 
     def trained(self, folder: Path, of: Mapping[str, Any], **options: Any) -> Self:
-        """Itself with the best weights; `of`, but for settings and seed, and `options` as in `run`."""
+        """Itself with the best weights, on the default device.
+
+        `of`, but for settings and seed, and `options` are those of `run`.
+        """
         of = {"settings": self.settings.to_json(), "seed": self.seed, **of}
         self.load_state_dict(run(self, folder, max_epochs=self.settings.epochs, of=of, **options))
-        return self.cpu().eval()
+        return self.to(default_device()).eval()
 
 
 class SeedEachStep(Callback):

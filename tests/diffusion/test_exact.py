@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuroframes.diffusion.gaussian import GaussianDenoiser, MaskedGaussianDenoisers
+from neuroframes.diffusion.exact import GaussianDenoiser, MaskedGaussianDenoisers
 from neuroframes.frames.measurement import AlongTime, Averaging, FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 
@@ -51,7 +51,7 @@ def test_without_x_it_is_the_posterior_mean(prior_of, operator, with_mean):
     y = measured_by(operator)
     denoiser = GaussianDenoiser(prior, TIMES, operator)
     expected = torch.as_tensor(posterior(prior, TIMES, operator, y.numpy(), mean.numpy()).mean)
-    for got in (denoiser.posterior_mean(mean, y), denoiser(normal(K, D, seed=3), math.inf, mean, y)):
+    for got in (denoiser(mean, math.inf, mean, y), denoiser(normal(K, D, seed=3), math.inf, mean, y)):
         assert torch.linalg.norm(got - expected) <= 1e-5 * max(1.0, expected.norm())
 
 
@@ -103,7 +103,7 @@ def test_what_shifts_the_prior_is_not_seen_by_the_measurements(prior_of, operato
     for e in shifts.values():
         assert np.abs(operator.apply(e.numpy())).max(initial=0) <= 1e-10
         assert torch.allclose(torch.as_tensor(operator.null(e.numpy())), e, atol=1e-10)
-    whole = denoiser.posterior_mean(mean + shift, y) - denoiser.posterior_mean(mean, y)
+    whole = denoiser(mean + shift, math.inf, mean + shift, y) - denoiser(mean, math.inf, mean, y)
     assert torch.allclose(shifts[math.inf], whole, atol=1e-10)
     norms = torch.stack([e.norm() for e in shifts.values()])
     assert (norms.diff() >= -1e-10).all() and norms[0] <= 0.05 * norms[-1] + 1e-10
@@ -122,7 +122,7 @@ def test_leading_axes_are_independent_and_precision_is_the_caller_s(prior_of, op
     x, mean, y = normal(2, 3, K, D).float(), normal(3, K, D, seed=2).float(), measured_by(operator)
     sigma = torch.tensor([0.2, math.inf]).reshape(2, 1, 1, 1)
     together = denoiser(x, sigma, mean, y)
-    assert together.dtype == torch.float32 and denoiser.posterior_mean(mean, y).dtype == torch.float32
+    assert together.dtype == torch.float32 and denoiser(mean, math.inf, mean, y).dtype == torch.float32
     for a in range(2):
         for b in range(3):
             alone = denoiser(x[a, b], float(sigma[a]), mean[b], y)

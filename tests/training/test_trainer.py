@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from neuroframes.errors import InputError
 from neuroframes.training.checkpoint import read_state
-from neuroframes.training.run import BEST, STATE, SeedEachStep, run, seed_of
+from neuroframes.training.trainer import BEST, STATE, SeedEachStep, run, seed_of
 
 EPOCHS = 12
 
@@ -71,10 +71,10 @@ class Stop(Callback):
 
 class Steps(Callback):
     def __init__(self):
-        self.seen = []
+        self.steps = []
 
     def on_train_batch_end(self, trainer, *_):
-        self.seen.append(trainer.global_step)
+        self.steps.append(trainer.global_step)
 
 
 def fit(folder, *more, module=None, patience=2, monitor="score", **options):
@@ -140,7 +140,7 @@ def test_interrupted_runs_end_where_they_would_have_ended(whole, tmp_path, error
     torch.rand(step)  # what others drew meanwhile is of no account
     rest, module = Steps(), Toy()
     weights = fit(tmp_path, rest, module=module, checkpoint_every=every)
-    assert rest.seen[0] == 4 * (step // 4 // every) * every + 1
+    assert rest.steps[0] == 4 * (step // 4 // every) * every + 1
     assert_same(weights, whole[1])
     for ours, theirs in zip(reversed(module.validated), reversed(whole[0].validated), strict=False):
         assert_same(ours[0], theirs[0])

@@ -88,20 +88,6 @@ class GaussianDenoiser:
             self._groups.append(_Group(*map(torch.as_tensor, (latents, gain, basis, variance))))
         self._order = torch.argsort(torch.cat([group.latents for group in self._groups]))
 
-    def posterior_mean(self, mean: Tensor, measurements: Tensor) -> Tensor:
-        """E[z | y], which is D at s = inf.
-
-        Parameters
-        ----------
-        mean : tensor, shape (..., K, d), of the prior
-        measurements : tensor, shape (..., M, d)
-
-        Returns
-        -------
-        tensor, shape (..., K, d), of `mean`'s precision
-        """
-        return self._centre(mean, measurements).to(mean.dtype)
-
     def __call__(self, x: Tensor, sigma: float | Tensor, mean: Tensor, measurements: Tensor) -> Tensor:
         """D(x, s).
 
