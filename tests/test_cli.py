@@ -140,6 +140,9 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
     # YAML itself reads these as 614 (to the base of 60) and 1.
     assert options(f"{both}frames: 10:14\n")["frames"] == "10:14"
     assert options("bids_root: x\nout: y\nsubject: 01\n", "prepare")["subject"] == "01"
+    assert options(f"{both}frames:\n- 10:14\n- 40\n")["frames"] == "10:14,40"
+    read = options("store: x\nout: y\nmodel: z\nbeside: [a, b]\ntasks: [eeg, gap-4]\n", "evaluate")
+    assert read["beside"] == [Path("a"), Path("b")] and read["tasks"] == "eeg,gap-4"
     assert options(f"{both}frames: 1\nsave-draws: false\n", "complete", "--frames", "2")["frames"] == "2"
     assert options("stores: [a, b]\nout: y\ncluster_parameters: {n: 1}\n", "benchmark") | {"out": 0} == {
         **options_of("benchmark", "a", "b", "--out", "y", "--cluster-parameters", '{"n": 1}'),

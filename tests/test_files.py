@@ -222,3 +222,10 @@ def test_inputs_are_never_replaced(tmp_path):
         with pytest.raises(InputError, match="is or holds model, which is read here"):
             refuse_existing(out, True, inputs=[inner])
     refuse_existing(inner, True, inputs=[tmp_path / "results"])
+
+
+def test_a_folder_of_another_kind_is_not_replaced(tmp_path):
+    (tmp_path / "dataset_description.json").write_text('{"GeneratedBy": [{"Name": "neuroframes simulate"}]}')
+    refuse_existing(tmp_path, True, folder="dataset_description.json")
+    with pytest.raises(InputError, match="didn't write .without a model.json"):
+        refuse_existing(tmp_path, True, folder="model.json")

@@ -67,7 +67,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     shared.prog, shared.usage = parser.prog, parser.usage  # of its own errors
     given, typed = shared.parse_known_args(chosen.rest)
     try:
-        typed = [word for path in given.config for word in typed_in(Path(path), names[0])] + typed
+        typed = [word for path in given.config for word in typed_in(Path(path), parser, names[0])] + typed
     except InputError as error:
         parser.error(str(error))
     parser.refuse_unknown(typed, names[1:])

@@ -56,4 +56,4 @@ def has_torch() -> bool:
 def need_torch(why: str) -> None:
     """Raise InputError where PyTorch or Lightning isn't installed."""
     if not has_torch():
-        raise InputError(f"{why}; pip install 'neuroframes[diffusion]', or use a model of --preset gaussian")
+        raise InputError(f"{why}; pip install 'neuroframes[diffusion]'")

@@ -22,7 +22,7 @@ MARKS = {
 
 
 def refuse_existing(
-    path: Path, overwrite: bool, *, folder: bool | None = None, inputs: Iterable[Path] = ()
+    path: Path, overwrite: bool, *, folder: bool | str | None = None, inputs: Iterable[Path] = ()
 ) -> None:
     """Raise InputError where `path` can't or mustn't be written. Call it before any long work.
 
@@ -31,8 +31,9 @@ def refuse_existing(
     path : Path
     overwrite : bool
         Files may be replaced then, and folders that neuroframes wrote.
-    folder : bool, optional
-        Whether a folder or a file is to be written; None if that isn't known yet.
+    folder : bool or str, optional
+        Whether a folder or a file is to be written, or of `MARKS` what is in a folder of that kind; None if
+        it isn't known yet.
     inputs : iterable of Path
         What is read to write it: never replaced, nor is a folder that holds it.
     """
@@ -41,7 +42,7 @@ def refuse_existing(
         raise InputError(f"{parent} is a file, so {path} can't be written; choose another --out")
     if not path.exists():
         return
-    if folder is not None and path.is_dir() != folder:
+    if folder is not None and path.is_dir() != bool(folder):
         is_now, expected = ("folder", "file") if path.is_dir() else ("file", "folder")
         raise InputError(f"{path} is a {is_now}; give --out the name of a {expected}")
     for read in inputs:
@@ -49,10 +50,11 @@ def refuse_existing(
             raise InputError(f"{path} is or holds {read.name}, which is read here; choose another --out")
     if not overwrite:
         raise InputError(f"{path} exists already; pass --overwrite to replace it, or another --out")
-    if path.is_dir() and not _is_ours(path):
+    kinds = [folder] if isinstance(folder, str) else [*MARKS]
+    if path.is_dir() and not _is_ours(path, kinds):
         raise InputError(
-            f"{path} is a folder that neuroframes didn't write, which --overwrite doesn't replace; "
-            "choose another --out, or remove it yourself"
+            f"{path} is a folder that neuroframes didn't write (without a {' or '.join(kinds)} of its own), "
+            "which --overwrite doesn't replace; choose another --out, or remove it yourself"
         )
 
 
@@ -187,8 +189,8 @@ def _room_for(path: Path) -> Iterator[None]:
         raise
 
 
-def _is_ours(folder: Path) -> bool:
-    files = {folder / name: mark for name, mark in MARKS.items() if (folder / name).is_file()}
+def _is_ours(folder: Path, kinds: Iterable[str]) -> bool:
+    files = {folder / name: MARKS[name] for name in kinds if (folder / name).is_file()}
     ours = any(mark in file.read_text("utf-8", "replace") for file, mark in files.items())
     return ours or not any(folder.iterdir())
 

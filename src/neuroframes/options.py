@@ -64,8 +64,10 @@ def add_options(parser: Parser, function: Callable[..., Any]) -> list[str]:
     return [parameter.name for parameter in parameters]
 
 
-def typed_in(file: Path, positional: str) -> Iterator[str]:
+def typed_in(file: Path, parser: Parser, positional: str) -> Iterator[str]:
     """What stands in a YAML file, as it would be typed.
+
+    A list of what is no sequence, such as frames or tasks, is its text with commas.
 
     Raises
     ------
@@ -83,7 +85,14 @@ def typed_in(file: Path, positional: str) -> Iterator[str]:
     if not isinstance(written, dict):
         raise InputError(f"--config {file}: expected options as `name: value`, one a line")
     for name, value in written.items():
-        for each in value if isinstance(value, list) else [value]:
+        values = value if isinstance(value, list) else [value]
+        if (
+            name != positional
+            and not isinstance(parser.get_default(name), list)
+            and {*map(type, values)} == {str}
+        ):
+            values = [",".join(values)]
+        for each in values:
             if isinstance(value, dict) and name != positional:
                 yield f"{_option(name)}={json.dumps(meant.get(name), default=str)}"
             elif not isinstance(each, str):

@@ -204,13 +204,7 @@ def check_fits(name: str, space: CorticalSpace | None, motion: bool = True) -> N
 
 
 def fit(
-    name: str,
-    part: "TrainingPart",
-    options: Mapping[str, Any],
-    *,
-    state: Path,
-    seed: int = 0,
-    **run: Any,
+    name: str, part: "TrainingPart", options: Mapping[str, Any], *, state: Path, seed: int = 0, **run: Any
 ) -> "Model":
     """Fit a method to a training part.
 

@@ -7,12 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuroframes.baselines.network import (
-    NetworkBaseline,
-    NetworkTraining,
-    TrainingFrames,
-    VertexNetwork,
-)
+from neuroframes.baselines.network import NetworkBaseline, NetworkTraining, TrainingFrames, VertexNetwork
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import HRF_LENGTH

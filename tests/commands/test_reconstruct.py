@@ -122,11 +122,7 @@ def test_steps_that_cannot_be(recording, tmp_path):
 
 def test_draws_scatter_as_the_closed_form_says(recording, reconstructed, tmp_path):
     written = reconstruct(
-        recording.model,
-        eeg=recording.eeg(3),
-        out=tmp_path / "d_bold.func.gii",
-        draws=40,
-        save_draws=True,
+        recording.model, eeg=recording.eeg(3), out=tmp_path / "d_bold.func.gii", draws=40, save_draws=True
     )
     assert len(written) == 2 * (2 + 40)
     mean, closed = (read_bold(reconstructed[i]).data for i in (0, 2))
@@ -139,8 +135,10 @@ def test_draws_scatter_as_the_closed_form_says(recording, reconstructed, tmp_pat
     assert abs(error.mean()) < 0.1 and abs(error.std() - 1) < 0.1
 
 
-@pytest.mark.parametrize("options", [{"draws": 1}, {"draws": -2}, {"save_draws": True}])
+@pytest.mark.parametrize(
+    "options", [{"draws": 1}, {"draws": -2}, {"draws": 2.5}, {"draws": 2, "seed": -1}, {"save_draws": True}]
+)
 def test_draws_that_say_nothing_are_refused(recording, tmp_path, options):
-    with pytest.raises(InputError, match="at least 2"):
+    with pytest.raises(InputError, match="expected .*at least [02]"):
         reconstruct(recording.model, eeg=recording.eeg(3), out=tmp_path / "d_bold.func.gii", **options)
     assert not list(tmp_path.iterdir())

@@ -13,12 +13,7 @@ import pytest
 import torch
 
 from neuroframes.diffusion.exact import GaussianDenoiser
-from neuroframes.diffusion.samplers import (
-    ddim,
-    noise_levels,
-    posterior_flow,
-    range_replacement,
-)
+from neuroframes.diffusion.samplers import ddim, noise_levels, posterior_flow, range_replacement
 from neuroframes.frames.measurement import Averaging, FrameMask, SamplingTimes
 from neuroframes.frames.posterior import posterior
 

@@ -91,9 +91,7 @@ def test_fc_similarity_is_r_of_upper_triangles():
     assert fc_similarity(truth, truth, scored, parcels) == pytest.approx(1)
 
 
-def test_fc_similarity_leaves_out_parcels_without_signal_and_gives_silence_nothing(
-    rounded_constant,
-):
+def test_fc_similarity_leaves_out_parcels_without_signal_and_gives_silence_nothing(rounded_constant):
     truth = segments(np.random.default_rng(3))
     prediction = [x + y for x, y in zip(truth, segments(np.random.default_rng(4)), strict=True)]
     scored = [np.ones(len(x), bool) for x in truth]

@@ -293,10 +293,7 @@ VALIDATOR = shutil.which("bids-validator-deno", path=str(Path(sys.executable).pa
 def test_bids_validator_finds_no_error(recording: Path) -> None:
     for root in (recording, recording / "derivatives" / "fmriprep"):
         run = subprocess.run(
-            [str(VALIDATOR), str(root), "--format", "json"],
-            capture_output=True,
-            text=True,
-            check=False,
+            [str(VALIDATOR), str(root), "--format", "json"], capture_output=True, text=True, check=False
         )
         issues = json.loads(run.stdout)["issues"]["issues"]
         assert not [issue for issue in issues if issue["severity"] == "error"]

@@ -13,13 +13,7 @@ from neuroframes.models.model import Origin
 from neuroframes.models.settings import PaperSettings
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.training.paper import (
-    PaperTraining,
-    TrainingWindows,
-    fit_paper,
-    start_network,
-    window_starts,
-)
+from neuroframes.training.paper import PaperTraining, TrainingWindows, fit_paper, start_network, window_starts
 from neuroframes.training.part import TrainingPart
 from neuroframes.training.trainer import STATE
 

@@ -23,13 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 
-from neuroframes.baselines.network import (
-    Inputs,
-    NetworkBaseline,
-    VertexNetwork,
-    spectra,
-    stepped,
-)
+from neuroframes.baselines.network import Inputs, NetworkBaseline, VertexNetwork, spectra, stepped
 from neuroframes.errors import InputError
 from neuroframes.recording.segments import Segment
 

@@ -94,7 +94,7 @@ def benchmark(
         found += real_bold(data)
     anew = overwrite and (out / ABOUT).exists()
     if anew:
-        refuse_existing(out, overwrite, folder=True, inputs=[*paths, *filter(None, [data])])
+        refuse_existing(out, overwrite, folder="benchmark.json", inputs=[*paths, *filter(None, [data])])
     here = partial(run_here, workers=workers, progress=progress)
     with set_aside(out, unless="cells/*/*/cell.json") if anew else nullcontext():
         claim(out, asked, found)

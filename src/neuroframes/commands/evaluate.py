@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuroframes.commands.run import Draws
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
 
@@ -81,11 +81,10 @@ def evaluate(
     from neuroframes.registry import fit
     from neuroframes.training.part import read_training_part
 
-    draws = int(check_number(draws, "--draws", at_least=0, whole=True))
-    seed = int(check_number(seed, "--seed", at_least=0, whole=True))
-    Draws.asked(draws, save_draws=False, seed=seed)
+    asked = Draws.asked(draws, save_draws=False, seed=seed)
+    draws, seed = asked.number, asked.seed
     out, paths = Path(out), [Path(path) for path in (model, *beside)]
-    refuse_existing(out, overwrite, folder=True, inputs=[Path(store), *paths])
+    refuse_existing(out, overwrite, folder="evaluation.json", inputs=[Path(store), *paths])
     chosen, recording = parse_names(tasks, TASKS, "tasks"), open_store(store)
     models = _models(paths, recording)
     origin = next(iter(models.values())).origin

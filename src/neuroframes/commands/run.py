@@ -9,7 +9,7 @@ from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from neuroframes.errors import InputError, need_torch
+from neuroframes.errors import InputError, check_number, need_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,12 +45,13 @@ class Draws:
     @classmethod
     def asked(cls, draws: int, save_draws: bool, seed: int) -> "Draws":
         """By the options of these names; InputError where they say nothing that can be done."""
-        if draws:
+        number = int(check_number(draws, "--draws", at_least=0, whole=True))
+        if number:
             need_torch("--draws takes PyTorch")
-        if draws < 0 or draws == 1 or (save_draws and not draws):
+        if number == 1 or (save_draws and not number):
             saved = " with --save-draws" if save_draws else ""
             raise InputError(f"--draws {draws}{saved}; expected at least 2, or 0 for none")
-        return cls(draws, draws if save_draws else 0, seed)
+        return cls(number, number * save_draws, int(check_number(seed, "--seed", at_least=0, whole=True)))
 
     @property
     def generator(self) -> "np.random.Generator":
@@ -235,8 +236,7 @@ def _earlier(run: "Bold") -> list[dict[str, Any]]:
     """How estimates among the frames came about, the last call's last."""
     if "NeuroframesMeasured" not in run.sidecar:
         return []
-    names = [f"Neuroframes{name}" for name in ACCOUNT]
-    account = {name: run.sidecar[name] for name in names if name in run.sidecar}
+    account = {name: run.sidecar.get(name) for name in (f"Neuroframes{each}" for each in ACCOUNT)}
     return [*run.sidecar.get("NeuroframesEarlier", []), account]
 
 

@@ -84,7 +84,7 @@ def train(
         trained and PyTorch isn't installed, or a preset needs a mesh and the space has none.
     """
     store, out = Path(store), Path(out)
-    refuse_existing(out, overwrite, folder=True, inputs=[store])
+    refuse_existing(out, overwrite, folder="model.json", inputs=[store])
     if precision not in PRECISIONS:
         raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
     devices = int(check_number(devices, "--devices", at_least=1, whole=True))

@@ -40,11 +40,7 @@ def noise_levels(n_steps: int) -> Tensor:
 
 
 def posterior_flow(
-    gaussian: GaussianDenoiser,
-    corrected_mean: Denoise,
-    measurements: Tensor,
-    noise: Tensor,
-    sigmas: Tensor,
+    gaussian: GaussianDenoiser, corrected_mean: Denoise, measurements: Tensor, noise: Tensor, sigmas: Tensor
 ) -> Tensor:
     """Draws with D(x, s) = E[z | x, y] of a Gaussian whose prior mean is corrected_mean(x, s); second order.
 

@@ -59,11 +59,7 @@ def shuffled_segments(
 
 
 def shuffled(
-    segment: Segment,
-    generator: np.random.Generator,
-    *,
-    others: Sequence[Segment] = (),
-    block: float = 20.0,
+    segment: Segment, generator: np.random.Generator, *, others: Sequence[Segment] = (), block: float = 20.0
 ) -> Segment:
     """The segment with its EEG, and its band power alike, cut into blocks that change places in time.
 

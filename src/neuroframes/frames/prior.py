@@ -68,10 +68,7 @@ class FramePosterior:
         return decode(self.latents.mean[rows], block) + self.rest.gain[rows].astype(np.float32) @ unexplained
 
     def std(
-        self,
-        block: slice,
-        rows: Mask | slice = slice(None),
-        draws: NDArray[np.floating] | None = None,
+        self, block: slice, rows: Mask | slice = slice(None), draws: NDArray[np.floating] | None = None
     ) -> Float32:
         """Marginal standard deviation (K, v) of some rows, calibrated; of latents in closed form or `draws`.
 

@@ -264,9 +264,7 @@ def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, F
     misses = [np.abs(latents[hidden] - method(given, latents[given], hidden)) for method in (_cubic, _linear)]
     errors = [np.square(np.median(miss, axis=0) / ndtri(0.75)) for miss in misses]
     filled = np.where(
-        errors[0] <= errors[1],
-        _cubic(at, latents[at], missing),
-        _linear(at, latents[at], missing),
+        errors[0] <= errors[1], _cubic(at, latents[at], missing), _linear(at, latents[at], missing)
     )
     return filled, np.minimum(np.minimum(*errors), 1.0)
 

@@ -37,10 +37,7 @@ def signal_shares(settings: PaperSettings) -> Tensor:
 
 
 def draw(
-    epsilon: Epsilon,
-    noise: Tensor,
-    settings: PaperSettings,
-    impose: Callable[[Tensor], Tensor] | None = None,
+    epsilon: Epsilon, noise: Tensor, settings: PaperSettings, impose: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """DDIM at evenly spaced diffusion steps, the first and the last among them.
 

@@ -99,7 +99,7 @@ def simulate(
     channels = int(check_number(channels, "--channels", at_least=4, below=65, whole=True))
     n_frames = _checked_frames(minutes, tr, runs, eeg_rate, snr)
     cortex = CorticalSpace.named(space)
-    refuse_existing(out, overwrite, folder=True)
+    refuse_existing(out, overwrite, folder="dataset_description.json")
     first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
     settings = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr, "runs": runs}
     with written_whole(out, overwrite=overwrite) as root:

@@ -176,10 +176,7 @@ def checksum(array: NDArray[Any]) -> int:
 
 
 def principal_components(
-    segments: Sequence[Segment],
-    n_latents: int,
-    generator: np.random.Generator,
-    mean: Float32 | None = None,
+    segments: Sequence[Segment], n_latents: int, generator: np.random.Generator, mean: Float32 | None = None
 ) -> LinearAutoencoder:
     """Of the measured frames of segments, less `mean` (V,) where it is given."""
 

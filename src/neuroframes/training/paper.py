@@ -47,12 +47,7 @@ class TrainingWindows:
     eeg: Tensor
 
     @classmethod
-    def of(
-        cls,
-        segments: Sequence[Segment],
-        tr: float,
-        settings: PaperSettings,
-    ) -> "TrainingWindows":
+    def of(cls, segments: Sequence[Segment], tr: float, settings: PaperSettings) -> "TrainingWindows":
         """Windows that overlap by half within each stretch of measured frames.
 
         Raises
