@@ -54,7 +54,7 @@ def reconstruct(
     save_draws : bool
         Write the draws too, each an image of its own.
     seed : int
-        Of the draws.
+        Seed of the draws.
     overwrite : bool
         Replace the output if it exists.
 

@@ -24,7 +24,7 @@ def resample(bold: str | Path, *, tr: float, **options: Any) -> tuple[Path, ...]
     bold : path
         CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
     tr : float, seconds
-        Of the output. Frames at a longer TR are samples, not means: faster fluctuations alias.
+        TR of the output. Frames at a longer TR are samples, not means: faster fluctuations alias.
     **options
         Where to write, and what is known beside the run, as in `read_run`.
 

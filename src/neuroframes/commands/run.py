@@ -147,9 +147,9 @@ def read_run(
     save_draws : bool
         Write the draws too, each an image of its own.
     seed : int
-        Of the draws.
+        Seed of the draws.
     model : path
-        What train wrote. Without, the run itself is learned from.
+        What train wrote. Without it the run itself is learned from.
     eeg : path
         The run's EEG; needs a model.
     confounds : path
@@ -161,11 +161,11 @@ def read_run(
     frames : str
         Missing frames as 10:14,40: counted from 0, the end included.
     bold_tr : float, seconds
-        Where the file states no TR or a wrong one.
+        TR of the run, where the file states none or a wrong one.
     trigger : str
         Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
-        From the EEG's start to the first volume's, where triggers are missing or not used.
+        Time from the EEG's start to the first volume's, where triggers are missing or not used.
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD.
     """
