@@ -145,9 +145,11 @@ def put_in_place(moves: Mapping[Path, Path], removed: Sequence[Path] = ()) -> No
 def set_aside(path: Path, *, unless: str) -> Iterator[None]:
     """Hide a folder while the body makes it anew; in the end one of the two is removed.
 
-    The old one is put back, whatever happened, unless the new one holds a file of the pattern `unless`.
+    The old one is put back, whatever happened, unless the new one holds a file of the pattern `unless`. If
+    the process is killed it stays beside it, as `.NAME-` and eight digits.
     """
-    aside = path.absolute().with_name(f".{uuid.uuid4().hex[:8]}")
+    path = path.resolve()  # a link may lead to another disk
+    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     os.replace(path, aside)
     try:
         yield

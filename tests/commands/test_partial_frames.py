@@ -126,6 +126,18 @@ def test_a_spoiled_vertex_costs_the_others_nothing(run_of, tmp_path, truth):
     assert sidecar(folders[1] / "x_bold.dtseries.nii")["NeuroframesPartial"] == []
 
 
+def test_what_stands_at_a_missing_frame_is_read_at_no_vertex(run_of, tmp_path, truth):
+    spoiled = truth.copy(order="F")
+    spoiled[40:110, 9] = np.nan  # too many to be estimated
+    spoiled[120] = 5e4  # an artefact
+    written = complete(run_of(data=spoiled), out=tmp_path / "x_bold.dtseries.nii", frames="120")
+    assert values(written[0])[120, 9] in truth[[119, 121], 9]
+    finer = resample(
+        run_of(data=spoiled, name="s"), tr=TR / 2, out=tmp_path / "y_bold.dtseries.nii", frames="120"
+    )
+    assert (values(finer[0])[238:243, 9] < 4e4).all()
+
+
 def test_partial_frames_are_named_again_by_a_second_call(run_of, tmp_path, cut):
     first = complete(run_of(data=cut), out=tmp_path / "x_bold.dtseries.nii")
     second = complete(first[0], out=tmp_path / "y_bold.dtseries.nii", frames="40")

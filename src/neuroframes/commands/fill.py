@@ -190,8 +190,9 @@ def standardised(
         of_training = run.model.origin.scale
         scale = of_training * np.median(scale[vertices] / of_training[vertices])
     if n_dead := len(scale) - len(vertices):
-        why = "constant or not finite" + ("" if run.model is None else ", or unknown to the model")
-        logger.warning("%d of %d vertices are %s: kept as they are", n_dead, len(scale), why)
+        unknown = "" if run.model is None else ", or unknown to the model"
+        dead = "%d of %d vertices are constant or not finite in many frames%s: kept as they are"
+        logger.warning(dead, n_dead, len(scale), unknown)
     # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
     rows: slice | NDArray[np.intp] = slice(None) if len(own) == len(grid) else own
     frames = np.zeros((len(grid), len(vertices)), np.float32, order="F")
@@ -233,10 +234,9 @@ def _carried(deviation: Float32, run: Run, kept: Mask, own: NDArray[np.intp]) ->
 def _keep_nearest(
     frames: Float32, grid: Float, data: Mask, rows: NDArray[np.intp], vertices: NDArray[np.intp]
 ) -> None:
-    """Where filled frames have no value at vertices that aren't estimated, put that of the nearest data."""
+    """Give filled frames the values of the nearest data at vertices that aren't estimated."""
     dead = np.ones(frames.shape[1], bool)
     dead[vertices] = False
     columns, known = np.flatnonzero(dead), np.flatnonzero(data)
     nearest = known[np.abs(np.subtract.outer(grid[rows], grid[known])).argmin(axis=1)]
-    kept = frames[np.ix_(rows, columns)]
-    frames[np.ix_(rows, columns)] = np.where(np.isfinite(kept), kept, frames[np.ix_(nearest, columns)])
+    frames[np.ix_(rows, columns)] = frames[np.ix_(nearest, columns)]

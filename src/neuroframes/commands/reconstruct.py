@@ -74,6 +74,7 @@ def reconstruct(
     model, eeg, out = Path(model), Path(eeg), Path(out)
     tr = None if tr is None else check_number(tr, "--tr", above=0)
     asked = Draws.asked(draws, save_draws, seed)
+    draws, seed = asked.number, asked.seed
     trained = load_model(model)
     trained.check(eeg=True, draws=draws)
     space = trained.origin.space

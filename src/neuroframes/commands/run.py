@@ -213,8 +213,8 @@ def read_run(
         "frames": frames,
         "bold_tr": bold_tr,
         **clock,
-        "draws": draws,
-        "seed": seed if draws else None,
+        "draws": asked.number,
+        "seed": asked.seed if draws else None,
     }
     return Run(run, missing, partial, trained, signal, times, about, asked, out, overwrite)
 
