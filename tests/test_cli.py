@@ -104,7 +104,7 @@ def test_types_in_help_are_words(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "--model PATH What train wrote" in shown
     assert "--fd-threshold NUMBER Frames with more displacement count as missing (mm; default: 0.5)" in shown
-    assert "--seed WHOLE NUMBER Of the draws (default: 0)" in shown
+    assert "--seed WHOLE NUMBER Seed of the draws (default: 0)" in shown
     assert "--frames TEXT" in shown and "--save-draws Write" in shown
 
 
