@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,18 +171,25 @@ def test_without_a_deviation_none_is_named_nor_left_from_before(tmp_path):
         assert "NeuroframesStandardDeviation" not in about and about["Description"] == "Test."
 
 
-@pytest.mark.parametrize("at", range(4))
-def test_without_a_deviation_a_full_disk_leaves_none_either(tmp_path, monkeypatch, at):
-    moved, move = [], os.replace
+def full_disk(monkeypatch, at: int, counts: Callable[[Path, Path], bool]) -> list[Path]:
+    """Let the disk be full at the `at`-th of the moves that count; returns their targets as they come."""
+    moved: list[Path] = []
+    move = os.replace
 
     def full(source: Path, target: Path) -> None:
-        if Path(target).parent == tmp_path / "new":
+        if counts(Path(source), Path(target)):
             moved.append(target)
             if len(moved) == at + 1:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
         move(source, target)
 
     monkeypatch.setattr(os, "replace", full)
+    return moved
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_without_a_deviation_a_full_disk_leaves_none_either(tmp_path, monkeypatch, at):
+    full_disk(monkeypatch, at, lambda _, target: target.parent == tmp_path / "new")
     with pytest.raises(OSError, match="no space left"):
         write(tmp_path / "new" / "x_bold.func.gii", GIFTI, stated=False)
     assert list(tmp_path.rglob("*")) == []
@@ -189,18 +197,8 @@ def test_without_a_deviation_a_full_disk_leaves_none_either(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("at", range(8))
 def test_a_disk_that_is_full_at_any_file_leaves_none(tmp_path, monkeypatch, at):
-    calls = []
-    replace = os.replace
-
-    def full(source: Path, target: Path) -> None:
-        # Only the moves to where the user looks; the temporaries' own are below a hidden folder.
-        if Path(target).parent == tmp_path / "new":
-            calls.append(target)
-            if len(calls) == at + 1:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", full)
+    # Only the moves to where the user looks; the temporaries' own are below a hidden folder.
+    calls = full_disk(monkeypatch, at, lambda _, target: target.parent == tmp_path / "new")
     out = tmp_path / "new" / "x_bold.func.gii"
     with pytest.raises(OSError, match="no space left") as caught:
         write(out, GIFTI)
@@ -230,16 +228,7 @@ def test_a_disk_that_is_full_at_any_file_leaves_the_old_result(tmp_path, monkeyp
     out = tmp_path / "x_bold.func.gii"
     before = {path: path.read_bytes() for path in write(out, GIFTI)}
     assert len(list(tmp_path.iterdir())) == 8
-    moved, move = [], os.replace
-
-    def full(source: Path, target: Path) -> None:
-        if tmp_path in (Path(source).parent, Path(target).parent):
-            moved.append(target)
-            if len(moved) == at + 1:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
-        move(source, target)
-
-    monkeypatch.setattr(os, "replace", full)
+    full_disk(monkeypatch, at, lambda source, target: tmp_path in (source.parent, target.parent))
     with pytest.raises(OSError, match="no space left"):
         write(out, GIFTI, stated=stated, overwrite=True)
     assert all(path.read_bytes() == content for path, content in before.items())
