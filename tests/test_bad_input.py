@@ -65,7 +65,11 @@ def test_too_little_measured(run_of, refused, tmp_path, smooth_frames, cifti_spa
     data[10:] = np.nan
     error = refused("complete", run_of(data=data, name="nan"), "--out", "o_bold.dtseries.nii")
     assert "10 of 100" in error
-    assert run("complete", bold, "--out", "o_bold.dtseries.nii", "--frames", "16:99") == 0
+    few = ("complete", bold, "--out", "o_bold.dtseries.nii", "--frames", "16:99", "--fewest-frames")
+    error = refused(*few, "17")
+    assert "16 of 100 frames are measured" in error and "at least 17 are needed (--fewest-frames)" in error
+    assert "--fewest-frames 15; expected a whole number of at least 16" in refused(*few, "15")
+    assert run(*few, "16") == 0
 
 
 @pytest.mark.parametrize(

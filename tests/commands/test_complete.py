@@ -135,6 +135,25 @@ def test_censoring_by_confounds_and_by_list_add_up(run_of, tmp_path, smooth_fram
     assert np.flatnonzero(~np.array(measured)).tolist() == [33, 50, 80, 81]
 
 
+def test_what_is_censored_around_outliers_is_filled(run_of, tmp_path):
+    table = ["framewise_displacement\tstd_dvars", "n/a\tn/a", *["0.1\t1"] * 199]
+    table[1 + 33], table[1 + 120] = "0.9\t1", "0.1\t1.8"
+    (tmp_path / "confounds.tsv").write_text("\n".join(table) + "\n")
+    rules = {"censor_before": 1, "censor_after": 2, "censor_between": 3, "dvars_threshold": 1.5}
+    # 33 and 120 are outliers, 40 and 197 are named; 36 to 38 lie between, 196 to 199 at the end.
+    out = tmp_path / "x.dtseries.nii"
+    complete(run_of(), out=out, confounds=tmp_path / "confounds.tsv", frames="40,197", **rules)
+    about = json.loads((tmp_path / "x.json").read_text())
+    filled = np.flatnonzero(~np.array(about["NeuroframesMeasured"])).tolist()
+    assert filled == [*range(32, 43), *range(119, 123), *range(196, 200)]
+    assert about["NeuroframesOptions"].items() >= {**rules, "fd_threshold": 0.5}.items()
+    # The result, given again with the same rules, has nothing that they would fill.
+    with pytest.raises(InputError, match="no frame is missing"):
+        complete(out, out=tmp_path / "y.dtseries.nii", **(rules | {"dvars_threshold": None}))
+    with pytest.raises(InputError, match="--dvars-threshold needs --confounds"):
+        complete(out, out=tmp_path / "y.dtseries.nii", frames="3", dvars_threshold=1.5)
+
+
 @pytest.mark.parametrize("gap", [1, 2, 4, 8])
 def test_better_than_linear_and_cubic_spline(run_of, tmp_path, smooth_frames, cifti_space, gap):
     data = smooth_frames(240, cifti_space.V, seed=gap)

@@ -7,10 +7,12 @@ import pytest
 
 import neuroframes
 from neuroframes.commands.run import read_run
+from neuroframes.frames.temporal import FEWEST_MEASURED
 
 COMMANDS = ("complete", "resample")
-SHARED = ["model", "eeg", "confounds", "fd_threshold", "censor", "frames", "bold_tr"]
-SHARED += ["trigger", "onset", "skip_volumes"]
+SHARED = ["model", "eeg", "confounds", "fd_threshold", "dvars_threshold", "censor", "frames"]
+SHARED += ["censor_before", "censor_after", "censor_between", "fewest_frames"]
+SHARED += ["bold_tr", "trigger", "onset", "skip_volumes"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -23,6 +25,7 @@ def test_signature_and_docstring_spell_them_out(command):
     described = re.findall(r"^    (\w+) : ", function.__doc__.partition("Returns")[0], re.M)
     assert described == list(parameters)
     assert "**beside" not in function.__doc__ and "Returns\n    -------" in function.__doc__
+    assert parameters["fewest_frames"].default == FEWEST_MEASURED
 
 
 @pytest.mark.parametrize("command", COMMANDS)

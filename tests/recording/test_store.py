@@ -76,6 +76,19 @@ def test_a_store_holds_what_the_readers_give(root, tmp_path):
     assert zarr.open_group(path, mode="r").metadata.zarr_format == 3
 
 
+def test_what_is_censored_around_outliers(root, tmp_path):
+    (path,) = prepare(
+        root, tmp_path / "out", censor_before=1, censor_after=2, censor_between=1, progress=False
+    )
+    store = open_store(path)
+    assert np.flatnonzero(store.runs[0].censored).tolist() == [0, 1, 2, 3, 4]
+    assert (store.settings["censor_after"], store.settings["dvars_threshold"]) == (2, None)
+    with pytest.raises(InputError, match=r"was prepared with censor_before=1, censor_after=2, censor_betw"):
+        prepare(root, tmp_path / "out", progress=False)
+    with pytest.raises(InputError, match="no std_dvars among its 1 columns"):
+        prepare(root, tmp_path / "other", dvars_threshold=1.5, progress=False)
+
+
 def test_a_store_holds_the_motion_of_the_confounds(recording):
     run = open_store(recording.store).runs[1]
     columns = pd.read_table(recording.confounds(2))
@@ -120,6 +133,8 @@ def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):
     [
         ({"fd_threshold": np.nan}, "--fd-threshold nan"),
         ({"fd_threshold": -0.5}, "--fd-threshold -0.5"),
+        ({"dvars_threshold": np.inf}, "--dvars-threshold inf"),
+        ({"censor_after": -1}, "--censor-after -1; expected a whole number"),
         ({"rate": 0}, "--rate 0"),
         ({"rate": np.inf}, "--rate inf"),
         ({"l_freq": -1.0}, "--l-freq -1"),

@@ -8,7 +8,7 @@ import pytest
 from neuroframes.errors import InputError
 from neuroframes.recording.timeline import (
     MOTION,
-    censored,
+    Censoring,
     check_covers,
     frame_times,
     motion,
@@ -94,31 +94,89 @@ def test_eeg_must_cover_the_frames():
         check_covers(times - 4.0, 2.0, 100.0)
 
 
-def test_censored_joins_displacement_and_outlier_columns(tmp_path):
+def test_outliers_join_displacement_and_outlier_columns(tmp_path):
     path = table(
         tmp_path / "confounds.tsv",
         "trans_x framewise_displacement motion_outlier00 non_steady_state_outlier00\n"
         "0 n/a 0 1\n0 0.5 0 0\n0 0.51 0 0\n0 0.1 1 0\n0 0.2 0 0",
     )
-    assert censored(path, 0.5, 5).tolist() == [True, False, True, True, False]
+    assert Censoring(0.5).outliers(path, 5).tolist() == [True, False, True, True, False]
     with pytest.raises(InputError, match="5 lines but the BOLD has 6 frames"):
-        censored(path, 0.5, 6)
+        Censoring(0.5).outliers(path, 6)
 
 
-def test_censored_needs_a_column_about_motion(tmp_path):
+def test_outliers_need_a_column_about_motion(tmp_path):
     path = table(tmp_path / "confounds.tsv", "csf white_matter\n1 2\n3 4")
     with pytest.raises(InputError, match="no framewise_displacement"):
-        censored(path, 0.5, 2)
+        Censoring(0.5).outliers(path, 2)
     path = table(tmp_path / "other.tsv", "framewise_displacement\nn/a\nmuch")
     with pytest.raises(InputError, match="line 3: expected a number or n/a, got 'much'"):
-        censored(path, 0.5, 2)
+        Censoring(0.5).outliers(path, 2)
+
+
+@pytest.mark.parametrize("name", ["std_dvars", "stdDVARS"])
+def test_dvars_marks_outliers_too_where_a_threshold_asks_for_it(tmp_path, name):
+    text = f"framewise_displacement {name}\nn/a n/a\n0.1 1.5\n0.6 1\n0.1 1.6"
+    path = table(tmp_path / "confounds.tsv", text)
+    assert Censoring().outliers(path, 4).tolist() == [False, False, True, False]
+    assert Censoring(dvars_threshold=1.5).outliers(path, 4).tolist() == [False, False, True, True]
+    path = table(tmp_path / "alone.tsv", f"csf {name}\n0 n/a\n0 2")
+    assert Censoring(dvars_threshold=1.5).outliers(path, 2).tolist() == [False, True]
+
+
+def test_a_threshold_of_dvars_needs_its_column(tmp_path):
+    path = table(tmp_path / "confounds.tsv", "framewise_displacement dvars\n0 30")
+    with pytest.raises(InputError, match="no std_dvars among its 2 columns, which --dvars-threshold needs"):
+        Censoring(dvars_threshold=1.5).outliers(path, 1)
+
+
+def marks(text: str) -> np.ndarray:
+    """True where the text has an x."""
+    return np.array([each == "x" for each in text])
+
+
+@pytest.mark.parametrize(
+    ("rules", "given", "expected"),
+    [
+        ((0, 0, 0), "..x.x...xx", "..x.x...xx"),
+        ((1, 0, 0), "..x...x.xx", ".xx..xxxxx"),
+        ((0, 2, 0), "x....x....", "xxx..xxx.."),
+        ((1, 2, 0), "x....x....", "xxx.xxxx.."),
+        ((9, 99, 0), "....x.....", "xxxxxxxxxx"),
+        # Stretches of at most so many, the ends counting as if they were missing.
+        ((0, 0, 2), "...x..x...", "...xxxx..."),
+        ((0, 0, 2), "..x...x...", "xxx...x..."),
+        ((0, 0, 2), "...x....x.", "...x....xx"),
+        # Before and after come first.
+        ((1, 1, 1), "...x...x..", "..xxxxxxxx"),
+        ((2, 2, 3), "..........", ".........."),
+    ],
+)
+def test_frames_before_after_and_between(rules, given, expected):
+    missing = marks(given)
+    widened = Censoring(0.5, None, *rules).widened(missing, np.ones(10, bool))
+    assert widened.tolist() == marks(expected).tolist() and missing.tolist() == marks(given).tolist()
+
+
+def test_estimates_bound_a_stretch_but_are_not_widened():
+    measured = ~marks("..x..x....")
+    got = Censoring(censor_before=1, censor_between=2).widened(marks("........x."), measured)
+    assert got.tolist() == marks("xx.xx.xxxx").tolist()
+
+
+@pytest.mark.parametrize("name", ["censor_before", "censor_after", "censor_between"])
+@pytest.mark.parametrize("count", [-1, 1.5, np.nan, True, "1"])
+def test_counts_of_frames_are_whole_numbers(name, count):
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} .*; expected a whole number of at"):
+        Censoring(**{name: count})
 
 
 @pytest.mark.parametrize("threshold", [np.nan, np.inf, -0.1, True, "0.5"])
-def test_a_threshold_that_is_no_number_is_refused(tmp_path, threshold):
-    path = table(tmp_path / "confounds.tsv", "framewise_displacement\n0.1\n0.9")
-    with pytest.raises(InputError, match="^--fd-threshold .*; expected a finite number of at least 0$"):
-        censored(path, threshold, 2)
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    for name in ("fd_threshold", "dvars_threshold"):
+        option = f"--{name.replace('_', '-')}"
+        with pytest.raises(InputError, match=f"^{option} .*; expected a finite number of at least 0$"):
+            Censoring(**{name: threshold})
 
 
 def test_motion_without_end_is_refused(tmp_path):
@@ -147,7 +205,7 @@ def test_confounds_of_early_fmriprep():
     names, *lines = [line.split("\t") for line in path.read_text().splitlines()]
     values = [line[names.index("FramewiseDisplacement")] for line in lines]
     expected = [value != "n/a" and float(value) > 0.2 for value in values]
-    assert censored(path, 0.2, 152).tolist() == expected and 0 < sum(expected) < 152
+    assert Censoring(0.2).outliers(path, 152).tolist() == expected and 0 < sum(expected) < 152
 
 
 def test_confounds_of_fmriprep_21():
@@ -158,7 +216,7 @@ def test_confounds_of_fmriprep_21():
     outliers = [name for name in table.dtype.names if "outlier" in name]
     expected = np.any([table[name] == 1 for name in outliers], axis=0)
     assert len(outliers) == 26 and 3 <= expected.sum() < len(table)
-    assert censored(path, 1e9, len(table)).tolist() == expected.tolist()
+    assert Censoring(1e9).outliers(path, len(table)).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

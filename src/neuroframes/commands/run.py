@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
 from inspect import Signature, signature
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neuroframes.models.model import TrainedModel
     from neuroframes.recording.bold import Bold
     from neuroframes.recording.eeg import Eeg
+    from neuroframes.recording.timeline import Censoring
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -122,8 +123,13 @@ def read_run(
     eeg: str | Path | None = None,
     confounds: str | Path | None = None,
     fd_threshold: float = 0.5,
+    dvars_threshold: float | None = None,
     censor: str | Path | None = None,
     frames: str | None = None,
+    censor_before: int = 0,
+    censor_after: int = 0,
+    censor_between: int = 0,
+    fewest_frames: int = 16,
     bold_tr: float | None = None,
     trigger: str | None = "auto",
     onset: float | None = None,
@@ -156,10 +162,20 @@ def read_run(
         fMRIPrep's table of this run; frames above the threshold and marked outliers are missing.
     fd_threshold : float, mm
         Frames with more displacement count as missing.
+    dvars_threshold : float
+        Frames with a larger standardised DVARS in the confounds count as missing; by default none do.
     censor : path
         Table of one line a frame, 1 = missing.
     frames : str
         Missing frames as 10:14,40: counted from 0, the end included.
+    censor_before : int
+        Number of frames before each missing one, whatever names it, that are missing too.
+    censor_after : int
+        Number of frames after each missing one that are missing too.
+    censor_between : int
+        Stretches of at most so many good frames, between missing ones or the run's ends, are missing too.
+    fewest_frames : int
+        Refuse a run that has fewer frames measured in full; 16 is the least that can be asked for.
     bold_tr : float, seconds
         TR of the run, where the file states none or a wrong one.
     trigger : str
@@ -169,10 +185,12 @@ def read_run(
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD.
     """
+    from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.models.stored import digest
     from neuroframes.recording.bids import check_same_run
     from neuroframes.recording.bold import read_bold
     from neuroframes.recording.eeg import read_eeg_of_bold
+    from neuroframes.recording.timeline import Censoring
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result
 
@@ -180,6 +198,10 @@ def read_run(
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
     if eeg is not None:
         check_same_run(Path(eeg), Path(bold))
+    if dvars_threshold is not None and confounds is None:
+        raise InputError("--dvars-threshold needs --confounds, whose table has the DVARS of each frame")
+    rules = Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)
+    fewest_frames = int(check_number(fewest_frames, "--fewest-frames", at_least=FEWEST_MEASURED, whole=True))
     asked, out = Draws.asked(draws, save_draws, seed), Path(out)
     trained = None if model is None else load_model(model)
     if trained is not None:
@@ -194,9 +216,9 @@ def read_run(
             f"{run.sources[0].name} was resampled: its frames are not those that the EEG's triggers mark; "
             "give --eeg to resample, with the run as it was recorded"
         )
-    missing = _missing(run, confounds, fd_threshold, censor, frames)
+    missing = _missing(run, rules, confounds, censor, frames)
     partial = _partial(run, run.measured & ~missing, trained)
-    _check_enough(run, run.measured & ~missing, partial)
+    _check_enough(run, run.measured & ~missing, partial, fewest_frames)
     clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
     signal, times = None, run.times
     if trained is not None and eeg is not None:
@@ -209,6 +231,7 @@ def read_run(
     about["NeuroframesModel"] = None if model is None else str(model)
     about["NeuroframesModelDigest"] = None if model is None else digest(Path(model))
     about["NeuroframesOptions"] = {
+        **asdict(rules),
         "fd_threshold": fd_threshold if confounds else None,
         "frames": frames,
         "bold_tr": bold_tr,
@@ -249,25 +272,25 @@ def fewest_values(measured: "NDArray[np.bool_]") -> int:
 
 def _missing(
     run: "Bold",
+    rules: "Censoring",
     confounds: str | Path | None,
-    fd_threshold: float,
     censor: str | Path | None,
     frames: str | None,
 ) -> "NDArray[np.bool_]":
     """Frames to be filled, shape (K,)."""
     import numpy as np
 
-    from neuroframes.recording.timeline import censored, parse_frames, read_censor
+    from neuroframes.recording.timeline import parse_frames, read_censor
 
     n_frames = len(run.data)
     missing = np.logical_not(np.isfinite(run.data).any(axis=1))
     if confounds is not None:
-        missing |= censored(confounds, fd_threshold, n_frames)
+        missing |= rules.outliers(confounds, n_frames)
     if censor is not None:
         missing |= read_censor(censor, n_frames)
     if frames is not None:
         missing |= parse_frames(frames, n_frames)
-    return missing
+    return rules.widened(missing, run.measured)
 
 
 def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None") -> "NDArray[np.bool_]":
@@ -285,17 +308,17 @@ def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | 
     return np.asarray(measured & lacking[:, vertices[usable]].any(axis=1))
 
 
-def _check_enough(run: "Bold", measured: "NDArray[np.bool_]", partial: "NDArray[np.bool_]") -> None:
-    """Raise InputError where too few frames are measured in full."""
-    from neuroframes.frames.temporal import FEWEST_MEASURED
-
+def _check_enough(
+    run: "Bold", measured: "NDArray[np.bool_]", partial: "NDArray[np.bool_]", fewest: int
+) -> None:
+    """Raise InputError where fewer than `fewest` frames are measured in full."""
     n_full, n_partial = int((measured & ~partial).sum()), int(partial.sum())
-    if n_full < FEWEST_MEASURED:
+    if n_full < fewest:
         lack = f" in full, {n_partial} lack values of vertices (which would be left alone if NaN throughout)"
         raise InputError(
             f"{run.sources[0].name}: {n_full} of {len(measured)} frames are measured"
-            f"{lack if n_partial else ''}, the rest is censored or estimated; at least {FEWEST_MEASURED} are "
-            "needed; censor fewer, or use neuroframes reconstruct, which needs none"
+            f"{lack if n_partial else ''}, the rest is censored or estimated; at least {fewest} are needed "
+            "(--fewest-frames); censor fewer, or use neuroframes reconstruct, which needs none"
         )
 
 

@@ -13,7 +13,7 @@ import logging
 import re
 import shutil
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -29,7 +29,7 @@ from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
-from neuroframes.recording.timeline import censored, motion
+from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
@@ -146,6 +146,10 @@ def prepare(
     onset: float | None = None,
     skip_volumes: int = 0,
     fd_threshold: float = 0.5,
+    dvars_threshold: float | None = None,
+    censor_before: int = 0,
+    censor_after: int = 0,
+    censor_between: int = 0,
     space: str | None = None,
     eeg_root: str | Path | None = None,
     overwrite: bool = False,
@@ -178,6 +182,14 @@ def prepare(
         Number of dummy scans that have triggers but are not in the BOLD file.
     fd_threshold : float, mm
         Framewise displacement above which frames are censored, where the run has confounds.
+    dvars_threshold : float
+        Standardised DVARS above which frames are censored, where it has; by default none are.
+    censor_before : int
+        Number of frames before each censored one that are censored too.
+    censor_after : int
+        Number of frames after each censored one that are censored too.
+    censor_between : int
+        Stretches of at most so many good frames, between censored ones or the run's ends, are censored too.
     space : str
         The BOLD's space entity, where there are several; by default fsLR before fsaverage.
     eeg_root : path
@@ -208,7 +220,7 @@ def prepare(
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
-        "fd_threshold": check_number(fd_threshold, "--fd-threshold", at_least=0),
+        **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
     }
     runs = find_runs(bids_root, subject=subject, space=space, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
@@ -307,12 +319,14 @@ def _read(
 ) -> tuple[Bold, Eeg, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
     bold = read_bold(run.bold[0])
     n_frames = len(bold.data)
-    left_out = ~np.isfinite(bold.data).any(axis=1) | ~bold.measured
+    rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
+    left_out = np.logical_not(np.isfinite(bold.data).any(axis=1))
     moved = None
     if run.confounds:
-        left_out |= censored(run.confounds, settings["fd_threshold"], n_frames)
+        left_out |= rules.outliers(run.confounds, n_frames)
         moved = motion(run.confounds, n_frames)
-    eeg_settings = {name: value for name, value in settings.items() if name != "fd_threshold"}
+    left_out = rules.widened(left_out, bold.measured) | ~bold.measured
+    eeg_settings = {name: value for name, value in settings.items() if name not in Censoring.__annotations__}
     eeg, times = read_eeg_of_bold(run.eeg, bold, **eeg_settings)
     return bold, eeg, times, left_out, moved
 

@@ -3,10 +3,15 @@
 Frame k is acquired from trigger t_k to t_k + TR and stands for its centre, t_k + TR/2. Without triggers
 t_k = onset + k TR. fMRIPrep's slice-timing correction refers slices to `StartTime` after t_k instead, by
 default TR/2 as well.
+
+A frame is left out where head motion or DVARS mark it as an outlier, or where the user does. What lies just
+before, just after or in short stretches between such frames may be left out too (`Censoring`), as XCP-D does.
 """
 
 import logging
 import re
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +26,7 @@ logger = logging.getLogger(__name__)
 MAX_JITTER = 0.05
 # Column names of fMRIPrep since 1.2, then before.
 DISPLACEMENT = ("framewise_displacement", "FramewiseDisplacement")
+DVARS = ("std_dvars", "stdDVARS")
 OUTLIERS = re.compile(r"(motion_outlier|non_steady_state_outlier|NonSteadyStateOutlier)_?\d+")
 # Translations in mm, rotations in rad; fMRIPrep since 1.2, then before.
 MOTION = (
@@ -118,44 +124,112 @@ def check_covers(times: NDArray[np.float64], tr: float, duration: float, name: s
         )
 
 
-def censored(confounds: str | Path, fd_threshold: float, n_frames: int) -> NDArray[np.bool_]:
-    """Frames to leave out for motion, from an fMRIPrep confounds table.
+@dataclass(frozen=True)
+class Censoring:
+    """Rules by which frames are left out; those before, after and between outliers are XCP-D's.
 
-    A frame is censored where framewise displacement exceeds the threshold or where fMRIPrep marked it in a
-    `motion_outlierNN` or `non_steady_state_outlierNN` column. The first frame's displacement is unknown (n/a)
-    and doesn't count. Column names of fMRIPrep 1.0 (`FramewiseDisplacement`) are understood too.
-
-    Parameters
+    Attributes
     ----------
-    confounds : path
-        `*_desc-confounds_timeseries.tsv`, one line a frame.
     fd_threshold : float, mm
-    n_frames : int
-
-    Returns
-    -------
-    array, shape (n_frames,), bool
-        True = censored.
+        Framewise displacement above which a frame is an outlier.
+    dvars_threshold : float, or None where DVARS says nothing
+        Standardised DVARS (1 is usual) above which a frame is an outlier.
+    censor_before, censor_after : int
+        Frames left out before and after each one that is.
+    censor_between : int
+        Length of the longest stretch of good frames that is left out, 0 for none.
 
     Raises
     ------
     InputError
-        If the number of lines is not `n_frames`, no column says anything about motion, or the threshold is
-        not a finite number.
+        If a threshold is no finite number of at least 0, or a count no whole one.
     """
-    fd_threshold = check_number(fd_threshold, "--fd-threshold", at_least=0)
-    path = Path(confounds)
-    table = read_tsv(path)
-    _check_length(path, len(table), n_frames)
-    limits = {name: fd_threshold for name in DISPLACEMENT if name in table}
-    limits |= {name: 0 for name in table if OUTLIERS.fullmatch(name)}
-    if not limits:
-        raise InputError(
-            f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its {table.shape[1]}; "
-            "pass fMRIPrep's desc-confounds_timeseries.tsv, or --censor with a table of 0 and 1"
-        )
-    # NaN compares False
-    return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
+
+    fd_threshold: float = 0.5
+    dvars_threshold: float | None = None
+    censor_before: int = 0
+    censor_after: int = 0
+    censor_between: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None:
+                whole = name.startswith("censor")
+                checked = check_number(value, f"--{name.replace('_', '-')}", at_least=0, whole=whole)
+                object.__setattr__(self, name, checked)
+
+    def outliers(self, confounds: str | Path, n_frames: int) -> NDArray[np.bool_]:
+        """Outliers of an fMRIPrep confounds table.
+
+        A frame is one where displacement or DVARS exceeds its threshold or where fMRIPrep marked it in a
+        `motion_outlierNN` or `non_steady_state_outlierNN` column. The first frame's displacement and DVARS
+        are unknown (n/a) and don't count. Column names of fMRIPrep 1.0 (`FramewiseDisplacement`, `stdDVARS`)
+        are understood too.
+
+        Parameters
+        ----------
+        confounds : path
+            `*_desc-confounds_timeseries.tsv`, one line a frame.
+        n_frames : int
+
+        Returns
+        -------
+        array, shape (n_frames,), bool
+
+        Raises
+        ------
+        InputError
+            If the number of lines is not `n_frames`, no column says anything about motion, or there is a
+            threshold of DVARS but no column of it.
+        """
+        path = Path(confounds)
+        table = read_tsv(path)
+        _check_length(path, len(table), n_frames)
+        limits = {name: self.fd_threshold for name in DISPLACEMENT if name in table}
+        limits |= {name: 0 for name in table if OUTLIERS.fullmatch(name)}
+        if self.dvars_threshold is not None:
+            of_dvars = {name: self.dvars_threshold for name in DVARS if name in table}
+            if not of_dvars:
+                raise InputError(
+                    f"{path.name}: no {DVARS[0]} among its {table.shape[1]} columns, which --dvars-threshold "
+                    "needs; pass fMRIPrep's desc-confounds_timeseries.tsv, or leave the option out"
+                )
+            limits |= of_dvars
+        if not limits:
+            raise InputError(
+                f"{path.name}: no {DISPLACEMENT[0]} and no motion_outlier columns among its "
+                f"{table.shape[1]}; pass fMRIPrep's desc-confounds_timeseries.tsv, or --censor with a table "
+                "of 0 and 1"
+            )
+        # NaN compares False
+        return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
+
+    def widened(self, missing: NDArray[np.bool_], measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Missing frames and what the rules leave out around them.
+
+        First the frames before and after each missing one, then stretches of at most `censor_between` good
+        frames: between two others, or between one and an end of the run, which counts as if it were missing.
+
+        Parameters
+        ----------
+        missing : array, shape (K,), bool
+            Outliers, whatever marked them.
+        measured : array, shape (K,), bool
+            Others that are False (estimates of an earlier call) are not good, and bound a stretch.
+
+        Returns
+        -------
+        array, shape (K,), bool
+        """
+        n_frames = len(missing)
+        before, after = (min(n, n_frames) for n in (self.censor_before, self.censor_after))
+        near = np.convolve(missing, np.ones(before + 1 + after, int))[before : before + n_frames]
+        result = near > 0
+        bounds = np.flatnonzero(result | ~measured)
+        for last, following in pairwise([-1, *bounds, n_frames]):
+            if following - last - 1 <= self.censor_between:
+                result[last + 1 : following] = True
+        return result
 
 
 def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
