@@ -14,7 +14,9 @@ from neuroframes.commands.complete import complete
 from neuroframes.commands.resample import resample
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
+from neuroframes.frames.information import effective_frames
 from neuroframes.recording.bold import read_bold, write_bold
+from neuroframes.recording.segments import detrend
 from neuroframes.recording.sidecar import write_sidecar
 
 TR = 0.8
@@ -152,6 +154,25 @@ def test_what_is_censored_around_outliers_is_filled(run_of, tmp_path):
         complete(out, out=tmp_path / "y.dtseries.nii", **(rules | {"dvars_threshold": None}))
     with pytest.raises(InputError, match="--dvars-threshold needs --confounds"):
         complete(out, out=tmp_path / "y.dtseries.nii", frames="3", dvars_threshold=1.5)
+
+
+def test_log_and_sidecar_say_how_much_information_is_left(
+    run_of, tmp_path, smooth_frames, cifti_space, caplog
+):
+    caplog.set_level("INFO")
+    data = smooth_frames(200, cifti_space.V)
+    bold = run_of(data=data)
+    complete(bold, out=tmp_path / "x.dtseries.nii", frames=GAPS)
+    resample(bold, tr=0.5, out=tmp_path / "y.dtseries.nii", frames=GAPS)
+    residual = data.astype(np.float64)
+    detrend(residual, ~MISSING)
+    expected = effective_frames(residual, ~MISSING)
+    for name in "xy":
+        about = json.loads((tmp_path / f"{name}.json").read_text())
+        assert about["NeuroframesShareMeasured"] == 0.925
+        assert about["NeuroframesEffectiveFrames"] == pytest.approx(expected, rel=0.01) and expected < 100
+    said = f"185 of 200 frames (92 %) are measured in full, worth about {expected:.0f} independent ones"
+    assert caplog.messages.count(said) == 2
 
 
 @pytest.mark.parametrize("gap", [1, 2, 4, 8])

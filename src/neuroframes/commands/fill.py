@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neuroframes.commands.run import Run, fewest_values
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import blocks
+from neuroframes.frames.information import effective_frames
 from neuroframes.models.model import Origin, TrainedModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.bold import read_deviation
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+SAMPLED = 1024  # vertices at most, from which the effective number of frames is estimated
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def fill_run(run: Run, grid: Float) -> Filled:
         same = (frames for _ in range(run.draws.number))
         return Filled(frames, deviation, same, data, some, "nothing was estimated")
     segment, units = standardised(run, grid, own, data, partial)
+    run.about.update(_information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data))
     model = run.model or _own_prior(segment, run, own)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]
@@ -203,6 +207,17 @@ def standardised(
     of_model = None if run.model is None or len(vertices) == len(scale) else vertices
     given = Segment(frames, times, in_run, data, None, run.name, run.eeg, vertices=of_model, partial=partial)
     return given, Units(trend, scale, vertices)
+
+
+def _information(frames: Float32, measured: Mask) -> dict[str, float]:
+    """For log and sidecar: share of frames (K, V) that are measured, and how many they are worth."""
+    share, effective = measured.mean(), effective_frames(frames, measured)
+    worth = "%d of %d frames (%.0f %%) are measured in full, worth about %.0f independent ones"
+    logger.info(worth, measured.sum(), len(measured), 100 * share, effective)
+    return {
+        "NeuroframesShareMeasured": round(float(share), 4),
+        "NeuroframesEffectiveFrames": round(effective, 1),
+    }
 
 
 def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedModel:
