@@ -221,7 +221,13 @@ def test_confounds_of_fmriprep_21():
 
 @pytest.mark.parametrize(
     "text",
-    ["0\n1\n0", "censored\n0\n1\n0", "a censored\n9 0\n9 1\n9 0", "framewise_displacement x\n0 1\n1 1\n0 1"],
+    [
+        "0\n1\n0",
+        "censored\n0\n1\n0",
+        "a censored\n9 0\n9 1\n9 0",
+        "framewise_displacement x\n0 1\n1 1\n0 1",
+        "framewise_displacement censor_between denoising\n0 0 0\n0 1 1\n0 0 0",
+    ],
 )
 def test_censor_tables(tmp_path, text):
     assert read_censor(table(tmp_path / "censor.tsv", text), 3).tolist() == [False, True, False]

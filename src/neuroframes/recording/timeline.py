@@ -33,7 +33,8 @@ MOTION = (
     ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"),
     ("X", "Y", "Z", "RotX", "RotY", "RotZ"),
 )
-CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "framewise_displacement")
+# The last two are XCP-D's; `denoising`, where it is, has frames between outliers too.
+CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "denoising", "framewise_displacement")
 
 
 def frame_times(
@@ -258,7 +259,8 @@ def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
     """Frames to leave out, from a table of one line a frame: 1 = censored, 0 = kept.
 
     Either one column, with or without a header line, or several of which one is named `censored`, `outlier`
-    or, as XCP-D has it, `framewise_displacement`. AFNI's `.1D` files mean the opposite (1 = kept): refused.
+    or, as XCP-D has them, `denoising` or `framewise_displacement`. AFNI's `.1D` files mean the opposite
+    (1 = kept): refused.
 
     Returns
     -------
