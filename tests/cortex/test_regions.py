@@ -40,6 +40,10 @@ def test_no_labels_elsewhere():
     assert regions(CorticalSpace.fsaverage5()) == {}
 
 
+def test_parcels_are_their_own():
+    assert parcels(CorticalSpace.from_parcels(4)).tolist() == [0, 1, 2, 3]
+
+
 def test_parcels_of_fs_lr_are_the_areas_of_each_hemisphere():
     space = CorticalSpace.fs_lr_32k()
     label = parcels(space)

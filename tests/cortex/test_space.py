@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.cifti2 import BrainModelAxis
+from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -20,10 +20,20 @@ def small_cifti() -> CorticalSpace:
     return CorticalSpace.from_axis(axis)
 
 
+def small_ptseries() -> CorticalSpace:
+    axis = small_cifti().axis()
+    return CorticalSpace.from_axis(
+        ParcelsAxis.from_brain_models([("left", axis[:3]), ("right", axis[3:5]), ("thalamus", axis[5:])])
+    )
+
+
 SPACES = {
     "cifti": small_cifti,
     "gifti": lambda: CorticalSpace.from_counts({"L": 6, "R": 4}),
     "one hemisphere": lambda: CorticalSpace.from_counts({"R": 4}),
+    "parcels": lambda: CorticalSpace.from_parcels(3, ["left", "right", "thalamus"]),
+    "parcels without names": lambda: CorticalSpace.from_parcels(3),
+    "ptseries": small_ptseries,
     "volume": lambda: CorticalSpace.from_mask(np.arange(24).reshape(2, 3, 4) % 3 == 0, np.diag([3, 3, 4, 1])),
 }
 
@@ -32,7 +42,8 @@ SPACES = {
 def test_survives_json(make):
     space = make()
     again = CorticalSpace.from_json(space.to_json())
-    assert (again.name, again.kind, again.header, again.V) == (space.name, space.kind, space.header, space.V)
+    for part in ("name", "kind", "header", "names", "V"):
+        assert getattr(again, part) == getattr(space, part)
     np.testing.assert_array_equal(again.hemisphere, space.hemisphere)
     np.testing.assert_array_equal(again.vertex, space.vertex)
     space.check_same(again, "itself")
@@ -75,11 +86,27 @@ def test_volume_places():
     assert (space.vertex % 3 == 0).all() and space.V == 8
 
 
-@pytest.mark.parametrize("other", ["gifti", "one hemisphere", "volume"])
+@pytest.mark.parametrize("other", ["gifti", "one hemisphere", "volume", "parcels"])
 def test_another_space_is_refused_with_both_sizes(other):
     space, wrong = small_cifti(), SPACES[other]()
     with pytest.raises(InputError, match=rf"the model has {wrong.V} values.*{space.V} "):
         space.check_same(wrong, "the model")
+
+
+def test_parcels_are_the_same_where_their_names_are():
+    named, unnamed, image = (SPACES[kind]() for kind in ("parcels", "parcels without names", "ptseries"))
+    for one in (named, unnamed, image):
+        for two in (named, unnamed, image):
+            one.check_same(two, "run.tsv")
+    swapped = CorticalSpace.from_parcels(3, ["left", "thalamus", "right"])
+    with pytest.raises(InputError, match="run.tsv: parcel 2 is called 'thalamus' but 'right' was expected"):
+        image.check_same(swapped, "run.tsv")
+    for other in (
+        CorticalSpace.from_parcels(4),
+        CorticalSpace.from_mask(np.ones((3, 1, 1), bool), np.eye(4)),
+    ):
+        with pytest.raises(InputError, match="but 3 .*parcels, parcels.* were expected"):
+            named.check_same(other, "run.tsv")
 
 
 def test_same_size_in_other_places_is_refused():

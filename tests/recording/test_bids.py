@@ -27,6 +27,7 @@ def two_runs(root: Path) -> Path:
         FUNC.format("01", "01", "1") + "_space-fsLR_den-32k_bold.dtseries.nii",
         FUNC.format("01", "01", "1") + "_hemi-L_space-fsaverage5_bold.func.gii",
         FUNC.format("01", "01", "1") + "_hemi-R_space-fsaverage5_bold.func.gii",
+        FUNC.format("01", "01", "1") + "_space-fsLR_seg-MMP_bold.ptseries.nii",
         FUNC.format("01", "01", "1") + "_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz",
         FUNC.format("01", "01", "1") + "_desc-confounds_timeseries.tsv",
         FUNC.format("01", "01", "2") + "_acq-mb_space-fsLR_den-91k_bold.dtseries.nii",

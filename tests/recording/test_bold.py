@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.cifti2 import BrainModelAxis
+from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -31,12 +31,27 @@ def volume_space() -> CorticalSpace:
     return CorticalSpace.from_mask(mask, np.diag([2.0, 2, 3, 1]))
 
 
+def parcels_axis() -> ParcelsAxis:
+    """Three parcels of 10 vertices of each hemisphere, and one of voxels."""
+    models = cifti_space().axis()
+    return ParcelsAxis.from_brain_models(
+        [
+            (f"{side}_{part}", models[first + 5 * part : first + 5 * part + 5])
+            for side, first in (("L", 0), ("R", 20))
+            for part in range(3)
+        ]
+        + [("stem", models[40:])]
+    )
+
+
 FORMATS = {
     ".dtseries.nii": cifti_space,
     ".func.gii": lambda: CorticalSpace.from_counts({"L": 12, "R": 10}),
     ".nii.gz": volume_space,
     ".nii": volume_space,
     ".mgz": volume_space,
+    ".npz": lambda: CorticalSpace.from_parcels(7, [f"area {number}" for number in range(7)]),
+    ".ptseries.nii": lambda: CorticalSpace.from_axis(parcels_axis()),
 }
 
 
@@ -77,6 +92,17 @@ def test_cifti_axes_as_nibabel_reads_them(tmp_path):
     assert read_bold(path).times[0] == 0.4
 
 
+def test_parcels_axes_as_nibabel_reads_them(tmp_path):
+    space = CorticalSpace.from_axis(parcels_axis())
+    (path,) = write_bold(tmp_path / "run.ptseries.nii", frames(space), space, tr=0.8, start=0.4)
+    image = nib.load(path)
+    series, parcels = (image.header.get_axis(i) for i in (0, 1))
+    assert (series.start, series.step, series.unit, series.size) == (0.4, 0.8, "SECOND", K)
+    assert parcels == parcels_axis() and space.names == tuple(parcels.name)
+    assert image.nifti_header.get_intent()[0] == "ConnParcelSries"
+    np.testing.assert_array_equal(image.get_fdata(), frames(space))
+
+
 def test_gifti_arrays_as_nibabel_reads_them(tmp_path):
     space = FORMATS[".func.gii"]()
     paths = write_bold(tmp_path / "sub-01_hemi-R_bold.func.gii", frames(space), space, tr=0.8)
@@ -101,7 +127,7 @@ def test_volume_as_nibabel_reads_it(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("wb_command") is None, reason="Connectome Workbench is not installed")
-@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii"])
+@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii", ".ptseries.nii"])
 def test_workbench_reads_what_is_written(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8, start=0.4)[0]
@@ -110,7 +136,7 @@ def test_workbench_reads_what_is_written(tmp_path, suffix):
     facts = dict(line.split(":", 1) for line in result.stdout.splitlines() if ":" in line)
     facts = {name.strip(): value.strip() for name, value in facts.items()}
     assert facts["Number of Maps"] == str(K)
-    if suffix == ".dtseries.nii":
+    if suffix != ".func.gii":
         assert (facts["Map Interval Start"], facts["Map Interval Step"]) == ("0.400", "0.800")
         assert facts["Number of Rows"] == str(space.V)
     else:
@@ -160,7 +186,7 @@ def test_contradicting_tr_is_refused_unless_given(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8)[0]
     write_sidecar(path, {"RepetitionTime": 2.0})
-    with pytest.raises(InputError, match=r"header says a TR of 0.8 s but run.*\.json says 2 s.*--bold-tr"):
+    with pytest.raises(InputError, match=r"file says a TR of 0.8 s but run.*\.json says 2 s.*--bold-tr"):
         read_bold(path)
     assert read_bold(path, tr=0.8).tr == 0.8
 
@@ -180,8 +206,8 @@ def test_a_tr_in_other_units_is_refused(tmp_path, tr):
         read_bold(path, tr=tr)
 
 
-@pytest.mark.parametrize("suffix", [".dtseries.nii", ".nii.gz", ".mgz"])
-def test_a_header_s_tr_in_other_units_is_refused(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", [".dtseries.nii", ".nii.gz", ".mgz", ".npz", ".ptseries.nii"])
+def test_a_file_s_tr_in_other_units_is_refused(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=800)[0]
     with pytest.raises(InputError, match=r"a TR of 800 s is stated"):
@@ -205,7 +231,7 @@ def test_truncated_file_is_refused(tmp_path, suffix, part):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8)[0]
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
-    with pytest.raises(InputError, match=r"run.*cannot be read as an image, truncated"):
+    with pytest.raises(InputError, match=r"run.*cannot be read, truncated"):
         read_bold(path)
 
 
@@ -220,7 +246,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_bold(tmp_path / "absent.dtseries.nii")
     (tmp_path / "notes.txt").write_text("not an image")
-    with pytest.raises(InputError, match="cannot be read as an image"):
+    with pytest.raises(InputError, match="cannot be read, truncated or of an unknown format"):
         read_bold(tmp_path / "notes.txt")
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), np.eye(4)), tmp_path / "anat.nii.gz")
     with pytest.raises(InputError, match="3-D; expected a 4-D image"):
@@ -228,7 +254,7 @@ def test_other_files_are_refused(tmp_path):
     scalars = nib.cifti2.ScalarAxis(["sulc"])
     image = nib.Cifti2Image(np.zeros((1, 43), np.float32), (scalars, cifti_space().axis()))
     nib.save(image, tmp_path / "sulc.dscalar.nii")
-    with pytest.raises(InputError, match="Scalar x BrainModel, not a dense time series"):
+    with pytest.raises(InputError, match="Scalar x BrainModel, not a time series"):
         read_bold(tmp_path / "sulc.dscalar.nii")
 
 

@@ -247,7 +247,7 @@ def test_censor_tables_that_are_refused(tmp_path):
     with pytest.raises(InputError, match="not a table"):
         (tmp_path / "empty.tsv").write_text("")
         read_censor(tmp_path / "empty.tsv", 3)
-    with pytest.raises(InputError, match="line 3 has 1 fields but the header has 2"):
+    with pytest.raises(InputError, match="line 3 has 1 fields but the first has 2"):
         read_censor(table(tmp_path / "cut.tsv", "censored b\n0 1\n0"), 2)
 
 

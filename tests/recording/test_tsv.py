@@ -48,7 +48,7 @@ def test_entries_that_are_no_numbers_are_named(tmp_path, entry):
         ("a\tb\n1\t2\n".encode("utf-16"), "not a table of tab-separated text .*utf-8"),
         (b"a\tb\n1\t" + b"0" * 131_073 + b"\n", "not a table of tab-separated text .*131072"),
         (b"a\tb\n1\t2\t3\n", "Expected 2 fields in line 2, saw 3"),
-        (b"a\tb\n1\t2\n3\n4\t5\n", "line 3 has 1 fields but the header has 2; .* copy it again"),
+        (b"a\tb\n1\t2\n3\n4\t5\n", "line 3 has 1 fields but the first has 2; .* copy it again"),
         (b'a\tb\n1\t"2\n3\t4\n', "not a table of tab-separated text"),
         (b"a\tb\ta \n1\t2\t3\n", "more than one column is called 'a'"),
     ],

@@ -256,6 +256,12 @@ def test_any_file_that_exists_needs_overwrite(tmp_path, taken):
         ("x.dscalar.nii", VOLUME, ".nii.gz or .nii or .mgz"),
         ("x.html", VOLUME, ".nii.gz"),
         (".", GIFTI, ".func.gii"),
+        ("x.ptseries.nii", CorticalSpace.from_parcels(3), ".tsv or .csv or .npz"),
+        (
+            "x.tsv",
+            CorticalSpace.from_parcels(2, ["7", "9"]),
+            "'7' would be read as numbers there; write .npz",
+        ),
     ],
 )
 def test_the_suffix_must_fit_the_space(tmp_path, name, space, expected):

@@ -26,7 +26,7 @@ def complete(bold: str | Path, **options: Any) -> tuple[Path, ...]:
     Parameters
     ----------
     bold : path
-        CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
+        CIFTI series, GIFTI (both hemispheres are found by name), 4-D volume, or table of parcels.
     **options
         Where to write, and what is known beside the run, as in `read_run`.
 

@@ -22,7 +22,7 @@ def resample(bold: str | Path, *, tr: float, **options: Any) -> tuple[Path, ...]
     Parameters
     ----------
     bold : path
-        CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
+        CIFTI series, GIFTI (both hemispheres are found by name), 4-D volume, or table of parcels.
     tr : float, seconds
         TR of the output. Frames at a longer TR are samples, not means: faster fluctuations alias.
     **options

@@ -140,7 +140,7 @@ def read_run(
     Parameters
     ----------
     bold : path
-        CIFTI dense series, GIFTI (both hemispheres are found by name) or 4-D volume.
+        CIFTI series, GIFTI (both hemispheres are found by name), 4-D volume, or table of parcels.
     between : bool
         Frames at other times than the run's are asked for, which not every model has.
     out : path

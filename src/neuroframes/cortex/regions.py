@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.cortex.mesh import cortical_vertices, farthest_points, surface
-from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, CorticalSpace, hcp_data
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, PLACES, CorticalSpace, hcp_data
 
 VISUAL = {
     *("V1", "V2", "V3", "V4"),
@@ -44,11 +44,13 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
 
     Returns
     -------
-    array, shape (V,), int64, or None if the space has no mesh
-        On fsLR-32k the 360 areas of the MMP. fsaverage5 has no labels in a package that can be relied on:
-        there the cortex nearest to each of 200 points, spread evenly over the registration spheres. -1 off
-        the cortex, which on fsaverage5 is what the flat surface covers.
+    array, shape (V,), int64, or None if the space has neither mesh nor parcels
+        Of a space of parcels each its own. On fsLR-32k the 360 areas of the MMP. fsaverage5 has no labels in
+        a package that can be relied on: there the cortex nearest to each of 200 points, spread evenly over
+        the registration spheres. -1 off the cortex, which on fsaverage5 is what the flat surface covers.
     """
+    if PLACES[space.kind] == "parcels":
+        return np.arange(space.V)
     if space.name not in MESH_SIZES:
         return None
     if space.name == "fsLR-32k":

@@ -1,9 +1,9 @@
 """The place that each value of a frame belongs to.
 
 A frame is a vector of V values. A space says where value v lies: hemisphere h(v) and mesh vertex i(v)
-on the cortex, or a voxel elsewhere. Three kinds exist, after the files that carry them: CIFTI
+on the cortex, a voxel elsewhere, or a parcel. The kinds are called after the files that carry them: CIFTI
 (grayordinates without the medial wall, with or without subcortical voxels), GIFTI (every vertex of one or
-two hemispheres), and volumes (the voxels that aren't background).
+two hemispheres), volumes (the voxels that aren't background), and parcels, in tables or as CIFTI ptseries.
 
 A space is determined by its kind and `header`, the text that a writer needs; everything else follows from it.
 """
@@ -23,9 +23,14 @@ from numpy.typing import NDArray
 from neuroframes.errors import InputError
 
 if TYPE_CHECKING:
-    from nibabel.cifti2 import BrainModelAxis
+    from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
 
-Kind = Literal["cifti", "gifti", "volume"]
+Kind = Literal["cifti", "gifti", "volume", "parcels", "ptseries"]
+# What values lie at: where it differs, so do the spaces.
+PLACES: Mapping[Kind, str] = {
+    **{"cifti": "vertices", "gifti": "vertices", "volume": "voxels"},
+    **{"parcels": "parcels", "ptseries": "parcels"},
+}
 
 LEFT, RIGHT, NOT_CORTEX = 0, 1, -1
 HEMISPHERES = {"L": LEFT, "R": RIGHT}
@@ -62,16 +67,18 @@ class CorticalSpace:
     Attributes
     ----------
     name : str
-        The mesh of the cortical part: "fsLR-32k", "fsaverage5", "fsaverage6", "fsaverage"; else "volume" or
-        "unknown".
-    kind : {"cifti", "gifti", "volume"}
+        The mesh of the cortical part: "fsLR-32k", "fsaverage5", "fsaverage6", "fsaverage"; else "volume",
+        "parcels" or "unknown".
+    kind : {"cifti", "gifti", "volume", "parcels", "ptseries"}
         The family of files that carries frames of this space.
     hemisphere : array, shape (V,), int8
         0 left, 1 right, -1 not on a cortical mesh.
     vertex : array, shape (V,), int32
-        Index into the hemisphere's mesh, or the flat (C-order) voxel index off the cortex.
+        Index into the hemisphere's mesh, or the flat (C-order) voxel index off the cortex; of a parcel its
+        number.
     header : str
-        For CIFTI the XML header whose second axis is the brain models; JSON for the others.
+        For CIFTI the XML header whose second axis is the brain models or parcels; JSON for the others.
+    names : tuple of str, length V, of parcels; () where they have none
     """
 
     name: str
@@ -79,6 +86,7 @@ class CorticalSpace:
     hemisphere: NDArray[np.int8] = field(repr=False)
     vertex: NDArray[np.int32] = field(repr=False)
     header: str = field(repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def V(self) -> int:  # noqa: N802 - the project's alphabet
@@ -120,12 +128,14 @@ class CorticalSpace:
         return standard[name]()
 
     @classmethod
-    def from_axis(cls, axis: "BrainModelAxis") -> Self:
-        """The space of a CIFTI file's brain models axis (nibabel)."""
-        from nibabel.cifti2 import Cifti2Header, ScalarAxis
+    def from_axis(cls, axis: "BrainModelAxis | ParcelsAxis") -> Self:
+        """The space of a CIFTI file's brain models or parcels axis (nibabel)."""
+        from nibabel.cifti2 import Cifti2Header, ParcelsAxis, ScalarAxis
 
         # A header needs two axes to be valid XML for other readers; the first is a placeholder.
         xml = Cifti2Header.from_axes((ScalarAxis(["frame"]), axis)).to_xml().decode()
+        if isinstance(axis, ParcelsAxis):
+            return cls("parcels", "ptseries", *_parcels(len(axis)), xml, tuple(map(str, axis.name)))
         hemisphere = np.array([STRUCTURES.get(name, NOT_CORTEX) for name in axis.name], np.int8)
         vertex = np.asarray(axis.vertex, np.int32).copy()
         if voxels := np.flatnonzero(~axis.surface_mask).tolist():
@@ -159,6 +169,12 @@ class CorticalSpace:
         vertex = np.flatnonzero(mask).astype(np.int32)
         return cls("volume", "volume", np.full(len(vertex), NOT_CORTEX, np.int8), vertex, json.dumps(header))
 
+    @classmethod
+    def from_parcels(cls, count: int, names: Sequence[str] = ()) -> Self:
+        """The space of a table of `count` parcels; `names` are those of all, or none."""
+        header = json.dumps({"count": count, "names": list(names)})
+        return cls("parcels", "parcels", *_parcels(count), header, tuple(names))
+
     def of_vertices(self, halves: Sequence[NDArray[Any]], elsewhere: Any) -> NDArray[Any]:
         """What the left and the right mesh's vertices have, (n, ...) each, at a frame's values: (V, ...)."""
         both = np.concatenate([*halves, np.full_like(halves[0][:1], elsewhere)])
@@ -172,11 +188,11 @@ class CorticalSpace:
         value[self.vertex[members]] = members
         return value
 
-    def axis(self) -> "BrainModelAxis":
-        """The brain models axis of a CIFTI space, as nibabel takes it for writing."""
+    def axis(self) -> "BrainModelAxis | ParcelsAxis":
+        """The brain models or parcels axis of a CIFTI space, as nibabel takes it for writing."""
         from nibabel.cifti2.parse_cifti2 import Cifti2Parser
 
-        if self.kind != "cifti":
+        if self.kind not in ("cifti", "ptseries"):
             raise InputError(f"space {self.name} is {self.kind}, not CIFTI: it has no brain models axis")
         parser: Any = Cifti2Parser()
         parser.parse(string=self.header.encode())
@@ -192,17 +208,27 @@ class CorticalSpace:
     def check_same(self, other: "CorticalSpace", what: str) -> None:
         """Raise InputError unless `other` has the same values in the same order.
 
+        Parcels are the same where their names are; where either has none, as many are.
+
         `what` names the thing that has the space `other`, for the message ("the model", a file's name).
         """
-        same = self.V == other.V and all(
+        same = (self.V, PLACES[self.kind]) == (other.V, PLACES[other.kind]) and all(
             np.array_equal(getattr(self, part), getattr(other, part)) for part in ("hemisphere", "vertex")
         )
-        if not (same and (self.kind == "volume") == (other.kind == "volume")):
+        if not same:
             raise InputError(
                 f"{what} has {other.V:,} values ({other.name}, {other.kind}) but {self.V:,} "
                 f"({self.name}, {self.kind}) were expected, in the same places and order; "
                 "use data in the space that this was made for"
             )
+        if not (self.names and other.names):
+            return
+        for number, (own, theirs) in enumerate(zip(self.names, other.names, strict=True), 1):
+            if own != theirs:
+                raise InputError(
+                    f"{what}: parcel {number} is called {theirs!r} but {own!r} was expected; "
+                    "use parcels of the same atlas, in the same order"
+                )
 
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal space."""
@@ -213,12 +239,19 @@ class CorticalSpace:
         """The space that `to_json` described."""
         stored = json.loads(text)
         kind, header = stored["kind"], stored["header"]
-        if kind == "cifti":
-            return cls.from_axis(cls("", "cifti", np.empty(0, np.int8), np.empty(0, np.int32), header).axis())
+        if kind in ("cifti", "ptseries"):
+            return cls.from_axis(cls("", kind, *_parcels(0), header).axis())
         described = json.loads(header)
+        if kind == "parcels":
+            return cls.from_parcels(**described)
         if kind == "gifti":
             return cls.from_counts(described)
         shape: Sequence[int] = described["shape"]
         bits = np.frombuffer(zlib.decompress(base64.b64decode(described["mask"])), np.uint8)
         mask = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
         return cls.from_mask(mask, np.array(described["affine"]))
+
+
+def _parcels(count: int) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """Hemisphere and vertex of values that have no place but a number."""
+    return np.full(count, NOT_CORTEX, np.int8), np.arange(count, dtype=np.int32)

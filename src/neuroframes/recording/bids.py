@@ -19,7 +19,7 @@ from neuroframes.errors import InputError
 logger = logging.getLogger(__name__)
 
 EEG_SUFFIXES = (".vhdr", ".edf", ".bdf", ".set", ".fif")
-BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz")
+BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", "_bold.ptseries.nii")
 CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
 SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in the order of preference
 # `desc` of what neuroframes writes: its estimates would be taken for data.
@@ -209,7 +209,8 @@ def _of_space(files: list[Path], space: str | None) -> list[Path]:
     for file in files:
         entities = _entities(file)
         if entities.get("space") in spaces and entities.get("desc") not in OWN_OUTPUTS:
-            # CIFTI before GIFTI before volumes, then the standard 91k grayordinates before the cortex alone.
+            # CIFTI before GIFTI before volumes before parcels, then the standard 91k grayordinates before the
+            # cortex alone.
             kind = next(i for i, suffix in enumerate(BOLD_SUFFIXES) if file.name.endswith(suffix))
             rank = spaces.index(entities["space"]), kind, entities.get("den") != "91k"
             ranked[rank].append(file)

@@ -1,4 +1,4 @@
-"""BOLD files: CIFTI dense series, GIFTI per hemisphere, and 4-D volumes.
+"""BOLD files: CIFTI series, GIFTI per hemisphere, 4-D volumes, and tables of parcels.
 
 A run is X in R^(K x V): K frames of V values, frame k acquired from `times[k]` to `times[k] + tr`.
 CIFTI stores each value's time series contiguously, so X is kept in Fortran order: reading and writing
@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
+from zipfile import BadZipFile
 
 import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import BrainModelAxis, Cifti2Image, SeriesAxis
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ParcelsAxis, SeriesAxis
 from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 from nibabel.spatialimages import HeaderDataError
@@ -25,7 +26,15 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_together
-from neuroframes.recording.sidecar import companion, read_sidecar, seconds, sidecar_path, with_entity
+from neuroframes.recording.parcels import TABLES, check_names, read_parcels, write_parcels
+from neuroframes.recording.sidecar import (
+    companion,
+    read_sidecar,
+    seconds,
+    sidecar_path,
+    split_suffix,
+    with_entity,
+)
 
 Float32 = NDArray[np.float32]
 Contents = tuple[Float32, CorticalSpace, float, float]  # frames (K, V), space, start and TR in seconds
@@ -39,8 +48,11 @@ SUFFIXES = {
     "cifti": (".dtseries.nii",),
     "gifti": (".func.gii", ".gii"),
     "volume": (".nii.gz", ".nii", ".mgz"),
+    "parcels": TABLES,
+    "ptseries": (".ptseries.nii",),
 }
-DAMAGED = (EOFError, LookupError, zlib.error, ExpatError, ImageFileError, HeaderDataError)
+INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
+DAMAGED = (EOFError, LookupError, zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError)
 UNREADABLE = (OSError, ValueError, *DAMAGED)
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
@@ -88,14 +100,15 @@ class Bold:
 
 
 def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
-    """Read a CIFTI dense series, a GIFTI functional file or a 4-D volume.
+    """Read a CIFTI series, a GIFTI functional file, a 4-D volume or a table of parcels.
 
     Parameters
     ----------
     path : path
-        `*.dtseries.nii`; `*.func.gii` of one hemisphere, whose sibling (hemi-L/hemi-R, lh/rh) is read with it
-        into one space; or any 4-D image that nibabel reads, of which the voxels that its sidecar states
-        (NeuroframesSpace), otherwise those that are not zero throughout, are kept.
+        `*.dtseries.nii`, `*.ptseries.nii`; a `*.tsv`, `*.csv` or `*.npz` of frames x parcels, as
+        `recording.parcels` describes them; `*.func.gii` of one hemisphere, whose sibling (hemi-L/hemi-R,
+        lh/rh) is read with it into one space; or any 4-D image that nibabel reads, of which the voxels that
+        its sidecar states (NeuroframesSpace), otherwise those that are not zero throughout, are kept.
     tr : float, seconds, optional
         Overrides what the header and the JSON sidecar say.
 
@@ -116,6 +129,10 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     sidecars = {source: read_sidecar(source) for source in sources}
     if pair:
         data, space, start, stated = _read_gifti(pair)
+    elif path.suffix in TABLES:
+        with _reading(path):
+            data, names, stated = read_parcels(path)
+        space, start = CorticalSpace.from_parcels(data.shape[1], names), 0.0
     else:
         with _reading(path):
             image: Any = nib.load(path, mmap=False)  # read at once below: no map
@@ -168,17 +185,17 @@ def write_bold(
     start: float = 0.0,
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Write frames in the format of their space: CIFTI, GIFTI per hemisphere, or NIfTI/MGZ.
+    """Write frames in the format of their space: CIFTI, GIFTI per hemisphere, NIfTI/MGZ, or a table.
 
     Parameters
     ----------
     path : path
-        Ends in `.dtseries.nii`, `.func.gii`, or `.nii.gz`/`.nii`/`.mgz`. GIFTI writes one file a hemisphere:
-        see `hemisphere_paths`.
+        Ends in `.dtseries.nii`, `.func.gii`, `.nii.gz`/`.nii`/`.mgz`, `.tsv`/`.csv`/`.npz`, or
+        `.ptseries.nii`. GIFTI writes one file a hemisphere: see `hemisphere_paths`.
     data : array, shape (K, V)
         Written as float32. Fortran order is fastest for CIFTI.
     tr, start : float, seconds
-        Only CIFTI has a place for `start`.
+        Only CIFTI has a place for `start`, and tables of text have none for `tr`.
 
     Returns
     -------
@@ -192,27 +209,36 @@ def write_bold(
     """
     path = Path(path)
     tr, start = check_number(tr, "TR (s)", above=0), check_number(start, "start (s)")
-    if not path.name.endswith(SUFFIXES[space.kind]):
-        raise InputError(
-            f"{path.name}: frames of a {space.kind} space are written as "
-            f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
-        )
+    check_suffix(path, space)
     if data.ndim != 2 or data.shape[1] != space.V:
         raise ValueError(f"data of shape {data.shape} for a space of {space.V:,} values; expected (K, V)")
     targets = images_of(path, space)
     # A full disk leaves no half of a pair.
     with written_together(targets, overwrite=overwrite) as folder:
-        if space.kind == "cifti":
+        if space.kind in INTENTS:
             axes = (SeriesAxis(start, tr, len(data)), space.axis())
             cifti = Cifti2Image(data, axes, dtype=np.float32)
-            cifti.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
+            cifti.nifti_header.set_intent(INTENTS[space.kind])
             cifti.to_filename(folder / path.name)
         elif space.kind == "gifti":
             for target, side in zip(targets, _sides(space), strict=True):
                 nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), folder / target.name)
+        elif space.kind == "parcels":
+            write_parcels(folder / path.name, data, space.names, tr)
         else:
             nib.save(_volume_image(data, space, tr, path.suffix), folder / path.name)
     return targets
+
+
+def check_suffix(path: Path, space: CorticalSpace) -> None:
+    """Raise InputError where frames of a space aren't written in files of this name."""
+    # By its whole suffix: a volume would also fit the end of ".dtseries.nii".
+    if split_suffix(path)[1] not in SUFFIXES[space.kind]:
+        raise InputError(
+            f"{path.name}: frames of a {space.kind} space are written as "
+            f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
+        )
+    check_names(path, space.names)
 
 
 def images_of(path: Path, space: CorticalSpace) -> tuple[Path, ...]:
@@ -252,19 +278,21 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except UNREADABLE as error:
         raise InputError(
-            f"{path.name}: cannot be read as an image, truncated or of an unknown format ({error}); "
-            "expected CIFTI .dtseries.nii, GIFTI .func.gii or a 4-D NIfTI/MGZ: copy or export the file again"
+            f"{path.name}: cannot be read, truncated or of an unknown format ({error}); expected CIFTI "
+            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI/MGZ, or parcels as "
+            f"{' or '.join(TABLES)}: copy or export the file again"
         ) from error
 
 
 def _read_cifti(path: Path, image: Any) -> Contents:
     with _reading(path):
         axes = [image.header.get_axis(i) for i in range(image.ndim)]
-        if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], BrainModelAxis)):
+        places = BrainModelAxis | ParcelsAxis
+        if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], places)):
             kinds = " x ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)
             raise InputError(
-                f"{path.name}: a CIFTI of {kinds}, not a dense time series (Series x BrainModel); "
-                "pass the .dtseries.nii"
+                f"{path.name}: a CIFTI of {kinds}, not a time series (Series x BrainModel or Parcels); "
+                "pass the .dtseries.nii or .ptseries.nii"
             )
         if axes[0].unit != "SECOND":
             raise InputError(f"{path.name}: its series axis is in {axes[0].unit.lower()}s, not in seconds")
@@ -398,16 +426,16 @@ def _agreed_tr(path: Path, header: float, content: Mapping[str, Any], given: flo
         if not SHORTEST_TR <= value < LONGEST_TR:
             raise InputError(
                 f"{path.name}: a TR of {value:g} s is stated; expected {SHORTEST_TR:g} to {LONGEST_TR:g} s; "
-                f"correct its header or {sidecar_path(path).name}, or pass --bold-tr"
+                f"correct it or {sidecar_path(path).name}, or pass --bold-tr"
             )
     if not stated:
         raise InputError(
-            f"{path.name}: neither its header nor {sidecar_path(path).name} states a TR; "
+            f"{path.name}: neither it nor {sidecar_path(path).name} states a TR; "
             "write RepetitionTime there, or pass --bold-tr"
         )
     if max(stated) - min(stated) > TR_TOLERANCE * max(stated):
         raise InputError(
-            f"{path.name}: the header says a TR of {header:g} s but {sidecar_path(path).name} says "
+            f"{path.name}: the file says a TR of {header:g} s but {sidecar_path(path).name} says "
             f"{sidecar:g} s; correct the wrong one, or pass --bold-tr"
         )
     # JSON carries the TR in full; headers of volumes round it to float32.

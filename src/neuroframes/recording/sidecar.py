@@ -11,7 +11,10 @@ from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_whole
 
 # Longest first, so that a stem keeps no half of a double suffix.
-SUFFIXES = (".dtseries.nii", ".dscalar.nii", ".func.gii", ".nii.gz", ".nii", ".gii", ".mgz", ".mgh")
+SUFFIXES = (
+    *(".dtseries.nii", ".ptseries.nii", ".dscalar.nii", ".func.gii", ".nii.gz"),
+    *(".nii", ".gii", ".mgz", ".mgh"),
+)
 
 # Entities that BIDS puts after the hemisphere, in its order, then those of this package.
 LATE_ENTITIES = ("hemi", "space", "res", "den", "label", "desc", "stat", "draw")

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_together
-from neuroframes.recording.bold import SUFFIXES, images_of, write_bold
-from neuroframes.recording.sidecar import sidecar_path, split_suffix, with_entity, write_sidecar
+from neuroframes.recording.bold import check_suffix, images_of, write_bold
+from neuroframes.recording.sidecar import sidecar_path, with_entity, write_sidecar
 
 
 def deviation_path(path: Path) -> Path:
@@ -46,12 +45,7 @@ def check_result(
         If its suffix doesn't fit the space, or any of the files exists and `overwrite` is False, or is one of
         the images `inputs` or a sidecar of theirs.
     """
-    # By its whole suffix: a volume would also fit the end of ".dtseries.nii".
-    if split_suffix(out)[1] not in SUFFIXES[space.kind]:
-        raise InputError(
-            f"--out {out.name}: frames of a {space.kind} space are written as "
-            f"{' or '.join(SUFFIXES[space.kind])}; change the output's suffix"
-        )
+    check_suffix(out, space)
     # A result in the place of its own source would leave nothing to check it against.
     read = [file for image in inputs for file in (image, sidecar_path(image))]
     for file in _files_of([*parts_of(out, n_draws), *_surplus_draws(out, space, n_draws)], space):
