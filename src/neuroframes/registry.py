@@ -94,17 +94,15 @@ METHODS: Mapping[str, Method] = {
     "cubic spline": _interpolation("baselines.interpolation.CubicSpline"),
     "Lomb-Scargle": _interpolation("baselines.lomb_scargle.LombScargle"),
     "kriging": _interpolation("baselines.kriging.Kriging"),
-    "Gaussian process, Matern": _interpolation("baselines.matern.MaternProcess", seeded=True),
-    "Gaussian process, Matern times cosine": _interpolation(
-        "baselines.matern.OscillatingProcess", seeded=True
-    ),
+    "Matern process": _interpolation("baselines.matern.MaternProcess", seeded=True),
+    "oscillating Matern process": _interpolation("baselines.matern.OscillatingProcess", seeded=True),
     "Hankel completion": _interpolation("baselines.hankel.Hankel", regions=True),
     "dynamic factors": _interpolation(
         "baselines.dynamic_factors.DynamicFactors", needs=("statsmodels",), regions=True
     ),
     "gap ridge": _interpolation("baselines.gap_ridge.GapRidge", seeded=True),
-    "gap ridge, others": _interpolation("baselines.gap_ridge.OthersGapRidge", seeded=True, people=True),
-    "gap ridge, both": _interpolation("baselines.gap_ridge.BothGapRidge", seeded=True, people=True),
+    "gap ridge of others": _interpolation("baselines.gap_ridge.OthersGapRidge", seeded=True, people=True),
+    "gap ridge of both": _interpolation("baselines.gap_ridge.BothGapRidge", seeded=True, people=True),
     ORACLE: Method("baselines.global_signal.GlobalSignal", eeg=False, family="without EEG"),
     "motion alone": Method("baselines.motion.MotionRidge", eeg=False, family="without EEG", motion=True),
     "ridge FIR": Method("baselines.ridge_fir.RidgeFIR"),

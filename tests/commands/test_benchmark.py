@@ -95,7 +95,7 @@ def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
         "prepare frames on fsLR-32k or fsaverage5, or use another method",
         **{
             name: f"{name} needs runs of other people, and there are none"
-            for name in ("gap ridge, others", "gap ridge, both")
+            for name in ("gap ridge of others", "gap ridge of both")
         },
         **{
             name: f"{name} takes at most 500 regions, and there are more vertices; average them in parcels, "
@@ -108,7 +108,7 @@ def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
     assert {"ridge FIR", "drift", ORACLE, BACKBONE} <= bold.keys()
     assert not {"linear", "mean frame", NO_EEG, "dynamic factors"} & bold.keys()
     beside = Recording("hcp", HCP, other_store, others=(Recording("other", HCP, other_store),))
-    assert "gap ridge, both" in bold and "gap ridge, both" not in inapplicable(beside)
+    assert "gap ridge of both" in bold and "gap ridge of both" not in inapplicable(beside)
     assert "Hankel completion" in inapplicable(Recording("brainspace", BRAINSPACE, other_store))
 
 

@@ -185,11 +185,11 @@ class GapRidge(Baseline):
 class OthersGapRidge(GapRidge):
     """The same learned from other people alone."""
 
-    name = "gap ridge, others"
+    name = "gap ridge of others"
     own = False
 
 
 class BothGapRidge(GapRidge):
     """The same learned from the training segments and from other people."""
 
-    name = "gap ridge, both"
+    name = "gap ridge of both"

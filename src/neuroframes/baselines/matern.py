@@ -96,7 +96,7 @@ class MaternProcess(Baseline):
         Of the principal components.
     """
 
-    name = "Gaussian process, Matern"
+    name = "Matern process"
     states_deviation = any_time = True
     frequencies: ClassVar[Float] = np.zeros(1)
 
@@ -158,5 +158,5 @@ class MaternProcess(Baseline):
 class OscillatingProcess(MaternProcess):
     """The same with kernels that oscillate: Matern times cosine."""
 
-    name = "Gaussian process, Matern times cosine"
+    name = "oscillating Matern process"
     frequencies = FREQUENCIES

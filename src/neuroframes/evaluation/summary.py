@@ -170,7 +170,7 @@ def _about(out: Path) -> str:
         )
         text += f"\nSizes and budgets that differ from the methods' own: {'; '.join(options)}.\n"
     if about["people"] != "all":
-        text += f"\nReal BOLD is that of the {about['people']} people, beside that of all.\n"
+        text += f"\nReal BOLD is that of the {about['people']} people; all others are beside them.\n"
     if about["band"]:
         text += "\nReal BOLD is filtered to {:g} to {:g} Hz before frames are hidden.\n".format(
             *about["band"]
