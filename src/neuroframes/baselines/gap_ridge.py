@@ -159,17 +159,17 @@ class GapRidge(Baseline):
 
         folds = [of for of in folds if of.n]
 
-        def fitted(to: list[Moments], share: float, penalty: float) -> Float:
-            parts = [(share, Moments.total(to)), *((1 - share, of) for of in beside)]
-            return regression(parts, penalty)
+        # Of one person alone nobody can be left out.
+        without = [Moments.total(folds[:n] + folds[n + 1 :] or folds) for n in range(len(folds))]
+
+        def fitted(to: Moments, share: float, penalty: float) -> Float:
+            return regression([(share, to), *((1 - share, of) for of in beside)], penalty)
 
         def missed(chosen: tuple[float, float]) -> float:
-            # Of one person alone nobody can be left out.
-            return sum(
-                of.error(fitted(folds[:n] + folds[n + 1 :] or folds, *chosen)) for n, of in enumerate(folds)
-            )
+            return sum(of.error(fitted(to, *chosen)) for of, to in zip(folds, without, strict=True))
 
-        return offsets, fitted(folds, *min(product(SHARES if beside else (1.0,), PENALTIES), key=missed))
+        chosen = min(product(SHARES if beside else (1.0,), PENALTIES), key=missed)
+        return offsets, fitted(Moments.total(folds), *chosen)
 
     def estimate(self, segment: Segment) -> Float32:
         (frames, measured), rest = self._series(segment)
