@@ -7,6 +7,8 @@ With the prior Z[:, j] ~ N(m_j, v_j K_g), K_g = k_g(times, times), and y = A Z +
 
 The gain W_g and the covariance depend on the group alone, so a group of any number of latents costs
 one Cholesky factorisation of M x M.
+
+Latents that lead and lag each other have no such gain: see `CoupledPosterior`.
 """
 
 from dataclasses import dataclass
@@ -16,10 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from neuroframes.frames.measurement import AlongTime
-from neuroframes.frames.temporal import TemporalCovariance
+from neuroframes.frames.autoregression import Smoother
+from neuroframes.frames.measurement import AlongTime, FrameMask
+from neuroframes.frames.temporal import ON_GRID, TemporalCovariance
 
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Rows = Mask | NDArray[np.integer] | slice
+
+NEIGHBOURS = 8  # frames on either side that a time between frames is told by
+SMALLEST_NOISE = 1e-10  # of a measurement that isn't a frame, in units of the latent's variance
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,10 @@ class Posterior:
         by_group = np.stack([c.std for c in self.conditionals], axis=1)
         return by_group[:, self.prior.group] * np.sqrt(self.prior.variance)
 
+    def variance(self, decoder: Float32, rows: Rows = slice(None)) -> Float32:
+        """Marginal variance (n, v) of some frames where `decoder` (d, v) takes the latents."""
+        return np.asarray(np.square(self.std[rows]).astype(np.float32) @ np.square(decoder))
+
     def draw(self, generator: np.random.Generator) -> Float:
         """One sample path of all latents, shape (K, d)."""
         sample = self.mean.copy()
@@ -108,6 +121,192 @@ class Posterior:
         return sample
 
 
+class CoupledPosterior:
+    """Posterior of latents that lead and lag each other, over K times.
+
+    Frames on the grid of the prior's TR follow its autoregression. A time between them is told by the
+    `NEIGHBOURS` frames of the grid on either side, each latent by its own, as its spectrum has it: what
+    they leave open is independent between times.
+
+    Parameters
+    ----------
+    prior : TemporalCovariance with coupling
+    times, operator, measurements, mean, noise : as of `posterior`
+
+    Attributes
+    ----------
+    mean : array, shape (K, d)
+    """
+
+    def __init__(
+        self,
+        prior: TemporalCovariance,
+        times: Float,
+        operator: AlongTime,
+        measurements: NDArray[np.floating],
+        mean: Float | None,
+        noise: float,
+    ) -> None:
+        assert prior.coupling is not None
+        self.prior, self._operator, self._noise = prior, operator, noise
+        exact = isinstance(operator, FrameMask) and not noise
+        measured = operator.measured if isinstance(operator, FrameMask) else np.zeros(len(times), bool)
+        self._grid = _Grid.of(prior, times, measured if measured.any() else np.ones(len(times), bool))
+        missing = np.ones(self._grid.n_frames, bool)
+        if exact:
+            missing[self._grid.frame[measured]] = False
+        span = prior.coupling.order if self._grid.on.all() else 2 * NEIGHBOURS
+        noisy = None if exact else self._noisy_measurements()
+        if noisy is not None:
+            span = max(span, int(np.abs(np.subtract(*np.nonzero(noisy[0]))).max(initial=0)))
+        self._smoother = Smoother(prior.coupling, missing, span, noisy)
+        self.mean = self.given(measurements, mean)
+
+    def given(self, measurements: NDArray[np.floating], mean: Float | None = None) -> Float:
+        """Posterior mean (K, d) given other measurements (M, d) of the same frames."""
+        base = np.zeros((len(self._grid.on), len(self.prior.variance))) if mean is None else mean
+        surprise = np.asarray(measurements - self._operator.apply(base), np.float64)
+        known, told = np.zeros((self._grid.n_frames, base.shape[1])), None
+        if self._smoother.missing.all() and len(surprise):
+            told = np.zeros_like(known)
+            _, weights = self._noisy_measurements()
+            told[self._grid.frame] = (self._operator.matrix.T @ surprise) * weights
+        elif len(surprise):
+            known[~self._smoother.missing] = surprise
+        known[self._smoother.missing] = self._smoother.mean(known, told)
+        return base + self._grid.at_times(known)
+
+    def _noisy_measurements(self) -> tuple[Float, Float]:
+        """A^T A on the grid, and the precision of each latent's measurements."""
+        if not self._grid.on.all():
+            raise NotImplementedError("measurements that aren't frames need times on one grid")
+        along = np.zeros((self._grid.n_frames, self._grid.n_frames))
+        along[np.ix_(self._grid.frame, self._grid.frame)] = self._operator.matrix.T @ self._operator.matrix
+        return along, 1 / (max(self._noise, SMALLEST_NOISE) * self.prior.variance)
+
+    @cached_property
+    def _covariances(self) -> Float:
+        """Posterior covariance of the latents at each time, shape (K, d, d)."""
+        grid, d = self._grid, len(self.prior.variance)
+        found = np.zeros((len(grid.on), d, d))
+        # Which times a frame of the grid tells something, and by how much.
+        pairs: list[tuple[NDArray[np.intp], NDArray[np.intp], Float]] = []
+        after = np.zeros(0, np.intp)
+        at = {int(frame): k for k, frame in enumerate(grid.frame) if grid.on[k]}
+        between = np.flatnonzero(~grid.on)
+        for rows, covariance, across in self._smoother.covariances():
+            for i, row in enumerate(rows):
+                if int(row) in at:
+                    found[at[int(row)]] = covariance[i, :, i]
+            pairs = [(rows, rows, covariance)] + ([] if across is None else [(after, rows, across)])
+            for later, earlier, values in pairs if len(between) else ():
+                for k in between:
+                    first, second = grid.weights_at(k, later), grid.weights_at(k, earlier)
+                    if first is None or second is None:
+                        continue
+                    part = np.einsum("ia,iajb,jb->ab", first, values, second, optimize=True)
+                    found[k] += part if later is earlier else part + part.T
+            after = rows
+        latents = np.arange(d)
+        found[:, latents, latents] += grid.left_open
+        return found
+
+    @property
+    def std(self) -> Float:
+        """Marginal standard deviation of the latents, shape (K, d)."""
+        return np.sqrt(np.maximum(np.diagonal(self._covariances, axis1=1, axis2=2), 0.0))
+
+    def variance(self, decoder: Float32, rows: Rows = slice(None)) -> Float32:
+        """As of `Posterior`."""
+        covariances = self._covariances[rows].astype(np.float32)
+        found = np.empty((len(covariances), decoder.shape[1]), np.float32)
+        for row, covariance in zip(found, covariances, strict=True):
+            np.einsum("dv,dv->v", covariance @ decoder, decoder, out=row)
+        return np.maximum(found, 0)
+
+    def draw(self, generator: np.random.Generator) -> Float:
+        """One sample path of all latents, shape (K, d)."""
+        away = np.zeros((self._grid.n_frames, len(self.prior.variance)))
+        away[self._smoother.missing] = self._smoother.draw(generator)
+        open_part = np.sqrt(self._grid.left_open)
+        return self.mean + self._grid.at_times(away) + open_part * generator.standard_normal(open_part.shape)
+
+    @cached_property
+    def conditionals(self) -> tuple[Conditional, ...]:
+        """Of the latents as independent ones, one a group."""
+        groups = range(len(self.prior.power))
+        return tuple(condition(self.prior.kernel(g, self._grid.times), self._operator) for g in groups)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Times among frames of one grid.
+
+    Attributes
+    ----------
+    times : array, shape (K,), seconds
+    n_frames : int, of the grid
+    on : array, shape (K,), which times are frames of it
+    frame : array, shape (K,), those frames, or those before the times
+    weights : array, shape (n, 2 NEIGHBOURS, d), of the frames around each of the n times between frames
+    left_open : array, shape (K, d)
+        Variance that these leave of each latent; 0 at frames of the grid.
+    """
+
+    times: Float
+    n_frames: int
+    on: Mask
+    frame: NDArray[np.intp]
+    weights: Float
+    left_open: Float
+
+    @classmethod
+    def of(cls, prior: TemporalCovariance, times: Float, anchors: Mask) -> "_Grid":
+        """The grid through the `anchors` (K,) among the times."""
+        position = (times - times[anchors][0]) / prior.tr
+        nearest = np.rint(position)
+        on = np.abs(position - nearest) < ON_GRID
+        if not on[anchors].all():
+            raise ValueError("measured frames must lie on one grid of the prior's TR")
+        frame = np.where(on, nearest, np.floor(position)).astype(np.intp)
+        margin = 0 if on.all() else NEIGHBOURS
+        first = frame.min() - margin
+        n_frames = int(frame.max() - first + 1 + margin)
+        around = np.arange(-NEIGHBOURS + 1, NEIGHBOURS + 1)
+        weights = np.zeros((int((~on).sum()), 2 * NEIGHBOURS, len(prior.variance)))
+        left_open = np.zeros((len(times), len(prior.variance)))
+        fractions, which = np.unique(np.round((position - frame)[~on], 6), return_inverse=True)
+        for number, fraction in enumerate(fractions):
+            these = which == number
+            for g, latents in prior.groups():
+                asked = np.array([fraction])
+                told = condition(
+                    prior.kernel(g, prior.tr * np.concatenate([around, asked])),
+                    FrameMask(np.arange(len(around) + 1) < len(around)),
+                )
+                weights[np.ix_(these, range(len(around)), latents)] = told.gain[-1][:, None]
+                open_here = max(told.covariance[-1, -1], 0.0) * prior.variance[latents]
+                left_open[np.ix_(np.flatnonzero(~on)[these], latents)] = open_here
+        return cls(times, n_frames, on, frame - first, weights, left_open)
+
+    def at_times(self, values: Float) -> Float:
+        """What frames of the grid (n_frames, d) say of the times, shape (K, d)."""
+        found = values[self.frame]
+        if not self.on.all():
+            around = self.frame[~self.on, None] + np.arange(-NEIGHBOURS + 1, NEIGHBOURS + 1)
+            found[~self.on] = np.einsum("nwd,nwd->nd", self.weights, values[around])
+        return found
+
+    def weights_at(self, k: int, frames: NDArray[np.intp]) -> Float | None:
+        """Weights (n, d) of frames of the grid for time k; None where all are 0."""
+        place = frames - (self.frame[k] - NEIGHBOURS + 1)
+        inside = (place >= 0) & (place < 2 * NEIGHBOURS)
+        if not inside.any():
+            return None
+        own = self.weights[int((~self.on[:k]).sum())]
+        return np.asarray(np.where(inside[:, None], own[np.clip(place, 0, 2 * NEIGHBOURS - 1)], 0.0))
+
+
 def posterior(
     prior: TemporalCovariance,
     times: Float,
@@ -115,7 +314,7 @@ def posterior(
     measurements: NDArray[np.floating],
     mean: Float | None = None,
     noise: float = 0.0,
-) -> Posterior:
+) -> Posterior | CoupledPosterior:
     """Exact posterior of the latents at `times` given y = A z + e.
 
     Parameters
@@ -129,6 +328,8 @@ def posterior(
     noise : float
         Variance of e, in units of each latent's variance.
     """
+    if prior.coupling is not None:
+        return CoupledPosterior(prior, times, operator, measurements, mean, noise)
     estimate = np.zeros((len(times), len(prior.group))) if mean is None else np.array(mean, np.float64)
     surprise = measurements - operator.apply(estimate)
     conditionals = []

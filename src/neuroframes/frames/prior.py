@@ -25,7 +25,7 @@ from neuroframes.frames.autoencoder import (
     rows_of,
 )
 from neuroframes.frames.measurement import AlongTime
-from neuroframes.frames.posterior import Conditional, Posterior, condition, posterior
+from neuroframes.frames.posterior import Conditional, CoupledPosterior, Posterior, condition, posterior
 from neuroframes.frames.temporal import (
     FEWEST_MEASURED,
     LONGEST_WINDOW,
@@ -49,13 +49,13 @@ class FramePosterior:
     Attributes
     ----------
     prior : FramePrior
-    latents : Posterior of the latents
+    latents : Posterior of the latents, or CoupledPosterior
     rest : Conditional of the rest
     known : array, shape (M, d), latents of the measurements
     """
 
     prior: "FramePrior"
-    latents: Posterior
+    latents: Posterior | CoupledPosterior
     rest: Conditional
     known: Float
 
@@ -76,8 +76,7 @@ class FramePosterior:
         """
         autoencoder = self.prior.autoencoder
         if draws is None:
-            latents = np.square(self.latents.std[rows]).astype(np.float32)
-            variance = latents @ np.square(autoencoder.decoder[:, block])
+            variance = self.latents.variance(autoencoder.decoder[:, block], rows)
         else:
             away = draws - draws.mean(axis=0)
             # One after another: all of them at once would be S times the block.

@@ -11,7 +11,11 @@ spectrum is white noise n_g: on the grid that changes nothing, off it noise isn'
 The spectrum is estimated by expectation-maximisation (Dempster, Laird and Rubin 1977): missing
 frames are filled by their posterior mean under the current spectrum, and their posterior covariance
 is added to the multitaper power (Thomson 1982; discrete prolate spheroidal tapers, whose leakage is
-low enough for band-passed recordings, where power falls by ten orders of magnitude).
+low enough for band-passed recordings, where power falls by many orders of magnitude). It is then that of
+an autoregression, whose order says how sharp a spectrum the data support: the order of least Bayesian
+information criterion (Schwarz 1978) is low in short runs, high where a band has edges.
+
+Latents may lead and lag each other too: see `frames.coupling`.
 """
 
 from collections.abc import Sequence
@@ -27,10 +31,13 @@ from scipy.signal.windows import dpss
 from scipy.special import ndtri
 
 from neuroframes.errors import InputError
+from neuroframes.frames.autoregression import Autoregression
 
 Float = NDArray[np.float64]
 
-HALF_BANDWIDTH = 0.02  # Hz, of the multitaper estimate
+HALF_BANDWIDTH = 3.0  # of the tapers, in units of a window's frequency resolution
+N_TAPERS = 3
+HIGHEST_ORDER = 32  # of the autoregression that a spectrum is
 LONGEST_WINDOW = 1024  # frames; longer runs are cut, so that cost stays linear in length
 N_FFT = 4096  # a window's lags must stay below half of it
 FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in double precision
@@ -41,7 +48,7 @@ ON_GRID = 1e-3  # TR; nearer times count as on the grid, or as equal
 
 @dataclass(frozen=True)
 class TemporalCovariance:
-    """Covariance of d independent latents along time.
+    """Covariance of d latents along time.
 
     Attributes
     ----------
@@ -52,6 +59,8 @@ class TemporalCovariance:
     group : array of int, shape (d,)
     variance : array, shape (d,)
     tr : float, seconds
+    coupling : Autoregression of all latents, or None where they are independent
+        With it power, noise and variance are each latent's own: see `frames.coupling`.
     """
 
     power: Float
@@ -59,6 +68,7 @@ class TemporalCovariance:
     group: NDArray[np.int64]
     variance: Float
     tr: float
+    coupling: Autoregression | None = None
 
     def kernel(self, group: int, times: Float, others: Float | None = None) -> Float:
         """k_g between two sets of times, in units of the latent's variance.
@@ -89,6 +99,15 @@ class TemporalCovariance:
         covariance = _waves(times, angle, amplitude) @ _waves(others, angle, amplitude).T
         equal = np.abs(np.subtract.outer(times, others)) < ON_GRID * self.tr
         return covariance + self.noise[group] * equal
+
+    @classmethod
+    def of_power(
+        cls, power: Float, group: NDArray[np.int64], variance: Float, tr: float
+    ) -> "TemporalCovariance":
+        """From two-sided power (G, F) that sums to 1 per group: its floor is the white part."""
+        floor = power.min(axis=1, keepdims=True)
+        weights = (power - floor) * _one_sided(power.shape[1])
+        return cls(weights, floor[:, 0] * N_FFT, group, variance, tr)
 
     def _table(self, group: int, parts: int) -> Float:
         """k_g at lags of 0, 1, 2, ... / `parts` TR."""
@@ -165,37 +184,33 @@ def fit_temporal_covariance(
         power = np.zeros((len(groups), N_FFT // 2 + 1))
         for g, latents in enumerate(groups):
             for window in stretches:
-                power[g] += window.power(g, latents, tr)
+                power[g] += window.power(g, latents)
             if not power[g].any():  # latents that are 0 throughout: any spectrum will do
                 power[g] = 1.0
-            power[g] = np.maximum(power[g], FLOOR * power[g].max()) / _sum(power[g])
+            n_values = sum(int(window.measured.sum()) for window in stretches) * len(latents)
+            power[g] = autoregressive(power[g] / _sum(power[g]), n_values)
+            power[g] = np.maximum(power[g], FLOOR * power[g].max())
+            power[g] /= _sum(power[g])
             if not complete:
                 table = np.fft.irfft(power[g] * N_FFT, N_FFT)
                 for window in stretches:
                     window.fill(g, latents, table)
-    return _covariance(power, group, variance, tr)
+    return TemporalCovariance.of_power(power, group, variance, tr)
 
 
 def reduced(
     prior: TemporalCovariance, before: TemporalCovariance, after: TemporalCovariance
 ) -> TemporalCovariance:
     """`prior` with its power at each frequency multiplied by the ratio of `after` to `before`."""
-    total = _total(prior) * _total(after) / _total(before)
+    total = total_power(prior) * total_power(after) / total_power(before)
     total /= (total @ _one_sided(total.shape[1]))[:, None]
     variance = prior.variance * np.minimum(after.variance / before.variance, 1.0)
-    return _covariance(total, prior.group, variance, prior.tr)
+    return TemporalCovariance.of_power(total, prior.group, variance, prior.tr)
 
 
-def _total(covariance: TemporalCovariance) -> Float:
+def total_power(covariance: TemporalCovariance) -> Float:
     """Two-sided power with the white part in it, shape (G, F)."""
     return _two_sided(covariance.power) + covariance.noise[:, None] / N_FFT
-
-
-def _covariance(power: Float, group: NDArray[np.int64], variance: Float, tr: float) -> TemporalCovariance:
-    """From two-sided power (G, F) that sums to 1 per group: its floor is the white part."""
-    floor = power.min(axis=1, keepdims=True)
-    weights = (power - floor) * _one_sided(power.shape[1])
-    return TemporalCovariance(weights, floor[:, 0] * N_FFT, group, variance, tr)
 
 
 class _Window:
@@ -210,9 +225,9 @@ class _Window:
             for g in range(int(group.max()) + 1):
                 self.uncertain[g] = error[group == g].mean() * np.eye(int((~measured).sum()))
 
-    def power(self, g: int, latents: NDArray[np.int64], tr: float) -> Float:
+    def power(self, g: int, latents: NDArray[np.int64]) -> Float:
         """Expected multitaper power of one group, summed over frames."""
-        own = tapers(len(self.latents), tr)
+        own = tapers(len(self.latents), HALF_BANDWIDTH, N_TAPERS)
         power = np.zeros(N_FFT // 2 + 1)
         for taper in own:
             spectrum = np.fft.rfft(self.latents[:, latents] * taper[:, None], N_FFT, axis=0)
@@ -245,10 +260,37 @@ def windows(n_frames: int) -> list[slice]:
 
 
 @lru_cache(maxsize=32)
-def tapers(n_frames: int, tr: float) -> Float:
-    """Discrete prolate spheroidal tapers of `HALF_BANDWIDTH`, shape (n, K), each of unit energy."""
-    half_bandwidth = float(np.clip(HALF_BANDWIDTH * n_frames * tr, 3, min(16, n_frames / 4)))
-    return np.asarray(dpss(n_frames, half_bandwidth, max(1, round(1.25 * half_bandwidth))))
+def tapers(n_frames: int, half_bandwidth: float, number: int) -> Float:
+    """Discrete prolate spheroidal tapers, shape (number, n_frames), each of unit energy.
+
+    Parameters
+    ----------
+    n_frames : int
+    half_bandwidth : float
+        In units of 1 / (n_frames tr); a quarter of the frames at most.
+    number : int
+    """
+    return np.asarray(dpss(n_frames, min(half_bandwidth, n_frames / 4), number))
+
+
+def autoregressive(power: Float, n_values: int) -> Float:
+    """The autoregressive spectrum nearest to a two-sided one (F,), its order chosen by `n_values` values.
+
+    The recursion of Levinson and Durbin on the covariances that the power makes; the sum of squares of what
+    order q leaves unpredicted says how likely it is.
+    """
+    lags = np.fft.irfft(power * N_FFT, N_FFT)[: HIGHEST_ORDER + 1]
+    coefficients, noise = np.zeros(0), float(lags[0])
+    best, least = (coefficients, noise), np.inf
+    for order in range(min(HIGHEST_ORDER, n_values // 8) + 1):
+        if order:
+            gain = (lags[order] - coefficients @ lags[order - 1 : 0 : -1]) / noise
+            coefficients = np.append(coefficients - gain * coefficients[::-1], gain)
+            noise *= 1 - gain**2
+        criterion = n_values * np.log(noise) + order * np.log(n_values)
+        if criterion < least:
+            best, least = (coefficients, noise), criterion
+    return np.asarray(best[1] / N_FFT / np.square(np.abs(np.fft.rfft(np.append(1, -best[0]), N_FFT))))
 
 
 def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, Float]:

@@ -20,6 +20,7 @@ from neuroframes.frames.temporal import N_FFT, tapers, windows
 Float = NDArray[np.float64]
 
 REACH = 12.8  # seconds on either side
+HALF_BANDWIDTH = 0.02  # Hz, of the multitaper estimate
 
 
 def fit_wiener(
@@ -43,7 +44,7 @@ def fit_wiener(
     n_spectra = 0
     for m, z in zip(predictions, targets, strict=True):
         for part in windows(len(z)):
-            for taper in tapers(part.stop - part.start, tr):
+            for taper in _tapers(part.stop - part.start, tr):
                 of_m, of_z = (np.fft.rfft(x[part] * taper[:, None], N_FFT, axis=0) for x in (m, z))
                 cross += (of_z * of_m.conj()).real
                 power += np.square(np.abs(of_m))
@@ -58,6 +59,11 @@ def fit_wiener(
     reach = max(1, round(REACH / tr))
     symmetric = np.concatenate([kernel[-reach:], kernel[: reach + 1]])
     return np.asarray((symmetric * hann(2 * reach + 3)[1:-1, None]).T)
+
+
+def _tapers(n_frames: int, tr: float) -> Float:
+    half_bandwidth = float(np.clip(HALF_BANDWIDTH * n_frames * tr, 3, min(16, n_frames / 4)))
+    return tapers(n_frames, half_bandwidth, max(1, round(1.25 * half_bandwidth)))
 
 
 def smooth(series: Float, kernels: Float, group: NDArray[np.int64]) -> Float:

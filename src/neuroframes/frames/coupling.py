@@ -1,0 +1,176 @@
+"""Lead and lag between latents.
+
+Latents have the spectra s_j(f) of a `TemporalCovariance`; with coupling, their cross-spectra are
+
+    S_ij(f) = s_i(f)^1/2 R_ij(f) s_j(f)^1/2.
+
+R is the coherency of an autoregression of low order `ORDER`, found from lagged products of latents whose terms
+between components are shrunk by a weight: how sharp spectra are is a matter of their own, how latents lead each
+other is smooth. R has a diagonal of 1 and is positive semi-definite at every frequency, so S is. At weight 0 R is
+the identity: latents are independent. The process is then the autoregression of largest entropy with these
+covariances (see `frames.autoregression`), of as high an order as the sharpest spectrum takes.
+
+Lagged products are expected ones (expectation-maximisation): what is uncertain in missing frames is added.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.frames.autoregression import Autoregression, Smoother
+from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, octave_groups, total_power
+
+Float = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+ORDER = 3  # of the autoregression that coherency is taken from: chosen on the odd people of docs/prior.md
+HIGHEST_ORDER = 24  # of the process
+N_BINS = 256  # frequencies at which cross-spectra are evaluated
+ITERATIONS = 2
+WEIGHT = 0.5  # of terms between latents that a run's own frames say: chosen as `ORDER` was
+SHARP_ENOUGH = 1e-3  # of the innovation's variance, that higher orders of the process might explain
+
+
+@dataclass(frozen=True)
+class Lags:
+    """What the frames of a run, or of many, say of latents along time: sums over frames.
+
+    Attributes
+    ----------
+    cross : array, shape (ORDER + 1, d, d)
+        Expected products z_{t+l} z_t^T.
+    power : array, shape (G, F)
+        Two-sided power of each group of latents, 1 a frame.
+    frames : float
+        Measured frames.
+    """
+
+    cross: Float
+    power: Float
+    frames: float
+
+    def __add__(self, other: Self) -> "Lags":
+        return Lags(self.cross + other.cross, self.power + other.power, self.frames + other.frames)
+
+    def scaled(self, factor: float) -> "Lags":
+        return Lags(factor * self.cross, factor * self.power, factor * self.frames)
+
+    def covariance(self, tr: float) -> TemporalCovariance:
+        """The latents as independent ones."""
+        group = octave_groups(self.cross.shape[1])
+        variance = np.diagonal(self.cross[0]) / self.frames
+        return TemporalCovariance.of_power(self.power / self.frames, group, variance, tr)
+
+
+def fit_lags(latents: Float, measured: Mask, tr: float) -> Lags:
+    """What one run says; what stands at missing frames isn't read.
+
+    Parameters
+    ----------
+    latents : array, shape (K, d)
+    measured : array, shape (K,)
+    tr : float, seconds
+
+    Raises
+    ------
+    InputError
+        If too few frames are measured.
+    """
+    marginal = fit_temporal_covariance([(latents, measured)], tr, octave_groups(latents.shape[1]))
+    frames = float(measured.sum())
+    cross = np.zeros(0)
+    process = process_of(marginal)
+    for _ in range(1 if measured.all() else ITERATIONS):
+        cross = expected_products(process, latents, measured)
+        process = coupled(marginal, cross, WEIGHT).coupling or process
+    return Lags(cross * frames / len(latents), total_power(marginal) * frames, frames)
+
+
+def fit_coupling(
+    series: Sequence[tuple[Float, Mask]], marginal: TemporalCovariance, weight: float = WEIGHT
+) -> TemporalCovariance:
+    """The covariance with lead and lag between its latents, from runs with missing frames.
+
+    Parameters
+    ----------
+    series : sequence of (latents (K, d), measured (K,))
+    marginal : TemporalCovariance of independent latents
+    weight : float
+        Of terms between latents, from 0 to 1.
+    """
+    process = process_of(marginal)
+    for _ in range(ITERATIONS):
+        products = [expected_products(process, *run) for run in series]
+        found = coupled(marginal, np.sum(products, axis=0), weight)
+        process = found.coupling or process
+    return found
+
+
+def coupled(marginal: TemporalCovariance, products: Float, weight: float) -> TemporalCovariance:
+    """The covariance with the coherency that lagged products have.
+
+    Parameters
+    ----------
+    marginal : TemporalCovariance
+    products : array, shape (ORDER + 1, d, d)
+        Sums of z_{t+l} z_t^T, or means.
+    weight : float
+        Of terms between latents, from 0 to 1.
+    """
+    scale = np.sqrt(np.maximum(np.diagonal(products[0]), np.finfo(float).tiny))
+    lags = products / scale[:, None] / scale
+    # What no latent says of another keeps its own frames apart from rounding.
+    lags = np.where(np.eye(len(scale), dtype=bool), lags, weight * lags)
+    return replace(marginal, coupling=process_of(marginal, Autoregression(lags)))
+
+
+def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = None) -> Autoregression:
+    """The process with given spectra and the coherency of another, of independent latents without it."""
+    power = total_power(marginal)[:, :: (marginal.power.shape[1] - 1) // N_BINS]
+    order = _order_of(power) if coherent is None else max(_order_of(power), coherent.order)
+    weights = np.full(N_BINS + 1, 2.0)
+    weights[[0, -1]] = 1.0
+    power = power / (power @ weights)[:, None]
+    angle = np.pi / N_BINS * np.arange(N_BINS + 1)
+    turns = np.exp(1j * np.outer(np.arange(order + 1), angle)) * weights
+    scale = np.sqrt(marginal.variance)
+    if coherent is None:
+        own = (turns @ power.T).real[:, marginal.group] * marginal.variance
+        return Autoregression(own[:, :, None] * np.eye(len(scale)))
+    d = len(scale)
+    lags = np.zeros((order + 1, d * d))
+    spread = np.sqrt(power)[marginal.group].T * scale  # (F, d)
+    for first in range(0, N_BINS + 1, 64):
+        part = slice(first, first + 64)
+        turned = np.exp(-1j * np.outer(angle[part], np.arange(coherent.order + 1)))
+        inverse = np.linalg.inv(np.tensordot(turned, coherent.filters[-1], axes=1))
+        inverse /= np.linalg.norm(inverse, axis=2, keepdims=True)
+        inverse *= spread[part][:, :, None]
+        cross = inverse @ inverse.conj().transpose(0, 2, 1)
+        lags += (turns[:, part] @ cross.reshape(len(cross), -1)).real
+    lags = lags.reshape(order + 1, d, d)
+    lags[0] = (lags[0] + lags[0].T) / 2
+    return Autoregression(lags)
+
+
+def expected_products(process: Autoregression, latents: Float, measured: Mask) -> Float:
+    """Sums over a run of E z_{t+l} z_t^T, l = 0 to ORDER; shape (ORDER + 1, d, d)."""
+    filled = np.where(measured[:, None], latents, 0.0)
+    added = np.zeros((ORDER + 1, *process.lags.shape[1:]))
+    if not measured.all():
+        smoother = Smoother(process, ~measured, ORDER)
+        filled[~measured] = smoother.mean(filled)
+        added = smoother.lagged(ORDER)
+    # Divided by all frames at every lag, as these sums are, covariances stay positive semi-definite.
+    return added + np.stack([filled[lag:].T @ filled[: len(filled) - lag] for lag in range(ORDER + 1)])
+
+
+def _order_of(power: Float) -> int:
+    """Order at which autoregressions explain the power (G, F) to `SHARP_ENOUGH`."""
+    lags = np.fft.irfft(power, axis=1)[:, : HIGHEST_ORDER + 1]
+    noise = np.array([Autoregression(row[:, None, None]).noises for row in lags])
+    enough = np.all(noise[:, :-1] <= (1 + SHARP_ENOUGH) * noise[:, -1:], axis=0)
+    return int(np.argmax(np.append(enough, True)))
