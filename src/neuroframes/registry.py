@@ -111,6 +111,8 @@ METHODS: Mapping[str, Method] = {
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
     ),
 }
+# What `prior` stores: no row, since it is not fitted to one recording.
+POPULATION = "models.population.PopulationModel"
 # Methods that `train` can store; the others are fitted where they are compared with.
 PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
 
@@ -232,7 +234,7 @@ def fit(
 
 
 def load_model(path: str | Path) -> "TrainedModel":
-    """Read what `train` wrote; PyTorch is loaded only where the model needs it.
+    """Read what `train` or `prior` wrote; PyTorch is loaded only where the model needs it.
 
     Raises
     ------
@@ -240,6 +242,8 @@ def load_model(path: str | Path) -> "TrainedModel":
         If there is no model at `path`, or one of another version.
     """
     stored = read_stored(Path(path))
+    if POPULATION.startswith(f"models.{stored.kind}."):
+        return _imported(POPULATION).from_stored(stored)
     # "neuroframes-model-paper-2": the kind is the module that reads it.
     of_kind = (name for name, method in METHODS.items() if method.model.startswith(f"models.{stored.kind}."))
     # An unknown kind goes to the Gaussian's reader, which says which format it expected.
