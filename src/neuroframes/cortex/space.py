@@ -248,8 +248,8 @@ class CorticalSpace:
         (shape, affine), (their_shape, theirs) = self.grid(), other.grid()
         if shape != their_shape or not np.allclose(affine, theirs, atol=SAME_GRID):
             raise InputError(
-                f"{what} has a grid of {their_shape} voxels, but one of {shape}, in the same place, was expected; "
-                "resample volumes to one grid"
+                f"{what} has a grid of {their_shape} voxels, but one of {shape}, in the same place, was "
+                "expected; resample volumes to one grid"
             )
         place = np.minimum(np.searchsorted(other.vertex, self.vertex), other.V - 1)
         return np.where(other.vertex[place] == self.vertex, place, -1)
