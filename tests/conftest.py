@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -73,7 +73,8 @@ def patch() -> tuple[TrainingPart, Segment]:
     """A training part of two runs, to which every method can be fitted, and a third run to test on.
 
     70, 70 and 40 frames at a TR of 2 s on a patch of 50 vertices of fsLR-32k; 6 channels at 100 Hz. Three
-    slow signals drive the amplitude of two channels each, and 6 s later the frames. A few are censored.
+    slow signals drive the amplitude of two channels each, and 6 s later the frames. A few are censored. Three
+    other people have a run of 60 frames.
     """
     tr, rate, n_vertices, channels = 2.0, 100.0, 50, ("F3", "F4", "C3", "C4", "P3", "P4")
     bands = {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
@@ -114,7 +115,8 @@ def patch() -> tuple[TrainingPart, Segment]:
     origin = Origin(space, tr, scale, split, channels, eeg_settings, bands)
     directions = generator.standard_normal((6, 3))
     positions = 0.09 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    return TrainingPart(origin, segments, positions), test
+    others = [replace(run(f"other-{n}", 60), person=f"sub-{n}") for n in range(3)]
+    return TrainingPart(origin, segments, positions, others=others), test
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ SMALL = {
     | {"epochs": 1},
     "paper's recipe": {"latents": 4, "width": 32, "layers": 1, "epochs": 1, "sampling_steps": 4}
     | {"batch": 4, "learning_rate": 0.01},
+    "dynamic factors": {"factors": 2, "iterations": 3},
     NO_EEG: {"latents": 4},
     "neuroframes backbone": {"latents": 4},
     OURS: {"latents": 4, "frames": 24, "width": 8, "depth": 1, "heads": 2, "virtual_channels": 4}

@@ -31,6 +31,10 @@ from neuroframes.registry import (
 FAMILIES = {"without EEG", "regression", "network", "neuroframes"}
 
 
+def test_names_can_stand_in_a_list():
+    assert not [name for name in METHODS if "," in name]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_row_names_code_that_is_there(name):
     method = METHODS[name]

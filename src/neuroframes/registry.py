@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from neuroframes.models.model import Model, TrainedModel
     from neuroframes.training.part import TrainingPart
 
+MOST_REGIONS = 500
 TORCH = ("torch", "lightning")
-EXTRA = {"torch": "diffusion", "lightning": "diffusion", "himalaya": "benchmark"}  # that installs a package
+EXTRA = {
+    "torch": "diffusion",
+    "lightning": "diffusion",
+    "himalaya": "benchmark",
+    "statsmodels": "benchmark",
+}  # that installs a package
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Method:
     preset : str, its name for `train`; "" of a baseline
     settings : Settings, of a preset
     model : str, "module.Class" of what is stored of a preset
-    mesh, motion : bool, whether it needs a cortical mesh, motion parameters
+    mesh, motion, people : bool, whether it needs a cortical mesh, motion parameters, runs of other people
+    regions : bool, whether it takes no more than `MOST_REGIONS` columns
     """
 
     fitted_by: str
@@ -65,6 +72,8 @@ class Method:
     model: str = ""
     mesh: bool = False
     motion: bool = False
+    people: bool = False
+    regions: bool = False
 
 
 _interpolation = partial(Method, eeg=False, frames=True, family="without EEG")
@@ -85,6 +94,15 @@ METHODS: Mapping[str, Method] = {
     "cubic spline": _interpolation("baselines.interpolation.CubicSpline"),
     "Lomb-Scargle": _interpolation("baselines.lomb_scargle.LombScargle"),
     "kriging": _interpolation("baselines.kriging.Kriging"),
+    "Matern process": _interpolation("baselines.matern.MaternProcess", seeded=True),
+    "oscillating Matern process": _interpolation("baselines.matern.OscillatingProcess", seeded=True),
+    "Hankel completion": _interpolation("baselines.hankel.Hankel", regions=True),
+    "dynamic factors": _interpolation(
+        "baselines.dynamic_factors.DynamicFactors", needs=("statsmodels",), regions=True
+    ),
+    "gap ridge": _interpolation("baselines.gap_ridge.GapRidge", seeded=True),
+    "gap ridge of others": _interpolation("baselines.gap_ridge.OthersGapRidge", seeded=True, people=True),
+    "gap ridge of both": _interpolation("baselines.gap_ridge.BothGapRidge", seeded=True, people=True),
     ORACLE: Method("baselines.global_signal.GlobalSignal", eeg=False, family="without EEG"),
     "motion alone": Method("baselines.motion.MotionRidge", eeg=False, family="without EEG", motion=True),
     "ridge FIR": Method("baselines.ridge_fir.RidgeFIR"),
@@ -183,7 +201,9 @@ def settings_of(preset: str, sizes: Mapping[str, Any]) -> Settings:
     return replace(settings, **sizes)
 
 
-def check_fits(name: str, space: CorticalSpace | None, motion: bool = True) -> None:
+def check_fits(
+    name: str, space: CorticalSpace | None, motion: bool = True, *, people: bool = True, regions: bool = True
+) -> None:
     """Raise InputError where a method can't be fitted to recordings of this kind.
 
     Parameters
@@ -191,6 +211,8 @@ def check_fits(name: str, space: CorticalSpace | None, motion: bool = True) -> N
     name : str, of the method
     space : CorticalSpace, or None of BOLD alone, without EEG
     motion : bool, whether there are motion parameters
+    people : bool, whether there are runs of other people
+    regions : bool, whether BOLD alone is of regions
     """
     method = METHODS[name]
     # The mean frame is what nothing at all makes known.
@@ -198,6 +220,13 @@ def check_fits(name: str, space: CorticalSpace | None, motion: bool = True) -> N
         raise InputError(f"{name} needs EEG, or knows nothing of the moment")
     if method.motion and not motion:
         raise InputError(f"{name} needs motion parameters, and the confounds have none")
+    if method.people and not people:
+        raise InputError(f"{name} needs runs of other people, and there are none")
+    if method.regions and not (regions if space is None else space.V <= MOST_REGIONS):
+        raise InputError(
+            f"{name} takes at most {MOST_REGIONS} regions, and there are more vertices; average them in "
+            "parcels, or use another method"
+        )
     if method.mesh and space is not None and space.name not in MESH_SIZES:
         raise InputError(
             f"{name} needs a cortical mesh, and there is none of the space {space.name}; "
@@ -225,10 +254,11 @@ def fit(
     method = METHODS[name]
     # Before the import, whose ModuleNotFoundError wouldn't say what to install.
     check_needs(name)
-    check_fits(name, part.origin.space)
+    check_fits(name, part.origin.space, people=bool(part.others))
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
     if method.settings is None:
-        return fitted_by(**options, **({"seed": seed} if method.seeded else {})).fit(part.segments)
+        baseline = fitted_by(**options, **({"seed": seed} if method.seeded else {}))
+        return baseline.fit(part.segments, *([part.others] if method.people else []))
     settings = replace(method.settings, **options)
     return fitted_by(part, settings, state=state, seed=seed, **run)
 

@@ -17,7 +17,7 @@ from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell, kept, run_cell
 from neuroframes.evaluation.jobs import run_here
 from neuroframes.evaluation.plan import cells_of, inapplicable
-from neuroframes.evaluation.recordings import HCP, OWN, Recording
+from neuroframes.evaluation.recordings import BRAINSPACE, HCP, OWN, Recording
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
 from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, _imported
@@ -93,11 +93,23 @@ def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
         "motion alone": "motion alone needs motion parameters, and the confounds have none",
         "surface model": "surface model needs a cortical mesh, and there is none of the space unknown; "
         "prepare frames on fsLR-32k or fsaverage5, or use another method",
+        **{
+            name: f"{name} needs runs of other people, and there are none"
+            for name in ("gap ridge of others", "gap ridge of both")
+        },
+        **{
+            name: f"{name} takes at most 500 regions, and there are more vertices; average them in parcels, "
+            "or use another method"
+            for name in ("Hankel completion", "dynamic factors")
+        },
     }
     assert "motion alone" not in inapplicable(Recording("a", OWN, recording.store))
     bold = inapplicable(Recording("hcp", HCP, other_store))
     assert {"ridge FIR", "drift", ORACLE, BACKBONE} <= bold.keys()
-    assert not {"linear", "mean frame", NO_EEG} & bold.keys()
+    assert not {"linear", "mean frame", NO_EEG, "dynamic factors"} & bold.keys()
+    beside = Recording("hcp", HCP, other_store, others=(Recording("other", HCP, other_store),))
+    assert "gap ridge of both" in bold and "gap ridge of both" not in inapplicable(beside)
+    assert "Hankel completion" in inapplicable(Recording("brainspace", BRAINSPACE, other_store))
 
 
 def test_a_failed_cell_is_named_and_the_others_are_kept(recording, other_store, tmp_path):
@@ -149,9 +161,11 @@ def test_bold_alone_has_nothing_to_score_from_eeg_alone(recording, tmp_path):
 def test_bad_input_is_refused_before_any_work(done, recording, tmp_path):
     out = tmp_path / "out"
     for options, message in (
-        ({"suite": "huge"}, "--suite huge; choose from quick, standard, paper"),
+        ({"suite": "huge"}, "--suite huge; choose from quick, standard, people, paper"),
         ({"methods": "linear,magic"}, "unknown methods magic; choose from mean frame"),
         ({"tasks": "gap-3"}, "unknown tasks gap-3; choose from eeg"),
+        ({"people": "men"}, "--people men; choose from all, odd, even"),
+        ({"band": "0.08,0.01"}, "--band 0.08,0.01; expected two frequencies in Hz, "),
         ({"workers": 0}, "--workers 0; expected a whole number of at least 1"),
         ({"workers": 1.5}, "--workers 1.5; expected a whole number"),
     ):

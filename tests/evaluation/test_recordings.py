@@ -1,6 +1,7 @@
 """What there is to score on, and that methods are scored on real BOLD without EEG as they should."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from neuroframes.evaluation.recordings import (
     HCP,
     OTHER,
     SIMULATED,
+    folds_of,
     own,
     read_real_bold,
     real_bold,
@@ -51,6 +53,52 @@ def test_real_bold_is_found_and_read(data):
     run = read_real_bold(brainspace)
     assert run.data.shape == (120, 16) and run.tr == 1.4
     assert (run.data.std(axis=0) > 0).all()
+
+
+@pytest.fixture
+def scans(tmp_path, smooth_frames):
+    """Four scans of three people, and the motion of two people, one of whom hardly moves."""
+    names = ("sub01-scan01", "sub02-scan01", "sub02-scan02", "sub03-scan01")
+    frames = {name: smooth_frames(150, 66, seed=number) for number, name in enumerate(names)}
+    np.savez(tmp_path / "neurobolt_regions.npz", regions=np.arange(66), **frames)
+    displacement = np.full((2, 60), 0.1)
+    displacement[1, 10:20] = 0.6
+    np.savez(tmp_path / "camcan_displacement.npz", displacement=displacement)
+    return tmp_path
+
+
+def test_everybody_is_beside_all_others_and_never_beside_himself(scans):
+    found = real_bold(scans)
+    beside = {of.name: [other.name for other in of.others] for of in found}
+    assert beside["sub02-scan01"] == beside["sub02-scan02"] == ["sub01-scan01", "sub03-scan01"]
+    assert beside["sub01-scan01"] == ["sub02-scan01", "sub02-scan02", "sub03-scan01"]
+    odd, even = (real_bold(scans, people) for people in ("odd", "even"))
+    assert [of.name for of in odd] == ["sub01-scan01", "sub03-scan01"] and len(odd) + len(even) == 4
+    assert even == [of for of in found if of.person == "sub02"]
+
+
+def test_a_part_has_the_others_runs_and_lent_motion(scans):
+    recording = real_bold(scans)[1]
+    (gap, moved) = folds_of(recording, ("late-gap-4", "motion"))
+    assert [of.person for of in gap.part.others] == ["sub01", "sub03"]
+    for other in gap.part.others:
+        np.testing.assert_allclose(other.frames.std(axis=0), 1, rtol=1e-4)
+        assert other.frames.shape == (150, 64) and other.measured.all()
+    hidden = np.flatnonzero(~moved.part.segments[0].measured)
+    # There, back, and there again.
+    np.testing.assert_array_equal(hidden, [*range(10, 20), *range(100, 110), *range(130, 140)])
+
+
+def test_runs_are_filtered_before_frames_are_hidden(scans):
+    (recording, *_) = real_bold(scans, band=(0.01, 0.08))
+    frames = read_real_bold(recording).data
+    power = np.abs(np.fft.rfft(frames, axis=0)) ** 2
+    frequency = np.fft.rfftfreq(150, 2.1)
+    assert power[frequency > 0.12].sum() < 1e-3 * power.sum()
+    with pytest.raises(
+        InputError, match="--band up to 0.3 Hz, but sub01-scan01 has a TR of 2.1 s; pass less"
+    ):
+        read_real_bold(replace(recording, band=(0.01, 0.3)))
 
 
 def test_a_folder_without_data_is_refused(tmp_path):

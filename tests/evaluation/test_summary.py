@@ -12,6 +12,7 @@ from neuroframes.evaluation.summary import (
     _differences,
     _intervals,
     _mean,
+    _over_people,
     _ranks,
     _table,
     r_by_task,
@@ -146,3 +147,12 @@ def test_a_terminal_shows_r_of_methods_by_tasks():
     assert lines.index(linear) < lines.index(ridge)  # as in the registry
     assert lines[0].split() == ["temporal", "r", "eeg", "gap-1"] and "NaN" not in text
     assert max(map(len, r_text(results, 20).splitlines())) <= 20  # folded where the terminal is narrow
+
+
+def test_a_mean_over_people_counts_everybody_once():
+    values = {("a1", "p"): 0.2, ("a2", "p"): 0.4, ("b", "q"): 0.5, ("c", "r"): 0.7}
+    table = rows({(name, "linear", "gap-1"): r for (name, _), r in values.items()})
+    table["person"] = [person for _, person in values]
+    text = _over_people(table).loc["linear", "gap-1"]
+    reach = 4.3027 * np.std([0.3, 0.5, 0.7], ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
+    assert text == f"0.500 ({0.5 - reach:.3f} to {0.5 + reach:.3f})"

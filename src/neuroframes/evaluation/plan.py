@@ -9,11 +9,13 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
+import numpy as np
+
 from neuroframes import __version__
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
-from neuroframes.evaluation.recordings import SIMULATED, Recording
-from neuroframes.evaluation.suites import SUITES, Suite
+from neuroframes.evaluation.recordings import OF_REGIONS, SIMULATED, Recording
+from neuroframes.evaluation.suites import PEOPLE, SUITES, Suite
 from neuroframes.evaluation.tasks import ALONE, TASKS, parse_names
 from neuroframes.files import written_whole
 from neuroframes.recording.store import open_store
@@ -25,8 +27,15 @@ ABOUT = "benchmark.json"
 NEEDED = ("matplotlib", "pyarrow", "skimage")  # for figures, results.parquet and SSIM
 
 
-def chosen(name: str, methods: str | None, tasks: str | None, cluster: str | None = None) -> Suite:
-    """The suite, with the methods and tasks that were asked for instead of its own.
+def chosen(
+    name: str,
+    methods: str | None,
+    tasks: str | None,
+    cluster: str | None = None,
+    people: str = "all",
+    band: str | None = None,
+) -> Suite:
+    """The suite, with the methods, tasks, people and band that were asked for instead of its own.
 
     Raises
     ------
@@ -35,7 +44,9 @@ def chosen(name: str, methods: str | None, tasks: str | None, cluster: str | Non
     """
     if name not in SUITES:
         raise InputError(f"--suite {name}; choose from {', '.join(SUITES)}")
-    suite = SUITES[name]
+    if people not in PEOPLE:
+        raise InputError(f"--people {people}; choose from {', '.join(PEOPLE)}")
+    suite = replace(SUITES[name], people=people, band=None if band is None else parse_band(band))
     if tasks is not None:
         suite = replace(suite, tasks=parse_names(tasks, TASKS, "tasks"))
     if methods is not None:
@@ -46,6 +57,19 @@ def chosen(name: str, methods: str | None, tasks: str | None, cluster: str | Non
     for method in suite.methods:
         check_needs(method)
     return suite
+
+
+def parse_band(text: str) -> tuple[float, float]:
+    """Two frequencies, Hz, that a comma parts; InputError where they aren't a band."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not 0 < low < high < np.inf:
+        raise InputError(
+            f"--band {text}; expected two frequencies in Hz, the lower one first, such as 0.01,0.08"
+        )
+    return low, high
 
 
 def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
@@ -72,12 +96,13 @@ def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
 def inapplicable(recording: Recording) -> dict[str, str]:
     """Methods that can't be fitted to a recording, and why."""
     space, motion, reasons = None, False, {}
+    others = {"people": bool(recording.others), "regions": recording.group in OF_REGIONS}
     if recording.has_eeg:
         store = open_store(recording.source)
         space, motion = store.space, all(run.motion is not None for run in store.runs)
     for name in METHODS:
         try:
-            check_fits(name, space, motion)
+            check_fits(name, space, motion, **others)
         except InputError as error:
             reasons[name] = str(error)
     return reasons

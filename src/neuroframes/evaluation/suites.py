@@ -1,7 +1,8 @@
 """What a benchmark runs: recordings, methods, tasks, and the budgets that networks get.
 
-`quick` shows that everything works, `standard` is what two cores finish within an hour, `paper` is the sizes
-of the publications on a recording as long as theirs, for a cluster. Networks of `quick` and `standard`
+`quick` shows that everything works, `standard` is what two cores finish within an hour, `people` is real BOLD
+alone, each run beside those of other people, `paper` is the sizes of the publications on a recording as long
+as theirs, for a cluster. Networks of `quick` and `standard`
 are smaller than their authors', and trained for less: their rows say what that budget gives, not more.
 """
 
@@ -9,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from neuroframes.evaluation.tasks import TASKS
+from neuroframes.evaluation.tasks import LATE, MOTION, TASKS
 from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE
+
+PEOPLE = ("all", "odd", "even")
+SLOW = ("oscillating Matern process", "Hankel completion", "dynamic factors")  # hours on seven people
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Suite:
     options : mapping from method to what its fit takes
     real_bold : bool
         Whether completion is scored on real BOLD too, where there is some; see `evaluation.recordings`.
+    people : {"all", "odd", "even"}
+        Whose real BOLD methods are scored on, by their place in the list of people; the first is odd.
+    band : (low, high), Hz, or None
+        To which real BOLD is filtered before frames are hidden.
     """
 
     minutes: float
@@ -38,10 +46,12 @@ class Suite:
     space: Literal["fsLR", "fsaverage5"]
     seeds: tuple[int, ...]
     methods: tuple[str, ...] = tuple(METHODS)
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in (*LATE, MOTION))
     audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", BACKBONE)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     real_bold: bool = True
+    people: str = "all"
+    band: tuple[float, float] | None = None
 
 
 SUITES: Mapping[str, Suite] = {
@@ -63,6 +73,7 @@ SUITES: Mapping[str, Suite] = {
         runs=6,
         space="fsaverage5",
         seeds=(31, 32),
+        methods=tuple(name for name in METHODS if name not in SLOW),
         options={
             "banded ridge": {"samples": 8},
             "CNN-TC": {"epochs": 10, "batch": 16},
@@ -73,6 +84,18 @@ SUITES: Mapping[str, Suite] = {
             "surface model": {"epochs": 2, "width": 16},
             "paper's recipe": {"epochs": 15, "width": 128, "layers": 4, "latents": 128},
         },
+    ),
+    "people": Suite(
+        minutes=0,
+        runs=0,
+        space="fsaverage5",
+        seeds=(),
+        methods=(
+            "mean frame",
+            *(name for name, method in METHODS.items() if method.frames and not method.eeg),
+        ),
+        tasks=(*LATE, "ends-only", MOTION),
+        audited=(),
     ),
     "paper": Suite(minutes=360, runs=20, space="fsLR", seeds=(41, 42, 43, 44, 45)),
 }

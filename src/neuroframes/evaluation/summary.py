@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.metrics import WHOLE, standardised
-from neuroframes.evaluation.recordings import GROUPS, OWN, SIMULATED, TEST_FRACTION
+from neuroframes.evaluation.recordings import GROUPS, OF_REGIONS, OWN, SIMULATED, TEST_FRACTION
 from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
 from neuroframes.registry import ORACLE, SHUFFLED, in_order
@@ -42,7 +43,7 @@ SHOWN = {
     "difference_r": "r of temporal differences",
 }
 COST = "cost"  # stands where a task does
-NUMBERS = ["group", "recording", "seed", "method", "task", "region", "metric", "value"]
+NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
 DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high", "n_blocks"]
 SPLITS = {
     True: "Held out is the end of each, at least 40 s after what methods were fitted to.",
@@ -133,7 +134,7 @@ def _rows(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
         found += [(ALONE, WHOLE, "p", cell["p"]), *((COST, WHOLE, *cost) for cost in cell["cost"].items())]
         for *where, value in found:
             if isinstance(value, int | float):  # neither a device nor what isn't known
-                yield *(cell[name] for name in NUMBERS[:4]), *where, value
+                yield *(cell[name] for name in NUMBERS[:5]), *where, value
 
 
 def _differences(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
@@ -168,6 +169,12 @@ def _about(out: Path) -> str:
             for name, of in smaller.items()
         )
         text += f"\nSizes and budgets that differ from the methods' own: {'; '.join(options)}.\n"
+    if about["people"] != "all":
+        text += f"\nReal BOLD is that of the {about['people']} people; all others are beside them.\n"
+    if about["band"]:
+        text += "\nReal BOLD is filtered to {:g} to {:g} Hz before frames are hidden.\n".format(
+            *about["band"]
+        )
     return text
 
 
@@ -179,6 +186,15 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
     text = f"{len(names)} recording{'s' * (len(names) > 1)}: {', '.join(names)}. "
     text += f"{SPLITS[cells[0]['group'] in (SIMULATED, OWN)]}\n"
     text += _section("Temporal r", pd.concat([r_by_task(results), _ranks(r)], axis=1))
+    if cells[0]["group"] in OF_REGIONS and r["person"].nunique() > 1:
+        text += _section(
+            f"Temporal r over {r['person'].nunique()} people, with its 95 % interval",
+            _over_people(r),
+            "The mean over each person's runs first, then over people, whose scatter the interval is of.",
+        )
+        for task, of in r.groupby("task", sort=False):
+            persons = of.pivot_table("value", "person", "method")[in_order(of["method"])]
+            text += _section(f"Temporal r by person, {task}", persons)
     if len(differences):
         text += _section(
             "Difference of r to the reference, with its 95 % interval",
@@ -243,6 +259,17 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
     return _ordered(pd.Series(found).unstack(sort=False))
 
 
+def _over_people(rows: pd.DataFrame) -> pd.DataFrame:
+    """Text of the mean over people and its interval, by Student's t."""
+
+    def text(values: pd.Series) -> str:
+        reach = t.ppf(0.975, len(values) - 1) * values.sem()
+        return f"{values.mean():.3f} ({values.mean() - reach:.3f} to {values.mean() + reach:.3f})"
+
+    persons = rows.groupby(["method", "task", "person"], sort=False)["value"].mean()
+    return _ordered(persons.groupby(["method", "task"], sort=False).agg(text).unstack(sort=False))
+
+
 def _audit(audits: Sequence[Cell], results: pd.DataFrame) -> str:
     """r under the split that leaks, beside that with a gap."""
     r = results.query("metric == 'temporal_r' and region == @WHOLE and task == @ALONE")
@@ -263,6 +290,8 @@ def _audit(audits: Sequence[Cell], results: pd.DataFrame) -> str:
 
 def _table(values: pd.DataFrame, form: str = "{:.3f}") -> str:
     """Markdown: methods by columns, nothing where there is no number."""
-    lines = values.to_csv(sep="|", float_format=form.format, index_label="method").splitlines()
+    lines = values.to_csv(
+        sep="|", float_format=form.format, index_label=values.index.name or "method"
+    ).splitlines()
     lines.insert(1, "|".join(["---", *["---:"] * values.shape[1]]))
     return "".join(f"| {line.replace('|', ' | ')} |\n" for line in lines)

@@ -64,13 +64,45 @@ def irregular(n_frames: int, *, share: float = 0.3) -> NDArray[np.bool_]:
     return np.random.default_rng(n_frames).random(n_frames) < share
 
 
+def late_gaps(n_frames: int, *, gap: int) -> NDArray[np.bool_]:
+    """Gaps of `gap` frames in the second half alone, with 8 measured between them; shape (K,).
+
+    So the first half shows a method how frames go on over a gap.
+    """
+    place = np.arange(n_frames) - (n_frames // 2 + 10)
+    whole = len(range(n_frames // 2 + 10, n_frames - gap - 10, gap + 8))
+    return (place < 0) | (place % (gap + 8) >= gap) | (place >= whole * (gap + 8))
+
+
+def all_measured(n_frames: int) -> NDArray[np.bool_]:
+    """Every frame measured; shape (K,)."""
+    return np.ones(n_frames, bool)
+
+
+def still(motion: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Frames whose framewise displacement is at most .5 mm, shape (K,).
+
+    Parameters
+    ----------
+    motion : array, shape (K, 6), mm and rad
+        Power et al. (2012), doi:10.1016/j.neuroimage.2011.10.018: rotations count on a sphere of 50 mm.
+    """
+    steps = np.abs(np.diff(motion, axis=0, prepend=motion[:1]))
+    return steps @ [1, 1, 1, RADIUS, RADIUS, RADIUS] <= MOST_DISPLACEMENT
+
+
+RADIUS, MOST_DISPLACEMENT = 50.0, 0.5  # mm
 ALONE = "eeg"  # the task without any frame
+MOTION = "motion"  # frames in which the head moved are hidden; none where motion isn't known
+LATE = ("late-gap-1", "late-gap-4", "late-gap-8", "late-gap-16")
 TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
     ALONE: eeg_only,
     **{f"gap-{gap}": partial(gap_mask, gap=gap) for gap in (1, 2, 4, 8, 16)},
     "ends-only": ends_only,
     "every-third": every_nth,
     "irregular": irregular,
+    **{name: partial(late_gaps, gap=int(name.rpartition("-")[2])) for name in LATE},
+    MOTION: all_measured,
 }
 
 
@@ -85,4 +117,6 @@ def parse_names(text: str, known: Collection[str], what: str) -> tuple[str, ...]
 def given_and_scored(task: str, segment: Segment) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks, each of shape (K,), of the frames that `task` gives and of those that it scores."""
     mask = TASKS[task](len(segment.times))
+    if task == MOTION and segment.motion is not None:
+        mask = still(segment.motion)
     return mask & segment.measured, ~mask & segment.measured

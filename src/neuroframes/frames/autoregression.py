@@ -10,9 +10,9 @@ run's start take. It is stable wherever C is positive definite. With U_t = S^-1/
 
     z^T P z = sum_t |U_t (z_t, ..., z_{t-Q})|^2
 
-is the density of a run: its precision P holds no entry beyond Q lags. Missing frames m, given measured ones k,
-are N(-P_mm^-1 P_mk z_k, P_mm^-1). Cut into blocks of Q frames or more, P_mm is block tridiagonal, so its
-factor, the covariance within a block and between neighbours, and draws cost as much as there are missing frames
+is the density of a run: its precision P holds no entry beyond Q lags. Missing frames m, given measured ones
+k, are N(-P_mm^-1 P_mk z_k, P_mm^-1). Cut into blocks of Q frames or more, P_mm is block tridiagonal, so its
+factor, covariances within a block and between neighbours, and draws cost as much as there are missing frames
 (Rue and Held 2005).
 """
 
@@ -58,7 +58,7 @@ class Autoregression:
 
     @cached_property
     def precision(self) -> Float:
-        """Entries of P at lags 0 to Q away from a run's ends: between frame t and t - l, shape (Q + 1, d, d)."""
+        """P between frames t and t - l, l = 0 to Q, away from a run's ends; shape (Q + 1, d, d)."""
         whiten = self.filters[-1]
         return np.stack(
             [
@@ -72,8 +72,8 @@ class Autoregression:
         coefficients = list(_predictors(self.lags))[-1][0]
         found = list(self.lags[: n_lags + 1])
         while len(found) <= n_lags:
-            recent = np.stack(found[-1 : -self.order - 1 : -1]) if self.order else np.zeros((0, *found[0].shape))
-            found.append(np.einsum("kij,kjm->im", coefficients, recent, optimize=True))
+            recent = reversed(found[len(found) - self.order :])
+            found.append(sum((a @ c for a, c in zip(coefficients, recent, strict=True)), 0 * found[0]))
         return np.stack(found)
 
 
@@ -175,7 +175,7 @@ class Smoother:
         return self._backward([generator.standard_normal(len(block.factor)) for block in self._blocks])
 
     def covariances(self) -> Iterator[tuple[Index, Float, Float | None]]:
-        """From the last block to the first: its frames (n,), their covariance, and that of the next block with it.
+        """From the last block to the first: its frames, their covariance, and that of the next block with it.
 
         Yields
         ------

@@ -4,11 +4,11 @@ Latents have the spectra s_j(f) of a `TemporalCovariance`; with coupling, their 
 
     S_ij(f) = s_i(f)^1/2 R_ij(f) s_j(f)^1/2.
 
-R is the coherency of an autoregression of low order `ORDER`, found from lagged products of latents whose terms
-between components are shrunk by a weight: how sharp spectra are is a matter of their own, how latents lead each
-other is smooth. R has a diagonal of 1 and is positive semi-definite at every frequency, so S is. At weight 0 R is
-the identity: latents are independent. The process is then the autoregression of largest entropy with these
-covariances (see `frames.autoregression`), of as high an order as the sharpest spectrum takes.
+R is the coherency of an autoregression of low order `ORDER`, found from lagged products of latents whose
+terms between components are shrunk by a weight: how sharp spectra are is a matter of their own, how latents
+lead each other is smooth. R has a diagonal of 1 and is positive semi-definite at every frequency, so S is. At
+weight 0 R is the identity: latents are independent. The process is then the autoregression of largest entropy
+with these covariances (see `frames.autoregression`), of as high an order as the sharpest spectrum takes.
 
 Lagged products are expected ones (expectation-maximisation): what is uncertain in missing frames is added.
 """
@@ -21,16 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.frames.autoregression import Autoregression, Smoother
-from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, octave_groups, total_power
+from neuroframes.frames.temporal import (
+    TemporalCovariance,
+    fit_temporal_covariance,
+    octave_groups,
+    total_power,
+)
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-ORDER = 3  # of the autoregression that coherency is taken from: chosen on the odd people of docs/prior.md
+ORDER = 4  # of the autoregression that coherency is taken from: chosen on the odd people of docs/prior.md
 HIGHEST_ORDER = 24  # of the process
 N_BINS = 256  # frequencies at which cross-spectra are evaluated
 ITERATIONS = 2
 WEIGHT = 0.5  # of terms between latents that a run's own frames say: chosen as `ORDER` was
+OWN_FRAMES = 400.0  # so many measured frames of a run count for as much as all other people
+OWN_BETWEEN = 0.75  # weight of the run's own terms between latents beside those of other people
 SHARP_ENOUGH = 1e-3  # of the innovation's variance, that higher orders of the process might explain
 
 
@@ -58,14 +65,26 @@ class Lags:
     def scaled(self, factor: float) -> "Lags":
         return Lags(factor * self.cross, factor * self.power, factor * self.frames)
 
-    def covariance(self, tr: float) -> TemporalCovariance:
-        """The latents as independent ones."""
+    @property
+    def weight(self) -> float:
+        """Of one run beside those of other people, from 0 to 1."""
+        return self.frames / (self.frames + OWN_FRAMES)
+
+    def beside(self, others: Self) -> "Lags":
+        """One run beside others: the more frames it has, the more it counts; its cross terms count less."""
+        between = np.where(np.eye(self.cross.shape[1], dtype=bool), 1.0, OWN_BETWEEN)
+        own = replace(self, cross=between * self.cross).scaled(self.weight / self.frames)
+        return own + others.scaled((1 - self.weight) / others.frames)
+
+    def together(self, tr: float, weight: float = 1.0) -> TemporalCovariance:
+        """The covariance that these sums make; `weight` is that of `coupled`."""
         group = octave_groups(self.cross.shape[1])
         variance = np.diagonal(self.cross[0]) / self.frames
-        return TemporalCovariance.of_power(self.power / self.frames, group, variance, tr)
+        marginal = TemporalCovariance.of_power(self.power / self.frames, group, variance, tr)
+        return coupled(marginal, self.cross, weight)
 
 
-def fit_lags(latents: Float, measured: Mask, tr: float) -> Lags:
+def fit_lags(latents: Float, measured: Mask, tr: float, beside: Lags | None = None) -> Lags:
     """What one run says; what stands at missing frames isn't read.
 
     Parameters
@@ -73,20 +92,25 @@ def fit_lags(latents: Float, measured: Mask, tr: float) -> Lags:
     latents : array, shape (K, d)
     measured : array, shape (K,)
     tr : float, seconds
+    beside : Lags of other runs, which help to say what missing frames may have been
 
     Raises
     ------
     InputError
         If too few frames are measured.
     """
-    marginal = fit_temporal_covariance([(latents, measured)], tr, octave_groups(latents.shape[1]))
     frames = float(measured.sum())
-    cross = np.zeros(0)
+    marginal = fit_temporal_covariance([(latents, measured)], tr, octave_groups(latents.shape[1]))
+    found = Lags(np.zeros(0), total_power(marginal) * frames, frames)
     process = process_of(marginal)
-    for _ in range(1 if measured.all() else ITERATIONS):
-        cross = expected_products(process, latents, measured)
-        process = coupled(marginal, cross, WEIGHT).coupling or process
-    return Lags(cross * frames / len(latents), total_power(marginal) * frames, frames)
+    for number in range(1 if measured.all() else ITERATIONS):
+        if number == 0 and beside is not None:
+            process = beside.together(tr).coupling or process
+        products = expected_products(process, latents, measured) * (frames / len(latents))
+        found = replace(found, cross=products)
+        together = found.together(tr, WEIGHT) if beside is None else found.beside(beside).together(tr)
+        process = together.coupling or process
+    return found
 
 
 def fit_coupling(
@@ -141,7 +165,7 @@ def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = N
         own = (turns @ power.T).real[:, marginal.group] * marginal.variance
         return Autoregression(own[:, :, None] * np.eye(len(scale)))
     d = len(scale)
-    lags = np.zeros((order + 1, d * d))
+    flat = np.zeros((order + 1, d * d))
     spread = np.sqrt(power)[marginal.group].T * scale  # (F, d)
     for first in range(0, N_BINS + 1, 64):
         part = slice(first, first + 64)
@@ -150,8 +174,8 @@ def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = N
         inverse /= np.linalg.norm(inverse, axis=2, keepdims=True)
         inverse *= spread[part][:, :, None]
         cross = inverse @ inverse.conj().transpose(0, 2, 1)
-        lags += (turns[:, part] @ cross.reshape(len(cross), -1)).real
-    lags = lags.reshape(order + 1, d, d)
+        flat += (turns[:, part] @ cross.reshape(len(cross), -1)).real
+    lags = flat.reshape(order + 1, d, d)
     lags[0] = (lags[0] + lags[0].T) / 2
     return Autoregression(lags)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.partial import Between, PartialFrames, partial_frames_near
-from neuroframes.frames.posterior import condition, square_root
+from neuroframes.frames.posterior import CoupledPosterior, condition, square_root
 from neuroframes.frames.prior import CONTEXT, FramePosterior, FramePrior, windows_in_context
 from neuroframes.frames.temporal import LONGEST_WINDOW
 
@@ -136,6 +136,33 @@ def _partial_frames(
         yield from partial_frames_near(
             between, kernels, at, entries[missing[at]], np.flatnonzero(window.rows)
         )
+
+
+def draw_coupled(
+    prior: FramePrior,
+    times: Float,
+    latents: Float,
+    measured: Mask,
+    n_draws: int,
+    generator: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Draws (S, K, d) of latents that lead and lag each other, given the measured frames.
+
+    Parameters
+    ----------
+    prior, times, latents, measured : as in `fill_missing`
+    n_draws : int
+    generator : numpy.random.Generator
+    """
+    draws = np.broadcast_to(latents, (n_draws, *latents.shape)).astype(np.float32)
+    for window in windows_of(prior, measured, times):
+        context, given = window.context, window.near | window.before
+        known = draws[:, context][:, given]
+        posterior = CoupledPosterior(prior.latents, times[context], FrameMask(given), known[0])
+        rows = np.arange(context.start, context.stop)[window.rows]
+        for draw, values in zip(draws, known, strict=True):
+            draw[rows] = posterior.draw(generator, posterior.given(values))[window.rows]
+    return draws
 
 
 @dataclass(frozen=True)

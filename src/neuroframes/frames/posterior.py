@@ -144,8 +144,8 @@ class CoupledPosterior:
         times: Float,
         operator: AlongTime,
         measurements: NDArray[np.floating],
-        mean: Float | None,
-        noise: float,
+        mean: Float | None = None,
+        noise: float = 0.0,
     ) -> None:
         assert prior.coupling is not None
         self.prior, self._operator, self._noise = prior, operator, noise
@@ -201,14 +201,13 @@ class CoupledPosterior:
             pairs = [(rows, rows, covariance)] + ([] if across is None else [(after, rows, across)])
             for later, earlier, values in pairs if len(between) else ():
                 for k in between:
-                    first, second = grid.weights_at(k, later), grid.weights_at(k, earlier)
+                    first, second = grid.weights_at(int(k), later), grid.weights_at(int(k), earlier)
                     if first is None or second is None:
                         continue
                     part = np.einsum("ia,iajb,jb->ab", first, values, second, optimize=True)
                     found[k] += part if later is earlier else part + part.T
             after = rows
-        latents = np.arange(d)
-        found[:, latents, latents] += grid.left_open
+        found[:, np.arange(d), np.arange(d)] += grid.left_open
         return found
 
     @property
@@ -224,12 +223,13 @@ class CoupledPosterior:
             np.einsum("dv,dv->v", covariance @ decoder, decoder, out=row)
         return np.maximum(found, 0)
 
-    def draw(self, generator: np.random.Generator) -> Float:
-        """One sample path of all latents, shape (K, d)."""
+    def draw(self, generator: np.random.Generator, mean: Float | None = None) -> Float:
+        """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d)."""
         away = np.zeros((self._grid.n_frames, len(self.prior.variance)))
         away[self._smoother.missing] = self._smoother.draw(generator)
         open_part = np.sqrt(self._grid.left_open)
-        return self.mean + self._grid.at_times(away) + open_part * generator.standard_normal(open_part.shape)
+        centre = self.mean if mean is None else mean
+        return centre + self._grid.at_times(away) + open_part * generator.standard_normal(open_part.shape)
 
     @cached_property
     def conditionals(self) -> tuple[Conditional, ...]:
@@ -284,7 +284,7 @@ class _Grid:
                     prior.kernel(g, prior.tr * np.concatenate([around, asked])),
                     FrameMask(np.arange(len(around) + 1) < len(around)),
                 )
-                weights[np.ix_(these, range(len(around)), latents)] = told.gain[-1][:, None]
+                weights[np.ix_(these, np.arange(len(around)), latents)] = told.gain[-1][:, None]
                 open_here = max(told.covariance[-1, -1], 0.0) * prior.variance[latents]
                 left_open[np.ix_(np.flatnonzero(~on)[these], latents)] = open_here
         return cls(times, n_frames, on, frame - first, weights, left_open)

@@ -104,7 +104,8 @@ class TemporalCovariance:
     def of_power(
         cls, power: Float, group: NDArray[np.int64], variance: Float, tr: float
     ) -> "TemporalCovariance":
-        """From two-sided power (G, F) that sums to 1 per group: its floor is the white part."""
+        """From two-sided power (G, F), of any scale: its floor is the white part."""
+        power = power / (power @ _one_sided(power.shape[1]))[:, None]
         floor = power.min(axis=1, keepdims=True)
         weights = (power - floor) * _one_sided(power.shape[1])
         return cls(weights, floor[:, 0] * N_FFT, group, variance, tr)

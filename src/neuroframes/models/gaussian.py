@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import need_torch
+from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import LinearAutoencoder
-from neuroframes.frames.filling import draw_missing, fill_missing
+from neuroframes.frames.autoregression import Autoregression
+from neuroframes.frames.filling import draw_coupled, draw_missing, fill_missing
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.channels import ChannelCovariance
@@ -219,9 +221,19 @@ class GaussianModel(TrainedModel):
     ) -> Estimate:
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
-        Only the standard deviation of draws holds how a learned correction varies.
+        Only the standard deviation of draws holds how a learned correction varies. What looks like an
+        artefact informs nothing: see `frames.artefacts`.
         """
         generator = np.random.default_rng(0) if generator is None else generator
+        doubted = suspicious(segment.frames, segment.measured)
+        if not doubted.any():
+            return self._fill(segment, draws, generator)
+        trusted = replace(segment, measured=segment.measured & ~doubted)
+        asked, found = ~doubted[~trusted.measured], self._fill(trusted, draws, generator)
+        std = None if found.std is None else found.std[asked]
+        return Estimate(found.mean[asked], std, (draw[asked] for draw in found.draws))
+
+    def _fill(self, segment: Segment, draws: int, generator: np.random.Generator) -> Estimate:
         frames, measured, times = segment.frames, segment.measured, segment.time_in_run
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
         latents, entries = prior.encode(frames, measured), segment.entries
@@ -231,17 +243,26 @@ class GaussianModel(TrainedModel):
             mean = eeg.mean(segment.eeg, segment.times, latents, measured)
         if not draws:
             return Estimate(*fill_missing(prior, frames, measured, times, latents, mean, entries=entries))
-        need_torch("--draws takes PyTorch")
-        from neuroframes.models.draws import draw_latents, fixed
-
-        if eeg is None or segment.eeg is None:
-            mean_of = fixed(np.zeros_like(latents))
-        else:
-            mean_of = eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
-        drawn = draw_latents(prior, mean_of, times, latents, measured, draws, generator)
+        drawn = self._drawn(prior, segment, latents, draws, generator)
         filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn, entries)
         each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator, entries)
         return Estimate(filled, std, each)
+
+    def _drawn(
+        self, prior: FramePrior, segment: Segment, latents: Float, draws: int, generator: np.random.Generator
+    ) -> NDArray[np.floating]:
+        """Draws (S, K, d) of the latents given the measured frames and the EEG."""
+        times, measured = segment.time_in_run, segment.measured
+        if prior.latents.coupling is not None:
+            return draw_coupled(prior, times, latents, measured, draws, generator)
+        need_torch("--draws takes PyTorch")
+        from neuroframes.models.draws import draw_latents, fixed
+
+        if self.eeg is None or segment.eeg is None:
+            mean_of = fixed(np.zeros_like(latents))
+        else:
+            mean_of = self.eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
+        return draw_latents(prior, mean_of, times, latents, measured, draws, generator)
 
     @property
     def n_parameters(self) -> int:
@@ -265,6 +286,8 @@ class GaussianModel(TrainedModel):
         for name, covariance in covariances.items():
             for part in COVARIANCE_FIELDS:
                 tensors[f"{name}.{part}"] = getattr(covariance, part)
+            if covariance.coupling is not None:
+                tensors[f"{name}.lags"] = covariance.coupling.lags
         return tensors
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
@@ -280,8 +303,10 @@ class GaussianModel(TrainedModel):
             origin = Origin.of(about, tensors["scale"])
 
             def covariance(name: str) -> TemporalCovariance:
-                parts = {part: tensors[f"{name}.{part}"] for part in COVARIANCE_FIELDS}
-                return TemporalCovariance(**parts, tr=origin.tr)
+                power, noise, group, variance = (tensors[f"{name}.{part}"] for part in COVARIANCE_FIELDS)
+                lags = tensors.get(f"{name}.lags")
+                coupling = None if lags is None else Autoregression(lags)
+                return TemporalCovariance(power, noise, group, variance, origin.tr, coupling)
 
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
             prior = FramePrior(autoencoder, covariance("latents"), covariance("rest"), about["spread"])

@@ -49,6 +49,7 @@ class Segment:
     partial : array, shape (K,), or None
         Which of the other frames are measured at those vertices where they are finite. Models may make
         nothing of that: these frames then count as missing.
+    person : str, "" where it isn't known
     """
 
     frames: Float32
@@ -61,6 +62,7 @@ class Segment:
     motion: NDArray[np.float64] | None = None
     vertices: NDArray[np.intp] | None = None
     partial: Mask | None = None
+    person: str = ""
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.frames.adaptation import chosen_prior
 from neuroframes.frames.autoencoder import Columns, columns_of
-from neuroframes.frames.calibration import calibrated
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
 from neuroframes.models.channels import ChannelCovariance
@@ -140,18 +140,24 @@ def fit_without_eeg(
     Parameters
     ----------
     part : TrainingPart
-        Where a run is completed from itself, the standard deviation is calibrated on frames hidden from it:
-        a prior of other runs states it rightly, one of the very frames that it is conditioned on a few
-        percent too small.
+        Where a run is completed from itself, frames hidden from it say whether its latents lead and lag each
+        other, and how far the stated deviation is wrong: see `frames.adaptation`.
     settings : BackboneSettings
     seed : int
     **_ : what networks take
     """
-    prior = fit_prior(part.segments, part.origin.tr, settings.latents, np.random.default_rng(seed))
-    if part.own:
-        (run,) = part.segments
-        prior = calibrated(prior, run.frames, run.measured, run.time_in_run)
-    return GaussianModel(part.origin, prior)
+    generator = np.random.default_rng(seed)
+    if not part.own:
+        return GaussianModel(
+            part.origin, fit_prior(part.segments, part.origin.tr, settings.latents, generator)
+        )
+    (run,) = part.segments
+    logger.info("fitting the prior to %d measured frames", run.measured.sum())
+    choice = chosen_prior(
+        run.frames, run.measured, run.time_in_run, part.origin.tr, generator, n_latents=settings.latents
+    )
+    logger.info("%s", choice)
+    return GaussianModel(part.origin, choice.prior)
 
 
 def fit_gaussian(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any) -> GaussianModel:

@@ -1,7 +1,7 @@
 """What models are fitted to: the training part of a recording, and where it comes from."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +27,15 @@ class TrainingPart:
     positions : array, shape (C, 3), metres, of the electrodes
     own : bool
         The only segment is the very run that is to be filled.
+    others : sequence of Segment
+        Runs of other people, of the same vertices and TR, each detrended and z-scored by itself.
     """
 
     origin: Origin
     segments: list[Segment]
     positions: NDArray[np.float64]
     own: bool = False
+    others: Sequence[Segment] = ()
 
 
 def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
