@@ -120,9 +120,7 @@ def test_artefacts_are_named_and_not_counted(people, learned, tmp_path):
     one, other = (
         learned([p, *people.runs[1:]], out=p.parent / "prior", latents=6) for p in (spoilt, missing)
     )
-    assert one.notes == (
-        "sub-01_bold.npz: frames 20, 21, 70 have many times the usual variance and are not counted",
-    )
+    assert one.notes == ("sub-01_bold.npz: frames 20, 21, 70 look like artefacts and are not counted",)
     assert other.notes == ()
     for name, tensor in other._tensors().items():
         np.testing.assert_array_equal(one._tensors()[name], tensor, err_msg=name)

@@ -19,11 +19,12 @@ from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
+from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import LinearAutoencoder, blocks, columns_of, fit_autoencoder, rows_of
 from neuroframes.frames.coupling import Lags, fit_lags
 from neuroframes.frames.population import Population
 from neuroframes.frames.prior import SAMPLE, default_latents
-from neuroframes.frames.temporal import fit_temporal_covariance, suspicious, total_power
+from neuroframes.frames.temporal import fit_temporal_covariance, total_power
 from neuroframes.models.model import Origin
 from neuroframes.models.population import PopulationModel
 from neuroframes.models.stored import digest
@@ -170,7 +171,7 @@ class Frames:
 def read_frames(run: GroupRun, part: Part) -> Frames:
     """Read a run, and z-score each vertex over its measured frames.
 
-    Frames with many times the usual variance are not counted: they would decide scale and components.
+    Frames that look like artefacts are not counted: they would decide scale and components.
 
     Raises
     ------
@@ -187,11 +188,10 @@ def read_frames(run: GroupRun, part: Part) -> Frames:
     del bold
     # The trend is left in what is kept for a second look, which a trend of artefacts would spoil.
     values, varying = _z_scored(frames.copy(order="F"), measured)
-    sample, notes = np.flatnonzero(varying)[:: max(1, int(varying.sum()) // SAMPLE)], []
-    enough = len(sample) > 0 and measured.sum() >= part.fewest
-    if enough and (marked := suspicious(values[:, sample].astype(np.float64), measured)).any():
+    notes = []
+    if (marked := suspicious(values, measured)).any():
         listed = ", ".join(map(str, np.flatnonzero(marked)))
-        notes.append(f"{name}: frames {listed} have many times the usual variance and are not counted")
+        notes.append(f"{name}: frames {listed} look like artefacts and are not counted")
         measured = measured & ~marked
         values, varying = _z_scored(frames, measured)
     if measured.sum() < part.fewest or not varying.any():
