@@ -139,6 +139,8 @@ def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: flo
     """Other people's prior, with what the run says of itself."""
     autoencoder, theirs = population.autoencoder, population.total()
     prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))
+    if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
+        return prior
     latents = prior.encode(frames, measured)
     own = fit_lags(latents, measured, tr, theirs)
     power = np.empty_like(autoencoder.rest)
