@@ -20,7 +20,14 @@ from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
 from neuroframes.frames.artefacts import suspicious
-from neuroframes.frames.autoencoder import LinearAutoencoder, blocks, columns_of, fit_autoencoder, rows_of
+from neuroframes.frames.autoencoder import (
+    Columns,
+    LinearAutoencoder,
+    blocks,
+    columns_of,
+    fit_autoencoder,
+    rows_of,
+)
 from neuroframes.frames.coupling import Lags, fit_lags
 from neuroframes.frames.population import Population
 from neuroframes.frames.prior import SAMPLE, default_latents
@@ -279,6 +286,11 @@ def group_components(parts: Sequence[Part]) -> PopulationModel:
     return PopulationModel(Origin(first.space, first.tr, scale, Split((), (), 0.0)), nobody)
 
 
+def _columns_at(frames: Float32, vertices: NDArray[np.intp]) -> Columns:
+    """Frames at some of the vertices, of which one block at a time is copied."""
+    return lambda block: np.take(frames.T, vertices[block], axis=0).T
+
+
 @few_threads
 def sum_people(part: Part) -> None:
     """Write the prior of a part's people in the components of another; nothing where it is there."""
@@ -298,16 +310,17 @@ def sum_people(part: Part) -> None:
             continue
         vertices, measured = np.flatnonzero(found.varying & known), found.measured
         here = LinearAutoencoder(own.decoder[:, vertices], own.rest[vertices])
-        frames = found.values[:, vertices]
-        latents = np.zeros((len(frames), here.n_latents))
-        latents[measured] = here.encode(rows_of(columns_of(frames), measured))
+        columns = rows_of(_columns_at(found.values, vertices), measured)
+        latents = np.zeros((len(measured), here.n_latents))
+        latents[measured] = here.encode(columns)
         for block in blocks(len(vertices)):
-            frames[:, block] -= here.decode(latents, block)
-        squares[vertices] += np.square(frames[measured]).sum(axis=0, dtype=np.float64)
+            rest = columns(block) - here.decode(latents[measured], block)
+            squares[vertices[block]] += np.square(rest).sum(axis=0, dtype=np.float64)
         counts[vertices] += found.n_measured
-        sample = frames[:, :: max(1, len(vertices) // SAMPLE)].astype(np.float64)
-        rest = fit_temporal_covariance([(sample, measured)], part.tr, np.zeros(sample.shape[1], int))
-        rest_power = rest_power + found.n_measured * total_power(rest)[0]
+        sample = np.arange(0, len(vertices), max(1, len(vertices) // SAMPLE))
+        some = found.values[:, vertices[sample]] - here.decode(latents, sample).astype(np.float64)
+        of_rest = fit_temporal_covariance([(some, measured)], part.tr, np.zeros(len(sample), int))
+        rest_power = rest_power + found.n_measured * total_power(of_rest)[0]
         lags = fit_lags(latents, measured, part.tr)
         people[run.person] = people[run.person] + lags if run.person in people else lags
         n_runs += 1
