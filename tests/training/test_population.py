@@ -9,12 +9,13 @@ from nibabel import Nifti1Image, save
 from safetensors.numpy import load_file
 from scipy.linalg import subspace_angles
 
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.coupling import ORDER, fit_lags
 from neuroframes.models.population import PopulationModel
 from neuroframes.recording.segments import detrend, vertex_scale
 from neuroframes.recording.timeline import Censoring
-from neuroframes.training.population import GroupRun, parts_of, strongest
+from neuroframes.training.population import GroupRun, Part, strongest
 
 
 def z_scored(path):
@@ -171,7 +172,8 @@ def test_volumes_of_one_grid_may_differ_in_voxels(learned, smooth_frames, tmp_pa
 
 def test_all_runs_of_a_person_are_in_one_part(people):
     runs = [GroupRun(path, path.name.partition("_")[0], None) for path in people.runs]
-    parts = parts_of(runs, None, Censoring(), None, 16, None, people.prior)
+    whole = Part(tuple(runs), CorticalSpace.from_parcels(24), 2.0, Censoring(), None, 16, None, people.prior)
+    parts = whole.dealt()
     assert [str(part) for part in parts] == ["sub-01", "sub-02", "sub-03", "sub-04"]
     assert parts[-1].runs == tuple(runs[-2:])
     results = {replace(parts[0], **other).result for other in ({}, {"fewest": 20}, {"rules": Censoring(0.2)})}

@@ -101,14 +101,9 @@ def prior(
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.models.population import PopulationModel
+    from neuroframes.recording.bold import read_bold
     from neuroframes.recording.timeline import Censoring
-    from neuroframes.training.population import (
-        find_components,
-        group_components,
-        parts_of,
-        people_of,
-        sum_people,
-    )
+    from neuroframes.training.population import Part, find_components, group_components, people_of, sum_people
 
     out, paths = Path(out), [Path(run) for run in runs]
     inputs = [*paths, *(Path(path) for path in (derivatives, components) if path)]
@@ -134,7 +129,9 @@ def prior(
         place = state / "components" if components is None else Path(components)
         group = None if components is None else PopulationModel.load(place)
         asked = _asked(paths, derivatives, space, task, person)
-        parts = parts_of(asked, group, rules, latents, fewest, bold_tr, state)
+        of = read_bold(asked[0].bold, tr=bold_tr) if group is None else group.origin
+        whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state)
+        parts = whole.dealt()
         if group is None:
             run(find_components, parts)
             group_components(parts).save(place, overwrite=True)

@@ -106,7 +106,7 @@ class PopulationModel(TrainedModel):
             population = population.at(segment.vertices)
         rows, tr = self._grid(segment)
         choice = chosen_prior(
-            segment.frames[rows],
+            np.take(segment.frames.T, rows, axis=1).T if len(rows) < len(segment.times) else segment.frames,
             segment.measured[rows],
             segment.time_in_run[rows],
             tr,

@@ -33,7 +33,7 @@ from neuroframes.frames.population import Population
 from neuroframes.frames.prior import SAMPLE, default_latents
 from neuroframes.frames.temporal import fit_temporal_covariance, total_power
 from neuroframes.models.model import Origin
-from neuroframes.models.population import PopulationModel
+from neuroframes.models.population import SAME_TR, PopulationModel
 from neuroframes.models.stored import digest
 from neuroframes.recording.bold import bold_files, read_bold
 from neuroframes.recording.segments import Split, detrend, vertex_scale
@@ -46,7 +46,6 @@ Mask = NDArray[np.bool_]
 MOST_LATENTS = 128
 KEPT = 2  # times as many components are kept on the way as are asked for
 MOST_PARTS = 64  # that people are dealt into, each with a file of components: so many lie on disk at once
-SAME_TR = 0.01  # of it, by which runs may differ
 
 
 @dataclass(frozen=True)
@@ -106,51 +105,27 @@ class Part:
         """Where the result is, or will be; another place where files or settings are others."""
         files = [file for run in self.runs for file in (*bold_files(run.bold), run.confounds) if file]
         stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        settings = [
-            value for name, value in vars(self).items() if name not in ("space", "folder", "components")
-        ]
-        text = repr((__version__, stamps, self.space.to_json(), settings))
+        settings = (
+            self.runs,
+            self.space.to_json(),
+            self.tr,
+            self.rules,
+            self.latents,
+            self.fewest,
+            self.bold_tr,
+        )
+        text = repr((__version__, stamps, settings))
         kind = "components.npz" if self.components is None else f"sums-{digest(self.components)}"
         return self.folder / f"{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}-{kind}"
 
-
-def parts_of(
-    runs: Sequence[GroupRun],
-    group: PopulationModel | None,
-    rules: Censoring,
-    latents: int | None,
-    fewest: int,
-    bold_tr: float | None,
-    folder: Path,
-) -> list[Part]:
-    """Runs dealt into parts, all runs of a person to one.
-
-    Parameters
-    ----------
-    runs : sequence of GroupRun
-    group : PopulationModel, or None
-        Prior whose space and TR the parts have; by default those of the first run.
-    rules, latents, fewest, bold_tr, folder : as in `Part`
-    """
-    of = read_bold(runs[0].bold, tr=bold_tr) if group is None else group.origin
-    people: dict[str, list[GroupRun]] = {}
-    for run in runs:
-        people.setdefault(run.person, []).append(run)
-    dealt = np.array_split(np.arange(len(people)), min(MOST_PARTS, len(people)))
-    every = [*people.values()]
-    return [
-        Part(
-            tuple(run for person in some for run in every[person]),
-            of.space,
-            of.tr,
-            rules,
-            latents,
-            fewest,
-            bold_tr,
-            folder,
-        )
-        for some in dealt
-    ]
+    def dealt(self) -> "list[Part]":
+        """As parts of a few people each, with all runs of a person in one."""
+        people: dict[str, tuple[GroupRun, ...]] = {}
+        for run in self.runs:
+            people[run.person] = (*people.get(run.person, ()), run)
+        every = [*people.values()]
+        shares = np.array_split(np.arange(len(every)), min(MOST_PARTS, len(every)))
+        return [replace(self, runs=sum((every[person] for person in share), ())) for share in shares]
 
 
 @dataclass(frozen=True)
