@@ -124,6 +124,9 @@ METHODS: Mapping[str, Method] = {
         "training.paper.fit_paper", preset="paper", settings=PaperSettings(), model="models.paper.PaperModel"
     ),
     NO_EEG: _ours("training.backbone.fit_without_eeg", eeg=False, settings=BackboneSettings()),
+    "neuroframes population": _ours(
+        "training.population.fit_population", eeg=False, people=True, settings=BackboneSettings()
+    ),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
     OURS: _ours(
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuroframes.commands.run import Run, fewest_values
 from neuroframes.errors import InputError
+from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.information import effective_frames
 from neuroframes.models.model import Origin, TrainedModel
@@ -105,6 +106,11 @@ def fill_run(run: Run, grid: Float) -> Filled:
         return Filled(frames, deviation, same, data, some, "nothing was estimated")
     segment, units = standardised(run, grid, own, data, partial)
     run.about.update(_information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data))
+    doubted = np.flatnonzero(suspicious(segment.frames, segment.measured)[own])
+    if len(doubted):
+        looks = "frames %s look like artefacts: they are kept, but inform no other; censor them if they are"
+        logger.warning(looks, ", ".join(map(str, doubted)))
+    run.about["NeuroframesSuspicious"] = doubted
     model = _own_prior(segment, run, own) if run.model is None else run.model.for_run(segment)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]

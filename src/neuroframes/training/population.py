@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,16 @@ from neuroframes.frames.coupling import Lags, fit_lags
 from neuroframes.frames.population import Population
 from neuroframes.frames.prior import SAMPLE, default_latents
 from neuroframes.frames.temporal import fit_temporal_covariance, total_power
+from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Origin
 from neuroframes.models.population import SAME_TR, PopulationModel
+from neuroframes.models.settings import BackboneSettings
 from neuroframes.models.stored import digest
 from neuroframes.recording.bold import bold_files, read_bold
 from neuroframes.recording.segments import Split, detrend, vertex_scale
 from neuroframes.recording.timeline import Censoring
 from neuroframes.threads import few_threads
+from neuroframes.training.part import TrainingPart
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -266,6 +270,18 @@ def _columns_at(frames: Float32, vertices: NDArray[np.intp]) -> Columns:
     return lambda block: np.take(frames.T, vertices[block], axis=0).T
 
 
+def _power_of_rest(
+    columns: Columns, measured: Mask, latents: NDArray[np.float64], autoencoder: LinearAutoencoder, tr: float
+) -> NDArray[np.float64]:
+    """Two-sided power (F,) of what latents (K, d) leave over of a run, 1 a measured frame."""
+    n_vertices = autoencoder.decoder.shape[1]
+    sample = np.arange(0, n_vertices, max(1, n_vertices // SAMPLE))
+    frames = np.concatenate([columns(slice(v, v + 1)) for v in sample], axis=1)
+    rest = frames - autoencoder.decode(latents, sample).astype(np.float64)
+    covariance = fit_temporal_covariance([(rest, measured)], tr, np.zeros(len(sample), int))
+    return np.asarray(measured.sum() * total_power(covariance)[0])
+
+
 @few_threads
 def sum_people(part: Part) -> None:
     """Write the prior of a part's people in the components of another; nothing where it is there."""
@@ -292,10 +308,8 @@ def sum_people(part: Part) -> None:
             rest = columns(block) - here.decode(latents[measured], block)
             squares[vertices[block]] += np.square(rest).sum(axis=0, dtype=np.float64)
         counts[vertices] += found.n_measured
-        sample = np.arange(0, len(vertices), max(1, len(vertices) // SAMPLE))
-        some = found.values[:, vertices[sample]] - here.decode(latents, sample).astype(np.float64)
-        of_rest = fit_temporal_covariance([(some, measured)], part.tr, np.zeros(len(sample), int))
-        rest_power = rest_power + found.n_measured * total_power(of_rest)[0]
+        columns = _columns_at(found.values, vertices)
+        rest_power = rest_power + _power_of_rest(columns, measured, latents, here, part.tr)
         lags = fit_lags(latents, measured, part.tr)
         people[run.person] = people[run.person] + lags if run.person in people else lags
         n_runs += 1
@@ -317,3 +331,35 @@ def people_of(parts: Sequence[Part]) -> PopulationModel:
         fewest = parts[0].fewest
         raise InputError(f"no run has {fewest} measured frames; lower --fewest-frames, or censor fewer")
     return found
+
+
+def fit_population(
+    part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any
+) -> GaussianModel:
+    """The prior of other people's runs, in components of all of them, adapted to the run to be filled.
+
+    Parameters
+    ----------
+    part : TrainingPart, of that run alone, with `others`
+    settings : BackboneSettings
+    seed : int
+    **_ : what networks take
+    """
+    (run,), others = part.segments, part.others
+    n_frames = sum(int(other.measured.sum()) for other in others)
+
+    def columns(block: slice) -> Float32:
+        return np.concatenate([other.frames[other.measured, block] for other in others])
+
+    n_vertices, n_latents = run.frames.shape[1], settings.latents or default_latents(n_frames)
+    group, _latents = fit_autoencoder(columns, n_vertices, n_latents, np.random.default_rng(seed))
+    people: dict[str, Lags] = {}
+    rest_power = np.zeros(1)
+    for other in others:
+        latents, measured, tr = np.zeros((len(other.frames), group.n_latents)), other.measured, part.origin.tr
+        latents[measured] = group.encode(rows_of(columns_of(other.frames), measured))
+        lags = fit_lags(latents, measured, tr)
+        people[other.person] = people[other.person] + lags if other.person in people else lags
+        rest_power = rest_power + _power_of_rest(columns_of(other.frames), measured, latents, group, tr)
+    population = Population(group, people, rest_power, part.origin.tr, len(others))
+    return PopulationModel(part.origin, population).for_run(run)
