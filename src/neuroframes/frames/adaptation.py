@@ -94,7 +94,7 @@ def chosen_prior(
     left = measured & ~hidden
     sample = np.arange(0, frames.shape[1], max(1, frames.shape[1] // SAMPLE))
     some = np.asfortranarray(frames[:, sample])
-    expected = _spread_of_few(effective_frames(some, measured))
+    expected = _spread_of_few(effective_frames(some, measured) if measured.any() else 0.0)
     if hidden.sum() < FEWEST_HIDDEN or left.sum() < FEWEST_MEASURED:
         name = OWN if population is None else OTHERS
         return Choice(replace(fits[name](frames, measured), spread=expected), name, {})
