@@ -152,16 +152,17 @@ class Smoother:
             What noisy measurements add to the right-hand side.
         """
         order, filters = self.process.order, self.process.filters
+        stop = max(order, self._n_frames)  # a run may be shorter than the order
         known = np.where(self.missing[:, None], 0.0, frames)
         white = np.zeros_like(known)
         told = np.zeros_like(known) if told is None else told.copy()
         for lag in range(order + 1):
-            white[order:] += known[order - lag : self._n_frames - lag] @ filters[-1][lag].T
+            white[order:] += known[order - lag : stop - lag] @ filters[-1][lag].T
         for t in range(min(order, self._n_frames)):
             white[t] = np.einsum("kij,kj->i", filters[t], known[t::-1])
             told[t::-1] -= np.einsum("kij,i->kj", filters[t], white[t])
         for lag in range(order + 1):
-            told[order - lag : self._n_frames - lag] -= white[order:] @ filters[-1][lag]
+            told[order - lag : stop - lag] -= white[order:] @ filters[-1][lag]
         parts: list[Float] = []
         for block in self._blocks:
             right = told[block.rows].ravel()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from neuroframes.frames.autoregression import Autoregression, Smoother
 from neuroframes.frames.temporal import (
+    FLOOR,
     TemporalCovariance,
     fit_temporal_covariance,
     octave_groups,
@@ -148,6 +149,7 @@ def coupled(marginal: TemporalCovariance, products: Float, weight: float) -> Tem
     lags = products / scale[:, None] / scale
     # What no latent says of another keeps its own frames apart from rounding.
     lags = np.where(np.eye(len(scale), dtype=bool), lags, weight * lags)
+    np.fill_diagonal(lags[0], 1.0)  # latents that are 0 throughout are white
     return replace(marginal, coupling=process_of(marginal, Autoregression(lags)))
 
 
@@ -160,9 +162,10 @@ def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = N
     power = power / (power @ weights)[:, None]
     angle = np.pi / N_BINS * np.arange(N_BINS + 1)
     turns = np.exp(1j * np.outer(np.arange(order + 1), angle)) * weights
-    scale = np.sqrt(marginal.variance)
+    variance = np.maximum(marginal.variance, FLOOR * marginal.variance.max())
+    scale = np.sqrt(variance)
     if coherent is None:
-        own = (turns @ power.T).real[:, marginal.group] * marginal.variance
+        own = (turns @ power.T).real[:, marginal.group] * variance
         return Autoregression(own[:, :, None] * np.eye(len(scale)))
     d = len(scale)
     flat = np.zeros((order + 1, d * d))

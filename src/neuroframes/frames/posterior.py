@@ -151,7 +151,8 @@ class CoupledPosterior:
         self.prior, self._operator, self._noise = prior, operator, noise
         exact = isinstance(operator, FrameMask) and not noise
         measured = operator.measured if isinstance(operator, FrameMask) else np.zeros(len(times), bool)
-        self._grid = _Grid.of(prior, times, measured if measured.any() else np.ones(len(times), bool))
+        anchors = measured if measured.any() else np.arange(len(times)) == 0
+        self._grid = _Grid.of(prior, times, anchors)
         missing = np.ones(self._grid.n_frames, bool)
         if exact:
             missing[self._grid.frame[measured]] = False
