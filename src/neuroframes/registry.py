@@ -81,6 +81,7 @@ _network = partial(Method, family="network", needs=TORCH, seeded=True)
 _trained_network = partial(Method, frames=True, family="network", needs=TORCH)
 _ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
 
+POPULATION = "models.population.PopulationModel"
 ORACLE = "global signal (oracle)"
 OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 
@@ -125,15 +126,17 @@ METHODS: Mapping[str, Method] = {
     ),
     NO_EEG: _ours("training.backbone.fit_without_eeg", eeg=False, settings=BackboneSettings()),
     "neuroframes population": _ours(
-        "training.population.fit_population", eeg=False, people=True, settings=BackboneSettings()
+        "training.population.fit_population",
+        eeg=False,
+        people=True,
+        settings=BackboneSettings(),
+        model=POPULATION,
     ),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
     OURS: _ours(
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
     ),
 }
-# What `prior` stores: no row, since it is not fitted to one recording.
-POPULATION = "models.population.PopulationModel"
 # Methods that `train` can store; the others are fitted where they are compared with.
 PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
 

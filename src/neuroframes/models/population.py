@@ -60,7 +60,7 @@ class PopulationModel(TrainedModel):
     """
 
     format = "neuroframes-model-population-1"
-    name = "neuroframes population prior"
+    name = "neuroframes population"
     states_deviation = draws = any_time = scaled_by_run = True
 
     origin: Origin

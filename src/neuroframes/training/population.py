@@ -33,7 +33,6 @@ from neuroframes.frames.coupling import Lags, fit_lags
 from neuroframes.frames.population import Population
 from neuroframes.frames.prior import SAMPLE, default_latents
 from neuroframes.frames.temporal import fit_temporal_covariance, total_power
-from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Origin
 from neuroframes.models.population import SAME_TR, PopulationModel
 from neuroframes.models.settings import BackboneSettings
@@ -335,23 +334,23 @@ def people_of(parts: Sequence[Part]) -> PopulationModel:
 
 def fit_population(
     part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any
-) -> GaussianModel:
-    """The prior of other people's runs, in components of all of them, adapted to the run to be filled.
+) -> PopulationModel:
+    """The prior of other people's runs, in components of all of them.
 
     Parameters
     ----------
-    part : TrainingPart, of that run alone, with `others`
+    part : TrainingPart with `others`, which alone are learned from
     settings : BackboneSettings
     seed : int
     **_ : what networks take
     """
-    (run,), others = part.segments, part.others
+    others = part.others
     n_frames = sum(int(other.measured.sum()) for other in others)
 
     def columns(block: slice) -> Float32:
         return np.concatenate([other.frames[other.measured, block] for other in others])
 
-    n_vertices, n_latents = run.frames.shape[1], settings.latents or default_latents(n_frames)
+    n_vertices, n_latents = others[0].frames.shape[1], settings.latents or default_latents(n_frames)
     group, _latents = fit_autoencoder(columns, n_vertices, n_latents, np.random.default_rng(seed))
     people: dict[str, Lags] = {}
     rest_power = np.zeros(1)
@@ -362,4 +361,4 @@ def fit_population(
         people[other.person] = people[other.person] + lags if other.person in people else lags
         rest_power = rest_power + _power_of_rest(columns_of(other.frames), measured, latents, group, tr)
     population = Population(group, people, rest_power, part.origin.tr, len(others))
-    return PopulationModel(part.origin, population).for_run(run)
+    return PopulationModel(part.origin, population)
