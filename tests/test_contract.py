@@ -18,14 +18,13 @@ from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Model, TrainedModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import log_band_power
-from neuroframes.recording.bold import write_bold
 from neuroframes.recording.segments import Segment, Split
 from neuroframes.recording.signal import Signal
 from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, OURS, fit, load_model
 from neuroframes.training.backbone import fit_without_eeg
 from neuroframes.training.part import TrainingPart
 
-OWN, PRIOR = "a run's own prior", "neuroframes population prior"
+OWN, POPULATION = "a run's own prior", "neuroframes population"
 NETWORK = {"epochs": 1, "latents": 3, "batch": 32, "accelerator": "cpu"}
 SMALL = {
     "banded ridge": {"latents": 4, "samples": 2},
@@ -41,6 +40,7 @@ SMALL = {
     | {"batch": 4, "learning_rate": 0.01},
     "dynamic factors": {"factors": 2, "iterations": 3},
     NO_EEG: {"latents": 4},
+    POPULATION: {"latents": 4},
     "neuroframes backbone": {"latents": 4},
     OURS: {"latents": 4, "frames": 24, "width": 8, "depth": 1, "heads": 2, "virtual_channels": 4}
     | {"filters": 2, "members": 1, "epochs": 1},
@@ -54,14 +54,8 @@ MASKS = {
 }
 
 
-def fitted_to(name: str, part: TrainingPart, test: Segment, state, learned) -> Model:
+def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
     """The method of that name with few parameters, on the CPU; a learned correction with an open gate."""
-    if name == PRIOR:
-        for number, segment in enumerate(part.segments):
-            frames = np.where(segment.measured[:, None], segment.frames, np.nan)
-            path = state / f"sub-{number}_bold.dtseries.nii"
-            write_bold(path, frames, part.origin.space, tr=part.origin.tr)
-        return learned(sorted(state.glob("*.nii")), out=state / "prior", latents=4)
     if name == OWN:
         origin = replace(part.origin, channels=(), bands={}, split=Split((), (), 0.0))
         run = replace(test.given(MASKS["gaps"](len(test.times))), eeg=None, power=None)
@@ -97,8 +91,8 @@ class Fitted:
         return self.name not in METHODS or METHODS[self.name].frames
 
 
-EVERY = [*METHODS, OWN, PRIOR]
-TRAINED = [name for name in METHODS if METHODS[name].model] + [OWN, PRIOR]
+EVERY = [*METHODS, OWN]
+TRAINED = [name for name in METHODS if METHODS[name].model] + [OWN]
 DRAWING = [name for name in TRAINED if name != "surface model"]
 NETWORKS = [name for name in METHODS if "torch" in METHODS[name].needs]
 
@@ -109,14 +103,14 @@ def each(names: list[str]):
 
 
 @pytest.fixture(scope="module")
-def fits(patch, tmp_path_factory, learned) -> Callable[[str], Fitted]:
+def fits(patch, tmp_path_factory) -> Callable[[str], Fitted]:
     """Every method is fitted once."""
     part, test = patch
     whole = replace(test, measured=np.ones(len(test.times), bool))
 
     @cache
     def of(name: str) -> Fitted:
-        return Fitted(name, fitted_to(name, part, test, tmp_path_factory.mktemp("state"), learned), whole)
+        return Fitted(name, fitted_to(name, part, test, tmp_path_factory.mktemp("state")), whole)
 
     return of
 
@@ -262,9 +256,7 @@ def test_the_same_seed_gives_the_same_estimate(fitted):
     assert not model.draws or not np.array_equal(drawn[0][0], drawn[3][0])
 
 
-def test_the_same_seed_gives_the_same_fit_and_censored_frames_have_no_part_in_it(
-    fitted, patch, tmp_path, learned
-):
+def test_the_same_seed_gives_the_same_fit_and_censored_frames_have_no_part_in_it(fitted, patch, tmp_path):
     part, test = patch
 
     def spoilt(segment):
@@ -272,7 +264,7 @@ def test_the_same_seed_gives_the_same_fit_and_censored_frames_have_no_part_in_it
 
     segments = [spoilt(segment) for segment in part.segments]
     assert np.isnan(segments[0].frames).any()
-    again = fitted_to(fitted.name, replace(part, segments=segments), spoilt(test), tmp_path, learned)
+    again = fitted_to(fitted.name, replace(part, segments=segments), spoilt(test), tmp_path)
     given = fitted.segment.given(fitted.measured)
     assert same(*(model.fill(given, draws=draws_of(model)) for model in (fitted.model, again)))
 
@@ -296,7 +288,7 @@ def test_draws_agree_with_what_is_stated(fitted):
     assert np.all(away <= 0.35 * estimate.std)
     np.testing.assert_allclose(drawn.std(axis=0, ddof=1), estimate.std, rtol=0.25)
     # The closed form holds where no learned correction varies with what is drawn.
-    if fitted.name in (NO_EEG, BACKBONE, OWN, PRIOR):
+    if fitted.name in (NO_EEG, BACKBONE, OWN, POPULATION):
         np.testing.assert_allclose(drawn.std(axis=0, ddof=1), model.fill(given).std, rtol=0.25)
     single = model.fill(given, draws=1)
     assert len(list(single.draws)) == 1 and np.isfinite(single.std).all()
