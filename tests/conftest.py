@@ -12,10 +12,13 @@ from nibabel.cifti2 import BrainModelAxis
 from scipy.ndimage import gaussian_filter1d
 
 from neuroframes.cli import main
+from neuroframes.commands.prior import prior
 from neuroframes.commands.train import train
 from neuroframes.cortex.mesh import cortical_vertices, surface
 from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
 from neuroframes.models.model import Origin
+from neuroframes.models.population import PopulationModel
 from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.segments import Part, Segment, Split
@@ -141,6 +144,53 @@ def smooth_frames() -> Callable[..., np.ndarray]:
         return np.asfortranarray(10_000 + scale * signal, np.float32)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def learned() -> Callable[..., PopulationModel]:
+    """The command `prior`, in this process: starting others takes seconds."""
+
+    def here(function, jobs, **_) -> list[str]:
+        failed = []
+        for job in jobs:
+            try:
+                function(job)
+            except InputError as error:
+                failed.append(f"{job}: {error}")
+        return failed
+
+    def learn(*arguments, **options) -> PopulationModel:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("neuroframes.evaluation.jobs.run_here", here)
+            return prior(*arguments, **options)
+
+    return learn
+
+
+@dataclass(frozen=True)
+class People:
+    """Runs of some people as tables of parcels, and a prior of them."""
+
+    runs: list[Path]
+    prior: Path
+
+    def of(self, person: str) -> list[Path]:
+        return [path for path in self.runs if path.name.startswith(f"{person}_")]
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory, learned) -> People:
+    """Four people, the last with two runs, of 160 frames at a TR of 2 s and 24 parcels."""
+    folder, generator = tmp_path_factory.mktemp("people"), np.random.default_rng(2)
+    patterns, runs = generator.standard_normal((3, 24)), []
+    for name in ("sub-01_run-1", "sub-02_run-1", "sub-03_run-1", "sub-04_run-1", "sub-04_run-2"):
+        signals = gaussian_filter1d(generator.standard_normal((200, 3)), 2, axis=0)[20:-20]
+        signals[2:, 1] += signals[:-2, 0]
+        frames = signals / signals.std(axis=0) @ patterns + 0.5 * generator.standard_normal((160, 24))
+        runs.append(folder / f"{name}_bold.npz")
+        np.savez(runs[-1], bold=100 + frames, tr=2.0)
+    learned(runs, out=folder / "prior", latents=6)
+    return People(runs, folder / "prior")
 
 
 @pytest.fixture

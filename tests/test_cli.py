@@ -46,6 +46,7 @@ LEAST = {
     "simulate": ("o",),
     "prepare": ("b", "--out", "o"),
     "train": ("s", "--out", "o"),
+    "prior": ("--out", "o"),
     "reconstruct": ("m", "--eeg", "e", "--out", "o"),
     "complete": ("b", "--out", "o"),
     "resample": ("b", "--out", "o", "--tr", "1"),
@@ -102,7 +103,7 @@ def test_types_in_help_are_words(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["complete", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--model PATH What train wrote" in shown
+    assert "--model PATH What train or prior wrote" in shown
     assert "--fd-threshold NUMBER Frames with more displacement count as missing (mm; default: 0.5)" in shown
     assert "--seed WHOLE NUMBER Seed of the draws (default: 0)" in shown
     assert "--frames TEXT" in shown and "--save-draws Write" in shown

@@ -24,7 +24,7 @@ from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, OURS, fit, l
 from neuroframes.training.backbone import fit_without_eeg
 from neuroframes.training.part import TrainingPart
 
-OWN = "a run's own prior"
+OWN, POPULATION = "a run's own prior", "neuroframes population"
 NETWORK = {"epochs": 1, "latents": 3, "batch": 32, "accelerator": "cpu"}
 SMALL = {
     "banded ridge": {"latents": 4, "samples": 2},
@@ -40,6 +40,7 @@ SMALL = {
     | {"batch": 4, "learning_rate": 0.01},
     "dynamic factors": {"factors": 2, "iterations": 3},
     NO_EEG: {"latents": 4},
+    POPULATION: {"latents": 4},
     "neuroframes backbone": {"latents": 4},
     OURS: {"latents": 4, "frames": 24, "width": 8, "depth": 1, "heads": 2, "virtual_channels": 4}
     | {"filters": 2, "members": 1, "epochs": 1},
@@ -83,11 +84,11 @@ class Fitted:
 
     @property
     def eeg(self) -> bool:
-        return self.name != OWN and METHODS[self.name].eeg
+        return self.name in METHODS and METHODS[self.name].eeg
 
     @property
     def frames(self) -> bool:
-        return self.name == OWN or METHODS[self.name].frames
+        return self.name not in METHODS or METHODS[self.name].frames
 
 
 EVERY = [*METHODS, OWN]
@@ -287,7 +288,7 @@ def test_draws_agree_with_what_is_stated(fitted):
     assert np.all(away <= 0.35 * estimate.std)
     np.testing.assert_allclose(drawn.std(axis=0, ddof=1), estimate.std, rtol=0.25)
     # The closed form holds where no learned correction varies with what is drawn.
-    if fitted.name in (NO_EEG, BACKBONE, OWN):
+    if fitted.name in (NO_EEG, BACKBONE, OWN, POPULATION):
         np.testing.assert_allclose(drawn.std(axis=0, ddof=1), model.fill(given).std, rtol=0.25)
     single = model.fill(given, draws=1)
     assert len(list(single.draws)) == 1 and np.isfinite(single.std).all()

@@ -16,6 +16,7 @@ HOMES = {
     "evaluate": "neuroframes.commands.evaluate",
     "open_store": "neuroframes.recording.store",
     "prepare": "neuroframes.recording.store",
+    "prior": "neuroframes.commands.prior",
     "read_bold": "neuroframes.recording.bold",
     "read_eeg": "neuroframes.recording.eeg",
     "reconstruct": "neuroframes.commands.reconstruct",

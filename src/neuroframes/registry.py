@@ -81,6 +81,7 @@ _network = partial(Method, family="network", needs=TORCH, seeded=True)
 _trained_network = partial(Method, frames=True, family="network", needs=TORCH)
 _ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
 
+POPULATION = "models.population.PopulationModel"
 ORACLE = "global signal (oracle)"
 OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 
@@ -124,6 +125,13 @@ METHODS: Mapping[str, Method] = {
         "training.paper.fit_paper", preset="paper", settings=PaperSettings(), model="models.paper.PaperModel"
     ),
     NO_EEG: _ours("training.backbone.fit_without_eeg", eeg=False, settings=BackboneSettings()),
+    "neuroframes population": _ours(
+        "training.population.fit_population",
+        eeg=False,
+        people=True,
+        settings=BackboneSettings(),
+        model=POPULATION,
+    ),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
     OURS: _ours(
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
@@ -262,7 +270,7 @@ def fit(
 
 
 def load_model(path: str | Path) -> "TrainedModel":
-    """Read what `train` wrote; PyTorch is loaded only where the model needs it.
+    """Read what `train` or `prior` wrote; PyTorch is loaded only where the model needs it.
 
     Raises
     ------
@@ -270,6 +278,8 @@ def load_model(path: str | Path) -> "TrainedModel":
         If there is no model at `path`, or one of another version.
     """
     stored = read_stored(Path(path))
+    if POPULATION.startswith(f"models.{stored.kind}."):
+        return _imported(POPULATION).from_stored(stored)
     # "neuroframes-model-paper-2": the kind is the module that reads it.
     of_kind = (name for name, method in METHODS.items() if method.model.startswith(f"models.{stored.kind}."))
     # An unknown kind goes to the Gaussian's reader, which says which format it expected.

@@ -10,7 +10,7 @@ from neuroframes.commands.run import read_run
 from neuroframes.frames.temporal import FEWEST_MEASURED
 
 COMMANDS = ("complete", "resample")
-SHARED = ["model", "eeg", "confounds", "fd_threshold", "dvars_threshold", "censor", "frames"]
+SHARED = ["model", "leave_out", "eeg", "confounds", "fd_threshold", "dvars_threshold", "censor", "frames"]
 SHARED += ["censor_before", "censor_after", "censor_between", "fewest_frames"]
 SHARED += ["bold_tr", "trigger", "onset", "skip_volumes"]
 

@@ -86,6 +86,25 @@ def test_volume_places():
     assert (space.vertex % 3 == 0).all() and space.V == 8
 
 
+def test_voxels_of_one_grid_are_found_among_others():
+    affine, whole = np.diag([3, 3, 4, 1]), np.arange(24)
+    masks = [np.isin(whole, some).reshape(2, 3, 4) for some in ([1, 5, 9, 20], [0, 5, 20, 23, 22])]
+    one, other = (CorticalSpace.from_mask(mask, affine) for mask in masks)
+    assert one.places_in(other, "x").tolist() == [-1, 1, -1, 2]
+    assert other.places_in(one, "x").tolist() == [-1, 1, 3, -1, -1]
+    for space in (CorticalSpace.from_mask(masks[1], 2 * affine), CorticalSpace.from_mask(masks[1].T, affine)):
+        with pytest.raises(InputError, match="x has a grid of .* resample volumes to one grid"):
+            one.places_in(space, "x")
+
+
+@pytest.mark.parametrize("name", [name for name in SPACES if name != "volume"])
+def test_other_spaces_have_the_same_places_or_are_refused(name):
+    space = SPACES[name]()
+    np.testing.assert_array_equal(space.places_in(SPACES[name](), "x"), np.arange(space.V))
+    with pytest.raises(InputError, match="x has 8 values"):
+        space.places_in(SPACES["volume"](), "x")
+
+
 @pytest.mark.parametrize("other", ["gifti", "one hemisphere", "volume", "parcels"])
 def test_another_space_is_refused_with_both_sizes(other):
     space, wrong = small_cifti(), SPACES[other]()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.bids import check_same_run, find_runs
+from neuroframes.recording.bids import check_same_run, confounds_of, find_bold, find_runs, subject_of
 
 FUNC = "derivatives/fmriprep/sub-{}/func/sub-{}_task-movie_run-{}"
 
@@ -131,3 +131,43 @@ def test_names_that_disagree_are_refused(eeg, bold, entity):
 )
 def test_names_that_agree_or_say_nothing_pass(eeg, bold):
     check_same_run(Path(eeg), Path(bold))
+
+
+def test_bold_is_found_without_eeg(tmp_path):
+    """Of each run one file, of the space preferred, whatever else its name says."""
+    folder = "derivatives/fmriprep/sub-02/ses-1/func/"
+    rest = folder + "sub-02_ses-1_task-rest_dir-{}_space-fsLR_den-91k_bold.dtseries.nii"
+    tree(two_runs(tmp_path), rest.format("AP"), rest.format("PA"))
+    names = [path.name for path in find_bold(tmp_path)]
+    assert [name.partition("_space")[0] for name in names] == [
+        "sub-01_task-movie_run-1",
+        "sub-01_task-movie_run-2_acq-mb",
+        "sub-02_ses-1_task-rest_dir-AP",
+        "sub-02_ses-1_task-rest_dir-PA",
+    ]
+    assert all(name.endswith("_space-fsLR_den-91k_bold.dtseries.nii") for name in names)
+    assert find_bold(tmp_path / "derivatives/fmriprep", task="rest") == find_bold(tmp_path)[2:]
+    (surface,) = find_bold(tmp_path, space="fsaverage5")
+    assert "_hemi-L_" in surface.name
+    with pytest.raises(InputError, match="no BOLD of task-memory; choose another --task"):
+        find_bold(tmp_path, task="memory")
+    tree(tmp_path, rest.format("AP").replace("_bold", "_desc-denoised_bold"))
+    with pytest.raises(InputError, match="expected one BOLD file, got 2"):
+        find_bold(tmp_path)
+
+
+def test_confounds_beside_a_run_are_of_all_its_entities(tmp_path):
+    stem = "derivatives/fmriprep/sub-01/func/sub-01_task-rest_{}desc-confounds_timeseries.tsv"
+    tree(two_runs(tmp_path), stem.format("dir-AP_"), stem.format(""))
+    found = {path.name: confounds_of(path) for path in find_bold(tmp_path)}
+    first, second = found.values()
+    assert first.name == "sub-01_task-movie_run-1_desc-confounds_timeseries.tsv" and second is None
+    beside = tmp_path / stem.format("")
+    for entity in ("dir-AP_", ""):
+        bold = beside.with_name(f"sub-01_task-rest_{entity}space-fsLR_bold.dtseries.nii")
+        assert confounds_of(bold) == tmp_path / stem.format(entity)
+    assert confounds_of(beside.with_name("mine.npz")) is None
+
+
+def test_subjects_stand_in_names():
+    assert subject_of("sub-01_task-rest_bold.nii.gz") == "sub-01" and subject_of("rest.tsv") == ""

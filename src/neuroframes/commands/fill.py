@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuroframes.commands.run import Run, fewest_values
 from neuroframes.errors import InputError
+from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.information import effective_frames
 from neuroframes.models.model import Origin, TrainedModel
@@ -105,7 +106,12 @@ def fill_run(run: Run, grid: Float) -> Filled:
         return Filled(frames, deviation, same, data, some, "nothing was estimated")
     segment, units = standardised(run, grid, own, data, partial)
     run.about.update(_information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data))
-    model = run.model or _own_prior(segment, run, own)
+    doubted = np.flatnonzero(suspicious(segment.frames, segment.measured)[own])
+    if len(doubted):
+        looks = "frames %s look like artefacts: they are kept, but inform no other; censor them if they are"
+        logger.warning(looks, ", ".join(map(str, doubted)))
+    run.about["NeuroframesSuspicious"] = doubted
+    model = _own_prior(segment, run, own) if run.model is None else run.model.for_run(segment)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]
     # Held beyond the first and the last frame of data: a line fitted elsewhere leads anywhere there.
@@ -189,7 +195,7 @@ def standardised(
             f"{run.name}: every vertex is constant or has values that aren't finite; "
             "there is nothing to learn from: export it again"
         )
-    if run.model is not None:
+    if run.model is not None and not run.model.scaled_by_run:
         # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
         of_training = run.model.origin.scale
         scale = of_training * np.median(scale[vertices] / of_training[vertices])

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.commands.run import Draws, with_channels_of
+from neuroframes.commands.run import Draws, check_reads_eeg, with_channels_of
 from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
@@ -77,6 +77,7 @@ def reconstruct(
     draws, seed = asked.number, asked.seed
     trained = load_model(model)
     trained.check(eeg=True, draws=draws)
+    check_reads_eeg(trained)
     space = trained.origin.space
     check_result(out, space, overwrite, n_draws=asked.saved)
     step = trained.origin.tr if tr is None else tr

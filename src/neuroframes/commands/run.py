@@ -120,6 +120,7 @@ def read_run(
     save_draws: bool = False,
     seed: int = 0,
     model: str | Path | None = None,
+    leave_out: str | None = None,
     eeg: str | Path | None = None,
     confounds: str | Path | None = None,
     fd_threshold: float = 0.5,
@@ -155,7 +156,9 @@ def read_run(
     seed : int
         Seed of the draws.
     model : path
-        What train wrote. Without it the run itself is learned from.
+        What train or prior wrote. Without it the run itself is learned from.
+    leave_out : str
+        Person to leave out of a prior.
     eeg : path
         The run's EEG; needs a model.
     confounds : path
@@ -194,6 +197,8 @@ def read_run(
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result
 
+    if leave_out is not None and model is None:
+        raise InputError("--leave-out needs --model, with what neuroframes prior wrote")
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
     if eeg is not None:
@@ -204,12 +209,16 @@ def read_run(
     fewest_frames = int(check_number(fewest_frames, "--fewest-frames", at_least=FEWEST_MEASURED, whole=True))
     asked, out = Draws.asked(draws, save_draws, seed), Path(out)
     trained = None if model is None else load_model(model)
+    if trained is not None and leave_out is not None:
+        trained = trained.without_person(leave_out)
     if trained is not None:
         trained.check(eeg=eeg is not None, draws=draws, between=between)
+        if eeg is not None:
+            check_reads_eeg(trained)
     run = read_bold(bold, tr=bold_tr)
     check_result(out, run.space, overwrite, n_draws=asked.saved, inputs=run.sources)
     if trained is not None:
-        trained.origin.space.check_same(run.space, run.sources[0].name)
+        trained = trained.in_space(run.space, run.sources[0].name)
     earlier = _earlier(run)
     if eeg is not None and any((step.get("NeuroframesOptions") or {}).get("tr") for step in earlier):
         raise InputError(
@@ -235,11 +244,18 @@ def read_run(
         "fd_threshold": fd_threshold if confounds else None,
         "frames": frames,
         "bold_tr": bold_tr,
+        "leave_out": leave_out,
         **clock,
         "draws": asked.number,
         "seed": asked.seed if draws else None,
     }
     return Run(run, missing, partial, trained, signal, times, about, asked, out, overwrite)
+
+
+def check_reads_eeg(model: "TrainedModel") -> None:
+    """Raise InputError where EEG is given to a model that knows nothing of it."""
+    if not model.reads_eeg:
+        raise InputError(f"{model.name} reads no EEG: leave --eeg out, or pass a model that train wrote")
 
 
 def with_channels_of(model: "TrainedModel", eeg: "Eeg", name: str) -> "Eeg":

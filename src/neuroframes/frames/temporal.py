@@ -42,6 +42,7 @@ LONGEST_WINDOW = 1024  # frames; longer runs are cut, so that cost stays linear 
 N_FFT = 4096  # a window's lags must stay below half of it
 FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in double precision
 FEWEST_MEASURED = 16  # frames
+FEW_MEASURED = 64  # frames; spectra of fewer are drawn towards white
 FINER_GRIDS = (1, 2, 3, 4, 5, 8)  # parts of a TR: on these the kernel is a Fourier transform
 ON_GRID = 1e-3  # TR; nearer times count as on the grid, or as equal
 
@@ -196,7 +197,9 @@ def fit_temporal_covariance(
                 table = np.fft.irfft(power[g] * N_FFT, N_FFT)
                 for window in stretches:
                     window.fill(g, latents, table)
-    return TemporalCovariance.of_power(power, group, variance, tr)
+    # Of few frames correlations look larger than they are.
+    white = 0.5 * max(0.0, 1 - n_measured / FEW_MEASURED)
+    return TemporalCovariance.of_power((1 - white) * power + white / N_FFT, group, variance, tr)
 
 
 def reduced(

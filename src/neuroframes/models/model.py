@@ -182,20 +182,36 @@ class Origin:
 
 
 class TrainedModel(Model):
-    """A model that `train` writes, and that says of itself what a sidecar needs.
+    """A model that `train` or `prior` writes, and that says of itself what a sidecar needs.
 
     Attributes
     ----------
     format : str, of what is stored: "neuroframes-model-KIND-NUMBER"
     origin : Origin
+    scaled_by_run : bool
+        Its frames are z-scored by each run's own scale, rather than by that of its training part.
     """
 
     format: ClassVar[str]
     origin: Origin
+    scaled_by_run: ClassVar[bool] = False
 
     def without_eeg(self) -> "TrainedModel | None":
         """What of the model does not use EEG, as a model of its own; None where nothing is left."""
         return None
+
+    def in_space(self, space: CorticalSpace, what: str) -> "TrainedModel":
+        """The model for frames of a space; InputError where it has none there, with `what` has that space."""
+        self.origin.space.check_same(space, what)
+        return self
+
+    def without_person(self, person: str) -> "TrainedModel":
+        """The model without what one of its people said; InputError where there is nobody to leave out."""
+        raise InputError(f"--leave-out {person}: {self.name} holds no people; pass a prior as --model")
+
+    def for_run(self, segment: Segment) -> "TrainedModel":
+        """The model with which a segment's run is filled; itself, but for one that learns from the run."""
+        return self
 
     @abstractmethod
     def describe(self, segment: Segment) -> str:

@@ -26,6 +26,8 @@ SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in
 OWN_OUTPUTS = {"reconstructed", "completed", "resampled"}
 
 ENTITIES = ("sub", "ses", "task", "run")
+# In which files of one run differ.
+RENDERING = {"hemi", "space", "res", "den", "cohort", "desc"}
 Key = tuple[str, str, str, str]
 
 
@@ -103,17 +105,52 @@ def find_runs(
     runs = []
     for key in common:
         for kind, files in (("EEG", eeg[key]), ("BOLD", bold[key])):
-            # The two files of a GIFTI pair differ in nothing but the hemisphere.
-            if len({re.sub(r"_hemi-[LR]", "", str(file)) for file in files}) > 1:
-                names = ", ".join(file.name for file in files)
-                raise InputError(
-                    f"{_described(key)}: expected one {kind} file, got {len(files)} ({names}); "
-                    "remove all but one"
-                )
+            _check_one(_described(key), kind, files)
         label, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
         table = next(iter(confounds.get(key, [])), None)
         runs.append(RunFiles(label, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
     return runs
+
+
+def find_bold(root: str | Path, *, space: str | None = None, task: str | None = None) -> list[Path]:
+    """Preprocessed BOLD of every run of a data set, whether it has EEG or not: of GIFTI one hemisphere.
+
+    Parameters
+    ----------
+    root : path
+        As in `find_runs`.
+    space, task : str, optional
+        Space and task entities; by default the space as in `find_runs`, and every task.
+
+    Raises
+    ------
+    InputError
+        If there is none, or two files claim the same run.
+    """
+    root = Path(root)
+    runs = defaultdict(list)
+    for key, files in _bold_files(root, "sub-*", space).items():
+        if task in (None, key[ENTITIES.index("task")]):
+            for file in files:
+                runs[_run_of(file)].append(file)
+    if not runs:
+        raise InputError(f"{root}: no BOLD of task-{task}; choose another --task, or leave it out")
+    for files in runs.values():
+        _check_one(files[0].name, "BOLD", files)
+    return sorted(min(files) for files in runs.values())
+
+
+def confounds_of(bold: Path) -> Path | None:
+    """fMRIPrep's confounds beside a BOLD file, of the same run by name; None where there are none."""
+    run = _run_of(bold)
+    beside = (file for pattern in CONFOUNDS for file in sorted(bold.parent.glob(pattern)))
+    return next((file for file in beside if run and _run_of(file) == run), None)
+
+
+def subject_of(name: str) -> str:
+    """The subject in a BIDS name, as "sub-01"; "" where it has none."""
+    subject = _entities(Path(name)).get("sub")
+    return f"sub-{subject}" if subject else ""
 
 
 def check_same_run(eeg: Path, bold: Path) -> None:
@@ -164,6 +201,20 @@ def _entities(path: Path) -> dict[str, str]:
 def _key(path: Path) -> Key:
     subject, session, task, run = (_entities(path).get(name, "") for name in ENTITIES)
     return subject, session, task, _number(run)
+
+
+def _run_of(path: Path) -> frozenset[tuple[str, str]]:
+    """All entities that a run has, whatever derivative of it the file is."""
+    entities = {name: _number(label) for name, label in _entities(path).items() if name not in RENDERING}
+    return frozenset(entities.items())
+
+
+def _check_one(run: str, kind: str, files: Sequence[Path]) -> None:
+    """Raise InputError where several files claim to be a run's."""
+    # The two files of a GIFTI pair differ in nothing but the hemisphere.
+    if len({re.sub(r"_hemi-[LR]", "", str(file)) for file in files}) > 1:
+        names = ", ".join(file.name for file in files)
+        raise InputError(f"{run}: expected one {kind} file, got {len(files)} ({names}); remove all but one")
 
 
 def _number(run: str) -> str:

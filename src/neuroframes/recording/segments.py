@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 HRF_LENGTH = 20.0  # seconds: what a frame still owes to neural activity before the last EEG lag
 LEAST_GAP = LAST_LAG + HRF_LENGTH  # seconds: frames as far apart owe nothing to the same moment
 BLOCK = 4096  # vertices worked on at once
+FEWEST_FOR_SLOPE = 64  # frames
 SHORTEST_PART = 32  # frames; a shorter rest of a run isn't worth fitting on or scoring
 
 
@@ -176,6 +177,8 @@ def split_in_time(
 def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
     """Subtract each vertex's mean and linear trend over its finite values in measured frames, in place.
 
+    Of fewer frames than `FEWEST_FOR_SLOPE` the mean alone: a line through so few leads away from the others.
+
     Parameters
     ----------
     frames : array, shape (K, V)
@@ -188,6 +191,7 @@ def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
     """
     basis = trend_basis(np.arange(len(frames)), len(frames))
     at = basis[measured]
+    at[:, 1] *= measured.sum() >= FEWEST_FOR_SLOPE
     inverse = np.linalg.pinv(at)
     coefficients = np.empty((2, frames.shape[1]))
     for start in range(0, frames.shape[1], BLOCK):

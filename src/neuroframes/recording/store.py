@@ -318,14 +318,9 @@ def _read(
     run: RunFiles, settings: dict[str, Any]
 ) -> tuple[Bold, Eeg, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
     bold = read_bold(run.bold[0])
-    n_frames = len(bold.data)
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
-    left_out = np.logical_not(np.isfinite(bold.data).any(axis=1))
-    moved = None
-    if run.confounds:
-        left_out |= rules.outliers(run.confounds, n_frames)
-        moved = motion(run.confounds, n_frames)
-    left_out = rules.widened(left_out, bold.measured) | ~bold.measured
+    left_out = rules.left_out(bold.data, bold.measured, run.confounds)
+    moved = motion(run.confounds, len(bold.data)) if run.confounds else None
     eeg_settings = {name: value for name, value in settings.items() if name not in Censoring.__annotations__}
     eeg, times = read_eeg_of_bold(run.eeg, bold, **eeg_settings)
     return bold, eeg, times, left_out, moved

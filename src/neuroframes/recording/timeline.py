@@ -205,6 +205,27 @@ class Censoring:
         # NaN compares False
         return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
 
+    def left_out(
+        self, frames: NDArray[np.float32], measured: NDArray[np.bool_], confounds: str | Path | None
+    ) -> NDArray[np.bool_]:
+        """Frames that are no data: left out by these rules, NaN throughout, or estimates of an earlier call.
+
+        Parameters
+        ----------
+        frames : array, shape (K, V)
+        measured : array, shape (K,), False at estimates
+        confounds : path, or None
+            As in `outliers`.
+
+        Returns
+        -------
+        array, shape (K,), bool
+        """
+        missing = np.logical_not(np.isfinite(frames).any(axis=1))
+        if confounds is not None:
+            missing |= self.outliers(confounds, len(frames))
+        return self.widened(missing, measured) | ~measured
+
     def widened(self, missing: NDArray[np.bool_], measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Missing frames and what the rules leave out around them.
 

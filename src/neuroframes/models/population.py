@@ -1,0 +1,182 @@
+"""A population prior as a model: what other people's runs say, adapted to the run that is to be filled."""
+
+import logging
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.frames.adaptation import chosen_prior
+from neuroframes.frames.autoencoder import LinearAutoencoder
+from neuroframes.frames.coupling import Lags
+from neuroframes.frames.population import Population, merged
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.models.model import Estimate, Origin, TrainedModel
+from neuroframes.models.stored import Stored, write_stored
+from neuroframes.recording.bids import subject_of
+from neuroframes.recording.segments import Segment
+
+logger = logging.getLogger(__name__)
+
+SAME_TR = 0.01  # of it, by which the TR of a run may differ
+ON_GRID = 1e-3  # TR
+
+
+@dataclass(frozen=True)
+class AdaptedModel(GaussianModel):
+    """The Gaussian model of one run.
+
+    Attributes
+    ----------
+    note : str, which prior it has, and why
+    """
+
+    note: str = ""
+
+    def describe(self, segment: Segment) -> str:
+        return f"{super().describe(segment)}; {self.note}"
+
+    def fill(
+        self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
+    ) -> Estimate:
+        # The prior is of the segment's vertices already.
+        return super().fill(replace(segment, vertices=None), draws=draws, generator=generator)
+
+
+@dataclass(frozen=True)
+class PopulationModel(TrainedModel):
+    """What `prior` writes.
+
+    Attributes
+    ----------
+    origin : Origin
+        Its scale is 1 at vertices of which the population knows something, 0 elsewhere.
+    population : Population
+    notes : tuple of str, what was left out when it was made
+    """
+
+    format = "neuroframes-model-population-1"
+    name = "neuroframes population"
+    states_deviation = draws = any_time = scaled_by_run = True
+
+    origin: Origin
+    population: Population
+    notes: tuple[str, ...] = ()
+
+    def without_eeg(self) -> "PopulationModel":
+        return self
+
+    def without_person(self, person: str) -> "PopulationModel":
+        label = person if person in self.population.people else f"sub-{person}"
+        return replace(self, population=self.population.without(label))
+
+    def in_space(self, space: CorticalSpace, what: str) -> "PopulationModel":
+        """The prior at the voxels of another volume on its grid; other spaces must be its own."""
+        if space.kind != "volume":
+            self.origin.space.check_same(space, what)
+            return self
+        places = space.places_in(self.origin.space, what)
+        scale = self.origin.scale[places] * (places >= 0)
+        return replace(
+            self,
+            origin=replace(self.origin, space=space, scale=scale.astype(np.float32)),
+            population=self.population.at(places),
+        )
+
+    def merged(self, other: "PopulationModel") -> "PopulationModel":
+        """Both as one; see `frames.population.merged`."""
+        return replace(
+            self, population=merged(self.population, other.population), notes=self.notes + other.notes
+        )
+
+    def for_run(self, segment: Segment) -> AdaptedModel:
+        """As `TrainedModel.for_run`: its own measured frames and the population, weighed.
+
+        Raises
+        ------
+        InputError
+            If its frames aren't a TR of the population apart.
+        """
+        population, people = self.population, self.population.people
+        if segment.vertices is not None:
+            population = population.at(segment.vertices)
+        rows, tr = self._grid(segment)
+        choice = chosen_prior(
+            np.take(segment.frames.T, rows, axis=1).T if len(rows) < len(segment.times) else segment.frames,
+            segment.measured[rows],
+            segment.time_in_run[rows],
+            tr,
+            np.random.default_rng(0),
+            population,
+        )
+        person = subject_of(segment.run)
+        whose = f", {person}, whose run this is, among them" if person in people else ""
+        note = f"{choice}; a population of {len(people)} people{whose}"
+        logger.info("%s: %s", segment.run, note)
+        return AdaptedModel(self.origin, choice.prior, note=note)
+
+    def _grid(self, segment: Segment) -> tuple[NDArray[np.intp], float]:
+        """Frames of the segment that are a TR apart, as those that are measured, and that TR in seconds."""
+        times, tr = segment.time_in_run, self.origin.tr
+        known = times[segment.measured]
+        step = float(np.diff(known).min()) if len(known) > 1 else tr
+        own = step / max(1, round(step / tr))
+        position = (times - np.append(known, times[0])[0]) / own
+        rows = np.flatnonzero(np.abs(position - np.rint(position)) < ON_GRID)
+        regular = np.all(np.diff(np.rint(position[rows])) == 1) and segment.measured[rows].sum() == len(known)
+        if abs(own - tr) > SAME_TR * tr or not regular:
+            raise InputError(
+                f"{segment.run}: frames {step:g} s apart, but the prior's TR is {tr:g} s; "
+                "use a prior of this run's TR"
+            )
+        return rows, own
+
+    def fill(
+        self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
+    ) -> Estimate:
+        return self.for_run(segment).fill(segment, draws=draws, generator=generator)
+
+    def describe(self, segment: Segment) -> str:
+        return self.for_run(segment).describe(segment)
+
+    @property
+    def n_latents(self) -> int:
+        return self.population.autoencoder.n_latents
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(tensor.size for tensor in self._tensors().values())
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        """What is stored as arrays; people are in the order of their names in `model.json`."""
+        population = self.population
+        tensors: dict[str, NDArray[Any]] = {
+            "scale": self.origin.scale,
+            "decoder": population.autoencoder.decoder,
+            "rest_scale": population.autoencoder.rest,
+            "rest_power": population.rest_power,
+        }
+        for part in fields(Lags):
+            each = [getattr(lags, part.name) for lags in population.people.values()]
+            tensors[f"people.{part.name}"] = np.array(each, np.float64)
+        return tensors
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        people, n_runs = [*self.population.people], self.population.n_runs
+        about = self.origin.to_json() | {"people": people, "n_runs": n_runs, "notes": self.notes}
+        write_stored(path, self.format, about, self._tensors(), overwrite=overwrite)
+
+    @classmethod
+    def from_stored(cls, stored: Stored) -> "PopulationModel":
+        with stored.opened(cls.format):
+            about, tensors = stored.about, stored.tensors
+            origin = Origin.of(about, tensors["scale"])
+            sums = zip(*(tensors[f"people.{part.name}"] for part in fields(Lags)), strict=True)
+            people = dict(zip(about["people"], (Lags(*of) for of in sums), strict=True))
+            autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
+            population = Population(autoencoder, people, tensors["rest_power"], origin.tr, about["n_runs"])
+            return cls(origin, population, tuple(about["notes"]))
