@@ -107,7 +107,8 @@ def test_intervals_cover_what_they_say(length):
     for seed in range(3):
         frames, measured = person(600, seed), gaps(600, length)
         covered.append(miss(chosen(frames, measured).prior, frames, measured)[1])
-    assert np.mean(covered) == pytest.approx(0.9, abs=0.03)
+    # A little wider than these steady processes ask for: runs of people aren't.
+    assert np.mean(covered) == pytest.approx(0.92, abs=0.03)
 
 
 def test_what_stands_at_missing_frames_is_not_read():
@@ -179,7 +180,7 @@ def test_a_run_adapts_what_others_say_to_itself(others):
     choice = chosen(frames, measured, others)
     if choice.name == OTHERS:
         assert np.all(choice.prior.autoencoder.rest > others.autoencoder.rest)
-    assert miss(choice.prior, frames, measured)[1] == pytest.approx(0.9, abs=0.03)
+    assert miss(choice.prior, frames, measured)[1] == pytest.approx(0.92, abs=0.03)
 
 
 @pytest.mark.parametrize("factor", [0.4, 2.5])
@@ -195,7 +196,7 @@ def test_left_out_frames_say_by_which_factor_the_deviation_is_wrong(others, fact
     # Few gaps can be hidden in so short a run, so the factor is shrunk.
     assert choice.prior.spread == pytest.approx(right.prior.spread / stated, rel=0.2)
     covered = [miss(found.prior, frames, measured)[1] for found in (choice, right)]
-    assert covered == pytest.approx([0.9, 0.9], abs=0.06)
+    assert covered == pytest.approx([0.92, 0.92], abs=0.06)
 
 
 @pytest.mark.parametrize("measured", [np.arange(36) % 2 == 0, np.arange(20) < 17], ids=["spread", "together"])
@@ -203,7 +204,8 @@ def test_with_too_few_frames_to_hide_it_is_other_people_s(others, measured):
     frames = person(len(measured), 36)
     for population, name in ((None, OWN), (others, OTHERS)):
         choice = chosen(frames, measured, population)
-        assert choice.name == name and not choice.errors and choice.prior.spread == 1
+        assert choice.name == name and not choice.errors
+        assert 1.1 < choice.prior.spread < 1.5  # as wide as what so few frames say of mean and variance
         assert str(choice) == f"prior: {name}"
 
 
