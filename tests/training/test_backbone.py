@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuroframes.frames.calibration import calibrated
+from neuroframes.frames.adaptation import chosen_prior
 from neuroframes.frames.filling import fill_missing
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.settings import BackboneSettings
@@ -156,15 +156,19 @@ def test_without_channels_it_is_the_prior_alone(patch):
     np.testing.assert_array_equal(model.prior.latents.power, prior.latents.power)
 
 
-def test_a_run_s_own_prior_is_calibrated_on_it_and_that_of_others_is_not(patch):
+def test_a_run_s_own_prior_is_chosen_and_calibrated_on_it_and_that_of_others_is_not(patch):
     part, run = patch[0], patch[0].segments[0].given(np.arange(70) % 16 < 12)
     own, others = (
         fit_without_eeg(replace(part, segments=[run], own=own), BackboneSettings(4), seed=3)
         for own in (True, False)
     )
-    prior = fit_prior([run], part.origin.tr, 4, np.random.default_rng(3))
-    expected = calibrated(prior, run.frames, run.measured, run.time_in_run)
+    generator = np.random.default_rng(3)
+    expected = chosen_prior(
+        run.frames, run.measured, run.time_in_run, part.origin.tr, generator, n_latents=4
+    ).prior
     assert own.eeg is None and own.prior.spread == expected.spread != 1
+    assert (own.prior.latents.coupling is None) == (expected.latents.coupling is None)
+    np.testing.assert_array_equal(own.prior.latents.power, expected.latents.power)
     assert others.eeg is None and others.prior.spread == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.recording.bold import read_bold
-from neuroframes.recording.segments import Part, Split
+from neuroframes.recording.segments import FEWEST_FOR_SLOPE, Part, Split
 from neuroframes.recording.store import open_store
 from neuroframes.training.backbone import explaining_eeg
 from neuroframes.training.part import read_training_part
@@ -46,7 +46,7 @@ def test_the_scale_is_that_of_the_training_part_alone(recording, store):
         here = np.arange(part.start, part.stop)
         here = here[~run.censored[here]]
         data = run.bold()[here].astype(np.float64)
-        line = np.polynomial.polynomial.polyfit(here, data, 1)
+        line = np.polynomial.polynomial.polyfit(here, data, int(len(here) >= FEWEST_FOR_SLOPE))
         residual = data - np.polynomial.polynomial.polyval(here, line).T
         squares, n = squares + (residual**2).sum(axis=0), n + len(here)
     expected = np.sqrt(squares / n)

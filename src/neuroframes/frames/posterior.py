@@ -193,12 +193,10 @@ class CoupledPosterior:
         # Which times a frame of the grid tells something, and by how much.
         pairs: list[tuple[NDArray[np.intp], NDArray[np.intp], Float]] = []
         after = np.zeros(0, np.intp)
-        at = {int(frame): k for k, frame in enumerate(grid.frame) if grid.on[k]}
         between = np.flatnonzero(~grid.on)
         for rows, covariance, across in self._smoother.covariances():
             for i, row in enumerate(rows):
-                if int(row) in at:
-                    found[at[int(row)]] = covariance[i, :, i]
+                found[grid.on & (grid.frame == row)] = covariance[i, :, i]
             pairs = [(rows, rows, covariance)] + ([] if across is None else [(after, rows, across)])
             for later, earlier, values in pairs if len(between) else ():
                 for k in between:

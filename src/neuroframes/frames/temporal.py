@@ -198,7 +198,7 @@ def fit_temporal_covariance(
                 for window in stretches:
                     window.fill(g, latents, table)
     # Of few frames correlations look larger than they are.
-    white = 0.5 * max(0.0, 1 - n_measured / FEW_MEASURED)
+    white = 0.7 * max(0.0, 1 - n_measured / FEW_MEASURED)
     return TemporalCovariance.of_power((1 - white) * power + white / N_FFT, group, variance, tr)
 
 
