@@ -6,7 +6,8 @@
 |---|---|---|
 | gaps | NeuroBOLT | gaps in the second half; 18 of 20; the ends of runs |
 | motion | NeuroBOLT | those in which somebody else's head moved by more than .5 mm |
-| band, third | NeuroBOLT, .01 to .08 Hz | as gaps; two of three |
+| band | NeuroBOLT, .01 to .08 Hz | as gaps, of 8 and 16 frames |
+| third | NeuroBOLT, .01 to .08 Hz | two of three |
 | hcp | HCP | gaps |
 | short | NeuroBOLT, 200 frames | 18 of 20; the ends of runs |
 | artefacts | NeuroBOLT | as gaps; a tenth of the others get noise of 5 standard deviations |
@@ -54,6 +55,7 @@ FC_METHODS = ("linear", "cubic spline", "Lomb-Scargle", "kriging", "Hankel compl
 GAPS = ("gap-1", "gap-4", "gap-8", "gap-16")
 BAND = (0.01, 0.08)  # Hz
 DRAWS = 8
+METRICS = {"r": "temporal_r", "squared error": "mse", "the mean frame's": "mean frame", "covers": "coverage"}
 HALF = 326  # frames of half of brainspace's run
 NOISE = 5.0  # standard deviations, of artefacts
 
@@ -73,7 +75,7 @@ class Case:
 CASES = {
     "gaps": Case(NEUROBOLT, (*LATE, "ends-only", ENDS)),
     "motion": Case(NEUROBOLT, (MOTION,)),
-    "band": Case(NEUROBOLT, (*LATE, "ends-only", ENDS), BAND),
+    "band": Case(NEUROBOLT, (*LATE[2:], "ends-only", ENDS), BAND),
     "third": Case(NEUROBOLT, ("every-third",), BAND),
     "hcp": Case(HCP, GAPS),
     "short": Case(NEUROBOLT, ("ends-only", ENDS), stop=200),
@@ -124,13 +126,14 @@ def outcomes(fold: Fold, methods: tuple[str, ...]) -> dict[str, Outcome]:
 
 def altered(bold: Bold, case: Case, task: str, number: int) -> Bold:
     """The run as a case has it."""
-    data = np.array(bold.data[case.start : case.stop], order="F")
+    part = slice(case.start, case.stop)
+    data = np.array(bold.data[part], order="F")
     if case.spoiled:
         generator = np.random.default_rng(number)
         left = np.flatnonzero(TASKS[task](len(data)))
         bad = generator.choice(left, round(case.spoiled * len(left)), replace=False)
         data[bad] += NOISE * data.std(axis=0) * generator.standard_normal((len(bad), data.shape[1]))
-    return replace(bold, data=data, times=bold.times[: len(data)])
+    return replace(bold, data=data, times=bold.times[part], measured=bold.measured[part])
 
 
 def fold_of(recording: Recording, case: Case, task: str) -> Fold:
@@ -156,27 +159,14 @@ def compared(recordings: list[Recording], case: Case) -> tuple[pd.DataFrame, pd.
             for recording, of in zip(runs, found, strict=True):
                 for method, outcome in of.items():
                     metrics = score(outcome.truth, outcome.frames, outcome.scored, std=outcome.std)[WHOLE]
-                    scores.append(
-                        {"scan": recording.name, "task": task, "method": method}
-                        | {"r": metrics["temporal_r"], "mse": metrics["mse"]}
-                        | {
-                            "mean frame's mse": np.square(outcome.truth[0][outcome.scored[0]]).mean(),
-                            "coverage": metrics.get("coverage"),
-                        }
-                    )
+                    metrics["mean frame"] = np.square(outcome.truth[0][outcome.scored[0]]).mean()
+                    row = {name: metrics.get(key) for name, key in METRICS.items()}
+                    scores.append({"scan": recording.name, "task": task, "method": method, **row})
             first, second = ([of[method].frames[0] for of in found] for method in (POPULATION, OWN))
             truth, scored = ([getattr(of[OWN], what)[0] for of in found] for what in ("truth", "scored"))
             tr = folds[0].part.origin.tr
             gain = compare_r(truth, first, second, scored, tr, np.random.default_rng(0))
-            differences.append(
-                {
-                    "person": person,
-                    "task": task,
-                    "difference": gain.difference,
-                    "low": gain.low,
-                    "high": gain.high,
-                }
-            )
+            differences.append({"person": person, "task": task, **vars(gain)})
     return pd.DataFrame(scores), pd.DataFrame(differences)
 
 
@@ -192,12 +182,9 @@ def connectivity(recording: Recording) -> Iterator[dict[str, object]]:
     whole = fc(run.frames)
     for method, completed in {"frames dropped": run.frames[given.measured], **frames}.items():
         error = fc(completed) - whole
-        size = np.abs(whole + error).mean() / np.abs(whole).mean()
-        yield {"group": recording.group, "scan": recording.name, "method": method} | {
-            "error": np.abs(error).mean(),
-            "r": np.corrcoef(whole, whole + error)[0, 1],
-            "size": size,
-        }
+        found = {"error": np.abs(error).mean(), "r": np.corrcoef(whole, whole + error)[0, 1]}
+        found["size"] = np.abs(whole + error).mean() / np.abs(whole).mean()
+        yield {"group": recording.group, "scan": recording.name, "method": method, **found}
 
 
 def fc(frames: np.ndarray) -> np.ndarray:
@@ -208,7 +195,7 @@ def fc(frames: np.ndarray) -> np.ndarray:
 def draw(r: pd.DataFrame, path: Path) -> None:
     """r against the gap."""
     figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    styles = {"linear": ("0.55", ":"), OWN: ("#c0392b", "--"), POPULATION: ("#c0392b", "-")}
+    styles = {"linear": ("0.55", ":"), OWN: ("#2b6f77", "--"), POPULATION: ("#c0392b", "-")}
     names = {
         "linear": "linear interpolation",
         OWN: "the run's own prior",
