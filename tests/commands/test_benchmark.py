@@ -95,7 +95,7 @@ def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
         "prepare frames on fsLR-32k or fsaverage5, or use another method",
         **{
             name: f"{name} needs runs of other people, and there are none"
-            for name in ("gap ridge of others", "gap ridge of both")
+            for name in ("gap ridge of others", "gap ridge of both", "neuroframes population")
         },
         **{
             name: f"{name} takes at most 500 regions, and there are more vertices; average them in parcels, "

@@ -35,8 +35,8 @@ from neuroframes.frames.autoregression import Autoregression
 
 Float = NDArray[np.float64]
 
-HALF_BANDWIDTH = 3.0  # of the tapers, in units of a window's frequency resolution
-N_TAPERS = 3
+HALF_BANDWIDTH = 4.0  # of the tapers, in units of a window's frequency resolution
+N_TAPERS = 2
 HIGHEST_ORDER = 32  # of the autoregression that a spectrum is
 LONGEST_WINDOW = 1024  # frames; longer runs are cut, so that cost stays linear in length
 N_FFT = 4096  # a window's lags must stay below half of it
@@ -139,7 +139,7 @@ def fit_temporal_covariance(
     tr: float,
     group: NDArray[np.int64],
     *,
-    iterations: int = 6,
+    iterations: int = 12,
 ) -> TemporalCovariance:
     """Estimate the covariance from runs with missing frames.
 
