@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from neuroframes.evaluation.tasks import (
+    ENDS,
     LATE,
     MOTION,
     TASKS,
@@ -10,6 +11,7 @@ from neuroframes.evaluation.tasks import (
     gap_mask,
     given_and_scored,
     irregular,
+    run_ends,
     still,
 )
 from neuroframes.recording.segments import Segment
@@ -55,6 +57,11 @@ def test_ends_only():
     assert np.array_equal(np.flatnonzero(mask), [0, 19, 20, 39, 40, 59, 60, 61, 62, 63])
 
 
+def test_run_ends():
+    assert np.array_equal(np.flatnonzero(run_ends(20)), [8, 9, 10, 11])
+    assert not run_ends(16).any()
+
+
 def test_every_nth_and_irregular():
     assert np.array_equal(np.flatnonzero(every_nth(8)), [0, 3, 6])
     mask = irregular(3000)
@@ -67,7 +74,7 @@ def test_every_nth_and_irregular():
 
 def test_names():
     gaps = ["gap-1", "gap-2", "gap-4", "gap-8", "gap-16"]
-    assert list(TASKS) == ["eeg", *gaps, "ends-only", "every-third", "irregular", *LATE, MOTION]
+    assert list(TASKS) == ["eeg", *gaps, "ends-only", "every-third", "irregular", *LATE, MOTION, ENDS]
     assert not TASKS["eeg"](30).any()
 
 

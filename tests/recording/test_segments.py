@@ -141,17 +141,17 @@ def test_detrend_does_not_read_missing_frames():
 
 def test_a_vertex_that_lacks_values_has_the_trend_of_what_it_has():
     generator = np.random.default_rng(5)
-    frames = generator.normal(1000, 20, (60, 5)).astype(np.float32)
+    frames = generator.normal(1000, 20, (90, 5)).astype(np.float32)
     whole = frames.copy()
     frames[10:40, 1], frames[3, 2], frames[4, 2], frames[:, 3] = np.nan, np.inf, np.nan, np.nan
-    measured, before = np.arange(60) % 9 > 0, frames.copy()
+    measured, before = np.arange(90) % 9 > 0, frames.copy()
     coefficients = detrend(frames, measured)
     assert np.array_equal(coefficients[:, [0, 4]], detrend(whole, measured)[:, [0, 4]])
     for vertex in (1, 2):
         known = measured & np.isfinite(before[:, vertex])
-        slope, offset = np.polyfit(np.arange(60)[known], before[known, vertex].astype(np.float64), 1)
-        trend = trend_basis(np.arange(60), 60) @ coefficients[:, vertex]
-        assert np.allclose(trend, offset + slope * np.arange(60), atol=1e-6)
+        slope, offset = np.polyfit(np.arange(90)[known], before[known, vertex].astype(np.float64), 1)
+        trend = trend_basis(np.arange(90), 90) @ coefficients[:, vertex]
+        assert np.allclose(trend, offset + slope * np.arange(90), atol=1e-6)
         assert np.allclose(frames[known, vertex], before[known, vertex] - trend[known], atol=1e-3)
         assert np.array_equal(np.isfinite(frames[:, vertex]), np.isfinite(before[:, vertex]))
     scale = vertex_scale(frames, measured, coefficients[0], fewest=20)

@@ -192,13 +192,7 @@ def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
     frames of the very run that it leaves, and the whole run.
     """
     if not recording.has_eeg:
-        bold = read_real_bold(recording)
-        others, motion = (
-            [_of_other(other) for other in recording.others],
-            lent_motion(recording, len(bold.data)),
-        )
-        for task in (task for task in tasks if task != ALONE):
-            yield _fold_of_bold(bold, recording, task, others, motion)
+        yield from folds_of_bold(read_real_bold(recording), recording, tasks)
         return
     store = open_store(recording.source)
     runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
@@ -208,6 +202,13 @@ def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
         run = open_store(recording.other).runs[-1]
         other = Signal(run.eeg(), run.eeg_rate, store.channels)
     yield Fold(part, held_out(store, part), tasks, other)
+
+
+def folds_of_bold(bold: Bold, recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
+    """For each task what is left of a recording's frames, which `bold` holds as they are or altered."""
+    others, motion = [_of_other(other) for other in recording.others], lent_motion(recording, len(bold.data))
+    for task in (task for task in tasks if task != ALONE):
+        yield _fold_of_bold(bold, recording, task, others, motion)
 
 
 def held_out(store: Store, part: TrainingPart) -> list[Segment]:

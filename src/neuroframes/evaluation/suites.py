@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from neuroframes.evaluation.tasks import LATE, MOTION, TASKS
+from neuroframes.evaluation.tasks import ENDS, LATE, MOTION, TASKS
 from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE
 
 PEOPLE = ("all", "odd", "even")
@@ -46,7 +46,7 @@ class Suite:
     space: Literal["fsLR", "fsaverage5"]
     seeds: tuple[int, ...]
     methods: tuple[str, ...] = tuple(METHODS)
-    tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in (*LATE, MOTION))
+    tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in (*LATE, MOTION, ENDS))
     audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", BACKBONE)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     real_bold: bool = True

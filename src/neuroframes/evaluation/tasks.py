@@ -49,6 +49,12 @@ def ends_only(n_frames: int, *, window: int = 20) -> NDArray[np.bool_]:
     return (place == 0) | (place == window - 1) | (position >= whole)
 
 
+def run_ends(n_frames: int, *, hidden: int = 8) -> NDArray[np.bool_]:
+    """All measured but the first and the last `hidden` frames; shape (K,)."""
+    position = np.arange(n_frames)
+    return (position >= hidden) & (position < n_frames - hidden)
+
+
 def eeg_only(n_frames: int) -> NDArray[np.bool_]:
     """No frame measured; shape (K,)."""
     return np.zeros(n_frames, bool)
@@ -94,6 +100,7 @@ def still(motion: NDArray[np.float64]) -> NDArray[np.bool_]:
 RADIUS, MOST_DISPLACEMENT = 50.0, 0.5  # mm
 ALONE = "eeg"  # the task without any frame
 MOTION = "motion"  # frames in which the head moved are hidden; none where motion isn't known
+ENDS = "run-ends"
 LATE = ("late-gap-1", "late-gap-4", "late-gap-8", "late-gap-16")
 TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
     ALONE: eeg_only,
@@ -103,6 +110,7 @@ TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
     "irregular": irregular,
     **{name: partial(late_gaps, gap=int(name.rpartition("-")[2])) for name in LATE},
     MOTION: all_measured,
+    ENDS: run_ends,
 }
 
 
