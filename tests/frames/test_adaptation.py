@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
 from neuroframes.errors import InputError
@@ -12,7 +13,9 @@ from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import columns_of, fit_autoencoder
 from neuroframes.frames.coupling import fit_lags
 from neuroframes.frames.filling import fill_missing
+from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.population import Population
+from neuroframes.frames.posterior import condition
 from neuroframes.frames.temporal import fit_temporal_covariance, total_power
 
 TR, V, D = 2.0, 48, 6
@@ -146,6 +149,42 @@ def test_latents_are_as_many_as_asked_for():
 def test_too_few_measured_frames_are_refused():
     with pytest.raises(InputError, match="too few to fit a prior in time"):
         chosen(person(40, 6), np.arange(40) < 10)
+
+
+FREQUENCY = np.fft.rfftfreq(2**14, TR)
+SPECTRA = {
+    "white": np.ones_like(FREQUENCY),
+    "1/f": 1 / np.maximum(FREQUENCY, 1 / 2400),
+    "band": np.where((FREQUENCY >= 0.01) & (FREQUENCY <= 0.08), 1, 1e-8),
+    "narrow peak": 0.02 + 1 / (1 + ((FREQUENCY - 0.05) / 0.004) ** 2),
+}
+# The aim is 2 %. Folds of 150 frames and few iterations blur what matters in long gaps: there it is missed.
+SHORTFALL = {("1/f", 16): 0.04, ("band", 16): 0.14}
+
+
+@pytest.mark.parametrize("gap", [8, 16])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_series_of_known_spectrum_are_filled_as_if_it_were_known(name, gap):
+    """64 independent series of 600 frames, beside the posterior under their exact spectrum."""
+    power, n_frames = SPECTRA[name], 600
+    white = np.fft.rfft(np.random.default_rng(0).standard_normal((2**14, 64)), axis=0)
+    frames = np.fft.irfft(white * np.sqrt(power)[:, None], axis=0)[:n_frames]
+    frames = (frames / frames.std()).astype(np.float32)
+    measured = gaps(n_frames, gap, 3 * gap)
+    prior = chosen(frames, measured).prior
+    estimate = fill_missing(prior, frames, measured, times_of(n_frames))[0]
+
+    def mean_r(filled):
+        pairs = zip(filled.T, frames[~measured].T, strict=True)
+        return np.mean([np.corrcoef(*pair)[0, 1] if pair[0].any() else 0 for pair in pairs])
+
+    if name == "white":
+        assert abs(mean_r(estimate)) < 0.02
+        return
+    lags = np.fft.irfft(power)[:n_frames]
+    exact = condition(toeplitz(lags / lags[0]), FrameMask(measured))
+    best = mean_r((exact.gain @ frames[measured])[~measured])
+    assert mean_r(estimate) > (1 - SHORTFALL.get((name, gap), 0.02)) * best
 
 
 # Other people's
