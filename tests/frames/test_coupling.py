@@ -121,7 +121,7 @@ def test_what_follows_is_filled_better(pair):
 
 
 def test_all_of_the_weight_is_better_where_much_follows():
-    latents, measured = following(3000, np.random.default_rng(4), 1.0), np.arange(3000) % 20 >= 4
+    latents, measured = following(900, np.random.default_rng(4), 1.0), np.arange(900) % 20 >= 4
     marginal, half = fitted(latents, measured)
     full = fit_coupling([(latents, measured)], marginal, 1.0)
     errors = [squared_error(prior, latents, measured)[1] for prior in (marginal, half, full)]
