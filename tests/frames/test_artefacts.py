@@ -82,3 +82,10 @@ def test_few_frames_say_nothing():
 
 def test_constant_frames_are_not_suspicious():
     assert not suspicious(np.zeros((K, V), np.float32), EVERYTHING).any()
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_the_first_frame_beside_an_artefact_is_none(at):
+    frames = np.random.default_rng(3).standard_normal((200, 40)).astype(np.float32).cumsum(axis=0) / 3
+    frames[at] += 60
+    assert np.flatnonzero(suspicious(frames, np.ones(200, bool))).tolist() == [at]

@@ -5,6 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from neuroframes.errors import InputError
+from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import (
     HIGHEST_ORDER,
     ORDER,
@@ -15,8 +16,10 @@ from neuroframes.frames.coupling import (
     fit_lags,
     process_of,
 )
+from neuroframes.frames.filling import draw_coupled
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
+from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import (
     FEWEST_MEASURED,
     TemporalCovariance,
@@ -273,3 +276,23 @@ def test_lags_are_scaled_without_changing_their_own():
     lags = Lags(np.ones((ORDER + 1, 2, 2)), np.ones((1, 9)), 4.0)
     lags.scaled(3).cross[:] = 0
     assert np.all(lags.cross == 1) and lags.frames == 4
+
+
+def test_lagged_products_of_few_frames_make_a_process_once_shrunk():
+    latents = np.random.default_rng(8).standard_normal((150, 37))
+    lags = fit_lags(latents, np.ones(150, bool), 2.0)
+    with pytest.raises(np.linalg.LinAlgError):
+        lags.together(2.0)
+    assert np.all(np.isfinite(lags.trusted().together(2.0).coupling.lags))
+
+
+def test_draws_of_a_long_run_on_a_finer_grid():
+    generator, measured = np.random.default_rng(9), np.arange(2400) % 4 == 0
+    coarse = [(generator.standard_normal((600, 3)), np.ones(600, bool))]
+    coupled = fit_coupling(coarse, fit_temporal_covariance(coarse, 2.0, octave_groups(3)))
+    prior = FramePrior(
+        LinearAutoencoder(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)), coupled, coupled
+    )
+    known = np.where(measured[:, None], np.repeat(coarse[0][0], 4, axis=0), 0)
+    drawn = draw_coupled(prior, 0.5 * np.arange(2400), known, measured, 2, generator)
+    assert np.array_equal(drawn[0][measured], known[measured].astype(np.float32)) and np.isfinite(drawn).all()

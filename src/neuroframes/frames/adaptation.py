@@ -116,7 +116,7 @@ def chosen_prior(
     name = min((OWN, LEADING), key=lambda candidate: errors[candidate])
     if population is not None:
         excess = by_gap[OTHERS] - by_gap[name]
-        if excess.mean() <= excess.std() / np.sqrt(max(1, len(excess) - 1)):
+        if len(excess) < 2 or excess.mean() <= excess.std(ddof=1) / np.sqrt(len(excess)):
             name = OTHERS
     if population is not None:
         fits[OTHERS] = partial(_adapted, population=population, tr=tr)
@@ -153,7 +153,7 @@ def _leading(prior: FramePrior, frames: Float32, measured: Mask) -> FramePrior:
 
 def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: float) -> FramePrior:
     """Other people's prior, with what the run says of itself."""
-    autoencoder, theirs = population.autoencoder, population.total()
+    autoencoder, theirs = population.autoencoder, population.total().trusted()
     prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))
     if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
         return prior

@@ -40,5 +40,7 @@ def suspicious(frames: Float32, measured: Mask) -> Mask:
             difference[alike] /= max(float(usual), np.finfo(float).tiny)
         ratios[step:, 2 * step - 2] = difference
         ratios[:-step, 2 * step - 1] = difference
-    found[rows] = np.partition(ratios, 1, axis=1)[:, 1] > MANY_TIMES
+    # At a run's ends there are two neighbours, of which one may be an artefact.
+    rank = np.where(np.isfinite(ratios).sum(axis=1) > NEIGHBOURS, 1, 0)
+    found[rows] = np.sort(ratios, axis=1)[np.arange(len(rows)), rank] > MANY_TIMES
     return found

@@ -37,6 +37,7 @@ HIGHEST_ORDER = 24  # of the process
 N_BINS = 256  # frequencies at which cross-spectra are evaluated
 ITERATIONS = 2
 WEIGHT = 0.5  # of terms between latents that a run's own frames say: chosen as `ORDER` was
+FRAMES_A_LATENT = 40.0  # of other people, with which their terms between latents count for half
 OWN_FRAMES = 400.0  # so many measured frames of a run count for as much as all other people
 OWN_BETWEEN = 0.75  # weight of the run's own terms between latents beside those of other people
 SHARP_ENOUGH = 1e-3  # of the innovation's variance, that higher orders of the process might explain
@@ -65,6 +66,12 @@ class Lags:
 
     def scaled(self, factor: float) -> "Lags":
         return Lags(factor * self.cross, factor * self.power, factor * self.frames)
+
+    def trusted(self) -> "Lags":
+        """With terms between latents shrunk: lagged products of few frames have no full rank."""
+        d = self.cross.shape[1]
+        between = self.frames / (self.frames + FRAMES_A_LATENT * d)
+        return replace(self, cross=np.where(np.eye(d, dtype=bool), 1.0, between) * self.cross)
 
     @property
     def weight(self) -> float:

@@ -20,7 +20,7 @@ from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.partial import Between, PartialFrames, partial_frames_near
 from neuroframes.frames.posterior import CoupledPosterior, condition, square_root
 from neuroframes.frames.prior import CONTEXT, FramePosterior, FramePrior, windows_in_context
-from neuroframes.frames.temporal import LONGEST_WINDOW
+from neuroframes.frames.temporal import LONGEST_WINDOW, ON_GRID
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -156,7 +156,11 @@ def draw_coupled(
     """
     draws = np.broadcast_to(latents, (n_draws, *latents.shape)).astype(np.float32)
     for window in windows_of(prior, measured, times):
-        context, given = window.context, window.near | window.before
+        # Given frames of the grid, what was drawn between them says nothing more.
+        context, tr = window.context, prior.latents.tr
+        position = (times[context] - times[measured][0]) / tr if measured.any() else times[context] / tr
+        on_grid = np.abs(position - np.rint(position)) < ON_GRID
+        given = window.near | (window.before & on_grid)
         known = draws[:, context][:, given]
         posterior = CoupledPosterior(prior.latents, times[context], FrameMask(given), known[0])
         rows = np.arange(context.start, context.stop)[window.rows]

@@ -29,7 +29,8 @@ def effective_frames(frames: NDArray[np.floating], measured: NDArray[np.bool_]) 
     Parameters
     ----------
     frames : array, shape (K, V)
-        Without their trend; no vertex is 0 throughout. What stands at frames that aren't measured isn't read.
+        Without their trend; vertices that are 0 throughout don't count. What stands at frames that aren't
+        measured isn't read.
     measured : array, shape (K,), bool
         N of K frames, at least one.
 
@@ -40,7 +41,10 @@ def effective_frames(frames: NDArray[np.floating], measured: NDArray[np.bool_]) 
     n_frames, n_measured = len(frames), int(measured.sum())
     scaled = np.zeros(frames.shape)
     scaled[measured] = frames[measured]
-    scaled *= np.sqrt(n_measured / np.square(scaled).sum(axis=0))
+    power = np.square(scaled).sum(axis=0)
+    if not power.any():
+        return float(n_measured)
+    scaled = scaled[:, power > 0] * np.sqrt(n_measured / power[power > 0])
     width = 2 * np.sqrt(n_frames)
     lags = np.arange(min(n_frames, np.ceil(width)), dtype=np.int64)
     pairs = np.rint(_over_pairs(measured[:, None])[lags])
