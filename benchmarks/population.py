@@ -112,7 +112,7 @@ def main() -> None:
         for name, table in tables.items():
             table.to_csv(options.out / f"{options.what}-{name}.csv", index=False)
         if options.what == "gaps":
-            draw(means["r"].unstack("task")[[*LATE]], options.out / "prior_gaps.png")
+            draw(means["r"].unstack("task")[[*LATE]], options.out / "prior-gaps.png")
 
 
 @few_threads
