@@ -12,8 +12,8 @@ from neuroframes.frames.coupling import (
     Lags,
     coupled,
     expected_products,
-    fit_coupling,
     fit_lags,
+    fit_products,
     process_of,
 )
 from neuroframes.frames.filling import draw_coupled
@@ -39,9 +39,13 @@ def following(n_frames, generator, share=0.9):
     return np.column_stack([own[200:, 0], late, own[200:, 2:]])
 
 
+def fit_coupling(latents, measured, marginal, weight=0.5):
+    return coupled(marginal, fit_products(latents, measured, marginal), weight)
+
+
 def fitted(latents, measured, **weight):
     marginal = fit_temporal_covariance([(latents, measured)], TR, octave_groups(D))
-    return marginal, fit_coupling([(latents, measured)], marginal, **weight)
+    return marginal, fit_coupling(latents, measured, marginal, **weight)
 
 
 def squared_error(prior, latents, measured):
@@ -69,7 +73,7 @@ MASKS = {
 @pytest.mark.parametrize("name", MASKS)
 def test_at_weight_0_latents_are_independent(pair, name, off_grid):
     latents, measured, marginal, _ = pair
-    nothing = fit_coupling([(latents, measured)], marginal, 0.0)
+    nothing = fit_coupling(latents, measured, marginal, 0.0)
     times, known = TR * np.arange(80), MASKS[name]
     y = following(80, np.random.default_rng(3))[known]
     if off_grid:
@@ -91,7 +95,7 @@ def spectra_of(process):
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_cross_spectra_are_positive_definite_and_keep_each_latent_s_own(pair, weight):
     latents, measured, marginal, _ = pair
-    process = fit_coupling([(latents, measured)], marginal, weight).coupling
+    process = fit_coupling(latents, measured, marginal, weight).coupling
     spectra = spectra_of(process)
     assert np.linalg.eigvalsh(spectra).min() > 0
     own = total_power(marginal)[marginal.group].T[::16] * marginal.variance * 4096
@@ -108,7 +112,7 @@ def test_a_latent_that_follows_another_is_found_to(pair):
     assert np.argmax(follows) - 6 == LAG
     others = np.abs(lags[:, 2:, :2]).max()
     assert follows.max() > 0.4 > 3 * others  # `WEIGHT` halves what latents say of each other
-    full = fit_coupling([(latents, np.ones(600, bool))], marginal, 1.0).coupling.covariances(LAG)
+    full = fit_coupling(latents, np.ones(600, bool), marginal, 1.0).coupling.covariances(LAG)
     expected = latents[LAG:, 1] @ latents[:-LAG, 0] / 600
     assert full[LAG, 1, 0] == pytest.approx(expected, rel=0.1)
 
@@ -126,7 +130,7 @@ def test_what_follows_is_filled_better(pair):
 def test_all_of_the_weight_is_better_where_much_follows():
     latents, measured = following(900, np.random.default_rng(4), 1.0), np.arange(900) % 20 >= 4
     marginal, half = fitted(latents, measured)
-    full = fit_coupling([(latents, measured)], marginal, 1.0)
+    full = fit_coupling(latents, measured, marginal, 1.0)
     errors = [squared_error(prior, latents, measured)[1] for prior in (marginal, half, full)]
     assert errors[2] < errors[1] < errors[0]
 
@@ -202,7 +206,7 @@ def test_missing_frames_are_not_read(pair):
         broken = np.where(measured[:, None], latents, value)
         lags = fit_lags(broken, measured, TR)
         beside = fit_lags(broken, measured, TR, lags)
-        prior = fit_coupling([(broken, measured)], marginal)
+        prior = fit_coupling(broken, measured, marginal)
         found.append([lags.cross, lags.power, beside.cross, prior.coupling.lags])
     for first, second in zip(*found, strict=True):
         assert np.all(np.isfinite(first))
@@ -289,7 +293,7 @@ def test_lagged_products_of_few_frames_make_a_process_once_shrunk():
 def test_draws_of_a_long_run_on_a_finer_grid():
     generator, measured = np.random.default_rng(9), np.arange(2400) % 4 == 0
     coarse = [(generator.standard_normal((600, 3)), np.ones(600, bool))]
-    coupled = fit_coupling(coarse, fit_temporal_covariance(coarse, 2.0, octave_groups(3)))
+    coupled = fit_coupling(*coarse[0], fit_temporal_covariance(coarse, 2.0, octave_groups(3)))
     prior = FramePrior(
         LinearAutoencoder(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)), coupled, coupled
     )

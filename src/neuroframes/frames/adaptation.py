@@ -1,4 +1,4 @@
-"""Which prior a run is completed with: its own, without or with lead and lag, or that of other people.
+"""Which prior a run is completed with: its own or that of other people, and how much lead and lag counts.
 
 Measured frames are hidden in gaps like the real ones, each candidate is fitted to what is left, and the one
 that comes nearest to the hidden frames is fitted again to all. Of many runs other people's is the better one,
@@ -8,7 +8,7 @@ errors say by which factor the stated standard deviation is wrong: see `frames.c
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from scipy.stats import norm, t
 from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import blocks, columns_of
 from neuroframes.frames.calibration import FEWEST_HIDDEN, PRIOR_GAPS, hide_alike, runs_of, spread_of
-from neuroframes.frames.coupling import fit_coupling, fit_lags
+from neuroframes.frames.coupling import coupled, fit_lags, fit_products
 from neuroframes.frames.information import effective_frames
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.population import Population
@@ -34,12 +34,13 @@ from neuroframes.frames.temporal import FEWEST_MEASURED, TemporalCovariance
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Fit = Callable[[Float32, Mask], FramePrior]
+PriorOf = Callable[[float], FramePrior]  # of the weight of terms between latents
 
 # Runs are not stationary: their gaps are missed by more than hidden frames were. Chosen on the odd people of
 # docs/prior.md.
 UNSTEADY = 1.06
-OWN, LEADING, OTHERS = "its own", "its own with lead and lag", "other people's, adapted to it"
+OWN, OTHERS = "its own", "other people's, adapted to it"
+WEIGHTS = {OWN: (0.0, 0.25, 0.5), OTHERS: (0.5, 1.0)}  # of terms between latents
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,21 @@ class Choice:
     ----------
     prior : FramePrior
     name : str
+    weight : float
+        Of terms between latents, from 0 to 1.
     errors : mapping from a candidate's name to its mean squared error on hidden frames, in variances
-        Empty where too few frames could be hidden.
+        At the best of its weights; empty where too few frames could be hidden.
     """
 
     prior: FramePrior
     name: str
+    weight: float
     errors: Mapping[str, float]
 
     def __str__(self) -> str:
         errors = ", ".join(f"{name} {error:.3f}" for name, error in self.errors.items())
-        return f"prior: {self.name}" + (f" (squared error on left-out frames: {errors})" if errors else "")
+        tried = f" (terms between latents x {self.weight:g}; squared error on left-out frames: {errors})"
+        return f"prior: {self.name}" + (tried if errors else "")
 
 
 def chosen_prior(
@@ -87,10 +92,8 @@ def chosen_prior(
         Of the run's own prior; by default as many as its frames support.
     """
     measured = measured & ~suspicious(frames, measured)
-    own: Fit = partial(_own, tr=tr, generator=generator, n_latents=n_latents)
-    fits: dict[str, Fit] = {OWN: own, LEADING: lambda x, mask: _leading(own(x, mask), x, mask)}
-    if population is not None:
-        fits[OTHERS] = partial(_adapted, population=population, tr=tr)
+    own = partial(_own, tr=tr, generator=generator, n_latents=n_latents)
+    others = None if population is None else partial(_adapted, population=population, tr=tr)
     _, context = next(iter(windows_in_context(len(frames))))
     hidden = np.zeros(len(frames), bool)
     hidden[context] = hide_alike(measured[context])
@@ -99,31 +102,31 @@ def chosen_prior(
     some = np.asfortranarray(frames[:, sample])
     expected = _spread_of_few(effective_frames(some, measured) if measured.any() else 0.0)
     if hidden.sum() < FEWEST_HIDDEN or left.sum() < FEWEST_MEASURED:
-        name = OWN if population is None else OTHERS
-        return Choice(replace(fits[name](frames, measured), spread=expected), name, {})
+        name, fit, weight = (OWN, own, 0.0) if others is None else (OTHERS, others, 1.0)
+        return Choice(replace(fit(frames, measured)(weight), spread=expected), name, weight, {})
+    candidates = {OWN: own(some, left)}
     if population is not None:
-        fits[OTHERS] = partial(_adapted, population=population.at(sample), tr=tr)
-    misses: dict[str, tuple[Float32, Float32]] = {}
-    prior = own(some, left)
-    for name, fit in fits.items():
-        if name == LEADING:
-            prior = _leading(prior, some, left)
-        elif name == OTHERS:
-            prior = fit(some, left)
-        misses[name] = _missed(prior, some[context], left[context], hidden[context], times[context])
-    by_gap = {name: _by_gap(error, hidden[context]) for name, (error, _) in misses.items()}
-    errors = {name: float(squares.mean()) for name, squares in by_gap.items()}
-    name = min((OWN, LEADING), key=lambda candidate: errors[candidate])
-    if population is not None:
-        excess = by_gap[OTHERS] - by_gap[name]
+        candidates[OTHERS] = _adapted(some, left, population=population.at(sample), tr=tr)
+    misses, by_gap, weights = {}, {}, {}
+    for name, prior_of in candidates.items():
+        tried = {
+            weight: _missed(prior_of(weight), some[context], left[context], hidden[context], times[context])
+            for weight in WEIGHTS[name]
+        }
+        gaps = {weight: _by_gap(error, hidden[context]) for weight, (error, _) in tried.items()}
+        weights[name] = min(gaps, key=lambda weight: gaps[weight].mean())
+        misses[name], by_gap[name] = tried[weights[name]], gaps[weights[name]]
+    name, fit = OWN, own
+    if others is not None:
+        excess = by_gap[OTHERS] - by_gap[OWN]
         if len(excess) < 2 or excess.mean() <= excess.std(ddof=1) / np.sqrt(len(excess)):
-            name = OTHERS
-    if population is not None:
-        fits[OTHERS] = partial(_adapted, population=population, tr=tr)
+            name, fit = OTHERS, others
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
     spread = expected * (UNSTEADY * spread_of(*misses[name]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
-    return Choice(replace(fits[name](frames, measured), spread=spread), name, errors)
+    prior = replace(fit(frames, measured)(weights[name]), spread=spread)
+    errors = {name: float(squares.mean()) for name, squares in by_gap.items()}
+    return Choice(prior, name, weights[name], errors)
 
 
 def _spread_of_few(n_frames: float) -> float:
@@ -138,25 +141,29 @@ def _spread_of_few(n_frames: float) -> float:
 
 def _own(
     frames: Float32, measured: Mask, *, tr: float, generator: np.random.Generator, n_latents: int | None
-) -> FramePrior:
+) -> PriorOf:
+    """The run's own prior; at weight 0 its latents are independent."""
     n_measured = int(measured.sum())
     n_latents = default_latents(n_measured) if n_latents is None else n_latents
     run = [(slice(0, len(frames)), measured)]
     columns, folds = columns_of(frames), folds_for(n_measured)
-    return fit_frame_prior(columns, frames.shape[1], run, tr, n_latents, generator, folds)
+    prior = fit_frame_prior(columns, frames.shape[1], run, tr, n_latents, generator, folds)
+
+    @cache
+    def products() -> Float:
+        return fit_products(prior.encode(frames, measured), measured, prior.latents)
+
+    return lambda weight: (
+        replace(prior, latents=coupled(prior.latents, products(), weight)) if weight else prior
+    )
 
 
-def _leading(prior: FramePrior, frames: Float32, measured: Mask) -> FramePrior:
-    latents = prior.encode(frames, measured)
-    return replace(prior, latents=fit_coupling([(latents, measured)], prior.latents))
-
-
-def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: float) -> FramePrior:
+def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: float) -> PriorOf:
     """Other people's prior, with what the run says of itself."""
     autoencoder, theirs = population.autoencoder, population.total().trusted()
     prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))
     if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
-        return prior
+        return lambda weight: prior
     latents = prior.encode(frames, measured)
     own = fit_lags(latents, measured, tr, theirs)
     power = np.empty_like(autoencoder.rest)
@@ -165,8 +172,9 @@ def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: flo
         power[block] = np.square(rest).mean(axis=0)
     weight = own.weight
     rest = np.sqrt(weight * power + (1 - weight) * np.square(autoencoder.rest)).astype(np.float32)
-    together = own.beside(theirs).together(tr)
-    return replace(prior, autoencoder=replace(autoencoder, rest=rest), latents=together)
+    adapted = replace(prior, autoencoder=replace(autoencoder, rest=rest))
+    both = own.beside(theirs)
+    return lambda weight: replace(adapted, latents=both.together(tr, weight))
 
 
 def _rest_of(power: Float, tr: float) -> TemporalCovariance:

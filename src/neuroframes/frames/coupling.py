@@ -13,7 +13,6 @@ with these covariances (see `frames.autoregression`), of as high an order as the
 Lagged products are expected ones (expectation-maximisation): what is uncertain in missing frames is added.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -36,7 +35,7 @@ ORDER = 4  # of the autoregression that coherency is taken from: chosen on the o
 HIGHEST_ORDER = 24  # of the process
 N_BINS = 256  # frequencies at which cross-spectra are evaluated
 ITERATIONS = 2
-WEIGHT = 0.5  # of terms between latents that a run's own frames say: chosen as `ORDER` was
+WEIGHT = 0.5  # of terms between latents while missing frames are guessed from a run's own
 FRAMES_A_LATENT = 40.0  # of other people, with which their terms between latents count for half
 OWN_FRAMES = 400.0  # so many measured frames of a run count for as much as all other people
 OWN_BETWEEN = 0.75  # weight of the run's own terms between latents beside those of other people
@@ -121,24 +120,21 @@ def fit_lags(latents: Float, measured: Mask, tr: float, beside: Lags | None = No
     return found
 
 
-def fit_coupling(
-    series: Sequence[tuple[Float, Mask]], marginal: TemporalCovariance, weight: float = WEIGHT
-) -> TemporalCovariance:
-    """The covariance with lead and lag between its latents, from runs with missing frames.
+def fit_products(latents: Float, measured: Mask, marginal: TemporalCovariance) -> Float:
+    """Lagged products of a run with missing frames, as `coupled` takes them.
 
     Parameters
     ----------
-    series : sequence of (latents (K, d), measured (K,))
+    latents : array, shape (K, d)
+    measured : array, shape (K,)
     marginal : TemporalCovariance of independent latents
-    weight : float
-        Of terms between latents, from 0 to 1.
     """
     process = process_of(marginal)
-    for _ in range(ITERATIONS):
-        products = [expected_products(process, *run) for run in series]
-        found = coupled(marginal, np.sum(products, axis=0), weight)
-        process = found.coupling or process
-    return found
+    for last in [False] * (ITERATIONS - 1) + [True]:
+        products = expected_products(process, latents, measured)
+        if not last:
+            process = coupled(marginal, products, WEIGHT).coupling or process
+    return products
 
 
 def coupled(marginal: TemporalCovariance, products: Float, weight: float) -> TemporalCovariance:
