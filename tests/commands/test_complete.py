@@ -1,8 +1,10 @@
 """Completing runs: measured frames to the bit, sound estimates elsewhere."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -349,3 +351,9 @@ def test_draws_agree_with_what_was_measured(run_of, tmp_path):
     assert abs(error.mean()) < 0.1 and abs(error.std() - 1) < 0.1
     spread = read_bold(drawn[1]).data
     assert (spread[~MISSING] == 0).all() and abs(spread[MISSING].mean() / closed[MISSING].mean() - 1) < 0.05
+
+
+def test_draws_of_a_run_by_itself_take_no_pytorch(run_of, tmp_path):
+    asked = f"{os.fspath(run_of(60))!r}, out={os.fspath(tmp_path / 'd_bold.dtseries.nii')!r}"
+    code = f"import sys, neuroframes; neuroframes.complete({asked}, frames='5:8', draws=2)"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
