@@ -110,7 +110,7 @@ def fill_run(run: Run, grid: Float) -> Filled:
     if len(doubted):
         looks = "frames %s look like artefacts: they are kept, but inform no other; censor them if they are"
         logger.warning(looks, ", ".join(map(str, doubted)))
-    run.about["NeuroframesSuspicious"] = doubted
+    run.about["NeuroframesSuspiciousInSource"] = doubted
     model = _own_prior(segment, run, own) if run.model is None else run.model.for_run(segment)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]

@@ -53,7 +53,8 @@ SUFFIXES = {
 }
 INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
 DAMAGED = (EOFError, LookupError, zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError)
-UNREADABLE = (OSError, ValueError, *DAMAGED)
+# Encryption and methods of compression that it doesn't know are RuntimeErrors of zipfile.
+UNREADABLE = (OSError, ValueError, RuntimeError, *DAMAGED)
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
 
