@@ -63,6 +63,14 @@ def read_parcels(path: Path) -> Contents:
     return data, names, tr
 
 
+def stated_tr(path: Path) -> float:
+    """The TR in seconds that a table states, 0 if none; InputError where it is no number."""
+    if path.suffix != ".npz":
+        return 0.0
+    with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
+        return check_number(stored["tr"].item(), f"{path.name}: tr") if "tr" in stored else 0.0
+
+
 def write_parcels(path: Path, data: NDArray[np.floating[Any]], names: Sequence[str], tr: float) -> None:
     """Write frames (K, P) as float32, in the format of the suffix; see `check_names`."""
     import pandas as pd
@@ -145,5 +153,4 @@ def _read_arrays(path: Path) -> Contents:
             "expected frames x parcels called bold, or no other table; save it with np.savez(FILE, bold=...)"
         )
     names = tuple(arrays["names"].astype(str).ravel().tolist()) if "names" in arrays else ()
-    tr = check_number(arrays["tr"].item(), f"{path.name}: tr") if "tr" in arrays else 0.0
-    return np.asfortranarray(arrays[tables[0]], np.float32), names, tr
+    return np.asfortranarray(arrays[tables[0]], np.float32), names, stated_tr(path)
