@@ -32,6 +32,7 @@ def test_the_command_writes_what_its_function_gives(people, tmp_path, capsys, ca
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [str(tmp_path / "prior")]
     assert "2 runs of 2 people, 6 components" in caplog.text
+    assert "" not in printed.err.splitlines()  # where there is no terminal for a bar
     two, four = (PopulationModel.load(path).population for path in (tmp_path / "prior", people.prior))
     assert list(two.people) == ["sub-01", "sub-02"]
     for person, lags in two.people.items():
@@ -155,8 +156,8 @@ def test_parcels_that_most_runs_lack_are_named(learned, smooth_frames, tmp_path,
     )
     assert lacking in caplog.text
     complete(runs[0], out=tmp_path / "filled.npz", frames="50:60", model=tmp_path / "prior")
-    assert "1 of 20 parcels (area 7) are constant or not finite in many frames; kept" in caplog.text
-    assert "1 of 20 parcels (area 4) are unknown to the model: without signal in what it was" in caplog.text
+    assert "1 of 20 parcels (area 7) are constant or not finite in many frames: kept" in caplog.text
+    assert "1 of 20 parcels (area 4) are unknown to the model, without signal in what it was" in caplog.text
 
 
 def test_both_hemispheres_named_are_one_run(recording, learned, tmp_path):

@@ -201,10 +201,10 @@ def standardised(
         scale = of_training * np.median(scale[vertices] / of_training[vertices])
     for some, why in (
         (~varying, "are constant or not finite in many frames"),
-        (varying & ~known_of, "are unknown to the model: without signal in what it was made of"),
+        (varying & ~known_of, "are unknown to the model, without signal in what it was made of"),
     ):
         if some.any():
-            logger.warning("%s %s; kept as they are", run.bold.space.described(some), why)
+            logger.warning("%s %s: kept as they are", run.bold.space.described(some), why)
     # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
     rows: slice | NDArray[np.intp] = slice(None) if len(own) == len(grid) else own
     frames = np.zeros((len(grid), len(vertices)), np.float32, order="F")
