@@ -246,7 +246,10 @@ def test_nan_and_constant_vertices_are_kept_and_said(run_of, tmp_path, smooth_fr
     assert frames[:, 3:8].tobytes() == data[:, 3:8].tobytes()
     assert (deviation[~MISSING, 3:8] == 0).all()
     assert np.isnan(deviation[MISSING, 3:8]).all()  # none is stated
-    assert "5 of 200 vertices (3, 4, 5, 6, 7) are constant or not finite in many frames: kept as they are" in caplog.text
+    assert (
+        "5 of 200 vertices (3, 4, 5, 6, 7) are constant or not finite in many frames: kept as they are"
+        in caplog.text
+    )
     others = np.delete(np.arange(cifti_space.V), [3, 4, 5, 6, 7])
     assert np.isfinite(frames[:, others]).all()
     # They teach the others nothing either.

@@ -109,7 +109,7 @@ def fill_run(run: Run, grid: Float) -> Filled:
     run.about.update(_information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data))
     doubted = np.flatnonzero(suspicious(segment.frames, segment.measured)[own])
     if len(doubted):
-        looks = "looking like artefacts: %d of %d frames (%s), kept but informing no other; censor them if so"
+        looks = "%d of %d frames (%s) may be artefacts: kept, but informing no other; censor them if they are"
         logger.warning(looks, len(doubted), len(own), listed(doubted.tolist()))
     run.about["NeuroframesSuspiciousInSource"] = doubted
     model = _own_prior(segment, run, own) if run.model is None else run.model.for_run(segment)
@@ -187,9 +187,9 @@ def standardised(
     known = run.data | run.partial
     trend = detrend(residual, known)
     scale = vertex_scale(residual, known, trend[0], fewest_values(known))
-    known_of = np.ones(len(scale), bool) if run.model is None else run.model.origin.scale > 0
     varying = scale > 0
-    vertices = np.flatnonzero(varying & known_of)
+    known_to_model = np.ones_like(varying) if run.model is None else run.model.origin.scale > 0
+    vertices = np.flatnonzero(varying & known_to_model)
     if not len(vertices):
         raise InputError(
             f"{run.name}: every vertex is constant or has values that aren't finite; "
@@ -201,7 +201,7 @@ def standardised(
         scale = of_training * np.median(scale[vertices] / of_training[vertices])
     for some, why in (
         (~varying, "are constant or not finite in many frames"),
-        (varying & ~known_of, "are unknown to the model, without signal in what it was made of"),
+        (varying & ~known_to_model, "are unknown to the model, without signal in what it was made of"),
     ):
         if some.any():
             logger.warning("%s %s: kept as they are", run.bold.space.described(some), why)
@@ -213,11 +213,13 @@ def standardised(
     in_run = grid * run.bold.tr
     times = np.interp(in_run, in_run[own], run.times)
     of_model = None if run.model is None or len(vertices) == len(scale) else vertices
-    segment = Segment(
-        frames, times, in_run, data, None, run.name, run.eeg, vertices=of_model, partial=partial
+    given = Segment(
+        *(frames, times, in_run, data, None, run.name, run.eeg),
+        vertices=of_model,
+        partial=partial,
+        person=person_of(run.bold.sources[0]),
     )
-    segment = replace(segment, person=person_of(run.bold.sources[0]))
-    return segment, Units(trend, scale, vertices)
+    return given, Units(trend, scale, vertices)
 
 
 def _information(frames: Float32, measured: Mask) -> dict[str, float]:

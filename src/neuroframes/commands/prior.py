@@ -111,7 +111,7 @@ def prior(
     options = dict(locals())
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.frames.temporal import FEWEST_MEASURED
-    from neuroframes.models.population import SAME_TR, PopulationModel
+    from neuroframes.models.population import PopulationModel
     from neuroframes.recording.bold import read_bold, read_tr
     from neuroframes.recording.timeline import Censoring
     from neuroframes.training.population import Part, find_components, group_components, people_of, sum_people
@@ -151,13 +151,8 @@ def prior(
         place = state / "components" if components is None else Path(components)
         group = None if components is None else PopulationModel.load(place)
         asked = _asked(paths, derivatives, space, task, person)
-        tr = read_tr(asked[0].bold, tr=bold_tr) if group is None else group.origin.tr
-        for run_of in asked:
-            if abs((own := read_tr(run_of.bold, tr=bold_tr)) - tr) > SAME_TR * tr:
-                others = asked[0].bold.name if group is None else place
-                raise InputError(
-                    f"{run_of.bold.name} has a TR of {own:g} s, {others} {tr:g} s; make a prior for each TR"
-                )
+        trs = [(each.bold.name, read_tr(each.bold, tr=bold_tr)) for each in asked]
+        _check_same_tr(trs if group is None else [(str(place), group.origin.tr), *trs])
         _log_people(asked)
         of = read_bold(asked[0].bold, tr=bold_tr) if group is None else group.origin
         whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state)
@@ -236,6 +231,16 @@ def _once(images: list[Path]) -> list[Path]:
             logger.warning("%s was made of the run of %s: passed over", image.name, first.name)
             images = [other for other in images if other != image]
     return images
+
+
+def _check_same_tr(trs: list[tuple[str, float]]) -> None:
+    """Raise InputError unless TRs are those of the first, by name."""
+    from neuroframes.models.population import SAME_TR
+
+    (first, tr), *others = trs
+    for name, other in others:
+        if abs(other - tr) > SAME_TR * tr:
+            raise InputError(f"{name} has a TR of {other:g} s, {first} {tr:g} s; make a prior for each TR")
 
 
 def _log_people(runs: "list[GroupRun]") -> None:

@@ -155,7 +155,7 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
 
 
 def read_tr(path: Path, *, tr: float | None = None) -> float:
-    """The TR of a run in seconds, as `read_bold` has it; but of GIFTI, headers alone are read.
+    """The TR of a run in seconds, as `read_bold` has it; of all formats but GIFTI the header alone is read.
 
     Raises
     ------
