@@ -108,7 +108,7 @@ def prior(
         run has enough frames, priors have components of their own, options exclude each other, or `out`
         exists.
     """
-    options = dict(locals())
+    options = dict(locals())  # as they were given
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.models.population import PopulationModel
@@ -222,10 +222,10 @@ def _once(images: list[Path]) -> list[Path]:
             f"{listed(others, most=3)}: draws and standard deviations that neuroframes wrote are no runs; "
             "leave them out"
         )
-    made = {image: read_sidecar(image)["Sources"][0] for image, part in parts.items() if part}
     # Sources are names of files: those of other people may have the same.
     there = {(image.name, person_of(image, "")): image for image in images}
-    for image, source in made.items():
+    for image in [image for image, part in parts.items() if part]:
+        source = next(iter(read_sidecar(image).get("Sources", ())), image.name)
         first = there.setdefault((source, person_of(image, "")), image)
         if first != image:
             logger.warning("%s was made of the run of %s: passed over", image.name, first.name)
