@@ -152,7 +152,7 @@ def test_a_tr_that_contradicts_the_sidecar(run_of, refused, tmp_path):
 def test_models_that_cannot_be_used(recording, run_of, refused, tmp_path, cifti_space):
     out = ("--out", "o_bold.dtseries.nii", "--frames", "3")
     bold = run_of(120)
-    assert "no model can be read there" in refused("complete", bold, *out, "--model", "nowhere")
+    assert "nowhere: no such folder" in refused("complete", bold, *out, "--model", "nowhere")
     assert "--eeg needs --model" in refused("complete", bold, *out, "--eeg", recording.eeg(3))
     error = refused("complete", bold, *out, "--model", recording.model)
     assert f"{bold.name} has 200 values" in error and "were expected, in the same places and order" in error

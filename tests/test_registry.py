@@ -147,7 +147,9 @@ def test_another_format_is_refused(gaussian, tmp_path, about, message):
 
 
 def test_where_no_model_is_train_is_named(tmp_path):
-    with pytest.raises(InputError, match="no model can be read there.*make one with: neuroframes train"):
+    with pytest.raises(
+        InputError, match="nowhere: no such folder; pass the folder that neuroframes train or prior wrote"
+    ):
         load_model(tmp_path / "nowhere")
 
 

@@ -1,6 +1,7 @@
 """What goes wrong because of the input, as opposed to because of us."""
 
 import math
+from collections.abc import Sequence
 from importlib.util import find_spec
 from numbers import Real
 
@@ -46,6 +47,17 @@ def check_number(
         kind = "whole" if whole else "finite"
         raise InputError(f"{option} {got}; expected a {kind} number {' and '.join(stated)}".rstrip())
     return int(value) if whole else number  # type: ignore[call-overload]
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts: "1 run", "2 runs"; `many` where a plural has no s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed(names: Sequence[object], most: int = 20) -> str:
+    """Names with commas between them, of many the first ones."""
+    more = f" and {len(names) - most:,} more" * (len(names) > most)
+    return ", ".join(map(str, names[:most])) + more
 
 
 def has_torch() -> bool:

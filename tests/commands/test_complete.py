@@ -1,8 +1,10 @@
 """Completing runs: measured frames to the bit, sound estimates elsewhere."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -244,7 +246,10 @@ def test_nan_and_constant_vertices_are_kept_and_said(run_of, tmp_path, smooth_fr
     assert frames[:, 3:8].tobytes() == data[:, 3:8].tobytes()
     assert (deviation[~MISSING, 3:8] == 0).all()
     assert np.isnan(deviation[MISSING, 3:8]).all()  # none is stated
-    assert "5 of 200 vertices are constant or not finite in many frames: kept as they are" in caplog.text
+    assert (
+        "5 of 200 vertices (3, 4, 5, 6, 7) are constant or not finite in many frames: kept as they are"
+        in caplog.text
+    )
     others = np.delete(np.arange(cifti_space.V), [3, 4, 5, 6, 7])
     assert np.isfinite(frames[:, others]).all()
     # They teach the others nothing either.
@@ -349,3 +354,9 @@ def test_draws_agree_with_what_was_measured(run_of, tmp_path):
     assert abs(error.mean()) < 0.1 and abs(error.std() - 1) < 0.1
     spread = read_bold(drawn[1]).data
     assert (spread[~MISSING] == 0).all() and abs(spread[MISSING].mean() / closed[MISSING].mean() - 1) < 0.05
+
+
+def test_draws_of_a_run_by_itself_take_no_pytorch(run_of, tmp_path):
+    asked = f"{os.fspath(run_of(60))!r}, out={os.fspath(tmp_path / 'd_bold.dtseries.nii')!r}"
+    code = f"import sys, neuroframes; neuroframes.complete({asked}, frames='5:8', draws=2)"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)

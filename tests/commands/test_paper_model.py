@@ -35,7 +35,7 @@ def test_models_are_told_apart_by_what_is_stored(recording, paper, tmp_path):
     assert isinstance(load_model(recording.model), GaussianModel)
     model = load_model(paper)
     assert isinstance(model, PaperModel) and (model.settings.layers, model.settings.width) == (1, 32)
-    with pytest.raises(InputError, match="no model can be read there"):
+    with pytest.raises(InputError, match="no such folder"):
         load_model(tmp_path / "nowhere")
     for about, message in (("[]", "format None"), ('{"format": "other-1"}', "format other-1")):
         (tmp_path / "model.json").write_text(about)
@@ -119,7 +119,7 @@ def test_models_beside_have_the_same_split(recording, paper, tmp_path):
     for beside, message in (
         ([paper, other], "another part of the recording; give all models the same --test-fraction"),
         ([paper, paper, paper], "names two models model"),
-        ([tmp_path / "none"], "no model can be read there"),
+        ([tmp_path / "none"], "no such folder"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate(recording.store, model=recording.model, out=tmp_path / "out", beside=beside)

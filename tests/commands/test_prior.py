@@ -32,6 +32,7 @@ def test_the_command_writes_what_its_function_gives(people, tmp_path, capsys, ca
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [str(tmp_path / "prior")]
     assert "2 runs of 2 people, 6 components" in caplog.text
+    assert "" not in printed.err.splitlines()  # where there is no terminal for a bar
     two, four = (PopulationModel.load(path).population for path in (tmp_path / "prior", people.prior))
     assert list(two.people) == ["sub-01", "sub-02"]
     for person, lags in two.people.items():
@@ -95,6 +96,68 @@ def test_each_run_without_a_subject_is_a_person_of_its_own_or_the_one_named(peop
     assert list(learned(runs, out=tmp_path / "a", **given).population.people) == ["0", "1"]
     alone = learned([*runs, people.runs[2]], out=tmp_path / "b", person="jo", **given)
     assert list(alone.population.people) == ["jo", "sub-03"]
+    (own, _) = complete(runs[0], out=tmp_path / "own.npz", frames="50:60", model=tmp_path / "a")
+    assert method(own).endswith("a population of 2 people, 0, whose run this is, among them")
+    (left, _) = complete(runs[0], out=tmp_path / "x.npz", frames="50:60", model=tmp_path / "a", leave_out="0")
+    assert method(left).endswith("a population of 1 person")
+    (tmp_path / "there").mkdir()
+    same = shutil.copy(people.runs[2], tmp_path / "there" / "0.npz")
+    with pytest.raises(InputError, match="have one name, and nothing says whose they are"):
+        learned([runs[0], same], out=tmp_path / "c", **given)
+
+
+def test_whose_runs_were_taken_is_said(people, learned, tmp_path, caplog):
+    caplog.set_level("INFO", logger="neuroframes")
+    learned(people.runs[2:], out=tmp_path / "prior", components=people.prior)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "sub-03: sub-03_run-1_bold.npz"
+    assert said[1] == "sub-04: sub-04_run-1_bold.npz, sub-04_run-2_bold.npz"
+    assert said[2] == "3 of 3 runs without confounds beside: nothing is censored there"
+
+
+def test_what_was_written_of_a_run_is_no_run(people, learned, tmp_path, caplog):
+    """As patterns name all files in a folder."""
+    caplog.set_level("INFO", logger="neuroframes")
+    runs = [Path(shutil.copy(path, tmp_path)) for path in people.runs[:2]]
+    (filled, deviation, draw, _) = complete(
+        runs[0], out=tmp_path / "sub-01_filled.npz", frames="50:60", draws=2, save_draws=True
+    )
+    every = sorted(tmp_path.glob("sub-*"))
+    given = {"components": people.prior, "overwrite": True}
+    for own in (deviation, draw):
+        with pytest.raises(InputError, match=f"{own.name}: draws and standard deviations"):
+            learned([*runs, own], out=tmp_path / "prior", **given)
+        renamed = own.rename(tmp_path / "sub-01_other.npz")
+        own.with_suffix(".json").rename(renamed.with_suffix(".json"))
+        with pytest.raises(InputError, match=f"{renamed.name}: draws and standard deviations"):
+            learned([*runs, renamed], out=tmp_path / "prior", **given)
+        renamed.rename(own)  # and without its sidecar
+        with pytest.raises(InputError, match=f"{own.name}: draws and standard deviations"):
+            learned([*runs, own], out=tmp_path / "prior", **given)
+    rest = [path for path in every if "_stat-" not in path.name and "_draw-" not in path.name]
+    assert learned(rest, out=tmp_path / "prior", **given).population.n_runs == 2
+    assert "sub-01_filled.npz was made of the run of sub-01_run-1_bold.npz: passed over" in caplog.text
+    assert "1 .json file passed over" in caplog.text
+    alone = learned([filled, runs[1]], out=tmp_path / "prior", **given)
+    assert alone.population.people["sub-01"].frames == 160 - 11
+
+
+def test_parcels_that_most_runs_lack_are_named(learned, smooth_frames, tmp_path, caplog):
+    names = [f"area {number}" for number in range(20)]
+    runs = [tmp_path / f"sub-{number}_bold.npz" for number in range(3)]
+    for number, run in enumerate(runs):
+        frames = smooth_frames(100, 20, seed=number)
+        frames[:, 4] = np.nan if number else frames[:, 4]
+        frames[:, 7] = 1.0
+        np.savez(run, bold=frames, names=names, tr=0.8)
+    learned(runs, out=tmp_path / "prior", latents=3)
+    lacking = (
+        "2 of 20 parcels (area 4, area 7) are left out: constant, or without values, in half of the runs"
+    )
+    assert lacking in caplog.text
+    complete(runs[0], out=tmp_path / "filled.npz", frames="50:60", model=tmp_path / "prior")
+    assert "1 of 20 parcels (area 7) are constant or not finite in many frames: kept" in caplog.text
+    assert "1 of 20 parcels (area 4) are unknown to the model, without signal in what it was" in caplog.text
 
 
 def test_both_hemispheres_named_are_one_run(recording, learned, tmp_path):
@@ -126,13 +189,24 @@ def test_it_goes_on_where_it_was_interrupted(people, learned, tmp_path, monkeypa
 def test_a_run_that_can_t_be_used_is_named_and_the_rest_kept(people, learned, tmp_path):
     other = tmp_path / "sub-09_bold.npz"
     np.savez(other, bold=np.load(people.runs[0])["bold"], tr=2.5)
-    said = r"sub-09: sub-09_bold.npz has a TR of 2.5 s, others 2 s.*keeps what is done"
+    said = "sub-09_bold.npz has a TR of 2.5 s, sub-01_run-1_bold.npz 2 s; make a prior for each TR"
     with pytest.raises(InputError, match=said):
         learned([*people.runs, other], out=tmp_path / "prior")
-    assert not (tmp_path / "prior").exists()
+    assert [*tmp_path.iterdir()] == [other]  # before anything was read
     np.savez(other, bold=np.load(people.runs[0])["bold"][:, :20], tr=2.0)
-    with pytest.raises(InputError, match="sub-09_bold.npz has 20 values"):
+    with pytest.raises(InputError, match="sub-09_bold.npz has 20 values.*kept in .prior-parts, for the same"):
         learned([*people.runs, other], out=tmp_path / "prior")
+    assert not (tmp_path / "prior").exists()
+    with pytest.raises(InputError, match="sub-09_bold.npz has 20 values.*made for$"):
+        learned([other], out=tmp_path / "alone", components=people.prior)
+    assert not (tmp_path / ".alone-parts").exists()
+
+
+def test_of_runs_that_are_too_short_nothing_is_left(people, learned, tmp_path):
+    for given in ({}, {"components": people.prior}):
+        with pytest.raises(InputError, match="no run has 500 measured frames"):
+            learned(people.runs, out=tmp_path / "prior", fewest_frames=500, **given)
+        assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -143,8 +217,10 @@ def test_a_run_that_can_t_be_used_is_named_and_the_rest_kept(people, learned, tm
         (["a.npz", "--task", "rest"], "--space and --task choose among the runs of --derivatives"),
         (["a.npz", "--latents", "0"], "--latents 0"),
         (["a.npz", "--fewest-frames", "3"], "--fewest-frames 3"),
-        (["a.npz", "--censor-after", "1", "--components", "c"], "c: no model can be read there"),
+        (["a.npz", "--censor-after", "1", "--components", "c"], "c: no such folder"),
         (["a.npz"], "a.npz: no such file"),
+        (["a.json"], "pass either runs"),
+        (["a.npz", "--components", "c", "--latents", "3"], "--latents with --components: "),
     ],
 )
 def test_what_can_t_be_used_is_refused(refused, arguments, said):
@@ -161,13 +237,16 @@ def test_priors_that_can_t_be_merged_are_refused(refused, people, learned, tmp_p
     learned(people.runs[:2], out=tmp_path / "own", latents=6)
     assert "components of their own" in refused("prior", people.prior, "own", "--out", "x")
     assert "would count twice" in refused("prior", people.prior, people.prior, "--out", "x")
-    assert "no model can be read" in refused("prior", people.prior, people.runs[0], "--out", "x")
+    assert "sub-01_run-1_bold.npz is no prior" in refused("prior", people.prior, people.runs[0], "--out", "x")
+    options = ("--latents", "3", "--fd-threshold", "0.3", "--out", "x")
+    error = refused("prior", people.prior, people.prior, *options)
+    assert f"--latents, --fd-threshold with the prior {people.prior}: priors are merged as they" in error
 
 
 def test_other_models_and_people_are_refused_where_a_prior_is_needed(refused, people, recording):
     leave = ("--leave-out", "07", "--frames", "40", "--out", "x.npz")
     error = refused("complete", people.runs[0], "--model", people.prior, *leave)
-    assert "sub-07 can't be left out of a prior of sub-01, sub-02, sub-03, sub-04" in error
+    assert "--leave-out 07: the prior holds sub-01, sub-02, sub-03, sub-04; name one of these" in error
     assert "--leave-out needs --model" in refused("complete", people.runs[0], *leave)
     gii = ("--leave-out", "07", "--frames", "40", "--out", "x.func.gii")
     assert "holds no people" in refused("complete", recording.bold(3), "--model", recording.model, *gii)

@@ -83,6 +83,16 @@ def test_draws_of_a_resampled_run(run_of, tmp_path):
     assert not np.allclose(draws[0][1::2], draws[1][1::2])
 
 
+def test_frames_that_look_like_artefacts_are_numbered_as_in_the_run(
+    run_of, tmp_path, smooth_frames, cifti_space
+):
+    """Though they have other numbers in what is written."""
+    data = smooth_frames(120, cifti_space.V)
+    data[40] += 30 * data.std(axis=0)
+    (path, _) = resample(run_of(data=data), tr=TR / 2, out=tmp_path / "r_bold.dtseries.nii")
+    assert read_bold(path).sidecar["NeuroframesSuspiciousInSource"] == [40]
+
+
 @pytest.mark.parametrize("tr", [-1, 0, 1e-4, 1e4, float("inf"), float("nan"), True])
 def test_a_tr_that_cannot_be(run_of, tmp_path, tr):
     with pytest.raises(InputError, match="--tr .*; expected a finite number of at least 0.01"):

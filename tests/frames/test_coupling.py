@@ -16,7 +16,7 @@ from neuroframes.frames.coupling import (
     fit_products,
     process_of,
 )
-from neuroframes.frames.filling import draw_coupled
+from neuroframes.frames.filling import draw_exactly
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import FramePrior
@@ -298,5 +298,5 @@ def test_draws_of_a_long_run_on_a_finer_grid():
         LinearAutoencoder(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)), coupled, coupled
     )
     known = np.where(measured[:, None], np.repeat(coarse[0][0], 4, axis=0), 0)
-    drawn = draw_coupled(prior, 0.5 * np.arange(2400), known, measured, 2, generator)
+    drawn = draw_exactly(prior, 0.5 * np.arange(2400), known, measured, None, 2, generator)
     assert np.array_equal(drawn[0][measured], known[measured].astype(np.float32)) and np.isfinite(drawn).all()

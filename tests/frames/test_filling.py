@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy.linalg import cho_factor, cho_solve, toeplitz
 
-from neuroframes.frames.filling import draw_missing, fill_missing, windows_of
+from neuroframes.frames.filling import draw_exactly, draw_missing, fill_missing, windows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.partial import Between
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.temporal import N_FFT, TemporalCovariance
-from neuroframes.models.draws import draw_latents, fixed
 
 TR = 0.8
 
@@ -164,7 +163,7 @@ def drawn_frames(prior, measured, n, seed):
     n_frames, (d, n_vertices) = len(measured), prior.autoencoder.decoder.shape
     generator, times = np.random.default_rng(seed), times_of(n_frames)
     frames, latents = np.zeros((n_frames, n_vertices), np.float32), np.zeros((n_frames, d))
-    drawn = draw_latents(prior, fixed(latents), times, latents, measured, n, generator)
+    drawn = draw_exactly(prior, times, latents, measured, None, n, generator)
     mean, _ = fill_missing(prior, frames, measured, times)
     return drawn, draw_missing(prior, mean, measured, times, latents, None, drawn, generator)
 
@@ -179,8 +178,8 @@ def test_draws_have_no_seams(prior_of, name):
     (_, second) = windows_of(prior, measured, times_of(LONG))
     border = second.context.start + np.flatnonzero(second.rows)[0]
     assert border == 700
-    latents, frames = drawn_frames(prior, measured, 20, 8)
-    whole = np.zeros((20, LONG, 30), np.float32)
+    latents, frames = drawn_frames(prior, measured, 40, 8)
+    whole = np.zeros((40, LONG, 30), np.float32)
     whole[:, ~measured] = list(frames)
     for draws in (latents, whole):
         step = np.sqrt(np.square(np.diff(draws, axis=1)).mean(axis=(0, 2)))

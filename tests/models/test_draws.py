@@ -6,12 +6,13 @@ import torch
 
 from neuroframes.diffusion.exact import GaussianDenoiser
 from neuroframes.frames.autoencoder import LinearAutoencoder
+from neuroframes.frames.filling import draw_exactly
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import LONGEST_WINDOW, TemporalCovariance, octave_groups
 from neuroframes.models import draws as module
-from neuroframes.models.draws import draw_latents, fixed
+from neuroframes.models.draws import draw_latents
 
 D, TR = 6, 0.8
 MASKS = {
@@ -19,6 +20,19 @@ MASKS = {
     "gaps of 8": lambda k: np.arange(k) % 16 < 8,
     "all but one": lambda k: np.arange(k) != k // 2,
 }
+
+
+def fixed(mean):
+    """A prior mean (K, d) that depends on nothing that is drawn: one step is exact."""
+    values = torch.from_numpy(mean)
+    return lambda window: (lambda x, sigma: values[window], 1)
+
+
+def flowing(prior, times, known, measured, mean, n_draws, generator):
+    return draw_latents(prior, fixed(mean), times, known, measured, n_draws, generator)
+
+
+DRAWN = {"exactly": draw_exactly, "by the flow": flowing}
 
 
 def frame_prior():
@@ -31,12 +45,13 @@ def frame_prior():
     return FramePrior(autoencoder, latents, latents)
 
 
+@pytest.mark.parametrize("drawn", DRAWN.values(), ids=DRAWN)
 @pytest.mark.parametrize("mask", MASKS)
-def test_moments_are_those_of_the_exact_posterior(mask):
+def test_moments_are_those_of_the_exact_posterior(mask, drawn):
     k, prior, generator = 40, frame_prior(), np.random.default_rng(0)
     times, measured = TR * np.arange(k), MASKS[mask](40)
     known, mean = generator.standard_normal((2, k, D))
-    got = draw_latents(prior, fixed(mean), times, known, measured, 3000, generator)
+    got = drawn(prior, times, known, measured, mean, 3000, generator)
     exact = posterior(prior.latents, times, FrameMask(measured), known[measured], mean)
     assert np.abs(got[:, measured] - known[measured]).max(initial=0) < 1e-5
     got = got[:, ~measured].astype(np.float64)

@@ -138,9 +138,9 @@ def damage_tensor(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_missing, "no model can be read there.*make one with: neuroframes train"),
+        (damage_missing, "no such folder; pass the folder that neuroframes train or prior wrote"),
         (damage_arrays, "no model can be read there"),
-        (damage_header, "no model can be read there"),
+        (damage_header, "no model can be read there.*make one with neuroframes train or neuroframes prior"),
         (damage_json, "no model can be read there"),
         (damage_encoding, "no model can be read there"),
         (damage_type, "a model of format None"),

@@ -26,7 +26,8 @@ def segment(people):
     frames = np.load(people.runs[1])["bold"].astype(np.float32)
     frames = np.asfortranarray((frames - frames.mean(axis=0)) / frames.std(axis=0))
     times = TR * np.arange(160)
-    return Segment(frames, times, times, np.arange(160) % 40 >= 10, None, people.runs[1].name)
+    measured = np.arange(160) % 40 >= 10
+    return Segment(frames, times, times, measured, None, people.runs[1].name, person="sub-02")
 
 
 def test_it_says_which_prior_was_taken_and_whose_run_it_is(model, segment):
@@ -35,7 +36,17 @@ def test_it_says_which_prior_was_taken_and_whose_run_it_is(model, segment):
     assert said.endswith("a population of 4 people, sub-02, whose run this is, among them")
     said = model.without_person("sub-02").describe(segment)
     assert said.endswith("a population of 3 people")
-    assert model.describe(replace(segment, run="sub-09_bold.npz")).endswith("a population of 4 people")
+    assert model.describe(replace(segment, person="sub-09")).endswith("a population of 4 people")
+
+
+def test_a_population_of_one_person_is_called_that(model, segment):
+    alone = model
+    for person in ("sub-01", "sub-03", "sub-04"):
+        alone = alone.without_person(person)
+    own, other = (alone.describe(replace(segment, person=person)) for person in ("sub-02", "sub-01"))
+    assert "the person's own, adapted to it" in own and "other" not in own
+    assert own.endswith("a population of 1 person, sub-02, whose run this is")
+    assert "one other person's, adapted to it" in other and other.endswith("a population of 1 person")
 
 
 def test_a_run_is_filled_by_the_model_made_for_it(model, segment):

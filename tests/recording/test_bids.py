@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.bids import check_same_run, confounds_of, find_bold, find_runs, subject_of
+from neuroframes.recording.bids import check_same_run, confounds_of, find_bold, find_runs, person_of
 
 FUNC = "derivatives/fmriprep/sub-{}/func/sub-{}_task-movie_run-{}"
 
@@ -169,5 +169,16 @@ def test_confounds_beside_a_run_are_of_all_its_entities(tmp_path):
     assert confounds_of(beside.with_name("mine.npz")) is None
 
 
-def test_subjects_stand_in_names():
-    assert subject_of("sub-01_task-rest_bold.nii.gz") == "sub-01" and subject_of("rest.tsv") == ""
+@pytest.mark.parametrize(
+    ("path", "person"),
+    [
+        ("sub-01_task-rest_bold.nii.gz", "sub-01"),
+        ("sub-02/ses-1/func/rest.nii.gz", "sub-02"),
+        ("sub-02/sub-03_rest.tsv", "sub-03"),
+        ("group/jo_run-1.dtseries.nii", "jo_run-1"),
+        ("jo.v2.npz", "jo.v2"),
+    ],
+)
+def test_whose_a_run_is_stands_in_its_name_or_in_a_folder_s(path, person):
+    assert person_of(Path("data") / path) == person
+    assert person_of(Path("data") / path, "mo") == (person if person.startswith("sub-") else "mo")

@@ -12,7 +12,7 @@ from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import hemisphere_paths, read_bold, write_bold
+from neuroframes.recording.bold import hemisphere_paths, read_bold, read_tr, write_bold
 from neuroframes.recording.sidecar import write_sidecar
 
 K = 6
@@ -77,6 +77,18 @@ def test_round_trip_is_bit_exact(tmp_path, suffix, order):
     np.testing.assert_allclose(back.times, 0.72 * np.arange(K), rtol=1e-6)
     space.check_same(back.space, "what was read")
     assert back.sources == sources
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_tr_alone_is_that_of_the_whole(tmp_path, suffix):
+    space = FORMATS[suffix]()
+    path = write_bold(tmp_path / f"a_bold{suffix}", frames(space), space, tr=0.72)[-1]
+    assert read_tr(path) == read_bold(path).tr and read_tr(path, tr=0.5) == 0.5
+    write_sidecar(
+        write_bold(tmp_path / f"b_bold{suffix}", frames(space), space, tr=0.72)[0], {"RepetitionTime": 0.8}
+    )
+    with pytest.raises(InputError, match="says a TR of 0.72 s but .*says 0.8 s"):
+        read_tr(next(tmp_path.glob(f"b_*{suffix}")))
 
 
 def test_cifti_axes_as_nibabel_reads_them(tmp_path):

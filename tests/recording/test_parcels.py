@@ -87,6 +87,24 @@ def test_arrays_as_numpy_reads_them(tmp_path):
         assert (tuple(stored["names"]), stored["tr"]) == (NAMES, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("line", "names", "warned"),
+    [
+        ("1\t2\t3", ("1", "2", "3"), False),
+        ("101\t102\t103", ("101", "102", "103"), False),
+        ("2001\t2002\t2101", (), True),
+        ("3\t2\t1", (), False),
+        ("0.5\t1.5\t2.5", (), False),
+    ],
+)
+def test_numbers_that_count_up_by_one_are_names(tmp_path, caplog, line, names, warned):
+    (tmp_path / "run.tsv").write_text(f"{line}\n5.5\t3\t4\n6\t7\t8\n")
+    bold = read_bold(tmp_path / "run.tsv", tr=2.0)
+    assert bold.space.names == names and len(bold.data) == 3 - bool(names)
+    said = "the first line (2001, 2002, 2101, ...) is read as a frame; if it holds the parcels' names, begin"
+    assert (said in caplog.text) == warned
+
+
 def test_integers_are_no_header(tmp_path):
     """What a header is mustn't depend on the estimates that stand below it."""
     (path,) = write_bold(
@@ -139,6 +157,16 @@ def test_arrays_that_are_no_table_of_frames(tmp_path, arrays, message):
     np.savez(tmp_path / "run.npz", **arrays)
     with pytest.raises(InputError, match=f"run.npz.*{message}"):
         read_bold(tmp_path / "run.npz")
+
+
+def test_arrays_compressed_in_an_unknown_way_are_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    np.savez(path, bold=frames())
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 97  # the method, in the archive's list
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="run.npz: cannot be read, .*compression method"):
+        read_bold(path, tr=2.0)
 
 
 @pytest.mark.parametrize(("shape", "warned"), [((10, 21), True), ((10, 20), False)])

@@ -16,6 +16,9 @@ from neuroframes.recording.sidecar import companion, with_entity
         ("s_desc-y_bold.nii", "stat-std", "s_desc-y_stat-std_bold.nii"),
         ("s_desc-y.func.gii", "draw-01", "s_desc-y_draw-01.func.gii"),
         ("space.func.gii", "hemi-L", "space_hemi-L.func.gii"),
+        ("s_bold.nii", "stat-std", "s_stat-std_bold.nii"),
+        ("s_own.npz", "stat-std", "s_own_stat-std.npz"),
+        ("s_own.nii.gz", "draw-01", "s_own_draw-01.nii.gz"),
     ],
 )
 def test_an_entity_stands_where_bids_has_it(name, entity, expected):

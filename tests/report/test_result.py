@@ -45,7 +45,7 @@ def write(out: Path, space: CorticalSpace, *, stated: bool = True, **options: An
         ("sub-01_desc-completed_bold.dtseries.nii", "sub-01_desc-completed_stat-std_bold.dtseries.nii"),
         ("sub-01_desc-completed.func.gii", "sub-01_desc-completed_stat-std.func.gii"),
         ("x.nii.gz", "x_stat-std.nii.gz"),
-        ("a_b.mgz", "a_stat-std_b.mgz"),
+        ("a_b.mgz", "a_b_stat-std.mgz"),
         ("a_hemi-L_space-x_bold.func.gii", "a_hemi-L_space-x_stat-std_bold.func.gii"),
     ],
 )

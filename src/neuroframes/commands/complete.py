@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroframes.commands.run import read_run, with_run_options
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, counted
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def complete(bold: str | Path, **options: Any) -> tuple[Path, ...]:
         )
     logger.info("filling %d of %d frames", run.missing.sum(), len(run.missing))
     if run.partial.any():
-        logger.info("filling what %d others lack", run.partial.sum())
+        logger.info("filling what %s", counted(int(run.partial.sum()), "other lacks", "others lack"))
     filled = fill_run(run, np.arange(len(run.missing), dtype=np.float64))
     run.about.update({name: run.bold.sidecar[name] for name in TIMING if name in run.bold.sidecar})
     return write_filled(run, filled, "BOLD run whose missing frames were filled", run.bold.tr)

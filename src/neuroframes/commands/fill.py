@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.commands.run import Run, fewest_values
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, listed
 from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.information import effective_frames
 from neuroframes.models.model import Origin, TrainedModel
 from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.bids import person_of
 from neuroframes.recording.bold import read_deviation
 from neuroframes.recording.segments import Segment, Split, detrend, trend_basis, vertex_scale
 from neuroframes.report.result import write_result
@@ -108,9 +109,9 @@ def fill_run(run: Run, grid: Float) -> Filled:
     run.about.update(_information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data))
     doubted = np.flatnonzero(suspicious(segment.frames, segment.measured)[own])
     if len(doubted):
-        looks = "frames %s look like artefacts: they are kept, but inform no other; censor them if they are"
-        logger.warning(looks, ", ".join(map(str, doubted)))
-    run.about["NeuroframesSuspicious"] = doubted
+        looks = "%d of %d frames (%s) may be artefacts: kept, but informing no other; censor them if they are"
+        logger.warning(looks, len(doubted), len(own), listed(doubted.tolist()))
+    run.about["NeuroframesSuspiciousInSource"] = doubted
     model = _own_prior(segment, run, own) if run.model is None else run.model.for_run(segment)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]
@@ -186,10 +187,9 @@ def standardised(
     known = run.data | run.partial
     trend = detrend(residual, known)
     scale = vertex_scale(residual, known, trend[0], fewest_values(known))
-    usable = scale > 0
-    if run.model is not None:
-        usable &= run.model.origin.scale > 0
-    vertices = np.flatnonzero(usable)
+    varying = scale > 0
+    known_to_model = np.ones_like(varying) if run.model is None else run.model.origin.scale > 0
+    vertices = np.flatnonzero(varying & known_to_model)
     if not len(vertices):
         raise InputError(
             f"{run.name}: every vertex is constant or has values that aren't finite; "
@@ -199,10 +199,12 @@ def standardised(
         # Sessions differ in the BOLD's unit, not in how strongly vertices vary beside each other.
         of_training = run.model.origin.scale
         scale = of_training * np.median(scale[vertices] / of_training[vertices])
-    if n_dead := len(scale) - len(vertices):
-        unknown = "" if run.model is None else ", or unknown to the model"
-        dead = "%d of %d vertices are constant or not finite in many frames%s: kept as they are"
-        logger.warning(dead, n_dead, len(scale), unknown)
+    for some, why in (
+        (~varying, "are constant or not finite in many frames"),
+        (varying & ~known_to_model, "are unknown to the model, without signal in what it was made of"),
+    ):
+        if some.any():
+            logger.warning("%s %s: kept as they are", run.bold.space.described(some), why)
     # Where nothing lies between the run's frames they are the grid: a view spares a copy each time.
     rows: slice | NDArray[np.intp] = slice(None) if len(own) == len(grid) else own
     frames = np.zeros((len(grid), len(vertices)), np.float32, order="F")
@@ -211,7 +213,12 @@ def standardised(
     in_run = grid * run.bold.tr
     times = np.interp(in_run, in_run[own], run.times)
     of_model = None if run.model is None or len(vertices) == len(scale) else vertices
-    given = Segment(frames, times, in_run, data, None, run.name, run.eeg, vertices=of_model, partial=partial)
+    given = Segment(
+        *(frames, times, in_run, data, None, run.name, run.eeg),
+        vertices=of_model,
+        partial=partial,
+        person=person_of(run.bold.sources[0]),
+    )
     return given, Units(trend, scale, vertices)
 
 

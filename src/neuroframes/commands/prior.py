@@ -5,10 +5,11 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.files import refuse_existing
 from neuroframes.threads import few_threads
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from neuroframes.training.population import GroupRun, Part
 
 logger = logging.getLogger(__name__)
+
+# Options that say which runs are read and how: priors that are merged were made already.
+OF_RUNS = (
+    *("derivatives", "space", "task", "person", "components", "latents", "fd_threshold", "dvars_threshold"),
+    *("censor_before", "censor_after", "censor_between", "fewest_frames", "bold_tr", "cluster"),
+)
 
 
 @few_threads
@@ -52,7 +59,8 @@ def prior(
     ----------
     runs : sequence of paths
         BOLD of one TR in one space, as complete takes it, with fMRIPrep's confounds beside it where frames
-        are to be censored; or priors to merge, which one made the --components of the others.
+        are to be censored; or priors to merge, which one made the --components of the others. Sidecars among
+        them are passed over, as is what complete wrote of a run that is there.
     out : path
         Folder of the prior.
     derivatives : path
@@ -62,7 +70,8 @@ def prior(
     task : str
         Task entity of those; all by default.
     person : str
-        Whose runs those are whose file names have no sub entity; by default each is of a person of its own.
+        Whose runs those are that have no sub entity in the names of file and folders; by default each is of a
+        person of its own, called as the file.
     components : path
         Prior whose components are taken instead of those of these runs, so that both can be merged.
     latents : int
@@ -95,13 +104,15 @@ def prior(
     Raises
     ------
     InputError
-        If a run can't be read, has another space or TR than the first, no run has enough frames, priors have
-        components of their own, or `out` exists.
+        If a run can't be read, has another space or TR than the first, is a draw or a standard deviation, no
+        run has enough frames, priors have components of their own, options exclude each other, or `out`
+        exists.
     """
+    options = dict(locals())  # as they were given
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.models.population import PopulationModel
-    from neuroframes.recording.bold import read_bold
+    from neuroframes.recording.bold import read_bold, read_tr
     from neuroframes.recording.timeline import Censoring
     from neuroframes.training.population import Part, find_components, group_components, people_of, sum_people
 
@@ -121,27 +132,45 @@ def prior(
         else:
             failed = run_here(function, missing, workers=workers, progress=progress)
         if failed:
-            raise InputError(f"{'; '.join(failed)}; the same call keeps what is done")
+            kept = f"; what is done is kept in {state.name}, for the same call" if state.exists() else ""
+            raise InputError("; ".join(failed) + kept)
+
+    def together(function: "Callable[[list[Part]], PopulationModel]", parts: "list[Part]") -> PopulationModel:
+        try:
+            return function(parts)
+        except InputError:  # of parts without frames nothing is worth keeping
+            shutil.rmtree(state)
+            raise
 
     if any((path / "model.json").exists() for path in paths):
+        _check_merged(paths, options)
         found = reduce(PopulationModel.merged, map(PopulationModel.load, paths))
     else:
+        if components is not None and latents is not None:
+            raise InputError("--latents with --components: their number is that of the prior; leave one out")
         place = state / "components" if components is None else Path(components)
         group = None if components is None else PopulationModel.load(place)
         asked = _asked(paths, derivatives, space, task, person)
+        trs = [(each.bold.name, read_tr(each.bold, tr=bold_tr)) for each in asked]
+        _check_same_tr(trs if group is None else [(str(place), group.origin.tr), *trs])
+        _log_people(asked)
         of = read_bold(asked[0].bold, tr=bold_tr) if group is None else group.origin
         whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state)
         parts = whole.dealt()
         if group is None:
             run(find_components, parts)
-            group_components(parts).save(place, overwrite=True)
+            together(group_components, parts).save(place, overwrite=True)
         parts = [replace(part, components=place) for part in parts]
         run(sum_people, parts)
-        found = people_of(parts)
-    people = found.population.people
-    logger.info("%d runs of %d people, %d components", found.population.n_runs, len(people), found.n_latents)
+        found = together(people_of, parts)
+    people, unknown = found.population.people, found.origin.scale == 0
+    said = counted(found.population.n_runs, "run"), counted(len(people), "person", "people")
+    logger.info("%s of %s, %s", *said, counted(found.n_latents, "component"))
     for note in found.notes:
         logger.warning("%s", note)
+    if unknown.any():
+        lacking = "%s are left out: constant, or without values, in half of the runs or more"
+        logger.warning(lacking, found.origin.space.described(unknown))
     if len(people) < 2:
         logger.warning("a prior of one person says what that person's runs share, not what people do")
     found.save(out, overwrite=overwrite)
@@ -153,9 +182,8 @@ def _asked(
     paths: list[Path], derivatives: str | Path | None, space: str | None, task: str | None, person: str | None
 ) -> "list[GroupRun]":
     """The runs that are asked for, whose they are, and the confounds beside them."""
-    from neuroframes.recording.bids import confounds_of, find_bold, subject_of
-    from neuroframes.recording.bold import bold_files
-    from neuroframes.recording.sidecar import split_suffix
+    from neuroframes.recording.bids import confounds_of, find_bold, person_of
+    from neuroframes.recording.bold import images_at
     from neuroframes.training.population import GroupRun
 
     if (derivatives is None) == (not paths):
@@ -164,13 +192,73 @@ def _asked(
         raise InputError("--space and --task choose among the runs of --derivatives; leave them out")
     if derivatives is not None:
         paths = find_bold(derivatives, space=space, task=task)
-    # Both hemispheres of a pair are often named, by a pattern.
-    once = {tuple(bold_files(path)) or path: path for path in reversed(paths)}
-    found = []
-    for path in reversed(once.values()):
-        whose = subject_of(path.name) or person or split_suffix(path)[0]
-        found.append(GroupRun(path, whose, confounds_of(path)))
-    if lacking := sum(run.confounds is None for run in found):
-        uncensored = "%d of %d runs have no confounds beside them: nothing is censored there"
-        logger.info(uncensored, lacking, len(found))
-    return found
+    # A pattern often names sidecars too, and both hemispheres of a pair.
+    images = [*dict.fromkeys(images_at(path)[0] for path in paths if path.suffix != ".json")]
+    if not images:
+        raise InputError("no image among the runs; pass either runs, or priors to merge, or --derivatives")
+    if sidecars := sum(path.suffix == ".json" for path in paths):
+        logger.info("%s passed over: sidecars are read with their images", counted(sidecars, ".json file"))
+    images = _once(images)
+    unnamed: dict[str, Path] = {}
+    for path in images:
+        # As people of their own they could not be told apart.
+        if person is None and not person_of(path, "") and unnamed.setdefault(path.name, path) != path:
+            raise InputError(
+                f"{unnamed[path.name]} and {path} have one name, and nothing says whose they are; call files "
+                "or their folders sub-LABEL, or pass --person if all of these are one person's"
+            )
+    return [GroupRun(path, person_of(path, person), confounds_of(path)) for path in images]
+
+
+def _once(images: list[Path]) -> list[Path]:
+    """Those that are runs, without what was made of a run that is there, or of which something else is."""
+    from neuroframes.recording.bids import person_of
+    from neuroframes.recording.sidecar import read_sidecar
+    from neuroframes.report.result import part_at
+
+    parts = {image: part_at(image) for image in images}
+    if others := [image.name for image, part in parts.items() if part not in ("", "frames")]:
+        raise InputError(
+            f"{listed(others, most=3)}: draws and standard deviations that neuroframes wrote are no runs; "
+            "leave them out"
+        )
+    # Sources are names of files: those of other people may have the same.
+    there = {(image.name, person_of(image, "")): image for image in images}
+    for image in [image for image, part in parts.items() if part]:
+        source = next(iter(read_sidecar(image).get("Sources", ())), image.name)
+        first = there.setdefault((source, person_of(image, "")), image)
+        if first != image:
+            logger.warning("%s was made of the run of %s: passed over", image.name, first.name)
+            images = [other for other in images if other != image]
+    return images
+
+
+def _check_same_tr(trs: list[tuple[str, float]]) -> None:
+    """Raise InputError unless TRs are those of the first, by name."""
+    from neuroframes.models.population import SAME_TR
+
+    (first, tr), *others = trs
+    for name, other in others:
+        if abs(other - tr) > SAME_TR * tr:
+            raise InputError(f"{name} has a TR of {other:g} s, {first} {tr:g} s; make a prior for each TR")
+
+
+def _log_people(runs: "list[GroupRun]") -> None:
+    people: dict[str, list[str]] = {}
+    for run in runs:
+        people.setdefault(run.person, []).append(run.bold.name)
+    for person, names in people.items():
+        logger.info("%s: %s", person, ", ".join(names))
+    if lacking := sum(run.confounds is None for run in runs):
+        uncensored = "%d of %s without confounds beside: nothing is censored there"
+        logger.info(uncensored, lacking, counted(len(runs), "run"))
+
+
+def _check_merged(paths: list[Path], options: Mapping[str, Any]) -> None:
+    """Raise InputError unless all are priors, and no option is given that says how runs are read."""
+    if others := [path for path in paths if not (path / "model.json").exists()]:
+        raise InputError(f"{others[0]} is no prior, but others are; pass either runs, or priors to merge")
+    defaults = signature(prior).parameters
+    if ignored := [name for name in OF_RUNS if options[name] != defaults[name].default]:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
+        raise InputError(f"{names} with the prior {paths[0]}: priors are merged as they are; leave one out")

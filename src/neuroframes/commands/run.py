@@ -9,7 +9,7 @@ from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from neuroframes.errors import InputError, check_number, need_torch
+from neuroframes.errors import InputError, check_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,8 +47,6 @@ class Draws:
     def asked(cls, draws: int, save_draws: bool, seed: int) -> "Draws":
         """By the options of these names; InputError where they say nothing that can be done."""
         number = int(check_number(draws, "--draws", at_least=0, whole=True))
-        if number:
-            need_torch("--draws takes PyTorch")
         if number == 1 or (save_draws and not number):
             saved = " with --save-draws" if save_draws else ""
             raise InputError(f"--draws {draws}{saved}; expected at least 2, or 0 for none")

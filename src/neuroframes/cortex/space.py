@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, listed
 
 if TYPE_CHECKING:
     from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
@@ -176,6 +176,12 @@ class CorticalSpace:
         """The space of a table of `count` parcels; `names` are those of all, or none."""
         header = json.dumps({"count": count, "names": list(names)})
         return cls("parcels", "parcels", *_parcels(count), header, tuple(names))
+
+    def described(self, which: NDArray[np.bool_]) -> str:
+        """Some of the values, `which` (V,), for a message: "2 of 24 parcels (V1, V2)"; numbers are from 0."""
+        at = np.flatnonzero(which)
+        names = listed([self.names[i] if self.names else i for i in at], most=5)
+        return f"{len(at):,} of {self.V:,} {PLACES[self.kind]} ({names})"
 
     def of_vertices(self, halves: Sequence[NDArray[Any]], elsewhere: Any) -> NDArray[Any]:
         """What the left and the right mesh's vertices have, (n, ...) each, at a frame's values: (V, ...)."""

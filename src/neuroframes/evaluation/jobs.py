@@ -27,10 +27,11 @@ def run_here(
     from rich.console import Console
     from rich.progress import Progress
 
-    failed = []
+    failed, console = [], Console(stderr=True)
     with (
         _threads(max(1, (os.cpu_count() or 1) // workers)),
-        Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar,
+        # Into a file or a pipe a bar writes blank lines.
+        Progress(console=console, disable=not (progress and console.is_terminal), transient=True) as bar,
     ):
         shown = bar.add_task("", total=len(jobs))
         broken = []

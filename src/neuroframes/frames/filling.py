@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.partial import Between, PartialFrames, partial_frames_near
-from neuroframes.frames.posterior import CoupledPosterior, condition, square_root
+from neuroframes.frames.posterior import condition, posterior, square_root
 from neuroframes.frames.prior import CONTEXT, FramePosterior, FramePrior, windows_in_context
 from neuroframes.frames.temporal import LONGEST_WINDOW, ON_GRID
 
@@ -138,34 +138,36 @@ def _partial_frames(
         )
 
 
-def draw_coupled(
+def draw_exactly(
     prior: FramePrior,
     times: Float,
     latents: Float,
     measured: Mask,
+    mean: Float | None,
     n_draws: int,
     generator: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Draws (S, K, d) of latents that lead and lag each other, given the measured frames.
+    """Draws (S, K, d) of the latents from their Gaussian posterior, given the measured frames.
 
     Parameters
     ----------
-    prior, times, latents, measured : as in `fill_missing`
+    prior, times, latents, measured, mean : as in `fill_missing`
     n_draws : int
     generator : numpy.random.Generator
     """
     draws = np.broadcast_to(latents, (n_draws, *latents.shape)).astype(np.float32)
     for window in windows_of(prior, measured, times):
-        # Given frames of the grid, what was drawn between them says nothing more.
-        context, tr = window.context, prior.latents.tr
-        position = (times[context] - times[measured][0]) / tr if measured.any() else times[context] / tr
-        on_grid = np.abs(position - np.rint(position)) < ON_GRID
-        given = window.near | (window.before & on_grid)
-        known = draws[:, context][:, given]
-        posterior = CoupledPosterior(prior.latents, times[context], FrameMask(given), known[0])
+        context, given = window.context, window.near | window.before
+        if prior.latents.coupling is not None:
+            # Given frames of the grid, what was drawn between them says nothing more.
+            first = times[measured][0] if measured.any() else 0.0
+            position = (times[context] - first) / prior.latents.tr
+            given = window.near | (window.before & (np.abs(position - np.rint(position)) < ON_GRID))
+        known, around = draws[:, context][:, given], None if mean is None else mean[context]
+        found = posterior(prior.latents, times[context], FrameMask(given), known[0], around)
         rows = np.arange(context.start, context.stop)[window.rows]
         for draw, values in zip(draws, known, strict=True):
-            draw[rows] = posterior.draw(generator, posterior.given(values))[window.rows]
+            draw[rows] = found.draw(generator, found.given(values, around))[window.rows]
     return draws
 
 

@@ -11,7 +11,7 @@ one Cholesky factorisation of M x M.
 Latents that lead and lag each other have no such gain: see `CoupledPosterior`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -96,11 +96,21 @@ class Posterior:
     mean : array, shape (K, d)
     conditionals : one a group
     prior : TemporalCovariance
+    operator : AlongTime, what is measured
     """
 
     mean: Float
     conditionals: tuple[Conditional, ...]
     prior: TemporalCovariance
+    operator: AlongTime
+
+    def given(self, measurements: NDArray[np.floating], mean: Float | None = None) -> Float:
+        """Posterior mean (K, d) given other measurements (M, d) of the same frames."""
+        found = np.zeros_like(self.mean) if mean is None else np.array(mean, np.float64)
+        surprise = measurements - self.operator.apply(found)
+        for conditional, (_, latents) in zip(self.conditionals, self.prior.groups(), strict=True):
+            found[:, latents] += conditional.gain @ surprise[:, latents]
+        return found
 
     @property
     def std(self) -> Float:
@@ -112,9 +122,9 @@ class Posterior:
         """Marginal variance (n, v) of some frames where `decoder` (d, v) takes the latents."""
         return np.asarray(np.square(self.std[rows]).astype(np.float32) @ np.square(decoder))
 
-    def draw(self, generator: np.random.Generator) -> Float:
-        """One sample path of all latents, shape (K, d)."""
-        sample = self.mean.copy()
+    def draw(self, generator: np.random.Generator, mean: Float | None = None) -> Float:
+        """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d)."""
+        sample = np.array(self.mean if mean is None else mean)
         for g, latents in self.prior.groups():
             normal = generator.standard_normal((len(sample), len(latents)))
             sample[:, latents] += self.conditionals[g].root @ normal * np.sqrt(self.prior.variance[latents])
@@ -329,11 +339,6 @@ def posterior(
     """
     if prior.coupling is not None:
         return CoupledPosterior(prior, times, operator, measurements, mean, noise)
-    estimate = np.zeros((len(times), len(prior.group))) if mean is None else np.array(mean, np.float64)
-    surprise = measurements - operator.apply(estimate)
-    conditionals = []
-    for g, latents in prior.groups():
-        conditional = condition(prior.kernel(g, times), operator, noise)
-        estimate[:, latents] += conditional.gain @ surprise[:, latents]
-        conditionals.append(conditional)
-    return Posterior(estimate, tuple(conditionals), prior)
+    conditionals = tuple(condition(prior.kernel(g, times), operator, noise) for g, _ in prior.groups())
+    nothing = Posterior(np.zeros((len(times), len(prior.group))), conditionals, prior, operator)
+    return replace(nothing, mean=nothing.given(measurements, mean))

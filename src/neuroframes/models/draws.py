@@ -1,9 +1,9 @@
-"""Draws of the latents of a run from their posterior given EEG and measured frames.
+"""Draws of the latents of a run given EEG and measured frames, with a learned correction.
 
-Without a correction, or where its gate is shut, they are the Gaussian posterior's, exactly. With one, the
-mean depends on what is drawn, and the probability flow is followed in steps (see `diffusion.samplers`). A run
-of any length is drawn window after window, each given the frames around it that are measured and the frames
-before it as they were drawn (see `frames.filling`).
+The mean depends on what is drawn, and the probability flow is followed in steps (see `diffusion.samplers`).
+Without a correction, or where its gate is shut, `frames.filling` draws exactly. A run of any length is drawn
+window after window, each given the frames around it that are measured and the frames before it as they were
+drawn (see `frames.filling`).
 """
 
 from collections.abc import Callable
@@ -40,8 +40,7 @@ def draw_latents(
     prior : FramePrior
         Its latents are what the mean leaves over.
     mean_of : callable
-        From a window of the run to its prior mean, and the steps that it takes to follow it: `fixed`, or
-        that of a model with a learned correction.
+        From a window of the run to its prior mean, and the steps that it takes to follow it.
     times : array, shape (K,), seconds
     known : array, shape (K, d)
         Latents of the measured frames; what stands at others isn't read.
@@ -60,9 +59,3 @@ def draw_latents(
         drawn = posterior_flow(gaussian, mean, y, noise, noise_levels(n_steps))
         draws[:, np.arange(context.start, context.stop)[window.rows]] = drawn[:, window.rows].numpy()
     return draws
-
-
-def fixed(mean: Float) -> MeanOf:
-    """A prior mean (K, d) that depends on nothing that is drawn: one step is exact."""
-    values = torch.from_numpy(mean)
-    return lambda window: (lambda x, sigma: values[window], 1)

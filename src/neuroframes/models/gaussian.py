@@ -21,7 +21,7 @@ from neuroframes.errors import need_torch
 from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.autoregression import Autoregression
-from neuroframes.frames.filling import draw_coupled, draw_missing, fill_missing
+from neuroframes.frames.filling import draw_exactly, draw_missing, fill_missing
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.channels import ChannelCovariance
@@ -153,16 +153,16 @@ class EegPathway:
 
     def mean_of_draws(
         self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]
-    ) -> "MeanOf":
-        """The mean that a draw follows, which depends on it where the correction has something to say."""
+    ) -> "MeanOf | None":
+        """The mean that a draw follows; None where no correction makes it depend on what is drawn."""
+        features, correction = self.features(eeg), self.correction
+        if correction is None or features.tokens is None:
+            return None
         import torch
 
-        from neuroframes.models.draws import STEPS, fixed
+        from neuroframes.models.draws import STEPS
 
-        features, correction = self.features(eeg), self.correction
         mean_at = partial(self.ridge, features.power)
-        if correction is None or features.tokens is None:
-            return fixed(mean_at(times))
 
         def of(window: slice) -> "tuple[Any, int]":
             mean = torch.from_numpy(mean_at(times[window]))
@@ -243,25 +243,29 @@ class GaussianModel(TrainedModel):
             mean = eeg.mean(segment.eeg, segment.times, latents, measured)
         if not draws:
             return Estimate(*fill_missing(prior, frames, measured, times, latents, mean, entries=entries))
-        drawn = self._drawn(prior, segment, latents, draws, generator)
+        drawn = self._drawn(prior, segment, latents, mean, draws, generator)
         filled, std = fill_missing(prior, frames, measured, times, latents, mean, drawn, entries)
         each = draw_missing(prior, filled, measured, times, latents, mean, drawn, generator, entries)
         return Estimate(filled, std, each)
 
     def _drawn(
-        self, prior: FramePrior, segment: Segment, latents: Float, draws: int, generator: np.random.Generator
+        self,
+        prior: FramePrior,
+        segment: Segment,
+        latents: Float,
+        mean: Float | None,
+        draws: int,
+        generator: np.random.Generator,
     ) -> NDArray[np.floating]:
         """Draws (S, K, d) of the latents given the measured frames and the EEG."""
         times, measured = segment.time_in_run, segment.measured
-        if prior.latents.coupling is not None:
-            return draw_coupled(prior, times, latents, measured, draws, generator)
-        need_torch("--draws takes PyTorch")
-        from neuroframes.models.draws import draw_latents, fixed
-
-        if self.eeg is None or segment.eeg is None:
-            mean_of = fixed(np.zeros_like(latents))
-        else:
+        mean_of = None
+        if self.eeg is not None and segment.eeg is not None:
             mean_of = self.eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
+        if mean_of is None:
+            return draw_exactly(prior, times, latents, measured, mean, draws, generator)
+        from neuroframes.models.draws import draw_latents
+
         return draw_latents(prior, mean_of, times, latents, measured, draws, generator)
 
     @property

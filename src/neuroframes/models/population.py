@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError
-from neuroframes.frames.adaptation import chosen_prior
+from neuroframes.errors import InputError, counted, listed
+from neuroframes.frames.adaptation import OTHERS, Choice, chosen_prior
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import Lags
 from neuroframes.frames.population import Population, merged
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
-from neuroframes.recording.bids import subject_of
 from neuroframes.recording.segments import Segment
 
 logger = logging.getLogger(__name__)
@@ -47,6 +46,14 @@ class AdaptedModel(GaussianModel):
         return super().fill(replace(segment, vertices=None), draws=draws, generator=generator)
 
 
+def _named(choice: Choice, n_others: int) -> Choice:
+    """The choice with a name of the population that is true where it is of one other person, or of none."""
+    whose = {0: "the person's own", 1: "one other person's"}.get(n_others, "other people's")
+    names = {OTHERS: OTHERS.replace("other people's", whose)}
+    errors = {names.get(name, name): error for name, error in choice.errors.items()}
+    return replace(choice, name=names.get(choice.name, choice.name), errors=errors)
+
+
 @dataclass(frozen=True)
 class PopulationModel(TrainedModel):
     """What `prior` writes.
@@ -71,7 +78,10 @@ class PopulationModel(TrainedModel):
         return self
 
     def without_person(self, person: str) -> "PopulationModel":
-        label = person if person in self.population.people else f"sub-{person}"
+        people = self.population.people
+        label = next((name for name in (person, f"sub-{person}") if name in people), None)
+        if label is None:
+            raise InputError(f"--leave-out {person}: the prior holds {listed([*people])}; name one of these")
         return replace(self, population=self.population.without(label))
 
     def in_space(self, space: CorticalSpace, what: str) -> "PopulationModel":
@@ -113,9 +123,10 @@ class PopulationModel(TrainedModel):
             np.random.default_rng(0),
             population,
         )
-        person = subject_of(segment.run)
-        whose = f", {person}, whose run this is, among them" if person in people else ""
-        note = f"{choice}; a population of {len(people)} people{whose}"
+        own = segment.person in people
+        choice = _named(choice, len(people) - own)
+        whose = f", {segment.person}, whose run this is{', among them' * (len(people) > 1)}" if own else ""
+        note = f"{choice}; a population of {counted(len(people), 'person', 'people')}{whose}"
         logger.info("%s: %s", segment.run, note)
         return AdaptedModel(self.origin, choice.prior, note=note)
 

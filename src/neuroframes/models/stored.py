@@ -79,13 +79,16 @@ def read_stored(path: Path) -> Stored:
     InputError
         If there is no model at `path`.
     """
+    if not path.is_dir():
+        missing = "is a file" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {missing}; pass the folder that neuroframes train or prior wrote")
     try:
         about = json.loads((path / "model.json").read_text())
         tensors = load_file(path / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"{path}: no model can be read there ({error}); "
-            "make one with: neuroframes train STORE --out MODEL"
+            "make one with neuroframes train or neuroframes prior"
         ) from error
     return Stored(path, about if isinstance(about, dict) else {}, tensors)
 

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from neuroframes.errors import InputError
+from neuroframes.recording.sidecar import split_suffix
 
 logger = logging.getLogger(__name__)
 
@@ -147,10 +148,15 @@ def confounds_of(bold: Path) -> Path | None:
     return next((file for file in beside if run and _run_of(file) == run), None)
 
 
-def subject_of(name: str) -> str:
-    """The subject in a BIDS name, as "sub-01"; "" where it has none."""
-    subject = _entities(Path(name)).get("sub")
-    return f"sub-{subject}" if subject else ""
+def person_of(path: Path, unnamed: str | None = None) -> str:
+    """Whose run a file is, as "sub-01": by its name, or else by that of the nearest folder above it.
+
+    Where none of them has a subject it is `unnamed`, by default the file's name without its suffix, so that
+    each run is of a person of its own.
+    """
+    subjects = (_entities(Path(part)).get("sub") for part in reversed(path.absolute().parts))
+    otherwise = split_suffix(path)[0] if unnamed is None else unnamed
+    return next((f"sub-{subject}" for subject in subjects if subject), otherwise)
 
 
 def check_same_run(eeg: Path, bold: Path) -> None:

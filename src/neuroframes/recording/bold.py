@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import written_together
-from neuroframes.recording.parcels import TABLES, check_names, read_parcels, write_parcels
+from neuroframes.recording.parcels import TABLES, check_names, read_parcels, stated_tr, write_parcels
 from neuroframes.recording.sidecar import (
     companion,
     read_sidecar,
@@ -53,7 +53,8 @@ SUFFIXES = {
 }
 INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
 DAMAGED = (EOFError, LookupError, zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError)
-UNREADABLE = (OSError, ValueError, *DAMAGED)
+# Encryption and methods of compression that it doesn't know are RuntimeErrors of zipfile.
+UNREADABLE = (OSError, ValueError, RuntimeError, *DAMAGED)
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
 
@@ -120,10 +121,7 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
         says of another number of frames which were measured.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; pass the image of one run, such as its .dtseries.nii")
+    _check_is_file(path)
     pair = _hemispheres(path) if path.name.endswith(".gii") else {}
     sources = tuple(pair.values()) or (path,)
     sidecars = {source: read_sidecar(source) for source in sources}
@@ -154,6 +152,36 @@ def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
     named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
     deviation = next((companion(file, name) for file, name in named if name is not None), None)
     return Bold(data, tr, times, space, sources, measured, deviation, sidecar)
+
+
+def read_tr(path: Path, *, tr: float | None = None) -> float:
+    """The TR of a run in seconds, as `read_bold` has it; of all formats but GIFTI the header alone is read.
+
+    Raises
+    ------
+    InputError
+        As `read_bold` about files and the TR.
+    """
+    _check_is_file(path)
+    source, stated = images_at(path)[0], 0.0
+    if tr is None:
+        with _reading(source):
+            if source.name.endswith(".gii"):
+                stated = _gifti_step(GiftiImage.from_filename(source))
+            elif source.suffix in TABLES:
+                stated = stated_tr(source)
+            else:
+                image: Any = nib.load(source, mmap=False)
+                series = isinstance(image, Cifti2Image)
+                stated = float(_series_axes(source, image)[0].step) if series else _volume_step(source, image)
+    return _agreed_tr(source, stated, read_sidecar(source), tr)
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; pass the image of one run, such as its .dtseries.nii")
 
 
 def read_deviation(bold: Bold) -> Float32 | None:
@@ -248,10 +276,16 @@ def images_of(path: Path, space: CorticalSpace) -> tuple[Path, ...]:
     return tuple(hemisphere_paths(path)[side] for side in _sides(space))
 
 
+def images_at(path: Path) -> list[Path]:
+    """The images that are read as the BOLD at `path`: of a GIFTI pair both that are there, left first."""
+    pair = [file for file in hemisphere_paths(path).values() if file.exists()]
+    return pair if path.name.endswith(".gii") and path in pair else [path]
+
+
 def bold_files(path: Path) -> list[Path]:
     """Every file that reading the BOLD at `path` depends on: images of both hemispheres, and sidecars."""
-    images = {path, *hemisphere_paths(path).values()} if path.name.endswith(".gii") else {path}
-    files = sorted(images | {sidecar_path(image) for image in images})
+    images = images_at(path)
+    files = sorted({*images, *map(sidecar_path, images)})
     return [file for file in files if file.exists()]
 
 
@@ -286,19 +320,24 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _read_cifti(path: Path, image: Any) -> Contents:
     with _reading(path):
-        axes = [image.header.get_axis(i) for i in range(image.ndim)]
-        places = BrainModelAxis | ParcelsAxis
-        if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], places)):
-            kinds = " x ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)
-            raise InputError(
-                f"{path.name}: a CIFTI of {kinds}, not a time series (Series x BrainModel or Parcels); "
-                "pass the .dtseries.nii or .ptseries.nii"
-            )
-        if axes[0].unit != "SECOND":
-            raise InputError(f"{path.name}: its series axis is in {axes[0].unit.lower()}s, not in seconds")
+        axes = _series_axes(path, image)
         # No copy where the file holds unscaled float32, as it nearly always does.
         data = np.asfortranarray(np.asarray(image.dataobj), dtype=np.float32)
     return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start), float(axes[0].step)
+
+
+def _series_axes(path: Path, image: Any) -> list[Any]:
+    axes = [image.header.get_axis(i) for i in range(image.ndim)]
+    places = BrainModelAxis | ParcelsAxis
+    if not (len(axes) == 2 and isinstance(axes[0], SeriesAxis) and isinstance(axes[1], places)):
+        kinds = " x ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)
+        raise InputError(
+            f"{path.name}: a CIFTI of {kinds}, not a time series (Series x BrainModel or Parcels); "
+            "pass the .dtseries.nii or .ptseries.nii"
+        )
+    if axes[0].unit != "SECOND":
+        raise InputError(f"{path.name}: its series axis is in {axes[0].unit.lower()}s, not in seconds")
+    return axes
 
 
 def _hemispheres(path: Path) -> dict[str, Path]:
@@ -332,34 +371,42 @@ def _read_gifti(pair: Mapping[str, Path]) -> Contents:
                 f"{half.shape[1:]}; pass a functional GIFTI (.func.gii)"
             )
         halves[side] = half
-        steps.append(float(gifti.meta.get("TimeStep", 0) or 0))
+        steps.append(_gifti_step(gifti))
     lengths = {side: len(half) for side, half in halves.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{file.name}: the hemispheres differ in frames: {lengths}; export both again")
     space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
     data = np.asfortranarray(np.hstack([*halves.values()]), dtype=np.float32)
+    return data, space, 0.0, max(steps)
+
+
+def _gifti_step(gifti: GiftiImage) -> float:
     # FreeSurfer states the step in ms, others in s: no TR is above 20 s or below 20 ms.
-    step = max(steps)
-    return data, space, 0.0, step / 1000 if step > 20 else step
+    step = float(gifti.meta.get("TimeStep", 0) or 0)
+    return step / 1000 if step > 20 else step
 
 
 def _read_volume(path: Path, image: Any, sidecar: Mapping[str, Any]) -> Contents:
-    if image.ndim != 4:
-        raise InputError(
-            f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
-        )
     with _reading(path):
+        step = _volume_step(path, image)
         values = np.asarray(np.asarray(image.dataobj), np.float32)
-        zoom = float(image.header.get_zooms()[3])
     mask = _stated_mask(path, sidecar, values.shape[:3])
     if mask is None:
         # Background only: a voxel that is constant but not zero is data and must come back as it was.
         mask = np.zeros(values.shape[:3], bool)
         for frame in np.moveaxis(values, 3, 0):
             mask |= frame != 0
-    unit = 1e-3 if isinstance(image, nib.MGHImage) else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
     data = np.asfortranarray(values[mask].T)
-    return data, CorticalSpace.from_mask(mask, image.affine), 0.0, zoom * unit
+    return data, CorticalSpace.from_mask(mask, image.affine), 0.0, step
+
+
+def _volume_step(path: Path, image: Any) -> float:
+    if image.ndim != 4:
+        raise InputError(
+            f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
+        )
+    unit = 1e-3 if isinstance(image, nib.MGHImage) else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
+    return float(image.header.get_zooms()[3]) * unit
 
 
 def _stated_mask(path: Path, sidecar: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:

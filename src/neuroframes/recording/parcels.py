@@ -4,8 +4,10 @@
     .npz          bold (K, P), and if known names (P,) and tr, in seconds; another name than `bold` will do
                   where there is no other table
 
-A first line is names where none of its entries is a number, or where they count the columns from 0 or 1, as
-pandas does. Text has no place for the TR, which the sidecar states.
+A first line is names where none of its entries is a number, or where they count up by one: from 0 or 1, as
+pandas numbers columns, or over three columns at least from any whole number. Other numbers are a frame, with
+a warning where whole ones grow from left to right, as labels do. Text has no place for the TR, which the
+sidecar states.
 """
 
 import logging
@@ -61,6 +63,14 @@ def read_parcels(path: Path) -> Contents:
     return data, names, tr
 
 
+def stated_tr(path: Path) -> float:
+    """The TR in seconds that a table states, 0 if none; InputError where it is no number."""
+    if path.suffix != ".npz":
+        return 0.0
+    with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
+        return check_number(stored["tr"].item(), f"{path.name}: tr") if "tr" in stored else 0.0
+
+
 def write_parcels(path: Path, data: NDArray[np.floating[Any]], names: Sequence[str], tr: float) -> None:
     """Write frames (K, P) as float32, in the format of the suffix; see `check_names`."""
     import pandas as pd
@@ -93,6 +103,13 @@ def _read_text(path: Path) -> Contents:
     if _is_header(values, wrong):
         names = tuple(lines.iloc[0].str.strip())
         values, wrong = values[1:], wrong[1:]
+    elif _may_be_labels(values[0]):
+        logger.warning(
+            "%s: the first line (%g, %g, %g, ...) is read as a frame; if it holds the parcels' names, begin "
+            "each with a letter",
+            path.name,
+            *values[0, :3],
+        )
     if wrong.any():
         row, column = np.argwhere(wrong)[0] + (len(lines) - len(wrong), 0)
         raise InputError(
@@ -114,9 +131,14 @@ def _numbers(text: "DataFrame") -> tuple[NDArray[np.float64], NDArray[np.bool_]]
 
 def _is_header(values: NDArray[np.float64], wrong: NDArray[np.bool_]) -> bool:
     """Whether the first line is names, by what `_numbers` gives."""
-    columns = np.arange(values.shape[1])
-    counted = len(columns) > 1 and any(np.array_equal(values[0], columns + first) for first in (0, 1))
-    return counted or bool(wrong[0].all())
+    first, n_columns = values[0, 0], values.shape[1]
+    counted = float(first).is_integer() and np.array_equal(values[0], first + np.arange(n_columns))
+    return (counted and n_columns > 1 + (first not in (0, 1))) or bool(wrong[0].all())
+
+
+def _may_be_labels(line: NDArray[np.float64]) -> bool:
+    """Whether the numbers (P,) of a line are whole and grow, three at least."""
+    return len(line) > 2 and bool(np.all(np.rint(line) == line) and np.all(line[1:] > line[:-1]))
 
 
 def _read_arrays(path: Path) -> Contents:
@@ -131,5 +153,4 @@ def _read_arrays(path: Path) -> Contents:
             "expected frames x parcels called bold, or no other table; save it with np.savez(FILE, bold=...)"
         )
     names = tuple(arrays["names"].astype(str).ravel().tolist()) if "names" in arrays else ()
-    tr = check_number(arrays["tr"].item(), f"{path.name}: tr") if "tr" in arrays else 0.0
-    return np.asfortranarray(arrays[tables[0]], np.float32), names, tr
+    return np.asfortranarray(arrays[tables[0]], np.float32), names, stated_tr(path)

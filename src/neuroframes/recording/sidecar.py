@@ -32,13 +32,15 @@ def with_entity(path: Path, entity: str) -> Path:
     """`path` with an entity such as `hemi-L` or `stat-std` where BIDS has it; what is there stays as it is.
 
     It goes before the first entity that BIDS puts after it, otherwise before the BIDS suffix:
-    `a_desc-x_bold.nii` becomes `a_hemi-L_desc-x_bold.nii` and `a_desc-x_stat-std_bold.nii`.
+    `a_desc-x_bold.nii` becomes `a_hemi-L_desc-x_bold.nii` and `a_desc-x_stat-std_bold.nii`. A name of no
+    entities whose last part isn't `bold` has no BIDS suffix: `a_own.npz` becomes `a_own_stat-std.npz`.
     """
     stem, suffix = split_suffix(path)
     parts = stem.split("_")
     later = LATE_ENTITIES[LATE_ENTITIES.index(entity.partition("-")[0]) + 1 :]
-    # A last part with a dash is an entity, not the BIDS suffix, and a lone part is the name.
-    end = len(parts) - (len(parts) > 1 and "-" not in parts[-1])
+    # A last part with a dash is an entity, not the BIDS suffix; without entities all is the name.
+    in_bids = parts[-1] == "bold" or any("-" in part for part in parts)
+    end = len(parts) - (len(parts) > 1 and in_bids and "-" not in parts[-1])
     place = next((i for i, part in enumerate(parts) if part.startswith(tuple(f"{e}-" for e in later))), end)
     parts.insert(place, entity)
     return path.with_name("_".join(parts) + suffix)

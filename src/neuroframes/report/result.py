@@ -21,7 +21,7 @@ from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.files import refuse_existing, written_together
 from neuroframes.recording.bold import check_suffix, images_of, write_bold
-from neuroframes.recording.sidecar import sidecar_path, with_entity, write_sidecar
+from neuroframes.recording.sidecar import read_sidecar, sidecar_path, split_suffix, with_entity, write_sidecar
 
 
 def deviation_path(path: Path) -> Path:
@@ -32,6 +32,16 @@ def deviation_path(path: Path) -> Path:
 def parts_of(out: Path, n_draws: int) -> list[Path]:
     """Frames, their standard deviation, and each draw, as if they were one file each."""
     return [out, deviation_path(out), *(with_entity(out, f"draw-{i + 1:02d}") for i in range(n_draws))]
+
+
+def part_at(path: Path) -> str:
+    """What of a result an image is: "frames", "deviation" or "draw"; "" where it is none.
+
+    As its sidecar says; where that was lost, as its name does.
+    """
+    entities = split_suffix(path)[0].split("_")
+    by_name = "deviation" * ("stat-std" in entities) or "draw" * any(e.startswith("draw-") for e in entities)
+    return str(read_sidecar(path).get("NeuroframesPart", by_name))
 
 
 def check_result(
@@ -134,5 +144,6 @@ def _role(number: int, n_stated: int, n_draws: int, frames: str, deviation: str)
     elif number == 1:
         described = f"Standard deviation of {frames}; 0 where measured."
     else:
-        return {"NeuroframesStandardDeviation": deviation} if n_stated == 2 else {}
-    return {"Description": described}
+        named = {"NeuroframesStandardDeviation": deviation} if n_stated == 2 else {}
+        return {"NeuroframesPart": "frames", **named}
+    return {"Description": described, "NeuroframesPart": "draw" if number >= n_stated else "deviation"}

@@ -34,7 +34,7 @@ from neuroframes.frames.population import Population
 from neuroframes.frames.prior import SAMPLE, default_latents
 from neuroframes.frames.temporal import fit_temporal_covariance, total_power
 from neuroframes.models.model import Origin
-from neuroframes.models.population import SAME_TR, PopulationModel
+from neuroframes.models.population import PopulationModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.models.stored import digest
 from neuroframes.recording.bold import bold_files, read_bold
@@ -161,11 +161,9 @@ def read_frames(run: GroupRun, part: Part) -> Frames:
     Raises
     ------
     InputError
-        If the run can't be read, or has another space or TR.
+        If the run can't be read, or has another space.
     """
     bold, name = read_bold(run.bold, tr=part.bold_tr), run.bold.name
-    if abs(bold.tr - part.tr) > SAME_TR * part.tr:
-        raise InputError(f"{name} has a TR of {bold.tr:g} s, others {part.tr:g} s; make a prior for each TR")
     places = part.space.places_in(bold.space, name)
     measured = ~part.rules.left_out(bold.data, bold.measured, run.confounds)
     frames = np.take(bold.data.T, places, axis=0).T
