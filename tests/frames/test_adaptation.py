@@ -195,8 +195,8 @@ def test_a_short_run_takes_the_prior_of_people_like_it(others):
     for seed in range(30, 33):
         frames, measured = person(100, seed), gaps(100)
         choice, own = chosen(frames, measured, others), chosen(frames, measured)
-        assert choice.name == OTHERS and choice.errors.keys() == {OWN, OTHERS}
-        assert own.name == OWN and own.errors.keys() == {OWN}
+        assert choice.name == OTHERS and {name for name, _ in choice.errors} == {OWN, OTHERS}
+        assert own.name == OWN and {name for name, _ in own.errors} == {OWN}
         errors.append(miss(choice.prior, frames, measured)[0])
         own_errors.append(miss(own.prior, frames, measured)[0])
         assert np.array_equal(choice.prior.autoencoder.decoder, others.autoencoder.decoder)
@@ -208,7 +208,7 @@ def test_a_run_unlike_the_others_keeps_its_own(strangers):
         frames, measured = person(400, seed), gaps(400)
         choice, own = chosen(frames, measured, strangers), chosen(frames, measured)
         assert choice.name == own.name != OTHERS
-        assert choice.errors[OTHERS] > choice.errors[choice.name]
+        assert choice.errors[OTHERS, 1.0] > choice.errors[choice.name, choice.weight]
         np.testing.assert_array_equal(choice.prior.latents.power, own.prior.latents.power)
         assert choice.prior.spread == own.prior.spread
 
@@ -245,11 +245,13 @@ def test_with_too_few_frames_to_hide_it_is_other_people_s(others, measured):
         choice = chosen(frames, measured, population)
         assert choice.name == name and not choice.errors
         assert 1.1 < choice.prior.spread < 1.5  # as wide as what so few frames say of mean and variance
-        assert str(choice) == f"prior: {name}"
+        assert str(choice).startswith(f"prior: {name}")
 
 
 def test_a_choice_says_why(others):
     choice = chosen(person(100, 30), gaps(100), others)
-    assert str(choice).startswith(f"prior: {OTHERS} (squared error on left-out frames: {OWN} 0.")
-    for name, error in choice.errors.items():
-        assert f"{name} {error:.3f}" in str(choice)
+    assert str(choice).startswith(
+        f"prior: {OTHERS} (terms between latents x {choice.weight:g}; squared error"
+    )
+    for (name, weight), error in choice.errors.items():
+        assert f"{name} x {weight:g}: {error:.3f}" in str(choice)

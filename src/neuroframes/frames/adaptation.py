@@ -2,7 +2,7 @@
 
 Measured frames are hidden in gaps like the real ones, each candidate is fitted to what is left, and the one
 that comes nearest to the hidden frames is fitted again to all. Of many runs other people's is the better one,
-so a run that can't tell them apart takes it: its own must come nearer by a standard error over gaps. The same
+so a run that can't tell them apart takes it: another must come nearer by a standard error over gaps. The same
 errors say by which factor the stated standard deviation is wrong: see `frames.calibration`.
 """
 
@@ -40,7 +40,8 @@ PriorOf = Callable[[float], FramePrior]  # of the weight of terms between latent
 # docs/prior.md.
 UNSTEADY = 1.06
 OWN, OTHERS = "its own", "other people's, adapted to it"
-WEIGHTS = {OWN: (0.0, 0.25, 0.5), OTHERS: (0.5, 1.0)}  # of terms between latents
+# Of terms between latents, the likeliest first: chosen on the same people.
+WEIGHTS = {OTHERS: (1.0, 0.5), OWN: (0.5, 0.25, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,19 @@ class Choice:
     name : str
     weight : float
         Of terms between latents, from 0 to 1.
-    errors : mapping from a candidate's name to its mean squared error on hidden frames, in variances
-        At the best of its weights; empty where too few frames could be hidden.
+    errors : mapping from a candidate's (name, weight) to its squared error on hidden frames, in variances
+        Empty where too few frames could be hidden.
     """
 
     prior: FramePrior
     name: str
     weight: float
-    errors: Mapping[str, float]
+    errors: Mapping[tuple[str, float], float]
 
     def __str__(self) -> str:
-        errors = ", ".join(f"{name} {error:.3f}" for name, error in self.errors.items())
-        tried = f" (terms between latents x {self.weight:g}; squared error on left-out frames: {errors})"
-        return f"prior: {self.name}" + (tried if errors else "")
+        tried = ", ".join(f"{name} x {weight:g}: {e:.3f}" for (name, weight), e in self.errors.items())
+        tried = f"; squared error on left-out frames: {tried}" if tried else ""
+        return f"prior: {self.name} (terms between latents x {self.weight:g}{tried})"
 
 
 def chosen_prior(
@@ -106,27 +107,25 @@ def chosen_prior(
         return Choice(replace(fit(frames, measured)(weight), spread=expected), name, weight, {})
     candidates = {OWN: own(some, left)}
     if population is not None:
-        candidates[OTHERS] = _adapted(some, left, population=population.at(sample), tr=tr)
-    misses, by_gap, weights = {}, {}, {}
+        candidates = {OTHERS: _adapted(some, left, population=population.at(sample), tr=tr), **candidates}
+    misses, by_gap = {}, {}
     for name, prior_of in candidates.items():
-        tried = {
-            weight: _missed(prior_of(weight), some[context], left[context], hidden[context], times[context])
-            for weight in WEIGHTS[name]
-        }
-        gaps = {weight: _by_gap(error, hidden[context]) for weight, (error, _) in tried.items()}
-        weights[name] = min(gaps, key=lambda weight: gaps[weight].mean())
-        misses[name], by_gap[name] = tried[weights[name]], gaps[weights[name]]
-    name, fit = OWN, own
-    if others is not None:
-        excess = by_gap[OTHERS] - by_gap[OWN]
-        if len(excess) < 2 or excess.mean() <= excess.std(ddof=1) / np.sqrt(len(excess)):
-            name, fit = OTHERS, others
+        for weight in WEIGHTS[name]:
+            candidate = (name, weight)
+            misses[candidate] = _missed(
+                prior_of(weight), some[context], left[context], hidden[context], times[context]
+            )
+            by_gap[candidate] = _by_gap(misses[candidate][0], hidden[context])
+    first, best = next(iter(by_gap)), min(by_gap, key=lambda candidate: by_gap[candidate].mean())
+    excess = by_gap[first] - by_gap[best]
+    told_apart = len(excess) > 1 and excess.mean() > excess.std(ddof=1) / np.sqrt(len(excess))
+    name, weight = taken = best if told_apart else first
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
-    spread = expected * (UNSTEADY * spread_of(*misses[name]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
-    prior = replace(fit(frames, measured)(weights[name]), spread=spread)
-    errors = {name: float(squares.mean()) for name, squares in by_gap.items()}
-    return Choice(prior, name, weights[name], errors)
+    spread = expected * (UNSTEADY * spread_of(*misses[taken]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
+    fit = own if name == OWN or others is None else others
+    prior = replace(fit(frames, measured)(weight), spread=spread)
+    return Choice(prior, name, weight, {key: float(squares.mean()) for key, squares in by_gap.items()})
 
 
 def _spread_of_few(n_frames: float) -> float:

@@ -50,7 +50,7 @@ def _named(choice: Choice, n_others: int) -> Choice:
     """The choice with a name of the population that is true where it is of one other person, or of none."""
     whose = {0: "the person's own", 1: "one other person's"}.get(n_others, "other people's")
     names = {OTHERS: OTHERS.replace("other people's", whose)}
-    errors = {names.get(name, name): error for name, error in choice.errors.items()}
+    errors = {(names.get(name, name), weight): error for (name, weight), error in choice.errors.items()}
     return replace(choice, name=names.get(choice.name, choice.name), errors=errors)
 
 
