@@ -15,6 +15,9 @@ low enough for band-passed recordings, where power falls by many orders of magni
 an autoregression, whose order says how sharp a spectrum the data support: the order of least Bayesian
 information criterion (Schwarz 1978) is low in short runs, high where a band has edges.
 
+The iterations end near where they start: missing frames may be smooth, or may not be. Both starts are tried,
+and the smooth one is kept if the measured frames are clearly likelier under it.
+
 Latents may lead and lag each other too: see `frames.coupling`.
 """
 
@@ -43,6 +46,8 @@ N_FFT = 4096  # a window's lags must stay below half of it
 FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in double precision
 FEWEST_MEASURED = 16  # frames
 FEW_MEASURED = 64  # frames; spectra of fewer are drawn towards white
+CLEARLY = 0.02  # log-likelihood for each value, by which a smooth start must be better
+SMOOTH_ERROR = 0.002  # of a smooth start at missing frames, in variances
 FINER_GRIDS = (1, 2, 3, 4, 5, 8)  # parts of a TR: on these the kernel is a Fourier transform
 ON_GRID = 1e-3  # TR; nearer times count as on the grid, or as equal
 
@@ -170,7 +175,7 @@ def fit_temporal_covariance(
     variance = np.sum([np.square(z[m], dtype=np.float64).sum(axis=0) for z, m in series], axis=0) / n_measured
     scale = np.sqrt(np.where(variance > 0, variance, 1.0))
     stretches = [
-        _Window(z[part] / scale, m[part], group)
+        (z[part] / scale, m[part])
         for z, m in series
         for part in windows(len(z))
         if m[part].sum() >= FEWEST_MEASURED // 2
@@ -181,22 +186,10 @@ def fit_temporal_covariance(
             "censor fewer frames, or pass a trained --model"
         )
     groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
-    complete = all(window.measured.all() for window in stretches)
-    for _ in range(1 if complete else iterations):
-        power = np.zeros((len(groups), N_FFT // 2 + 1))
-        for g, latents in enumerate(groups):
-            for window in stretches:
-                power[g] += window.power(g, latents)
-            if not power[g].any():  # latents that are 0 throughout: any spectrum will do
-                power[g] = 1.0
-            n_values = sum(int(window.measured.sum()) for window in stretches) * len(latents)
-            power[g] = autoregressive(power[g] / _sum(power[g]), n_values)
-            power[g] = np.maximum(power[g], FLOOR * power[g].max())
-            power[g] /= _sum(power[g])
-            if not complete:
-                table = np.fft.irfft(power[g] * N_FFT, N_FFT)
-                for window in stretches:
-                    window.fill(g, latents, table)
+    power = np.empty((len(groups), N_FFT // 2 + 1))
+    for g, latents in enumerate(groups):
+        of_group = [(z[:, latents], m) for z, m in stretches]
+        power[g] = _likeliest_power(of_group, iterations)
     # Of few frames correlations look larger than they are.
     white = 0.7 * max(0.0, 1 - n_measured / FEW_MEASURED)
     return TemporalCovariance.of_power((1 - white) * power + white / N_FFT, group, variance, tr)
@@ -217,43 +210,84 @@ def total_power(covariance: TemporalCovariance) -> Float:
     return _two_sided(covariance.power) + covariance.noise[:, None] / N_FFT
 
 
-class _Window:
-    """A stretch of one run during the fit: its latents, filled, and what is uncertain in them."""
+def _likeliest_power(stretches: Sequence[tuple[Float, NDArray[np.bool_]]], iterations: int) -> Float:
+    """Power of the latents (K, d) of one group, of unit variance; shape (F,)."""
+    if all(measured.all() for _, measured in stretches):
+        return _maximised([_Window(*stretch, smooth=False) for stretch in stretches], 1)[0]
+    (power, likelihood), (smooth, of_smooth) = (
+        _maximised([_Window(*stretch, smooth=smooth) for stretch in stretches], iterations)
+        for smooth in (False, True)
+    )
+    n_values = sum(latents[measured].size for latents, measured in stretches)
+    return smooth if of_smooth > likelihood + CLEARLY * n_values else power
 
-    def __init__(self, latents: Float, measured: NDArray[np.bool_], group: NDArray[np.int64]) -> None:
+
+def _maximised(stretches: Sequence["_Window"], iterations: int) -> tuple[Float, float]:
+    """Power (F,) by expectation-maximisation, and the log-likelihood of what is measured."""
+    n_values = sum(window.latents[window.measured].size for window in stretches)
+    likelihood = 0.0
+    for _ in range(iterations):
+        power = np.sum([window.power() for window in stretches], axis=0)
+        if not power.any():  # latents that are 0 throughout: any spectrum will do
+            power = np.ones(N_FFT // 2 + 1)
+        power = autoregressive(power / _sum(power), n_values)
+        power = np.maximum(power, FLOOR * power.max())
+        power /= _sum(power)
+        if iterations > 1:
+            table = np.fft.irfft(power * N_FFT, N_FFT)
+            likelihood = sum(window.fill(table) for window in stretches)
+    return power, likelihood
+
+
+class _Window:
+    """A stretch of one run during the fit: latents of one group, filled, and what is uncertain in them."""
+
+    def __init__(self, latents: Float, measured: NDArray[np.bool_], *, smooth: bool) -> None:
         self.measured = measured
         self.latents = np.where(measured[:, None], latents, 0.0)
-        self.uncertain: dict[int, Float] = {}
-        if not measured.all():
-            self.latents[~measured], error = _interpolated(self.latents, measured)
-            for g in range(int(group.max()) + 1):
-                self.uncertain[g] = error[group == g].mean() * np.eye(int((~measured).sum()))
+        at, missing = np.flatnonzero(measured), np.flatnonzero(~measured)
+        error = SMOOTH_ERROR
+        if len(missing) and smooth:
+            self.latents[missing] = _cubic(at, self.latents[at], missing)
+        elif len(missing):
+            self.latents[missing], errors = _interpolated(self.latents, measured)
+            error = float(errors.mean())
+        self.uncertain = error * np.eye(len(missing))
 
-    def power(self, g: int, latents: NDArray[np.int64]) -> Float:
-        """Expected multitaper power of one group, summed over frames."""
+    def power(self) -> Float:
+        """Expected multitaper power, summed over frames."""
         own = tapers(len(self.latents), HALF_BANDWIDTH, N_TAPERS)
         power = np.zeros(N_FFT // 2 + 1)
         for taper in own:
-            spectrum = np.fft.rfft(self.latents[:, latents] * taper[:, None], N_FFT, axis=0)
+            spectrum = np.fft.rfft(self.latents * taper[:, None], N_FFT, axis=0)
             power += np.square(np.abs(spectrum)).mean(axis=1)
-        if g in self.uncertain:
-            missing = np.flatnonzero(~self.measured)
+        missing = np.flatnonzero(~self.measured)
+        if len(missing):
             lags = np.abs(np.subtract.outer(missing, missing))
-            shared = own[:, missing].T @ own[:, missing] * self.uncertain[g]
+            shared = own[:, missing].T @ own[:, missing] * self.uncertain
             by_lag = np.bincount(lags.ravel(), shared.ravel(), minlength=N_FFT)
             power += np.maximum(np.fft.rfft(by_lag).real, 0)
         return power * len(self.latents) / len(own)
 
-    def fill(self, g: int, latents: NDArray[np.int64], table: Float) -> None:
-        """Put the posterior mean at missing frames and remember the posterior covariance."""
+    def fill(self, table: Float) -> float:
+        """Put the posterior mean at missing frames and remember the posterior covariance.
+
+        Returns
+        -------
+        float
+            Log-likelihood of what is measured, less a constant.
+        """
         missing, measured = np.flatnonzero(~self.measured), np.flatnonzero(self.measured)
-        if not len(missing):
-            return
-        cross = table[np.abs(np.subtract.outer(missing, measured))]
+        known = self.latents[measured]
         factor = cho_factor(table[np.abs(np.subtract.outer(measured, measured))], lower=True)
-        gain = cho_solve(factor, cross.T).T
-        self.latents[np.ix_(missing, latents)] = gain @ self.latents[np.ix_(measured, latents)]
-        self.uncertain[g] = table[np.abs(np.subtract.outer(missing, missing))] - gain @ cross.T
+        solved = cho_solve(factor, known)
+        if len(missing):
+            cross = table[np.abs(np.subtract.outer(missing, measured))]
+            self.latents[missing] = cross @ solved
+            prior = table[np.abs(np.subtract.outer(missing, missing))]
+            self.uncertain = prior - cross @ cho_solve(factor, cross.T)
+        log_determinant = 2 * np.log(np.diagonal(factor[0])).sum()
+        return float(-(np.vdot(known, solved) + known.shape[1] * log_determinant) / 2)
 
 
 def windows(n_frames: int) -> list[slice]:
