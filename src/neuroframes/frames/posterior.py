@@ -230,12 +230,6 @@ class CoupledPosterior:
         centre = self.mean if mean is None else mean
         return centre + self._grid.at_times(away) + open_part * generator.standard_normal(open_part.shape)
 
-    @cached_property
-    def conditionals(self) -> tuple[Conditional, ...]:
-        """Of the latents as independent ones, one a group."""
-        groups = range(len(self.prior.power))
-        return tuple(condition(self.prior.kernel(g, self._grid.times), self._operator) for g in groups)
-
 
 @dataclass(frozen=True)
 class _Grid:
