@@ -12,10 +12,13 @@ from scipy.linalg import subspace_angles
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.coupling import ORDER, fit_lags
+from neuroframes.models.model import Origin
 from neuroframes.models.population import PopulationModel
-from neuroframes.recording.segments import detrend, vertex_scale
+from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.segments import Segment, Split, detrend, vertex_scale
 from neuroframes.recording.timeline import Censoring
-from neuroframes.training.population import GroupRun, Part, strongest
+from neuroframes.training.part import TrainingPart
+from neuroframes.training.population import GroupRun, Part, fit_population, strongest
 
 
 def z_scored(path):
@@ -125,6 +128,32 @@ def test_artefacts_are_named_and_not_counted(people, learned, tmp_path):
     assert other.notes == ()
     for name, tensor in other._tensors().items():
         np.testing.assert_array_equal(one._tensors()[name], tensor, err_msg=name)
+
+
+def test_artefacts_in_other_people_s_runs_do_not_decide_the_prior_that_a_method_is_fitted_to(people):
+    origin = Origin(CorticalSpace.from_parcels(24), 2.0, np.ones(24, np.float32), Split((), (), 0.0))
+    everything, times = np.ones(160, bool), 2.0 * np.arange(160)
+    runs = [z_scored(path) for path in people.runs]
+    spoilt = runs[0].copy()
+    spoilt[[20, 21, 70]] += 20 * np.random.default_rng(0).standard_normal((3, 24)).astype(np.float32)
+    measured = everything & ~np.isin(np.arange(160), [20, 21, 70])
+
+    def fitted(first, known):
+        segments = [
+            Segment(frames, times, times, mask, None, "run", person=f"sub-{number}")
+            for number, (frames, mask) in enumerate([(first, known), *((z, everything) for z in runs[1:])])
+        ]
+        part = TrainingPart(origin, [], np.empty((0, 3)), others=segments)
+        return fit_population(part, BackboneSettings(6)).population
+
+    got, without, whole = fitted(spoilt, everything), fitted(runs[0], measured), fitted(runs[0], everything)
+    np.testing.assert_allclose(got.autoencoder.rest, without.autoencoder.rest, rtol=1e-3)
+    assert got.n_frames == without.n_frames == whole.n_frames - 3
+    np.testing.assert_allclose(got.autoencoder.rest, whole.autoencoder.rest, rtol=0.05)
+    reached = [of.autoencoder.decoder[:3].T for of in (got, whole)]
+    assert np.degrees(subspace_angles(*reached)).max() < 5
+    sizes = [np.diagonal(of.total().cross[0])[:3] / of.n_frames for of in (got, whole)]
+    np.testing.assert_allclose(*sizes, rtol=0.05)
 
 
 def test_runs_with_few_frames_are_left_out_and_named(people, learned, tmp_path):
