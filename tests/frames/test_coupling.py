@@ -9,6 +9,7 @@ from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import (
     HIGHEST_ORDER,
     ORDER,
+    WEIGHT,
     Lags,
     coupled,
     expected_products,
@@ -17,7 +18,7 @@ from neuroframes.frames.coupling import (
     process_of,
 )
 from neuroframes.frames.filling import draw_coupled
-from neuroframes.frames.measurement import FrameMask
+from neuroframes.frames.measurement import Averaging, FrameMask
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import (
@@ -252,9 +253,10 @@ def test_others_help_to_say_what_missing_frames_may_have_been():
     assert miss(fit_lags(whole, sparse, TR, others)) < 0.5 * miss(fit_lags(whole, sparse, TR))
 
 
-def test_latents_that_are_0_do_no_harm():
+@pytest.mark.parametrize("n_alive", [3, 0])
+def test_latents_that_are_0_do_no_harm(n_alive):
     latents = following(200, np.random.default_rng(11))
-    latents[:, 3:] = 0
+    latents[:, n_alive:] = 0
     lags = fit_lags(latents, np.arange(200) % 10 > 2, TR)
     assert np.all(np.isfinite(lags.cross)) and np.all(np.isfinite(lags.power))
     for measured in (np.arange(200) % 10 > 2, np.ones(200, bool)):
@@ -263,13 +265,26 @@ def test_latents_that_are_0_do_no_harm():
             posterior(p, TR * np.arange(200), FrameMask(measured), latents[measured])
             for p in (prior, marginal)
         )
-        assert np.all(np.isfinite(got.mean[:, :3])) and np.abs(got.mean[:, 3:]).max() < 1e-9
-        assert np.abs(got.std - expected.std)[:, 3:].max() < 1e-4
+        assert np.all(np.isfinite(got.mean)) and np.abs(got.mean[:, n_alive:]).max() < 1e-9
+        assert np.abs(got.std - expected.std)[:, n_alive:].max() < 1e-4
+        averages = Averaging(200, 4)
+        told = posterior(prior, TR * np.arange(200), averages, averages.apply(latents), noise=0.1)
+        assert np.all(np.isfinite(told.mean)) and np.abs(told.mean[:, n_alive:]).max() < 1e-9
+        assert np.all(np.isfinite(told.std))
 
 
 def test_too_few_measured_frames_are_refused():
     with pytest.raises(InputError, match="too few to fit a prior in time"):
         fit_lags(np.ones((60, D)), np.arange(60) < FEWEST_MEASURED - 1, TR)
+
+
+def test_a_long_run_of_which_few_frames_are_measured_makes_a_process_or_is_refused():
+    """No two measured frames are `ORDER` frames apart, or so thinly spread that no window has enough."""
+    latents, at = following(3000, np.random.default_rng(12)), np.arange(3000)
+    found = fit_lags(latents, at % 60 == 4, TR)
+    assert np.all(np.isfinite(found.together(TR, WEIGHT).coupling.precision))
+    with pytest.raises(InputError, match="20 measured frames are too thinly spread to fit a prior in time"):
+        fit_lags(latents, at % 150 == 4, TR)
 
 
 def test_lags_are_scaled_without_changing_their_own():

@@ -166,6 +166,20 @@ def test_runs_with_few_frames_are_left_out_and_named(people, learned, tmp_path):
         learned([short], out=tmp_path / "alone")
 
 
+def test_a_run_with_signal_only_where_nothing_is_known_is_left_out_and_named(people, learned, tmp_path):
+    known, elsewhere = [], tmp_path / "sub-05_bold.npz"
+    for path in people.runs:
+        bold = np.load(path)["bold"].copy()
+        bold[:, 3] = 100
+        known.append(tmp_path / path.name)
+        np.savez(known[-1], bold=bold, tr=2.0)
+    bold = np.where(np.arange(24) == 3, np.load(people.runs[0])["bold"], 100)
+    np.savez(elsewhere, bold=bold, tr=2.0)
+    prior = learned([*known, elsewhere], out=tmp_path / "prior", latents=6)
+    assert list(prior.population.people) == ["sub-01", "sub-02", "sub-03", "sub-04"]
+    assert prior.notes[-1] == f"{elsewhere.name}: constant wherever the components know something: left out"
+
+
 def test_regions_without_signal_in_half_of_the_runs_are_not_known(people, learned, tmp_path):
     runs = []
     for number, path in enumerate(people.runs):

@@ -169,7 +169,8 @@ def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = N
     power = power / (power @ weights)[:, None]
     angle = np.pi / N_BINS * np.arange(N_BINS + 1)
     turns = np.exp(1j * np.outer(np.arange(order + 1), angle)) * weights
-    variance = np.maximum(marginal.variance, FLOOR * marginal.variance.max())
+    # Of latents that are 0 a little: the process would be singular. Where all are, latents' unit is 1.
+    variance = np.maximum(marginal.variance, FLOOR * (marginal.variance.max() or 1.0))
     scale = np.sqrt(variance)
     if coherent is None:
         own = (turns @ power.T).real[:, marginal.group] * variance

@@ -183,7 +183,9 @@ class CoupledPosterior:
             raise NotImplementedError("measurements that aren't frames need times on one grid")
         along = np.zeros((self._grid.n_frames, self._grid.n_frames))
         along[np.ix_(self._grid.frame, self._grid.frame)] = self._operator.matrix.T @ self._operator.matrix
-        return along, 1 / (max(self._noise, SMALLEST_NOISE) * self.prior.variance)
+        assert self.prior.coupling is not None
+        variance = np.diagonal(self.prior.coupling.lags[0])  # not 0 where the latent is
+        return along, 1 / (max(self._noise, SMALLEST_NOISE) * variance)
 
     @cached_property
     def _covariances(self) -> Float:

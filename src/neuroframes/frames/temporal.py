@@ -159,7 +159,7 @@ def fit_temporal_covariance(
     Raises
     ------
     InputError
-        If fewer than `FEWEST_MEASURED` frames are measured.
+        If fewer than `FEWEST_MEASURED` frames are measured, or fewer than half of these in every window.
     """
     n_measured = sum(int(measured.sum()) for _, measured in series)
     if n_measured < FEWEST_MEASURED:
@@ -177,7 +177,8 @@ def fit_temporal_covariance(
     ]
     if not stretches:
         raise InputError(
-            f"no run has {FEWEST_MEASURED // 2} measured frames, too few to fit a prior in time; "
+            f"{n_measured} measured frames are too thinly spread to fit a prior in time (no stretch of about "
+            f"{LONGEST_WINDOW} frames holds {FEWEST_MEASURED // 2}); "
             "censor fewer frames, or pass a trained --model"
         )
     groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]

@@ -330,16 +330,18 @@ def sum_people(part: Part) -> None:
         return
     assert part.components is not None
     group, notes = PopulationModel.load(part.components), []
+    own, known = group.population, group.origin.scale > 0
 
     def counted() -> Iterator[tuple[str, Frames]]:
         for run in part.runs:
             found = read_frames(run, part)
             notes.extend(found.notes)
-            if found.n_measured:
+            if found.n_measured and not (found.varying & known).any():
+                notes.append(f"{run.bold.name}: constant wherever the components know something: left out")
+            elif found.n_measured:
                 yield run.person, found
 
-    own = group.population
-    population = _sums_of(counted(), own.autoencoder, group.origin.scale > 0, own.tr)
+    population = _sums_of(counted(), own.autoencoder, known, own.tr)
     PopulationModel(group.origin, population, tuple(notes)).save(part.result, overwrite=True)
 
 
