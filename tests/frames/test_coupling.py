@@ -23,7 +23,9 @@ from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import (
     FEWEST_MEASURED,
+    N_FFT,
     TemporalCovariance,
+    autoregressive,
     fit_temporal_covariance,
     octave_groups,
     total_power,
@@ -142,6 +144,16 @@ def test_a_process_of_a_band_has_the_order_that_it_takes():
     decay = np.abs(1 - 0.7 * np.exp(-2j * np.pi * frequency)) ** -2
     assert order(np.ones(2049)) == 0 and order(decay) == 1
     assert order(np.where(np.abs(frequency - 0.1) < 0.08, 1, 1e-6)) == HIGHEST_ORDER
+
+
+@pytest.mark.parametrize("band", [(0.008, 0.0723), (0.0166, 0.05), (0.02, 0.1603)])
+def test_a_process_of_a_narrow_band_has_its_covariances(band):
+    frequency = np.arange(N_FFT // 2 + 1) / N_FFT
+    power = autoregressive(np.where((frequency > band[0]) & (frequency < band[1]), 1.0, 1e-8), 5000)
+    marginal = TemporalCovariance.of_power(power[None], np.zeros(1, int), np.ones(1), TR)
+    process = process_of(marginal)
+    expected = marginal.kernel(0, TR * np.arange(process.order + 1))[0]
+    np.testing.assert_allclose(process.lags[:, 0, 0], expected, atol=0.01)
 
 
 # Sums of a run

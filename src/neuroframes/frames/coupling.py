@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from neuroframes.frames.autoregression import Autoregression, Smoother
 from neuroframes.frames.temporal import (
@@ -34,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 ORDER = 4  # of the autoregression that coherency is taken from: chosen on the odd people of docs/prior.md
 HIGHEST_ORDER = 24  # of the process
-N_BINS = 256  # frequencies at which cross-spectra are evaluated
+N_BINS = 256  # intervals of frequency at whose ends cross-spectra are evaluated
 ITERATIONS = 2
 WEIGHT = 0.5  # of terms between latents that a run's own frames say: chosen as `ORDER` was
 FRAMES_A_LATENT = 40.0  # of other people, with which their terms between latents count for half
@@ -162,7 +163,9 @@ def coupled(marginal: TemporalCovariance, products: Float, weight: float) -> Tem
 
 def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = None) -> Autoregression:
     """The process with given spectra and the coherency of another, of independent latents without it."""
-    power = total_power(marginal)[:, :: (marginal.power.shape[1] - 1) // N_BINS]
+    # Averages of bins, since an edge or a peak that falls between two of them would change the covariances.
+    step = (marginal.power.shape[1] - 1) // N_BINS
+    power = uniform_filter1d(total_power(marginal), step + 1, axis=1, mode="mirror")[:, ::step]
     order = _order_of(power) if coherent is None else max(_order_of(power), coherent.order)
     weights = np.full(N_BINS + 1, 2.0)
     weights[[0, -1]] = 1.0
