@@ -6,7 +6,7 @@ so a run that can't tell them apart takes it: its own must come nearer by a stan
 errors say by which factor the stated standard deviation is wrong: see `frames.calibration`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -34,7 +34,6 @@ from neuroframes.frames.temporal import FEWEST_MEASURED, TemporalCovariance
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Fit = Callable[[Float32, Mask], FramePrior]
 
 # Runs are not stationary: their gaps are missed by more than hidden frames were. Chosen on the odd people of
 # docs/prior.md.
@@ -87,10 +86,16 @@ def chosen_prior(
         Of the run's own prior; by default as many as its frames support.
     """
     measured = measured & ~suspicious(frames, measured)
-    own: Fit = partial(_own, tr=tr, generator=generator, n_latents=n_latents)
-    fits: dict[str, Fit] = {OWN: own, LEADING: lambda x, mask: _leading(own(x, mask), x, mask)}
-    if population is not None:
-        fits[OTHERS] = partial(_adapted, population=population, tr=tr)
+    own = partial(_own, tr=tr, generator=generator, n_latents=n_latents)
+
+    def chosen(name: str, spread: float, errors: Mapping[str, float]) -> Choice:
+        if population is not None and name == OTHERS:
+            prior = _adapted(frames, measured, population, tr)
+        else:
+            prior = own(frames, measured)
+            prior = _leading(prior, frames, measured) if name == LEADING else prior
+        return Choice(replace(prior, spread=spread), name, errors)
+
     _, context = next(iter(windows_in_context(len(frames))))
     hidden = np.zeros(len(frames), bool)
     hidden[context] = hide_alike(measured[context])
@@ -99,18 +104,15 @@ def chosen_prior(
     some = np.asfortranarray(frames[:, sample])
     expected = _spread_of_few(effective_frames(some, measured) if measured.any() else 0.0)
     if hidden.sum() < FEWEST_HIDDEN or left.sum() < FEWEST_MEASURED:
-        name = OWN if population is None else OTHERS
-        return Choice(replace(fits[name](frames, measured), spread=expected), name, {})
+        return chosen(OWN if population is None else OTHERS, expected, {})
+    priors = {OWN: own(some, left)}
+    priors[LEADING] = _leading(priors[OWN], some, left)
     if population is not None:
-        fits[OTHERS] = partial(_adapted, population=population.at(sample), tr=tr)
-    misses: dict[str, tuple[Float32, Float32]] = {}
-    prior = own(some, left)
-    for name, fit in fits.items():
-        if name == LEADING:
-            prior = _leading(prior, some, left)
-        elif name == OTHERS:
-            prior = fit(some, left)
-        misses[name] = _missed(prior, some[context], left[context], hidden[context], times[context])
+        priors[OTHERS] = _adapted(some, left, population.at(sample), tr)
+    misses = {
+        name: _missed(prior, some[context], left[context], hidden[context], times[context])
+        for name, prior in priors.items()
+    }
     by_gap = {name: _by_gap(error, hidden[context]) for name, (error, _) in misses.items()}
     errors = {name: float(squares.mean()) for name, squares in by_gap.items()}
     name = min((OWN, LEADING), key=lambda candidate: errors[candidate])
@@ -118,12 +120,10 @@ def chosen_prior(
         excess = by_gap[OTHERS] - by_gap[name]
         if len(excess) < 2 or excess.mean() <= excess.std(ddof=1) / np.sqrt(len(excess)):
             name = OTHERS
-    if population is not None:
-        fits[OTHERS] = partial(_adapted, population=population, tr=tr)
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
     spread = expected * (UNSTEADY * spread_of(*misses[name]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
-    return Choice(replace(fits[name](frames, measured), spread=spread), name, errors)
+    return chosen(name, spread, errors)
 
 
 def _spread_of_few(n_frames: float) -> float:
@@ -151,7 +151,7 @@ def _leading(prior: FramePrior, frames: Float32, measured: Mask) -> FramePrior:
     return replace(prior, latents=fit_coupling([(latents, measured)], prior.latents))
 
 
-def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: float) -> FramePrior:
+def _adapted(frames: Float32, measured: Mask, population: Population, tr: float) -> FramePrior:
     """Other people's prior, with what the run says of itself."""
     autoencoder, theirs = population.autoencoder, population.total().trusted()
     prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))

@@ -14,7 +14,7 @@ from neuroframes.frames.prior import SAMPLE
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-NEIGHBOURS = 2  # measured frames on either side
+ON_EITHER_SIDE = 2  # measured frames on either side
 MANY_TIMES = 7.0  # the usual squared difference: chosen on the odd people of docs/prior.md
 FEWEST = 16  # measured frames
 
@@ -34,7 +34,7 @@ def suspicious(frames: Float32, measured: Mask) -> Mask:
     if len(rows) < FEWEST:
         return found
     values = frames[rows, :: max(1, frames.shape[1] // SAMPLE)].astype(np.float64)
-    apart = [rows[step:] - rows[:-step] for step in range(1, NEIGHBOURS + 1)]
+    apart = [rows[step:] - rows[:-step] for step in range(1, ON_EITHER_SIDE + 1)]
     usual, nearer = np.zeros(len(measured)), 0.0
     for distance in np.unique(np.concatenate(apart)):
         later, earlier = np.isin(rows, rows + distance), np.isin(rows + distance, rows)
@@ -44,12 +44,12 @@ def suspicious(frames: Float32, measured: Mask) -> Mask:
             usual[distance] = max(median, nearer)
         else:
             nearer = max(median, nearer)
-    ratios = np.full((len(rows), 2 * NEIGHBOURS), np.inf)
+    ratios = np.full((len(rows), 2 * ON_EITHER_SIDE), np.inf)
     for step, distances in enumerate(apart, 1):
         ratio = np.square(values[step:] - values[:-step]).mean(axis=1) / usual[distances]
         ratios[step:, 2 * step - 2] = ratio
         ratios[:-step, 2 * step - 1] = ratio
     # At a run's ends there are two neighbours, of which one may be an artefact.
-    rank = np.where(np.isfinite(ratios).sum(axis=1) > NEIGHBOURS, 1, 0)
+    rank = np.where(np.isfinite(ratios).sum(axis=1) > ON_EITHER_SIDE, 1, 0)
     found[rows] = np.sort(ratios, axis=1)[np.arange(len(rows)), rank] > MANY_TIMES
     return found

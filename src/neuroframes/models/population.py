@@ -14,6 +14,7 @@ from neuroframes.frames.adaptation import chosen_prior
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import Lags
 from neuroframes.frames.population import Population, merged
+from neuroframes.frames.temporal import ON_GRID
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
@@ -23,7 +24,6 @@ from neuroframes.recording.segments import Segment
 logger = logging.getLogger(__name__)
 
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
-ON_GRID = 1e-3  # TR
 
 
 @dataclass(frozen=True)

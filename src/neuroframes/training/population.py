@@ -9,7 +9,7 @@ people at a time, in processes of their own; parts that are there already are ke
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Part:
     def most_latents(self) -> int:
         return MOST_LATENTS if self.latents is None else self.latents
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """Where the result is, or will be; another place where files or settings are others."""
         files = [file for run in self.runs for file in (*bold_files(run.bold), run.confounds) if file]
