@@ -43,7 +43,7 @@ def population_of(runs):
         people[f"sub-{number}"] = fit_lags(latents, everything, TR)
         rests.append((frames - autoencoder.decode(latents), everything))
     rest_power = total_power(fit_temporal_covariance(rests, TR, np.zeros(V, int)))[0]
-    return Population(autoencoder, people, rest_power, TR, len(runs))
+    return Population(autoencoder, people, rest_power, TR, dict.fromkeys(people, 1))
 
 
 @pytest.fixture(scope="module")

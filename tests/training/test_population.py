@@ -58,6 +58,7 @@ def test_stacking_part_after_part_is_the_decomposition_of_the_whole():
 def test_a_person_s_sums_are_those_of_the_person_s_runs_in_the_group_s_components(people):
     prior = PopulationModel.load(people.prior).population
     assert list(prior.people) == ["sub-01", "sub-02", "sub-03", "sub-04"] and prior.n_runs == 5
+    assert prior.runs == {"sub-01": 1, "sub-02": 1, "sub-03": 1, "sub-04": 2}
     for person, lags in prior.people.items():
         latents = [
             prior.autoencoder.encode(lambda block, path=path: z_scored(path)[:, block])
@@ -105,7 +106,7 @@ def test_it_holds_sums_and_neither_frames_nor_components_of_anybody(people):
     about = json.loads((people.prior / "model.json").read_text())
     assert set(about) == {
         *("format", "version", "space", "tr", "split", "channels", "eeg_settings", "bands"),
-        *("people", "n_runs", "notes"),
+        *("people", "notes"),
     }
     assert sorted(path.name for path in people.prior.iterdir()) == ["model.json", "model.safetensors"]
     assert not [path for path in people.prior.parent.iterdir() if path.name.startswith(".")]

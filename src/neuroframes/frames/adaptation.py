@@ -1,9 +1,13 @@
 """Which prior a run is completed with: its own, without or with lead and lag, or that of other people.
 
 Measured frames are hidden in gaps like the real ones, each candidate is fitted to what is left, and the one
-that comes nearest to the hidden frames is fitted again to all. Of many runs other people's is the better one,
-so a run that can't tell them apart takes it: its own must come nearer by a standard error over gaps. The same
-errors say by which factor the stated standard deviation is wrong: see `frames.calibration`.
+that comes nearest to the hidden frames is fitted again to all. Of many runs other people's is the better
+one, so a run that can't tell them apart takes it: its own must come nearer by a standard error over gaps.
+The same errors say by which factor c the stated standard deviation is wrong. With n hidden gaps, f the
+factor that covers them (see `frames.calibration`), u = `UNSTEADY` and e = u times Student's interval of so
+few frames over the normal one,
+
+    c = e (u f / e)^(n / (n + `PRIOR_GAPS`)).
 """
 
 from collections.abc import Mapping

@@ -225,7 +225,11 @@ class CoupledPosterior:
         return np.maximum(found, 0)
 
     def draw(self, generator: np.random.Generator, mean: Float | None = None) -> Float:
-        """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d)."""
+        """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d).
+
+        Times between frames share those frames' path; what is open beside it is independent, even of a time
+        that is asked twice.
+        """
         away = np.zeros((self._grid.n_frames, len(self.prior.variance)))
         away[self._smoother.missing] = self._smoother.draw(generator)
         open_part = np.sqrt(self._grid.left_open)

@@ -59,7 +59,7 @@ class PopulationModel(TrainedModel):
     notes : tuple of str, what was left out when it was made
     """
 
-    format = "neuroframes-model-population-1"
+    format = "neuroframes-model-population-2"
     name = "neuroframes population"
     states_deviation = draws = any_time = scaled_by_run = True
 
@@ -152,7 +152,7 @@ class PopulationModel(TrainedModel):
         return sum(tensor.size for tensor in self._tensors().values())
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
-        """What is stored as arrays; people are in the order of their names in `model.json`."""
+        """What is stored as arrays; people are in their order in `model.json`, which has their runs."""
         population = self.population
         tensors: dict[str, NDArray[Any]] = {
             "scale": self.origin.scale,
@@ -166,8 +166,8 @@ class PopulationModel(TrainedModel):
         return tensors
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
-        people, n_runs = [*self.population.people], self.population.n_runs
-        about = self.origin.to_json() | {"people": people, "n_runs": n_runs, "notes": self.notes}
+        people = {name: self.population.runs[name] for name in self.population.people}
+        about = self.origin.to_json() | {"people": people, "notes": self.notes}
         write_stored(path, self.format, about, self._tensors(), overwrite=overwrite)
 
     @classmethod
@@ -178,5 +178,5 @@ class PopulationModel(TrainedModel):
             sums = zip(*(tensors[f"people.{part.name}"] for part in fields(Lags)), strict=True)
             people = dict(zip(about["people"], (Lags(*of) for of in sums), strict=True))
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
-            population = Population(autoencoder, people, tensors["rest_power"], origin.tr, about["n_runs"])
+            population = Population(autoencoder, people, tensors["rest_power"], origin.tr, about["people"])
             return cls(origin, population, tuple(about["notes"]))

@@ -7,6 +7,7 @@ people at a time, in processes of their own; parts that are there already are ke
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -267,7 +268,7 @@ def group_components(parts: Sequence[Part]) -> PopulationModel:
     # What runs lack at a vertex is no sign of its size.
     size = known * np.sqrt(n_frames) / np.maximum(varying[1], 1)
     decoder = (stack[:n_latents] * size).astype(np.float32)
-    nobody = Population(LinearAutoencoder(decoder, scale), {}, np.zeros(1), first.tr, 0)
+    nobody = Population(LinearAutoencoder(decoder, scale), {}, np.zeros(1), first.tr, {})
     return PopulationModel(Origin(first.space, first.tr, scale, Split((), (), 0.0)), nobody)
 
 
@@ -302,7 +303,8 @@ def _sums_of(
     tr : float, seconds
     """
     people: dict[str, Lags] = {}
-    n_runs, rest_power = 0, np.zeros(1)
+    n_runs: Counter[str] = Counter()
+    rest_power = np.zeros(1)
     squares, counts = np.zeros(len(known)), np.zeros(len(known))
     for person, found in runs:
         vertices, measured = np.flatnonzero(found.varying & known), found.measured
@@ -318,7 +320,7 @@ def _sums_of(
         rest_power = rest_power + _power_of_rest(columns, measured, latents, here, tr)
         lags = fit_lags(latents, measured, tr)
         people[person] = people[person] + lags if person in people else lags
-        n_runs += 1
+        n_runs[person] += 1
     rest = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
     return Population(replace(group, rest=rest), people, rest_power, tr, n_runs)
 
