@@ -81,7 +81,6 @@ _network = partial(Method, family="network", needs=TORCH, seeded=True)
 _trained_network = partial(Method, frames=True, family="network", needs=TORCH)
 _ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
 
-POPULATION = "models.population.PopulationModel"
 ORACLE = "global signal (oracle)"
 OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 
@@ -130,7 +129,7 @@ METHODS: Mapping[str, Method] = {
         eeg=False,
         people=True,
         settings=BackboneSettings(),
-        model=POPULATION,
+        model="models.population.PopulationModel",
     ),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
     OURS: _ours(
@@ -278,8 +277,6 @@ def load_model(path: str | Path) -> "TrainedModel":
         If there is no model at `path`, or one of another version.
     """
     stored = read_stored(Path(path))
-    if POPULATION.startswith(f"models.{stored.kind}."):
-        return _imported(POPULATION).from_stored(stored)
     # "neuroframes-model-paper-2": the kind is the module that reads it.
     of_kind = (name for name, method in METHODS.items() if method.model.startswith(f"models.{stored.kind}."))
     # An unknown kind goes to the Gaussian's reader, which says which format it expected.

@@ -43,7 +43,7 @@ def population_of(runs):
         people[f"sub-{number}"] = fit_lags(latents, everything, TR)
         rests.append((frames - autoencoder.decode(latents), everything))
     rest_power = total_power(fit_temporal_covariance(rests, TR, np.zeros(V, int)))[0]
-    return Population(autoencoder, people, rest_power, TR, len(runs))
+    return Population(autoencoder, people, rest_power, TR, dict.fromkeys(people, 1))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def miss(prior, frames, measured):
 
 
 def test_lead_and_lag_are_taken_where_they_help():
-    frames, measured = person(600, 1), gaps(600)
+    frames, measured = person(400, 1), gaps(400)
     choice = chosen(frames, measured)
     assert choice.name == OWN and choice.weight > 0
     assert choice.prior.latents.coupling is not None
@@ -94,21 +94,24 @@ def test_lead_and_lag_are_taken_where_they_help():
 def test_where_nothing_leads_nothing_is_lost():
     """Signals that don't know each other: independent latents are kept, or lead and lag cost nothing."""
     kept, ratios = 0, []
-    for seed in range(6):
+    for seed in range(3):
         frames, measured = person(400, seed, follows=0.0), gaps(400)
         choice = chosen(frames, measured)
-        kept += choice.weight == 0
+        if choice.weight == 0:
+            kept += 1
+            ratios.append(1.0)
+            continue
         separable = replace(choice.prior, latents=replace(choice.prior.latents, coupling=None))
         ratios.append(miss(choice.prior, frames, measured)[0] / miss(separable, frames, measured)[0])
-    assert kept >= 3
+    assert kept >= 2
     assert np.mean(ratios) < 1.02
 
 
-@pytest.mark.parametrize("length", [1, 6, 12])
-def test_intervals_cover_what_they_say(length):
+@pytest.mark.parametrize(("length", "n_frames"), [(1, 400), (6, 400), (12, 600)])
+def test_intervals_cover_what_they_say(length, n_frames):
     covered = []
-    for seed in range(3):
-        frames, measured = person(600, seed), gaps(600, length)
+    for seed in range(2):
+        frames, measured = person(n_frames, seed), gaps(n_frames, length)
         covered.append(miss(chosen(frames, measured).prior, frames, measured)[1])
     # A little wider than these steady processes ask for: runs of people aren't.
     assert np.mean(covered) == pytest.approx(0.92, abs=0.03)
@@ -128,12 +131,12 @@ def test_what_stands_at_missing_frames_is_not_read():
 
 def test_artefacts_do_not_decide_the_prior():
     """White noise of five deviations in a tenth of the frames: as if those weren't measured."""
-    frames, measured = person(400, 3), gaps(400)
+    frames, measured = person(240, 3), gaps(240)
     at = np.flatnonzero(measured)[5::10]
     broken = frames.copy()
     broken[at] += 5 * np.random.default_rng(4).standard_normal((len(at), V)).astype(np.float32)
     np.testing.assert_array_equal(np.flatnonzero(suspicious(broken, measured)), at)
-    without = measured & ~np.isin(np.arange(400), at)
+    without = measured & ~np.isin(np.arange(240), at)
     got, expected = chosen(broken, measured), chosen(frames, without)
     assert got.name == expected.name and got.errors == expected.errors
     assert got.prior.spread == expected.prior.spread
@@ -162,12 +165,13 @@ SPECTRA = {
 SHORTFALL = {("1/f", 16): 0.05, ("band", 16): 0.03}
 
 
-@pytest.mark.parametrize("gap", [8, 16])
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize(
+    ("name", "gap"), [("white", 16), *((name, gap) for name in list(SPECTRA)[1:] for gap in (8, 16))]
+)
 def test_series_of_known_spectrum_are_filled_as_if_it_were_known(name, gap):
-    """64 independent series of 600 frames, beside the posterior under their exact spectrum."""
+    """32 independent series of 600 frames, beside the posterior under their exact spectrum."""
     power, n_frames = SPECTRA[name], 600
-    white = np.fft.rfft(np.random.default_rng(0).standard_normal((2**14, 64)), axis=0)
+    white = np.fft.rfft(np.random.default_rng(0).standard_normal((2**14, 32)), axis=0)
     frames = np.fft.irfft(white * np.sqrt(power)[:, None], axis=0)[:n_frames]
     frames = (frames / frames.std()).astype(np.float32)
     measured = gaps(n_frames, gap, 3 * gap)
@@ -204,8 +208,8 @@ def test_a_short_run_takes_the_prior_of_people_like_it(others):
 
 
 def test_a_run_unlike_the_others_keeps_its_own(strangers):
-    for seed in range(30, 33):
-        frames, measured = person(400, seed), gaps(400)
+    for seed in (30, 31):
+        frames, measured = person(200, seed), gaps(200)
         choice, own = chosen(frames, measured, strangers), chosen(frames, measured)
         assert choice.name == own.name != OTHERS
         assert choice.errors[OTHERS, 1.0] > choice.errors[choice.name, choice.weight]

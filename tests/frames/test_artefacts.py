@@ -89,3 +89,23 @@ def test_the_first_frame_beside_an_artefact_is_none(at):
     frames = np.random.default_rng(3).standard_normal((200, 40)).astype(np.float32).cumsum(axis=0) / 3
     frames[at] += 60
     assert np.flatnonzero(suspicious(frames, np.ones(200, bool))).tolist() == [at]
+
+
+@pytest.mark.parametrize("scale", [0.05, 20.0])
+def test_the_unit_does_not_matter_where_few_frames_are_as_far_apart(scale):
+    measured = np.arange(K) % 20 < 10
+    measured[[12, 13, 34, 36, 75, 118, 213, 214, 257]] = True  # distances of which there are few
+    frames = smooth(0.9)
+    assert not suspicious((scale * frames).astype(np.float32), measured).any()
+    at = np.array([34, 118])
+    found = suspicious(scale * spiked(frames, at), measured)
+    np.testing.assert_array_equal(np.flatnonzero(found), at)
+
+
+def test_frames_that_stand_alone_are_compared_with_those_as_far_apart():
+    """A process that drifts: frames far apart differ by more than most pairs do."""
+    for seed in range(5):
+        measured = np.arange(K) % 5 < 3
+        measured[60:120], measured[180:230] = False, False
+        measured[[75, 95, 105, 195, 213]] = True
+        assert not suspicious(smooth(0.995, seed).astype(np.float32), measured).any()

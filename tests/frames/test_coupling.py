@@ -9,6 +9,7 @@ from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import (
     HIGHEST_ORDER,
     ORDER,
+    WEIGHT,
     Lags,
     coupled,
     expected_products,
@@ -17,12 +18,14 @@ from neuroframes.frames.coupling import (
     process_of,
 )
 from neuroframes.frames.filling import draw_exactly
-from neuroframes.frames.measurement import FrameMask
+from neuroframes.frames.measurement import Averaging, FrameMask
 from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import (
     FEWEST_MEASURED,
+    N_FFT,
     TemporalCovariance,
+    autoregressive,
     fit_temporal_covariance,
     octave_groups,
     total_power,
@@ -92,6 +95,11 @@ def spectra_of(process):
     return inverse @ inverse.conj().transpose(0, 2, 1)
 
 
+def covariances_of(process, n_lags):
+    """C(0) to C(n_lags)."""
+    return np.fft.irfft(spectra_of(process), 512, axis=0)[: n_lags + 1]
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_cross_spectra_are_positive_definite_and_keep_each_latent_s_own(pair, weight):
     latents, measured, marginal, _ = pair
@@ -107,12 +115,12 @@ def test_cross_spectra_are_positive_definite_and_keep_each_latent_s_own(pair, we
 
 def test_a_latent_that_follows_another_is_found_to(pair):
     latents, _, marginal, prior = pair
-    lags = prior.coupling.covariances(6) / np.sqrt(np.outer(marginal.variance, marginal.variance))
+    lags = covariances_of(prior.coupling, 6) / np.sqrt(np.outer(marginal.variance, marginal.variance))
     follows = np.array([*(row[0, 1] for row in lags[:0:-1]), *(row[1, 0] for row in lags)])  # E z_t+l,1 z_t,0
     assert np.argmax(follows) - 6 == LAG
     others = np.abs(lags[:, 2:, :2]).max()
     assert follows.max() > 0.4 > 3 * others  # `WEIGHT` halves what latents say of each other
-    full = fit_coupling(latents, np.ones(600, bool), marginal, 1.0).coupling.covariances(LAG)
+    full = covariances_of(fit_coupling(latents, np.ones(600, bool), marginal, 1.0).coupling, LAG)
     expected = latents[LAG:, 1] @ latents[:-LAG, 0] / 600
     assert full[LAG, 1, 0] == pytest.approx(expected, rel=0.1)
 
@@ -128,7 +136,7 @@ def test_what_follows_is_filled_better(pair):
 
 
 def test_all_of_the_weight_is_better_where_much_follows():
-    latents, measured = following(900, np.random.default_rng(4), 1.0), np.arange(900) % 20 >= 4
+    latents, measured = following(600, np.random.default_rng(4), 1.0), np.arange(600) % 20 >= 4
     marginal, half = fitted(latents, measured)
     full = fit_coupling(latents, measured, marginal, 1.0)
     errors = [squared_error(prior, latents, measured)[1] for prior in (marginal, half, full)]
@@ -147,6 +155,16 @@ def test_a_process_of_a_band_has_the_order_that_it_takes():
     assert order(np.where(np.abs(frequency - 0.1) < 0.08, 1, 1e-6)) == HIGHEST_ORDER
 
 
+@pytest.mark.parametrize("band", [(0.008, 0.0723), (0.0166, 0.05), (0.02, 0.1603)])
+def test_a_process_of_a_narrow_band_has_its_covariances(band):
+    frequency = np.arange(N_FFT // 2 + 1) / N_FFT
+    power = autoregressive(np.where((frequency > band[0]) & (frequency < band[1]), 1.0, 1e-8), 5000)
+    marginal = TemporalCovariance.of_power(power[None], np.zeros(1, int), np.ones(1), TR)
+    process = process_of(marginal)
+    expected = marginal.kernel(0, TR * np.arange(process.order + 1))[0]
+    np.testing.assert_allclose(process.lags[:, 0, 0], expected, atol=0.01)
+
+
 # Sums of a run
 
 
@@ -163,12 +181,12 @@ def test_expected_products_hold_what_is_uncertain():
     """Averaged over draws of the process, those of an incomplete run are those of the whole."""
     generator = np.random.default_rng(5)
     process = fitted(following(600, generator), np.ones(600, bool), weight=1.0)[1].coupling
-    measured, joint = generator.random(100) < 0.4, process.covariances(100)
+    measured, joint = generator.random(100) < 0.4, covariances_of(process, 100)
     joint = np.block([[joint[s - t] if s >= t else joint[t - s].T for t in range(100)] for s in range(100)])
-    root, n_draws = np.linalg.cholesky(joint), 400
+    root, n_draws = np.linalg.cholesky(joint), 150
     draws = (root @ generator.standard_normal((500, n_draws))).T.reshape(n_draws, 100, D)
     found = np.stack([expected_products(process, z, measured) for z in draws]) / 100
-    expected = process.lags[: ORDER + 1] if process.order >= ORDER else process.covariances(ORDER)
+    expected = covariances_of(process, ORDER)
     pairs = (100 - np.arange(ORDER + 1))[:, None, None] / 100
     error = found.mean(axis=0) - pairs * expected
     assert np.all(np.abs(error) < 5 * found.std(axis=0) / np.sqrt(n_draws))
@@ -246,19 +264,20 @@ def test_a_run_counts_beside_others_by_its_frames():
 def test_others_help_to_say_what_missing_frames_may_have_been():
     """Nine tenths missing: what follows is found beside people who show it, hardly alone."""
     generator = np.random.default_rng(10)
-    others = fit_lags(following(3000, generator), np.ones(3000, bool), TR)
-    whole, sparse = following(1000, generator), np.arange(1000) % 10 == 4
-    truth = fit_lags(whole, np.ones(1000, bool), TR)
+    others = fit_lags(following(2000, generator), np.ones(2000, bool), TR)
+    whole, sparse = following(600, generator), np.arange(600) % 10 == 4
+    truth = fit_lags(whole, np.ones(600, bool), TR)
 
     def miss(lags):
-        return np.abs(lags.cross[LAG, 1, 0] / lags.frames - truth.cross[LAG, 1, 0] / 1000)
+        return np.abs(lags.cross[LAG, 1, 0] / lags.frames - truth.cross[LAG, 1, 0] / 600)
 
     assert miss(fit_lags(whole, sparse, TR, others)) < 0.5 * miss(fit_lags(whole, sparse, TR))
 
 
-def test_latents_that_are_0_do_no_harm():
+@pytest.mark.parametrize("n_alive", [3, 0])
+def test_latents_that_are_0_do_no_harm(n_alive):
     latents = following(200, np.random.default_rng(11))
-    latents[:, 3:] = 0
+    latents[:, n_alive:] = 0
     lags = fit_lags(latents, np.arange(200) % 10 > 2, TR)
     assert np.all(np.isfinite(lags.cross)) and np.all(np.isfinite(lags.power))
     for measured in (np.arange(200) % 10 > 2, np.ones(200, bool)):
@@ -267,13 +286,26 @@ def test_latents_that_are_0_do_no_harm():
             posterior(p, TR * np.arange(200), FrameMask(measured), latents[measured])
             for p in (prior, marginal)
         )
-        assert np.all(np.isfinite(got.mean[:, :3])) and np.abs(got.mean[:, 3:]).max() < 1e-9
-        assert np.abs(got.std - expected.std)[:, 3:].max() < 1e-4
+        assert np.all(np.isfinite(got.mean)) and np.abs(got.mean[:, n_alive:]).max() < 1e-9
+        assert np.abs(got.std - expected.std)[:, n_alive:].max() < 1e-4
+        averages = Averaging(200, 4)
+        told = posterior(prior, TR * np.arange(200), averages, averages.apply(latents), noise=0.1)
+        assert np.all(np.isfinite(told.mean)) and np.abs(told.mean[:, n_alive:]).max() < 1e-9
+        assert np.all(np.isfinite(told.std))
 
 
 def test_too_few_measured_frames_are_refused():
     with pytest.raises(InputError, match="too few to fit a prior in time"):
         fit_lags(np.ones((60, D)), np.arange(60) < FEWEST_MEASURED - 1, TR)
+
+
+def test_a_long_run_of_which_few_frames_are_measured_makes_a_process_or_is_refused():
+    """No two measured frames are `ORDER` frames apart, or so thinly spread that no window has enough."""
+    latents, at = following(3000, np.random.default_rng(12)), np.arange(3000)
+    found = fit_lags(latents[:1000], at[:1000] % 50 == 4, TR)
+    assert np.all(np.isfinite(found.together(TR, WEIGHT).coupling.precision))
+    with pytest.raises(InputError, match="no run has 8 measured frames in a window of at most 1024, too few"):
+        fit_lags(latents, at % 150 == 4, TR)
 
 
 def test_lags_are_scaled_without_changing_their_own():

@@ -5,14 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.frames import partial as module
+from neuroframes.frames.coupling import coupled, fit_products
 from neuroframes.frames.filling import draw_missing, fill_missing
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.partial import Between
 from neuroframes.frames.posterior import posterior
+from neuroframes.models.gaussian import GaussianModel
+from neuroframes.models.model import Origin
+from neuroframes.recording.segments import Segment, Split
 
 K, V, D = 11, 24, 2
-TIMES = 0.8 * np.arange(K)
+TR = 0.8
+TIMES = TR * np.arange(K)
 FULL = np.isin(np.arange(K), [0, 2, 6, 7, 10])
 SCATTERED = np.random.default_rng(0).random((K, V)) < 0.5
 # Half of the vertices are cut off in frames 3 to 5, one in frame 9; frames 1 and 8 are missing.
@@ -75,6 +81,29 @@ def test_mean_and_deviation_are_those_of_a_dense_solve(prior, dense, full, name,
     assert filled[entries].tobytes() == frames[~full][entries].tobytes()
     assert np.allclose(stated[~entries], 1.5 * std[~entries], rtol=1e-4)
     assert not stated[entries].any()
+
+
+def test_a_prior_with_lead_and_lag_fills_partial_frames_as_one_without(prior, dense):
+    """Exactly, by its spectra: the dense solve is that of independent latents."""
+    generator = np.random.default_rng(13)
+    walk = generator.standard_normal((200, D)).cumsum(axis=0)[:, ::-1]
+    latents = coupled(prior.latents, fit_products(walk, np.ones(200, bool), prior.latents), 1.0)
+    assert np.abs(latents.coupling.lags[0, 0, 1]) > 0.1
+    origin = Origin(CorticalSpace.from_parcels(V), TR, np.ones(V, np.float32), Split((), (), 0.0))
+    model = GaussianModel(origin, replace(prior, latents=latents))
+    values = drawn_from(dense, 14)
+    frames = spoilt(values, FULL, SLAB)
+    segment = Segment(frames, TIMES, TIMES, FULL, None, "run", partial=SLAB.any(axis=1))
+    expected, covariance = conditioned(dense, prior, FULL[:, None] | SLAB, values, None)
+    std = np.sqrt(np.maximum(np.diagonal(covariance), 0)).reshape(K, V)[~FULL]
+    for n_draws in (0, 3):
+        found, lacking = model.fill(segment, draws=n_draws), ~SLAB[~FULL]
+        assert np.abs(found.mean - expected.reshape(K, V)[~FULL]).max() <= 1e-5 * np.abs(expected).max()
+        for draw in found.draws:
+            assert np.array_equal(draw[~lacking], values[~FULL][~lacking])
+    assert np.allclose(model.fill(segment).std[lacking], std[lacking], rtol=1e-4)
+    assert model.describe(segment).endswith("without lead and lag since some frames are partial")
+    assert "lead and lag" not in model.describe(replace(segment, partial=None))
 
 
 @pytest.mark.parametrize("rest", [1e-3, 1e-6])

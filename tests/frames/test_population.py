@@ -21,7 +21,8 @@ def population(*people: str, seed: int = 0) -> Population:
         name: Lags(generator.standard_normal((4, D, D)), generator.random((1, 5)), generator.integers(50, 90))
         for name in people
     }
-    return Population(LinearAutoencoder(decoder, rest), sums, generator.random(5), 2.0, len(people))
+    runs = dict.fromkeys(people, 2)
+    return Population(LinearAutoencoder(decoder, rest), sums, generator.random(5), 2.0, runs)
 
 
 def test_what_is_left_without_a_person_is_what_the_others_say():
@@ -29,6 +30,7 @@ def test_what_is_left_without_a_person_is_what_the_others_say():
     left = of.without("sub-02")
     assert list(left.people) == ["sub-01", "sub-03"]
     np.testing.assert_allclose(left.total().cross, of.people["sub-01"].cross + of.people["sub-03"].cross)
+    assert of.n_runs == 6 and left.n_runs == 4
     assert left.n_frames == of.n_frames - of.people["sub-02"].frames
     np.testing.assert_array_equal(left.autoencoder.decoder, of.autoencoder.decoder)
 
@@ -42,7 +44,7 @@ def test_somebody_must_be_left_out_and_somebody_left(people, person):
 def test_merged_populations_say_what_both_do():
     one, other = population("sub-01", "sub-02"), population("sub-03", seed=1)
     both = merged(one, other)
-    assert list(both.people) == ["sub-01", "sub-02", "sub-03"] and both.n_runs == 3
+    assert list(both.people) == ["sub-01", "sub-02", "sub-03"] and both.n_runs == 6
     np.testing.assert_allclose(both.total().power, one.total().power + other.total().power)
     np.testing.assert_allclose(both.rest_power, one.rest_power + other.rest_power)
     powers = [part.n_frames * np.square(part.autoencoder.rest) for part in (one, other)]

@@ -12,10 +12,13 @@ from scipy.linalg import subspace_angles
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.frames.coupling import ORDER, fit_lags
+from neuroframes.models.model import Origin
 from neuroframes.models.population import PopulationModel
-from neuroframes.recording.segments import detrend, vertex_scale
+from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.segments import Segment, Split, detrend, vertex_scale
 from neuroframes.recording.timeline import Censoring
-from neuroframes.training.population import GroupRun, Part, strongest
+from neuroframes.training.part import TrainingPart
+from neuroframes.training.population import GroupRun, Part, fit_population, strongest
 
 
 def z_scored(path):
@@ -55,6 +58,7 @@ def test_stacking_part_after_part_is_the_decomposition_of_the_whole():
 def test_a_person_s_sums_are_those_of_the_person_s_runs_in_the_group_s_components(people):
     prior = PopulationModel.load(people.prior).population
     assert list(prior.people) == ["sub-01", "sub-02", "sub-03", "sub-04"] and prior.n_runs == 5
+    assert prior.runs == {"sub-01": 1, "sub-02": 1, "sub-03": 1, "sub-04": 2}
     for person, lags in prior.people.items():
         latents = [
             prior.autoencoder.encode(lambda block, path=path: z_scored(path)[:, block])
@@ -102,7 +106,7 @@ def test_it_holds_sums_and_neither_frames_nor_components_of_anybody(people):
     about = json.loads((people.prior / "model.json").read_text())
     assert set(about) == {
         *("format", "version", "space", "tr", "split", "channels", "eeg_settings", "bands"),
-        *("people", "n_runs", "notes"),
+        *("people", "notes"),
     }
     assert sorted(path.name for path in people.prior.iterdir()) == ["model.json", "model.safetensors"]
     assert not [path for path in people.prior.parent.iterdir() if path.name.startswith(".")]
@@ -127,6 +131,32 @@ def test_artefacts_are_named_and_not_counted(people, learned, tmp_path):
         np.testing.assert_array_equal(one._tensors()[name], tensor, err_msg=name)
 
 
+def test_artefacts_in_other_people_s_runs_do_not_decide_the_prior_that_a_method_is_fitted_to(people):
+    origin = Origin(CorticalSpace.from_parcels(24), 2.0, np.ones(24, np.float32), Split((), (), 0.0))
+    everything, times = np.ones(160, bool), 2.0 * np.arange(160)
+    runs = [z_scored(path) for path in people.runs]
+    spoilt = runs[0].copy()
+    spoilt[[20, 21, 70]] += 20 * np.random.default_rng(0).standard_normal((3, 24)).astype(np.float32)
+    measured = everything & ~np.isin(np.arange(160), [20, 21, 70])
+
+    def fitted(first, known):
+        segments = [
+            Segment(frames, times, times, mask, None, "run", person=f"sub-{number}")
+            for number, (frames, mask) in enumerate([(first, known), *((z, everything) for z in runs[1:])])
+        ]
+        part = TrainingPart(origin, [], np.empty((0, 3)), others=segments)
+        return fit_population(part, BackboneSettings(6)).population
+
+    got, without, whole = fitted(spoilt, everything), fitted(runs[0], measured), fitted(runs[0], everything)
+    np.testing.assert_allclose(got.autoencoder.rest, without.autoencoder.rest, rtol=1e-3)
+    assert got.n_frames == without.n_frames == whole.n_frames - 3
+    np.testing.assert_allclose(got.autoencoder.rest, whole.autoencoder.rest, rtol=0.05)
+    reached = [of.autoencoder.decoder[:3].T for of in (got, whole)]
+    assert np.degrees(subspace_angles(*reached)).max() < 5
+    sizes = [np.diagonal(of.total().cross[0])[:3] / of.n_frames for of in (got, whole)]
+    np.testing.assert_allclose(*sizes, rtol=0.05)
+
+
 def test_runs_with_few_frames_are_left_out_and_named(people, learned, tmp_path):
     short = tmp_path / "sub-05_bold.npz"
     np.savez(short, bold=np.load(people.runs[0])["bold"][:40], tr=2.0)
@@ -135,6 +165,20 @@ def test_runs_with_few_frames_are_left_out_and_named(people, learned, tmp_path):
     assert prior.notes == ("sub-05_bold.npz: 40 measured frames, at least 48 are needed: left out",)
     with pytest.raises(InputError, match="no run has 48 measured frames; lower --fewest-frames"):
         learned([short], out=tmp_path / "alone")
+
+
+def test_a_run_with_signal_only_where_nothing_is_known_is_left_out_and_named(people, learned, tmp_path):
+    known, elsewhere = [], tmp_path / "sub-05_bold.npz"
+    for path in people.runs:
+        bold = np.load(path)["bold"].copy()
+        bold[:, 3] = 100
+        known.append(tmp_path / path.name)
+        np.savez(known[-1], bold=bold, tr=2.0)
+    bold = np.where(np.arange(24) == 3, np.load(people.runs[0])["bold"], 100)
+    np.savez(elsewhere, bold=bold, tr=2.0)
+    prior = learned([*known, elsewhere], out=tmp_path / "prior", latents=6)
+    assert list(prior.population.people) == ["sub-01", "sub-02", "sub-03", "sub-04"]
+    assert prior.notes[-1] == f"{elsewhere.name}: constant wherever the components know something: left out"
 
 
 def test_regions_without_signal_in_half_of_the_runs_are_not_known(people, learned, tmp_path):

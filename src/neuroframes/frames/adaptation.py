@@ -1,9 +1,13 @@
 """Which prior a run is completed with: its own or that of other people, and how much lead and lag counts.
 
 Measured frames are hidden in gaps like the real ones, each candidate is fitted to what is left, and the one
-that comes nearest to the hidden frames is fitted again to all. Of many runs other people's is the better one,
-so a run that can't tell them apart takes it: another must come nearer by a standard error over gaps. The same
-errors say by which factor the stated standard deviation is wrong: see `frames.calibration`.
+that comes nearest to the hidden frames is fitted again to all. Of many runs other people's is the better
+one, so a run that can't tell them apart takes it: another must come nearer by a standard error over gaps.
+The same errors say by which factor c the stated standard deviation is wrong. With n hidden gaps, f the
+factor that covers them (see `frames.calibration`), u = `UNSTEADY` and e = u times Student's interval of so
+few frames over the normal one,
+
+    c = e (u f / e)^(n / (n + `PRIOR_GAPS`)).
 """
 
 from collections.abc import Callable, Mapping
@@ -40,8 +44,7 @@ PriorOf = Callable[[float], FramePrior]  # of the weight of terms between latent
 # docs/prior.md.
 UNSTEADY = 1.06
 OWN, OTHERS = "its own", "other people's, adapted to it"
-# Of terms between latents, the likeliest first: chosen on the same people.
-WEIGHTS = {OTHERS: (1.0, 0.5), OWN: (0.5, 0.25, 0.0)}
+WEIGHTS = {OTHERS: (1.0, 0.5), OWN: (0.5, 0.25, 0.0)}  # of terms between latents
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,12 @@ def chosen_prior(
                 prior_of(weight), some[context], left[context], hidden[context], times[context]
             )
             by_gap[candidate] = _by_gap(misses[candidate][0], hidden[context])
-    first, best = next(iter(by_gap)), min(by_gap, key=lambda candidate: by_gap[candidate].mean())
-    excess = by_gap[first] - by_gap[best]
-    told_apart = len(excess) > 1 and excess.mean() > excess.std(ddof=1) / np.sqrt(len(excess))
-    name, weight = taken = best if told_apart else first
+    name, weight = taken = min(by_gap, key=lambda candidate: by_gap[candidate].mean())
+    if population is not None:
+        first = next(iter(by_gap))
+        excess = by_gap[first] - by_gap[taken]
+        if len(excess) < 2 or excess.mean() <= excess.std(ddof=1) / np.sqrt(len(excess)):
+            name, weight = taken = first
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
     spread = expected * (UNSTEADY * spread_of(*misses[taken]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))

@@ -67,15 +67,6 @@ class Autoregression:
             ]
         )
 
-    def covariances(self, n_lags: int) -> Float:
-        """C(0) to C(n_lags), shape (n_lags + 1, d, d)."""
-        coefficients = list(_predictors(self.lags))[-1][0]
-        found = list(self.lags[: n_lags + 1])
-        while len(found) <= n_lags:
-            recent = reversed(found[len(found) - self.order :])
-            found.append(sum((a @ c for a, c in zip(coefficients, recent, strict=True)), 0 * found[0]))
-        return np.stack(found)
-
 
 def _predictors(lags: Float) -> Iterator[tuple[Float, Float]]:
     """Coefficients (q, d, d) and noise (d, d) of the best predictors from the q frames before, q = 0 to Q."""

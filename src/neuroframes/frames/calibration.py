@@ -1,8 +1,9 @@
 """A standard deviation that covers what it says.
 
 Measured frames are hidden in gaps like the real ones. The factor on the stated deviation is the one with
-which central intervals cover their share of the errors e there, quantile(|e| / s) / quantile(|N(0, 1)|),
-shrunk towards 1 where few gaps could be hidden.
+which central intervals cover their share of the errors e there, quantile(|e| / s) / quantile(|N(0, 1)|).
+Where few gaps could be hidden it is shrunk towards what is expected of so few frames: see
+`frames.adaptation`.
 """
 
 from statistics import NormalDist
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 HIDDEN_SHARE = 0.15  # of the measured frames, hidden to calibrate the standard deviation
-PRIOR_GAPS = 1  # as many hidden gaps count for as much as the stated standard deviation itself
+PRIOR_GAPS = 1  # as many hidden gaps count for as much as the factor that is expected
 FEWEST_HIDDEN = 8  # frames; a quantile of fewer says nothing
 
 

@@ -18,6 +18,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from neuroframes.frames.autoregression import Autoregression, Smoother
 from neuroframes.frames.temporal import (
@@ -33,7 +34,7 @@ Mask = NDArray[np.bool_]
 
 ORDER = 4  # of the autoregression that coherency is taken from: chosen on the odd people of docs/prior.md
 HIGHEST_ORDER = 24  # of the process
-N_BINS = 256  # frequencies at which cross-spectra are evaluated
+N_BINS = 256  # intervals of frequency at whose ends cross-spectra are evaluated
 ITERATIONS = 2
 WEIGHT = 0.5  # of terms between latents while missing frames are guessed from a run's own
 FRAMES_A_LATENT = 40.0  # of other people, with which their terms between latents count for half
@@ -158,14 +159,17 @@ def coupled(marginal: TemporalCovariance, products: Float, weight: float) -> Tem
 
 def process_of(marginal: TemporalCovariance, coherent: Autoregression | None = None) -> Autoregression:
     """The process with given spectra and the coherency of another, of independent latents without it."""
-    power = total_power(marginal)[:, :: (marginal.power.shape[1] - 1) // N_BINS]
+    # Averages of bins, since an edge or a peak that falls between two of them would change the covariances.
+    step = (marginal.power.shape[1] - 1) // N_BINS
+    power = uniform_filter1d(total_power(marginal), step + 1, axis=1, mode="mirror")[:, ::step]
     order = _order_of(power) if coherent is None else max(_order_of(power), coherent.order)
     weights = np.full(N_BINS + 1, 2.0)
     weights[[0, -1]] = 1.0
     power = power / (power @ weights)[:, None]
     angle = np.pi / N_BINS * np.arange(N_BINS + 1)
     turns = np.exp(1j * np.outer(np.arange(order + 1), angle)) * weights
-    variance = np.maximum(marginal.variance, FLOOR * marginal.variance.max())
+    # Of latents that are 0 a little: the process would be singular. Where all are, latents' unit is 1.
+    variance = np.maximum(marginal.variance, FLOOR * (marginal.variance.max() or 1.0))
     scale = np.sqrt(variance)
     if coherent is None:
         own = (turns @ power.T).real[:, marginal.group] * variance

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from neuroframes.frames.autoencoder import blocks, columns_of, rows_of
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.partial import Between, PartialFrames, partial_frames_near
-from neuroframes.frames.posterior import condition, posterior, square_root
+from neuroframes.frames.posterior import Posterior, condition, posterior, square_root
 from neuroframes.frames.prior import CONTEXT, FramePosterior, FramePrior, windows_in_context
 from neuroframes.frames.temporal import LONGEST_WINDOW, ON_GRID
 
@@ -94,7 +94,7 @@ def fill_missing(
     entries : array, shape (M, V)
         Where missing frames are measured all the same: there the mean is the value, to the bit, and the
         standard deviation 0. They inform the others, exactly where such frames are few: see
-        `partial_frames_near`.
+        `partial_frames_near`. They take a prior whose latents are independent.
     """
     latents = prior.encode(frames, measured) if latents is None else latents
     filled = np.empty((int((~measured).sum()), frames.shape[1]), np.float32, order="F")
@@ -131,6 +131,7 @@ def _partial_frames(
         return
     at = np.flatnonzero(~window.near & np.asarray(entries.any(axis=1))[missing])
     if len(at):
+        assert isinstance(posterior.latents, Posterior)
         conditionals = [*posterior.latents.conditionals, posterior.rest]
         kernels = np.stack([conditional.covariance for conditional in conditionals])
         yield from partial_frames_near(

@@ -4,11 +4,11 @@ Given the frames that are measured in full, those that aren't covary as
 
     C = sum_g K_g (x) D_g^T diag(v_g) D_g  +  K_0 (x) S,     S = Q diag(s^2) Q,   Q = I - U U^T,
 
-with (x) the Kronecker product of time and vertices, K_g and K_0 what is left of the kernels of latents and
-rest, and U an orthonormal basis of what latents reach: diag(v_g)^1/2 D_g = B_g U^T. S keeps the rest out of
-that reach, as `FramePrior` does, and s gives S its diagonal r^2. With Phi = [U, diag(s^2) U / a], a the mean
-of s^2, this is noise that is independent between vertices and a few coefficients c_t ~ N(0, M) a frame (in
-form only: M is indefinite, C is not):
+with (x) the Kronecker product of time and vertices, K_g and K_0 what is left of the kernels of latents (which
+are independent of each other) and rest, and U an orthonormal basis of what latents reach: diag(v_g)^1/2 D_g =
+B_g U^T. S keeps the rest out of that reach, as `FramePrior` does, and s gives S its diagonal r^2. With Phi =
+[U, diag(s^2) U / a], a the mean of s^2, this is noise that is independent between vertices and a few
+coefficients c_t ~ N(0, M) a frame (in form only: M is indefinite, C is not):
 
     C = K_0 (x) diag(s^2)  +  (I (x) Phi) M (I (x) Phi)^T,
     M = sum_g K_g (x) [[B_g^T B_g, 0], [0, 0]]  +  K_0 (x) [[U^T diag(s^2) U, -a I], [-a I, 0]].

@@ -32,14 +32,18 @@ class Population:
     rest_power : array, shape (F,)
         Two-sided power of what the latents leave over, 1 a frame.
     tr : float, seconds
-    n_runs : int
+    runs : mapping from a person's label to the number of runs
     """
 
     autoencoder: LinearAutoencoder
     people: Mapping[str, Lags]
     rest_power: Float
     tr: float
-    n_runs: int
+    runs: Mapping[str, int]
+
+    @property
+    def n_runs(self) -> int:
+        return sum(self.runs.values())
 
     @property
     def n_frames(self) -> float:
@@ -61,7 +65,7 @@ class Population:
         others = {name: lags for name, lags in self.people.items() if name != person}
         if not others or len(others) == len(self.people):
             raise InputError(f"{person} can't be left out of a prior of {', '.join(self.people)}")
-        return replace(self, people=others)
+        return replace(self, people=others, runs={name: self.runs[name] for name in others})
 
     def at(self, vertices: NDArray[np.intp]) -> "Population":
         """The population at some vertices, in that order; at -1 nothing is known."""
@@ -95,5 +99,5 @@ def merged(one: Population, other: Population) -> Population:
         {**one.people, **other.people},
         one.rest_power + other.rest_power,
         one.tr,
-        one.n_runs + other.n_runs,
+        {**one.runs, **other.runs},
     )

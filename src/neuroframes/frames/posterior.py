@@ -193,7 +193,9 @@ class CoupledPosterior:
             raise NotImplementedError("measurements that aren't frames need times on one grid")
         along = np.zeros((self._grid.n_frames, self._grid.n_frames))
         along[np.ix_(self._grid.frame, self._grid.frame)] = self._operator.matrix.T @ self._operator.matrix
-        return along, 1 / (max(self._noise, SMALLEST_NOISE) * self.prior.variance)
+        assert self.prior.coupling is not None
+        variance = np.diagonal(self.prior.coupling.lags[0])  # not 0 where the latent is
+        return along, 1 / (max(self._noise, SMALLEST_NOISE) * variance)
 
     @cached_property
     def _covariances(self) -> Float:
@@ -233,18 +235,16 @@ class CoupledPosterior:
         return np.maximum(found, 0)
 
     def draw(self, generator: np.random.Generator, mean: Float | None = None) -> Float:
-        """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d)."""
+        """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d).
+
+        Times between frames share those frames' path; what is open beside it is independent, even of a time
+        that is asked twice.
+        """
         away = np.zeros((self._grid.n_frames, len(self.prior.variance)))
         away[self._smoother.missing] = self._smoother.draw(generator)
         open_part = np.sqrt(self._grid.left_open)
         centre = self.mean if mean is None else mean
         return centre + self._grid.at_times(away) + open_part * generator.standard_normal(open_part.shape)
-
-    @cached_property
-    def conditionals(self) -> tuple[Conditional, ...]:
-        """Of the latents as independent ones, one a group."""
-        groups = range(len(self.prior.power))
-        return tuple(condition(self.prior.kernel(g, self._grid.times), self._operator) for g in groups)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ Float = NDArray[np.float64]
 
 HALF_BANDWIDTH = 4.0  # of the tapers, in units of a window's frequency resolution
 N_TAPERS = 2
-HIGHEST_ORDER = 32  # of the autoregression that a spectrum is
+SPECTRUM_ORDER = 32  # of the autoregression that a spectrum is, at most
 LONGEST_WINDOW = 1024  # frames; longer runs are cut, so that cost stays linear in length
 N_FFT = 4096  # a window's lags must stay below half of it
 FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in double precision
@@ -164,7 +164,7 @@ def fit_temporal_covariance(
     Raises
     ------
     InputError
-        If fewer than `FEWEST_MEASURED` frames are measured.
+        If fewer than `FEWEST_MEASURED` frames are measured, or fewer than half of these in every window.
     """
     n_measured = sum(int(measured.sum()) for _, measured in series)
     if n_measured < FEWEST_MEASURED:
@@ -182,8 +182,8 @@ def fit_temporal_covariance(
     ]
     if not stretches:
         raise InputError(
-            f"no run has {FEWEST_MEASURED // 2} measured frames, too few to fit a prior in time; "
-            "censor fewer frames, or pass a trained --model"
+            f"no run has {FEWEST_MEASURED // 2} measured frames in a window of at most {LONGEST_WINDOW}, "
+            "too few to fit a prior in time; censor fewer frames, or pass a trained --model"
         )
     groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
     power = np.empty((len(groups), N_FFT // 2 + 1))
@@ -317,10 +317,10 @@ def autoregressive(power: Float, n_values: int) -> Float:
     The recursion of Levinson and Durbin on the covariances that the power makes; the sum of squares of what
     order q leaves unpredicted says how likely it is.
     """
-    lags = np.fft.irfft(power * N_FFT, N_FFT)[: HIGHEST_ORDER + 1]
+    lags = np.fft.irfft(power * N_FFT, N_FFT)[: SPECTRUM_ORDER + 1]
     coefficients, noise = np.zeros(0), float(lags[0])
     best, least = (coefficients, noise), np.inf
-    for order in range(min(HIGHEST_ORDER, n_values // 8) + 1):
+    for order in range(min(SPECTRUM_ORDER, n_values // 8) + 1):
         if order:
             gain = (lags[order] - coefficients @ lags[order - 1 : 0 : -1]) / noise
             coefficients = np.append(coefficients - gain * coefficients[::-1], gain)

@@ -212,8 +212,10 @@ class GaussianModel(TrainedModel):
         known = ["the measured frames"] * bool(segment.measured.any())
         known += ["the EEG"] * (self.eeg is not None and segment.eeg is not None)
         learned = self.eeg is not None and segment.eeg is not None and self.eeg.correction is not None
+        uncoupled = segment.entries is not None and self.prior.latents.coupling is not None
         return f"exact Gaussian posterior given {' and '.join(known)}" + (
-            ", its mean with a learned correction" if learned else ""
+            ", its mean with a learned correction" * learned
+            + ", without lead and lag since some frames are partial" * uncoupled
         )
 
     def fill(
@@ -222,7 +224,7 @@ class GaussianModel(TrainedModel):
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
         Only the standard deviation of draws holds how a learned correction varies. What looks like an
-        artefact informs nothing: see `frames.artefacts`.
+        artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out.
         """
         generator = np.random.default_rng(0) if generator is None else generator
         doubted = suspicious(segment.frames, segment.measured)
@@ -241,6 +243,8 @@ class GaussianModel(TrainedModel):
         if eeg is not None and segment.eeg is not None:
             prior = replace(prior, latents=eeg.covariance)
             mean = eeg.mean(segment.eeg, segment.times, latents, measured)
+        if entries is not None:  # `frames.partial` is exact for latents that are independent
+            prior = replace(prior, latents=replace(prior.latents, coupling=None))
         if not draws:
             return Estimate(*fill_missing(prior, frames, measured, times, latents, mean, entries=entries))
         drawn = self._drawn(prior, segment, latents, mean, draws, generator)

@@ -14,6 +14,7 @@ from neuroframes.frames.adaptation import OTHERS, Choice, chosen_prior
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import Lags
 from neuroframes.frames.population import Population, merged
+from neuroframes.frames.temporal import ON_GRID
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
@@ -22,7 +23,6 @@ from neuroframes.recording.segments import Segment
 logger = logging.getLogger(__name__)
 
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
-ON_GRID = 1e-3  # TR
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PopulationModel(TrainedModel):
     notes : tuple of str, what was left out when it was made
     """
 
-    format = "neuroframes-model-population-1"
+    format = "neuroframes-model-population-2"
     name = "neuroframes population"
     states_deviation = draws = any_time = scaled_by_run = True
 
@@ -163,7 +163,7 @@ class PopulationModel(TrainedModel):
         return sum(tensor.size for tensor in self._tensors().values())
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
-        """What is stored as arrays; people are in the order of their names in `model.json`."""
+        """What is stored as arrays; people are in their order in `model.json`, which has their runs."""
         population = self.population
         tensors: dict[str, NDArray[Any]] = {
             "scale": self.origin.scale,
@@ -177,8 +177,8 @@ class PopulationModel(TrainedModel):
         return tensors
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
-        people, n_runs = [*self.population.people], self.population.n_runs
-        about = self.origin.to_json() | {"people": people, "n_runs": n_runs, "notes": self.notes}
+        people = {name: self.population.runs[name] for name in self.population.people}
+        about = self.origin.to_json() | {"people": people, "notes": self.notes}
         write_stored(path, self.format, about, self._tensors(), overwrite=overwrite)
 
     @classmethod
@@ -189,5 +189,5 @@ class PopulationModel(TrainedModel):
             sums = zip(*(tensors[f"people.{part.name}"] for part in fields(Lags)), strict=True)
             people = dict(zip(about["people"], (Lags(*of) for of in sums), strict=True))
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
-            population = Population(autoencoder, people, tensors["rest_power"], origin.tr, about["n_runs"])
+            population = Population(autoencoder, people, tensors["rest_power"], origin.tr, about["people"])
             return cls(origin, population, tuple(about["notes"]))

@@ -7,9 +7,10 @@ people at a time, in processes of their own; parts that are there already are ke
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class Part:
     def most_latents(self) -> int:
         return MOST_LATENTS if self.latents is None else self.latents
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """Where the result is, or will be; another place where files or settings are others."""
         files = [file for run in self.runs for file in (*bold_files(run.bold), run.confounds) if file]
@@ -169,18 +170,25 @@ def read_frames(run: GroupRun, part: Part) -> Frames:
     frames = np.take(bold.data.T, places, axis=0).T
     frames[:, places < 0] = np.nan
     del bold
-    # The trend is left in what is kept for a second look, which a trend of artefacts would spoil.
-    values, varying = _z_scored(frames.copy(order="F"), measured)
+    frames, trusted, varying = _without_artefacts(frames, measured)
     notes = []
-    if (marked := suspicious(values, measured)).any():
+    if (marked := measured & ~trusted).any():
         listed = ", ".join(map(str, np.flatnonzero(marked)))
         notes.append(f"{name}: frames {listed} look like artefacts and are not counted")
+    if trusted.sum() < part.fewest or not varying.any():
+        notes.append(f"{name}: {trusted.sum()} measured frames, at least {part.fewest} are needed: left out")
+        trusted = np.zeros_like(trusted)
+    return Frames(frames, trusted, varying, notes)
+
+
+def _without_artefacts(frames: Float32, measured: Mask) -> tuple[Float32, Mask, Mask]:
+    """Frames (K, V) z-scored over the measured ones that look like no artefacts, these, and what varies."""
+    # The trend is left in what is kept for a second look, which a trend of artefacts would spoil.
+    values, varying = _z_scored(frames.copy(order="F"), measured)
+    if (marked := suspicious(values, measured)).any():
         measured = measured & ~marked
         values, varying = _z_scored(frames, measured)
-    if measured.sum() < part.fewest or not varying.any():
-        notes.append(f"{name}: {measured.sum()} measured frames, at least {part.fewest} are needed: left out")
-        measured = np.zeros_like(measured)
-    return Frames(values, measured, varying, notes)
+    return values, measured, varying
 
 
 def _z_scored(frames: Float32, measured: Mask) -> tuple[Float32, Mask]:
@@ -258,7 +266,7 @@ def group_components(parts: Sequence[Part]) -> PopulationModel:
     # What runs lack at a vertex is no sign of its size.
     size = known * np.sqrt(n_frames) / np.maximum(varying[1], 1)
     decoder = (stack[:n_latents] * size).astype(np.float32)
-    nobody = Population(LinearAutoencoder(decoder, scale), {}, np.zeros(1), first.tr, 0)
+    nobody = Population(LinearAutoencoder(decoder, scale), {}, np.zeros(1), first.tr, {})
     return PopulationModel(Origin(first.space, first.tr, scale, Split((), (), 0.0)), nobody)
 
 
@@ -279,25 +287,26 @@ def _power_of_rest(
     return np.asarray(measured.sum() * total_power(covariance)[0])
 
 
-@few_threads
-def sum_people(part: Part) -> None:
-    """Write the prior of a part's people in the components of another; nothing where it is there."""
-    if part.result.exists():
-        return
-    assert part.components is not None
-    group = PopulationModel.load(part.components)
-    own, known = group.population.autoencoder, group.origin.scale > 0
+def _sums_of(
+    runs: Iterable[tuple[str, Frames]], group: LinearAutoencoder, known: Mask, tr: float
+) -> Population:
+    """What runs say in the components of a group.
+
+    Parameters
+    ----------
+    runs : iterable of (person, Frames)
+    group : LinearAutoencoder
+        Its rest is not read: it is that of the runs.
+    known : array, shape (V,), vertices that it knows
+    tr : float, seconds
+    """
     people: dict[str, Lags] = {}
-    notes: list[str] = []
-    n_runs, rest_power = 0, np.zeros(1)
-    squares, counts = np.zeros(part.space.V), np.zeros(part.space.V)
-    for run in part.runs:
-        found = read_frames(run, part)
-        notes += found.notes
-        if not found.n_measured:
-            continue
+    n_runs: Counter[str] = Counter()
+    rest_power = np.zeros(1)
+    squares, counts = np.zeros(len(known)), np.zeros(len(known))
+    for person, found in runs:
         vertices, measured = np.flatnonzero(found.varying & known), found.measured
-        here = LinearAutoencoder(own.decoder[:, vertices], own.rest[vertices])
+        here = LinearAutoencoder(group.decoder[:, vertices], group.rest[vertices])
         columns = rows_of(_columns_at(found.values, vertices), measured)
         latents = np.zeros((len(measured), here.n_latents))
         latents[measured] = here.encode(columns)
@@ -306,12 +315,33 @@ def sum_people(part: Part) -> None:
             squares[vertices[block]] += np.square(rest).sum(axis=0, dtype=np.float64)
         counts[vertices] += found.n_measured
         columns = _columns_at(found.values, vertices)
-        rest_power = rest_power + _power_of_rest(columns, measured, latents, here, part.tr)
-        lags = fit_lags(latents, measured, part.tr)
-        people[run.person] = people[run.person] + lags if run.person in people else lags
-        n_runs += 1
-    autoencoder = replace(own, rest=np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32))
-    population = Population(autoencoder, people, rest_power, group.population.tr, n_runs)
+        rest_power = rest_power + _power_of_rest(columns, measured, latents, here, tr)
+        lags = fit_lags(latents, measured, tr)
+        people[person] = people[person] + lags if person in people else lags
+        n_runs[person] += 1
+    rest = np.sqrt(squares / np.maximum(counts, 1)).astype(np.float32)
+    return Population(replace(group, rest=rest), people, rest_power, tr, n_runs)
+
+
+@few_threads
+def sum_people(part: Part) -> None:
+    """Write the prior of a part's people in the components of another; nothing where it is there."""
+    if part.result.exists():
+        return
+    assert part.components is not None
+    group, notes = PopulationModel.load(part.components), []
+    own, known = group.population, group.origin.scale > 0
+
+    def counted() -> Iterator[tuple[str, Frames]]:
+        for run in part.runs:
+            found = read_frames(run, part)
+            notes.extend(found.notes)
+            if found.n_measured and not (found.varying & known).any():
+                notes.append(f"{run.bold.name}: constant wherever the components know something: left out")
+            elif found.n_measured:
+                yield run.person, found
+
+    population = _sums_of(counted(), own.autoencoder, known, own.tr)
     PopulationModel(group.origin, population, tuple(notes)).save(part.result, overwrite=True)
 
 
@@ -338,25 +368,20 @@ def fit_population(
     Parameters
     ----------
     part : TrainingPart with `others`, which alone are learned from
+        Frames that look like artefacts are not counted.
     settings : BackboneSettings
     seed : int
     **_ : what networks take
     """
-    others = part.others
-    n_frames = sum(int(other.measured.sum()) for other in others)
+    runs, tr = [], part.origin.tr
+    for other in part.others:
+        scored = _without_artefacts(np.array(other.frames, order="F"), other.measured)
+        runs.append((other.person, Frames(*scored, notes=[])))
+    n_frames = sum(found.n_measured for _, found in runs)
 
     def columns(block: slice) -> Float32:
-        return np.concatenate([other.frames[other.measured, block] for other in others])
+        return np.concatenate([found.values[found.measured, block] for _, found in runs])
 
-    n_vertices, n_latents = others[0].frames.shape[1], settings.latents or default_latents(n_frames)
+    n_vertices, n_latents = part.others[0].frames.shape[1], settings.latents or default_latents(n_frames)
     group, _latents = fit_autoencoder(columns, n_vertices, n_latents, np.random.default_rng(seed))
-    people: dict[str, Lags] = {}
-    rest_power = np.zeros(1)
-    for other in others:
-        latents, measured, tr = np.zeros((len(other.frames), group.n_latents)), other.measured, part.origin.tr
-        latents[measured] = group.encode(rows_of(columns_of(other.frames), measured))
-        lags = fit_lags(latents, measured, tr)
-        people[other.person] = people[other.person] + lags if other.person in people else lags
-        rest_power = rest_power + _power_of_rest(columns_of(other.frames), measured, latents, group, tr)
-    population = Population(group, people, rest_power, part.origin.tr, len(others))
-    return PopulationModel(part.origin, population)
+    return PopulationModel(part.origin, _sums_of(runs, group, np.ones(n_vertices, bool), tr))
