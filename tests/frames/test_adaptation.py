@@ -93,18 +93,15 @@ def test_lead_and_lag_are_taken_where_they_help():
 
 def test_where_nothing_leads_nothing_is_lost():
     """Signals that don't know each other: independent latents are kept, or lead and lag cost nothing."""
-    kept, ratios = 0, []
+    weights, ratios = [], []
     for seed in range(3):
         frames, measured = person(400, seed, follows=0.0), gaps(400)
         choice = chosen(frames, measured)
-        if choice.weight == 0:
-            kept += 1
-            ratios.append(1.0)
-            continue
         separable = replace(choice.prior, latents=replace(choice.prior.latents, coupling=None))
+        weights.append(choice.weight)
         ratios.append(miss(choice.prior, frames, measured)[0] / miss(separable, frames, measured)[0])
-    assert kept >= 2
-    assert np.mean(ratios) < 1.02
+    assert min(weights) == 0 and max(weights) < 0.5
+    assert max(ratios) < 1.02
 
 
 @pytest.mark.parametrize(("length", "n_frames"), [(1, 400), (6, 400), (12, 600)])
@@ -169,9 +166,9 @@ SHORTFALL = {("1/f", 16): 0.05, ("band", 16): 0.03}
     ("name", "gap"), [("white", 16), *((name, gap) for name in list(SPECTRA)[1:] for gap in (8, 16))]
 )
 def test_series_of_known_spectrum_are_filled_as_if_it_were_known(name, gap):
-    """32 independent series of 600 frames, beside the posterior under their exact spectrum."""
-    power, n_frames = SPECTRA[name], 600
-    white = np.fft.rfft(np.random.default_rng(0).standard_normal((2**14, 32)), axis=0)
+    """Independent series of 600 frames, beside the posterior under their exact spectrum."""
+    power, n_frames, n_series = SPECTRA[name], 600, 64 if name == "white" else 32
+    white = np.fft.rfft(np.random.default_rng(0).standard_normal((2**14, n_series)), axis=0)
     frames = np.fft.irfft(white * np.sqrt(power)[:, None], axis=0)[:n_frames]
     frames = (frames / frames.std()).astype(np.float32)
     measured = gaps(n_frames, gap, 3 * gap)
