@@ -27,6 +27,7 @@ from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.population import Population
 from neuroframes.frames.prior import (
     SAMPLE,
+    FramePosterior,
     FramePrior,
     default_latents,
     fit_frame_prior,
@@ -43,8 +44,22 @@ PriorOf = Callable[[float], FramePrior]  # of the weight of terms between latent
 # Runs are not stationary: their gaps are missed by more than hidden frames were. Chosen on the odd people of
 # docs/prior.md.
 UNSTEADY = 1.06
-OWN, OTHERS = "its own", "other people's, adapted to it"
-WEIGHTS = {OTHERS: (1.0, 0.5), OWN: (0.5, 0.25, 0.0)}  # of terms between latents
+OWN, OTHERS, EEG = "its own", "other people's, adapted to it", "other people's with EEG, adapted to it"
+WEIGHTS = {OTHERS: (1.0, 0.5), OWN: (0.5, 0.25, 0.0), EEG: (1.0, 0.5)}  # of terms between latents
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is said of a run's latents without a look at its frames.
+
+    Attributes
+    ----------
+    mean : array, shape (K, d), in the population's latents
+    rest : Population of what such predictions of other people leave over
+    """
+
+    mean: Float
+    rest: Population
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,12 @@ def chosen_prior(
     generator: np.random.Generator,
     population: Population | None = None,
     n_latents: int | None = None,
+    eeg: Prediction | None = None,
 ) -> Choice:
     """The prior of a run, from its measured frames and perhaps other people's.
+
+    EEG is believed if it brings other people's prior nearer to the hidden frames by more than a standard
+    error, or where too few frames are measured to tell.
 
     Parameters
     ----------
@@ -94,30 +113,43 @@ def chosen_prior(
     population : Population at the same V vertices
     n_latents : int
         Of the run's own prior; by default as many as its frames support.
+    eeg : Prediction of the population's latents
+        Of the prior `EEG` the latents are those that the prediction leaves over.
     """
     measured = measured & ~suspicious(frames, measured)
-    own = partial(_own, tr=tr, generator=generator, n_latents=n_latents)
-    others = None if population is None else partial(_adapted, population=population, tr=tr)
+    fits: dict[str, Callable[..., PriorOf]] = {
+        OWN: partial(_own, tr=tr, generator=generator, n_latents=n_latents)
+    }
+    if population is not None:
+        fits[OTHERS] = partial(_adapted, population=population, tr=tr)
+    if eeg is not None:
+        fits[EEG] = partial(_adapted, population=eeg.rest, tr=tr, mean=eeg.mean)
     _, context = next(iter(windows_in_context(len(frames))))
     hidden = np.zeros(len(frames), bool)
     hidden[context] = hide_alike(measured[context])
     left = measured & ~hidden
     sample = np.arange(0, frames.shape[1], max(1, frames.shape[1] // SAMPLE))
     some = np.asfortranarray(frames[:, sample])
-    expected = _spread_of_few(effective_frames(some, measured) if measured.any() else 0.0)
+    # Without a measured frame nothing is z-scored by a few of them: units are those of the population.
+    expected = _spread_of_few(effective_frames(some, measured)) if measured.any() else 1.0
     if hidden.sum() < FEWEST_HIDDEN or left.sum() < FEWEST_MEASURED:
-        name, fit, weight = (OWN, own, 0.0) if others is None else (OTHERS, others, 1.0)
-        return Choice(replace(fit(frames, measured)(weight), spread=expected), name, weight, {})
-    candidates = {OWN: own(some, left)}
-    if population is not None:
-        candidates = {OTHERS: _adapted(some, left, population=population.at(sample), tr=tr), **candidates}
+        name = [*fits][-1]
+        weight = 0.0 if name == OWN else 1.0
+        return Choice(replace(fits[name](frames, measured)(weight), spread=expected), name, weight, {})
+    candidates = {} if population is None else {OTHERS: fits[OTHERS](some, left, at=sample)}
+    candidates[OWN] = fits[OWN](some, left)
+    if eeg is not None:
+        candidates[EEG] = fits[EEG](some, left, at=sample)
     misses, by_gap = {}, {}
     for name, prior_of in candidates.items():
+        mean = eeg.mean if eeg is not None and name == EEG else None
         for weight in WEIGHTS[name]:
-            candidate = (name, weight)
-            misses[candidate] = _missed(
-                prior_of(weight), some[context], left[context], hidden[context], times[context]
+            prior, candidate = prior_of(weight), (name, weight)
+            known = prior.encode(some[context], left[context])[left[context]]
+            given = replace(prior, spread=1.0).given(
+                times[context], FrameMask(left[context]), known, None if mean is None else mean[context]
             )
+            misses[candidate] = _missed(given, some[context], left[context], hidden[context])
             by_gap[candidate] = _by_gap(misses[candidate][0], hidden[context])
     name, weight = taken = min(by_gap, key=lambda candidate: by_gap[candidate].mean())
     if population is not None:
@@ -128,8 +160,7 @@ def chosen_prior(
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
     spread = expected * (UNSTEADY * spread_of(*misses[taken]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
-    fit = own if name == OWN or others is None else others
-    prior = replace(fit(frames, measured)(weight), spread=spread)
+    prior = replace(fits[name](frames, measured)(weight), spread=spread)
     return Choice(prior, name, weight, {key: float(squares.mean()) for key, squares in by_gap.items()})
 
 
@@ -162,18 +193,30 @@ def _own(
     )
 
 
-def _adapted(frames: Float32, measured: Mask, *, population: Population, tr: float) -> PriorOf:
-    """Other people's prior, with what the run says of itself."""
+def _adapted(
+    frames: Float32,
+    measured: Mask,
+    *,
+    population: Population,
+    tr: float,
+    mean: Float | None = None,
+    at: NDArray[np.intp] | None = None,
+) -> PriorOf:
+    """Other people's prior, with what the run says of itself; of latents less their `mean` where it is given.
+
+    `at` are the population's vertices that the frames have, by default all.
+    """
+    population = population if at is None else population.at(at)
     autoencoder, theirs = population.autoencoder, population.total().trusted()
     prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))
     if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
         return lambda weight: prior
     latents = prior.encode(frames, measured)
-    own = fit_lags(latents, measured, tr, theirs)
     power = np.empty_like(autoencoder.rest)
     for block in blocks(len(power)):
         rest = frames[measured, block] - autoencoder.decode(latents[measured], block)
         power[block] = np.square(rest).mean(axis=0)
+    own = fit_lags(latents if mean is None else latents - mean, measured, tr, theirs)
     weight = own.weight
     rest = np.sqrt(weight * power + (1 - weight) * np.square(autoencoder.rest)).astype(np.float32)
     adapted = replace(prior, autoencoder=replace(autoencoder, rest=rest))
@@ -192,11 +235,7 @@ def _by_gap(errors: Float32, hidden: Mask) -> Float:
     return np.add.reduceat(squares, np.cumsum(lengths) - lengths) * (len(starts) / lengths.sum())
 
 
-def _missed(
-    prior: FramePrior, frames: Float32, near: Mask, hidden: Mask, times: Float
-) -> tuple[Float32, Float32]:
+def _missed(given: FramePosterior, frames: Float32, near: Mask, hidden: Mask) -> tuple[Float32, Float32]:
     """Errors (m, V) at hidden frames, and the standard deviation stated for them."""
-    known = prior.encode(frames, near)[near]
-    posterior = replace(prior, spread=1.0).given(times, FrameMask(near), known)
     every = slice(None)
-    return frames[hidden] - posterior.mean(frames[near], every, hidden), posterior.std(every, hidden)
+    return frames[hidden] - given.mean(frames[near], every, hidden), given.std(every, hidden)

@@ -31,7 +31,7 @@ class EegRidge:
 
     Attributes
     ----------
-    standardisation : Standardisation of the band power, not lagged (F,)
+    standardisation : Standardisation of the band power, not lagged (F,), or None: that of each run
     responses : array, shape (L, R), the basis B at `lags`
     lags : array, shape (L,), seconds
     weights : array, shape (R * F, d)
@@ -40,7 +40,7 @@ class EegRidge:
     tr : float, seconds
     """
 
-    standardisation: Standardisation
+    standardisation: Standardisation | None
     responses: Float
     lags: Float
     weights: Float32
@@ -50,7 +50,8 @@ class EegRidge:
 
     def __call__(self, power: BandPower, times: Float) -> Float:
         """Prior mean of the latents, shape (K, d), at `times` (K,), seconds on the EEG clock."""
-        standard = BandPower(self.standardisation(power.values), power.times)
+        standardisation = self.standardisation or Standardisation.of(power.values)
+        standard = BandPower(standardisation(power.values), power.times)
         # Any times will do, on the frame grid or off it: the filter needs the ridge around each of them,
         # and on a grid the neighbours' neighbours are the same, to the microsecond.
         reach = self.kernels.shape[1] // 2

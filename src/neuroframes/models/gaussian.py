@@ -289,6 +289,7 @@ class GaussianModel(TrainedModel):
         if self.eeg is not None:
             ridge, covariances["with_eeg"] = self.eeg.ridge, self.eeg.covariance
             scale, tensors["channel_covariances"] = ridge.standardisation, self.eeg.channels.covariances
+            assert scale is not None  # of the training part
             tensors |= {"eeg.centre": scale.centre, "eeg.spread": scale.spread}
             tensors |= {f"eeg.{part}": getattr(ridge, part) for part in RIDGE_FIELDS}
         for name, covariance in covariances.items():

@@ -1,7 +1,10 @@
 """A population prior as a model: what other people's runs say, adapted to the run that is to be filled."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,14 @@ from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, counted, listed
-from neuroframes.frames.adaptation import OTHERS, Choice, chosen_prior
+from neuroframes.frames.adaptation import EEG, OTHERS, Choice, Prediction, chosen_prior
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import Lags
 from neuroframes.frames.population import Population, merged
 from neuroframes.frames.temporal import ON_GRID
-from neuroframes.models.gaussian import GaussianModel
+from neuroframes.models.channels import ChannelCovariance
+from neuroframes.models.eeg_ridge import EegRidge
+from neuroframes.models.gaussian import RIDGE_FIELDS, EegPathway, GaussianModel
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
 from neuroframes.recording.segments import Segment
@@ -23,6 +28,27 @@ from neuroframes.recording.segments import Segment
 logger = logging.getLogger(__name__)
 
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
+
+
+@dataclass(frozen=True, eq=False)
+class GroupEeg:
+    """What EEG says of the latents of people in general.
+
+    Attributes
+    ----------
+    ridge : EegRidge, of band power that is standardised by run
+    channels : ChannelCovariance, mean over people
+    rest : mapping from a person's label to Lags of what the ridge of the others leaves over
+    """
+
+    ridge: EegRidge
+    channels: ChannelCovariance
+    rest: Mapping[str, Lags]
+
+    def pathway(self, bands: Mapping[str, tuple[float, float]]) -> EegPathway:
+        """Its covariance is that of what the ridge leaves over of people whom it doesn't know."""
+        covariance = reduce(add, self.rest.values()).trusted().together(self.ridge.tr)
+        return EegPathway(self.ridge, covariance, self.channels, bands)
 
 
 @dataclass(frozen=True)
@@ -64,24 +90,35 @@ class PopulationModel(TrainedModel):
         Its scale is 1 at vertices of which the population knows something, 0 elsewhere.
     population : Population
     notes : tuple of str, what was left out when it was made
+    eeg : GroupEeg, or None: the population's EEG isn't known
     """
 
-    format = "neuroframes-model-population-2"
+    format = "neuroframes-model-population-3"
     name = "neuroframes population"
     states_deviation = draws = any_time = scaled_by_run = True
 
     origin: Origin
     population: Population
     notes: tuple[str, ...] = ()
+    eeg: GroupEeg | None = None
+
+    @property
+    def reads_eeg(self) -> bool:
+        return self.eeg is not None
 
     def without_eeg(self) -> "PopulationModel":
-        return self
+        return replace(self, eeg=None)
 
     def without_person(self, person: str) -> "PopulationModel":
         people = self.population.people
         label = next((name for name in (person, f"sub-{person}") if name in people), None)
         if label is None:
             raise InputError(f"--leave-out {person}: the prior holds {listed([*people])}; name one of these")
+        if self.eeg is not None:
+            raise InputError(
+                f"--leave-out {person}: what EEG says was learned from all people together; "
+                "train a model without that person's store"
+            )
         return replace(self, population=self.population.without(label))
 
     def in_space(self, space: CorticalSpace, what: str) -> "PopulationModel":
@@ -99,6 +136,8 @@ class PopulationModel(TrainedModel):
 
     def merged(self, other: "PopulationModel") -> "PopulationModel":
         """Both as one; see `frames.population.merged`."""
+        if self.eeg is not None or other.eeg is not None:
+            raise InputError("models with EEG can't be merged; train one from all stores")
         return replace(
             self, population=merged(self.population, other.population), notes=self.notes + other.notes
         )
@@ -115,6 +154,11 @@ class PopulationModel(TrainedModel):
         if segment.vertices is not None:
             population = population.at(segment.vertices)
         rows, tr = self._grid(segment)
+        pathway = prediction = None
+        if self.eeg is not None and segment.eeg is not None:
+            pathway = self.eeg.pathway(self.origin.bands)
+            mean = pathway.mean(segment.eeg, segment.times[rows])
+            prediction = Prediction(mean, replace(population, people=self.eeg.rest))
         choice = chosen_prior(
             np.take(segment.frames.T, rows, axis=1).T if len(rows) < len(segment.times) else segment.frames,
             segment.measured[rows],
@@ -122,13 +166,16 @@ class PopulationModel(TrainedModel):
             tr,
             np.random.default_rng(0),
             population,
+            eeg=prediction,
         )
+        if pathway is not None:
+            pathway = replace(pathway, covariance=choice.prior.latents) if choice.name == EEG else None
         own = segment.person in people
         choice = _named(choice, len(people) - own)
         whose = f", {segment.person}, whose run this is{', among them' * (len(people) > 1)}" if own else ""
         note = f"{choice}; a population of {counted(len(people), 'person', 'people')}{whose}"
         logger.info("%s: %s", segment.run, note)
-        return AdaptedModel(self.origin, choice.prior, note=note)
+        return AdaptedModel(self.origin, choice.prior, pathway, note=note)
 
     def _grid(self, segment: Segment) -> tuple[NDArray[np.intp], float]:
         """Frames of the segment that are a TR apart, as those that are measured, and that TR in seconds."""
@@ -171,9 +218,11 @@ class PopulationModel(TrainedModel):
             "rest_scale": population.autoencoder.rest,
             "rest_power": population.rest_power,
         }
-        for part in fields(Lags):
-            each = [getattr(lags, part.name) for lags in population.people.values()]
-            tensors[f"people.{part.name}"] = np.array(each, np.float64)
+        tensors |= _stacked("people", population.people)
+        if self.eeg is not None:
+            tensors |= _stacked("eeg.rest", self.eeg.rest)
+            tensors |= {f"eeg.{part}": getattr(self.eeg.ridge, part) for part in (*RIDGE_FIELDS, "group")}
+            tensors["eeg.channel_covariances"] = self.eeg.channels.covariances
         return tensors
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
@@ -186,8 +235,27 @@ class PopulationModel(TrainedModel):
         with stored.opened(cls.format):
             about, tensors = stored.about, stored.tensors
             origin = Origin.of(about, tensors["scale"])
-            sums = zip(*(tensors[f"people.{part.name}"] for part in fields(Lags)), strict=True)
-            people = dict(zip(about["people"], (Lags(*of) for of in sums), strict=True))
+            people = _unstacked("people", about["people"], tensors)
             autoencoder = LinearAutoencoder(tensors["decoder"], tensors["rest_scale"])
             population = Population(autoencoder, people, tensors["rest_power"], origin.tr, about["people"])
-            return cls(origin, population, tuple(about["notes"]))
+            found = cls(origin, population, tuple(about["notes"]))
+            if "eeg.weights" not in tensors:
+                return found
+            parts = {part: tensors[f"eeg.{part}"] for part in (*RIDGE_FIELDS, "group")}
+            ridge = EegRidge(None, **parts, tr=origin.tr)
+            channels = ChannelCovariance(origin.channels, tensors["eeg.channel_covariances"], origin.average)
+            rest = _unstacked("eeg.rest", about["people"], tensors)
+            return replace(found, eeg=GroupEeg(ridge, channels, rest))
+
+
+def _stacked(name: str, people: Mapping[str, Lags]) -> dict[str, NDArray[Any]]:
+    """Sums of all people as arrays."""
+    return {
+        f"{name}.{part.name}": np.array([getattr(lags, part.name) for lags in people.values()], np.float64)
+        for part in fields(Lags)
+    }
+
+
+def _unstacked(name: str, labels: Iterable[str], tensors: Mapping[str, NDArray[Any]]) -> dict[str, Lags]:
+    sums = zip(*(tensors[f"{name}.{part.name}"] for part in fields(Lags)), strict=True)
+    return dict(zip(labels, (Lags(*of) for of in sums), strict=True))
