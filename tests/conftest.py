@@ -64,7 +64,7 @@ def recording(tmp_path_factory) -> Recording:
             array.dims = list(array.data.shape)
         nib.save(image, half)
     (store,) = prepare(root, folder / "stores", progress=False)
-    train(store, out=folder / "model", preset="gaussian")
+    train([store], out=folder / "model", preset="gaussian")
     return Recording(root, store, folder / "model")
 
 

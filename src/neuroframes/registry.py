@@ -59,6 +59,7 @@ class Method:
     model : str, "module.Class" of what is stored of a preset
     mesh, motion, people : bool, whether it needs a cortical mesh, motion parameters, runs of other people
     regions : bool, whether it takes no more than `MOST_REGIONS` columns
+    several : bool, whether it is fitted to segments of several people
     """
 
     fitted_by: str
@@ -74,6 +75,7 @@ class Method:
     motion: bool = False
     people: bool = False
     regions: bool = False
+    several: bool = False
 
 
 _interpolation = partial(Method, eeg=False, frames=True, family="without EEG")
@@ -82,6 +84,7 @@ _trained_network = partial(Method, frames=True, family="network", needs=TORCH)
 _ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
 
 ORACLE = "global signal (oracle)"
+ACROSS = "neuroframes across people"
 OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 
 METHODS: Mapping[str, Method] = {
@@ -131,6 +134,7 @@ METHODS: Mapping[str, Method] = {
         settings=BackboneSettings(),
         model="models.population.PopulationModel",
     ),
+    ACROSS: _ours("training.across.fit_across", several=True, settings=BackboneSettings()),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
     OURS: _ours(
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()
@@ -207,7 +211,13 @@ def settings_of(preset: str, sizes: Mapping[str, Any]) -> Settings:
 
 
 def check_fits(
-    name: str, space: CorticalSpace | None, motion: bool = True, *, people: bool = True, regions: bool = True
+    name: str,
+    space: CorticalSpace | None,
+    motion: bool = True,
+    *,
+    people: bool = True,
+    regions: bool = True,
+    several: bool = False,
 ) -> None:
     """Raise InputError where a method can't be fitted to recordings of this kind.
 
@@ -218,8 +228,11 @@ def check_fits(
     motion : bool, whether there are motion parameters
     people : bool, whether there are runs of other people
     regions : bool, whether BOLD alone is of regions
+    several : bool, whether it is fitted to several people
     """
     method = METHODS[name]
+    if method.several and not several:
+        raise InputError(f"{name} takes the stores of two people or more; pass more")
     # The mean frame is what nothing at all makes known.
     if space is None and (method.eeg or not method.frames) and name != "mean frame":
         raise InputError(f"{name} needs EEG, or knows nothing of the moment")
@@ -259,7 +272,7 @@ def fit(
     method = METHODS[name]
     # Before the import, whose ModuleNotFoundError wouldn't say what to install.
     check_needs(name)
-    check_fits(name, part.origin.space, people=bool(part.others))
+    check_fits(name, part.origin.space, people=bool(part.others), several=part.several)
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
     if method.settings is None:
         baseline = fitted_by(**options, **({"seed": seed} if method.seeded else {}))

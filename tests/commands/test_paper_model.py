@@ -27,7 +27,7 @@ TINY = {"preset": "paper", "latents": 6, "width": 32, "layers": 1, "epochs": 2}
 @pytest.fixture(scope="module")
 def paper(recording, tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper") / "model"
-    train(recording.store, out=folder, **TINY)
+    train([recording.store], out=folder, **TINY)
     return folder
 
 
@@ -115,7 +115,7 @@ def test_it_may_stand_alone(recording, paper, tmp_path):
 
 def test_models_beside_have_the_same_split(recording, paper, tmp_path):
     other = tmp_path / "other"
-    train(recording.store, out=other, preset="gaussian", latents=4, bands="alpha", test_fraction=0.6)
+    train([recording.store], out=other, preset="gaussian", latents=4, bands="alpha", test_fraction=0.6)
     for beside, message in (
         ([paper, other], "another part of the recording; give all models the same --test-fraction"),
         ([paper, paper, paper], "names two models model"),

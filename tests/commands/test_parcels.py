@@ -144,7 +144,7 @@ def parcellated(recording, tmp_path_factory) -> Parcellated:
         means = bold.data[:, : 64 * 40].reshape(-1, 40, 64).mean(axis=2)
         write_bold(of.bold(run), means, space, tr=bold.tr)
     prepare(of.root, folder / "stores", progress=False)
-    train(of.store, out=of.model, preset="gaussian")
+    train([of.store], out=of.model, preset="gaussian")
     return of
 
 
@@ -183,4 +183,4 @@ def test_parcels_are_scored(parcellated, tmp_path):
 
 def test_the_surface_model_is_refused(parcellated, tmp_path):
     with pytest.raises(InputError, match="needs a cortical mesh, and there is none of the space parcels"):
-        train(parcellated.store, out=tmp_path / "model", preset="surface")
+        train([parcellated.store], out=tmp_path / "model", preset="surface")

@@ -62,7 +62,7 @@ def _bold(root, run):
 @pytest.fixture(scope="module")
 def trained(patches, tmp_path_factory):
     folder = tmp_path_factory.mktemp("surface") / "model"
-    train(patches[1], out=folder, **TINY)
+    train([patches[1]], out=folder, **TINY)
     return folder
 
 
@@ -151,7 +151,7 @@ def test_what_it_cannot_do_is_refused(recording, patches, trained, tmp_path):
 def test_it_needs_a_mesh_and_has_its_own_options(recording, patches, tmp_path):
     out = tmp_path / "model"
     with pytest.raises(InputError, match="needs a cortical mesh.*prepare frames on fsLR-32k or fsaverage5"):
-        train(recording.store, out=out, preset="surface")
+        train([recording.store], out=out, preset="surface")
     for wrong, message in (
         ({"latents": 4}, "--preset surface has no --latents; leave that out, it has --width, --epochs"),
         ({"members": 2}, "has no --members"),
@@ -159,12 +159,12 @@ def test_it_needs_a_mesh_and_has_its_own_options(recording, patches, tmp_path):
         ({"width": 9}, "--width 9 with 4 heads"),
     ):
         with pytest.raises(InputError, match=message):
-            train(patches[1], out=out, preset="surface", **wrong)
+            train([patches[1]], out=out, preset="surface", **wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_stands_beside_others_in_the_table(patches, trained, tmp_path):
-    train(patches[1], out=tmp_path / "model", preset="gaussian", latents=4, bands="alpha")
+    train([patches[1]], out=tmp_path / "model", preset="gaussian", latents=4, bands="alpha")
     given = ("--model", tmp_path / "model", "--beside", trained, "--tasks", "eeg,gap-4")
     assert main(["evaluate", str(patches[1]), *map(str, given), "--out", str(tmp_path / "out")]) == 0
     results = pd.read_csv(tmp_path / "out" / "results.csv").query("region == 'whole'")

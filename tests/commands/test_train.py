@@ -28,7 +28,7 @@ def test_a_model_knows_its_recording(recording):
 
 
 def test_the_same_seed_gives_the_same_model(recording, tmp_path):
-    again = train(recording.store, out=tmp_path / "again", preset="gaussian")
+    again = train([recording.store], out=tmp_path / "again", preset="gaussian")
     first = load_file(recording.model / "model.safetensors")
     second = load_file(tmp_path / "again" / "model.safetensors")
     assert first.keys() == second.keys()
@@ -76,14 +76,14 @@ def test_options_are_used(recording, tmp_path):
 )
 def test_options_that_cannot_be(recording, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
-        train(recording.store, out=tmp_path / "m", **options)
+        train([recording.store], out=tmp_path / "m", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("options", [{"precision": "nonsense"}, {"devices": 0}, {"seed": 0.5}])
 def test_what_lightning_would_refuse_late_is_refused_first(tmp_path, options):
     with pytest.raises(InputError, match=r"--precision nonsense; choose|--(devices 0|seed 0.5); expected"):
-        train(tmp_path / "no.zarr", out=tmp_path / "model", **options)
+        train([tmp_path / "no.zarr"], out=tmp_path / "model", **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -92,7 +92,7 @@ def test_networks_need_pytorch_before_any_data_are_read(recording, tmp_path, mon
     monkeypatch.setattr("neuroframes.registry.find_spec", lambda _: None)
     monkeypatch.setattr("neuroframes.training.part.read_training_part", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=r"neuroframes\[diffusion\]"):
-        train(recording.store, out=tmp_path / "model", preset=preset)
+        train([recording.store], out=tmp_path / "model", preset=preset)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def default(recording, tmp_path_factory):
     """A model of the default preset."""
     folder = tmp_path_factory.mktemp("default")
     sizes = {"width": 8, "epochs": 1, "members": 1, "latents": 4}
-    train(recording.store, out=folder / "m", **sizes, progress=False)
+    train([recording.store], out=folder / "m", **sizes, progress=False)
     return folder / "m"
 
 
@@ -155,5 +155,5 @@ def test_a_damaged_correction_is_refused(default, tmp_path, damage):
 def test_a_preset_that_needs_a_mesh_is_refused_before_anything_is_read(recording, tmp_path, monkeypatch):
     monkeypatch.setattr("neuroframes.training.part.read_training_part", None)  # can't be called
     with pytest.raises(InputError, match="surface model needs a cortical mesh.* of the space unknown"):
-        train(recording.store, out=tmp_path / "m", preset="surface")
+        train([recording.store], out=tmp_path / "m", preset="surface")
     assert list(tmp_path.iterdir()) == []

@@ -90,9 +90,10 @@ def reconstruct(
     segment = Segment(frames, times, times - times[0], nothing, None, eeg.name, signal)
     logger.info("reconstructing %d frames", len(times))
     estimate = trained.fill(segment, draws=draws, generator=asked.generator)
+    of = "over a run, as of the people of the model" if trained.scaled_by_run else "in the training part"
     about: dict[str, Any] = {
         "Description": "fMRI frames reconstructed from EEG alone: estimates, not measurements.",
-        "Units": "standard deviations of each vertex about its training mean (z)",
+        "Units": f"standard deviations of each vertex about its mean {of} (z)",
         "NeuroframesUnits": "z",
         "Sources": [eeg.name],
         "NeuroframesModel": str(model),

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import refuse_existing
 from neuroframes.models.settings import PRECISIONS
-from neuroframes.registry import PRESETS, check_fits, fit, settings_of
+from neuroframes.registry import ACROSS, PRESETS, check_fits, fit, settings_of
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Preset = Literal["default", "gaussian", "paper", "surface"]
 
 @few_threads
 def train(
-    store: Path,
+    stores: Sequence[Path],
     *,
     out: Path,
     preset: Preset = "default",
@@ -37,14 +38,14 @@ def train(
     seed: int = 0,
     overwrite: bool = False,
 ) -> "TrainedModel":
-    """Fit a model to the training part of one subject's store and write it.
+    """Fit a model to the training part of one person's store, or to all of several people's, and write it.
 
     Training of networks that was interrupted goes on where it stopped when the same call is repeated.
 
     Parameters
     ----------
-    store : path
-        What prepare wrote for one subject.
+    stores : paths
+        What prepare wrote for one person, or for each of several: then the model is one across people.
     out : path
         Folder of the model.
     preset : {"default", "gaussian", "paper", "surface"}
@@ -63,7 +64,7 @@ def train(
     members : int
         Number of networks that are averaged.
     test_fraction : float
-        Share of the recording, at its end, that is held out for evaluate; 0 uses everything.
+        Share of one person's recording, at its end, that is held out for evaluate; 0 uses everything.
     gap : float, seconds
         Time that is left out between training and test part of one run.
     devices : int
@@ -83,8 +84,8 @@ def train(
         If the EEG's rate is too low for a band, the recording is too short, `out` exists, networks are to be
         trained and PyTorch isn't installed, or a preset needs a mesh and the space has none.
     """
-    store, out = Path(store), Path(out)
-    refuse_existing(out, overwrite, folder="model.json", inputs=[store])
+    out, paths = Path(out), [Path(store) for store in stores]
+    refuse_existing(out, overwrite, folder="model.json", inputs=paths)
     if precision not in PRECISIONS:
         raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
     devices = int(check_number(devices, "--devices", at_least=1, whole=True))
@@ -95,16 +96,24 @@ def train(
     from neuroframes.recording.band_power import parse_bands
     from neuroframes.recording.segments import split_in_time
     from neuroframes.recording.store import open_store
-    from neuroframes.training.part import read_training_part
+    from neuroframes.training.part import read_people, read_training_part
 
-    recording = open_store(store)
-    settings_of(preset, given)  # checked before any data are read
-    check_fits(PRESETS[preset], recording.space)
-    split = split_in_time([(r.name, len(r.frame_times), r.tr) for r in recording.runs], test_fraction, gap)
-    part = read_training_part(recording, split, parse_bands(bands))
+    several = len(paths) > 1
+    if several and preset not in ("default", "gaussian"):
+        raise InputError(f"--preset {preset} is of one person; pass one store, or --preset gaussian")
+    method = ACROSS if several else PRESETS[preset]
+    recordings = [open_store(path) for path in paths]
+    settings_of("gaussian" if several else preset, given)  # checked before any data are read
+    check_fits(method, recordings[0].space, several=several)
+    if several:
+        part = read_people(recordings, parse_bands(bands))
+    else:
+        runs = [(run.name, len(run.frame_times), run.tr) for run in recordings[0].runs]
+        split = split_in_time(runs, test_fraction, gap)
+        part = read_training_part(recordings[0], split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")
     run: dict[str, Any] = {"devices": devices, "precision": precision, "progress": progress}
-    model = cast("TrainedModel", fit(PRESETS[preset], part, given, state=state, seed=seed, **run))
+    model = cast("TrainedModel", fit(method, part, given, state=state, seed=seed, **run))
     if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
         return model
     model.save(out, overwrite=overwrite)

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,14 @@ from numpy.typing import NDArray
 from neuroframes.errors import InputError
 from neuroframes.models.model import Origin
 from neuroframes.recording.band_power import check_bands
-from neuroframes.recording.segments import Segment, Split, load_segments
+from neuroframes.recording.segments import Part, Segment, Split, load_segments
+from neuroframes.recording.signal import Signal
 from neuroframes.recording.store import Store
 
 logger = logging.getLogger(__name__)
+
+EEG_SETTINGS = ("rate", "l_freq", "reference")  # of a store, with which other EEG is to be read
+FEWEST_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -23,19 +28,23 @@ class TrainingPart:
     Attributes
     ----------
     origin : Origin
-    segments : list of Segment
+    segments : sequence of Segment
+        Of one person, with one scale; or of several, each z-scored by itself and perhaps read when asked for.
     positions : array, shape (C, 3), metres, of the electrodes
     own : bool
         The only segment is the very run that is to be filled.
     others : sequence of Segment
         Runs of other people, of the same vertices and TR, each detrended and z-scored by itself.
+    several : bool
+        Segments are of several people.
     """
 
     origin: Origin
-    segments: list[Segment]
+    segments: Sequence[Segment]
     positions: NDArray[np.float64]
     own: bool = False
     others: Sequence[Segment] = ()
+    several: bool = False
 
 
 def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
@@ -59,6 +68,89 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
             )
     logger.info("reading %d parts of %s", len(split.train), store.path.name)
     segments, scale = load_segments(store, split.train, bands)
-    settings = {name: store.settings[name] for name in ("rate", "l_freq", "reference")}
+    settings = {name: store.settings[name] for name in EEG_SETTINGS}
     origin = Origin(store.space, store.runs[0].tr, scale, split, store.channels, settings, bands)
     return TrainingPart(origin, segments, store.positions)
+
+
+class PeopleSegments(Sequence[Segment]):
+    """Whole runs of several people, each detrended and z-scored by itself, and read when it is asked for.
+
+    Parameters
+    ----------
+    stores : sequence of Store
+    bands : mapping from name to (low, high), Hz
+    channels : sequence of str
+        Of the EEG that all have; with the average reference, it is that of these.
+    """
+
+    def __init__(
+        self, stores: Sequence[Store], bands: Mapping[str, tuple[float, float]], channels: Sequence[str]
+    ) -> None:
+        self._bands, self._channels = bands, channels
+        self._runs = [
+            (store, Part(run.name, 0, len(run.frame_times))) for store in stores for run in store.runs
+        ]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, number: int) -> Segment: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Segment]: ...
+    def __getitem__(self, number: int | slice) -> Segment | list[Segment]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        store, part = self._runs[number]
+        (segment,), _ = load_segments(store, [part], self._bands)
+        signal = segment.eeg
+        assert signal is not None
+        eeg = signal.data[[signal.channels.index(name) for name in self._channels]]
+        if store.settings["reference"] == "average":
+            eeg = eeg - eeg.mean(axis=0)
+        shared = Signal(eeg, signal.rate, tuple(self._channels))
+        return replace(
+            segment, eeg=shared, person=f"sub-{store.subject}", run=f"sub-{store.subject} {part.run}"
+        )
+
+
+def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
+    """The stores of several people as one training part, of which nothing is held out.
+
+    Raises
+    ------
+    InputError
+        If somebody is there twice, or stores differ in space, TR or how EEG was read, or share too few channels.
+    """
+    first = stores[0]
+    subjects = [store.subject for store in stores]
+    if twice := [name for name in subjects if subjects.count(name) > 1]:
+        raise InputError(f"sub-{twice[0]} is in two of the stores; pass each person once")
+    for store in stores:
+        first.space.check_same(store.space, store.path.name)
+        check_bands(min(run.eeg_rate for run in store.runs), bands)
+        for what, ours, theirs in (
+            ("TR", {round(run.tr, 4) for run in store.runs}, {round(first.runs[0].tr, 4)}),
+            *((name, store.settings[name], first.settings[name]) for name in EEG_SETTINGS),
+        ):
+            if ours != theirs:
+                raise InputError(
+                    f"{store.path.name}: {what} {ours}, but {first.path.name} has {theirs}; "
+                    "prepare all people alike"
+                )
+    channels = [name for name in first.channels if all(name in store.channels for store in stores)]
+    if len(channels) < FEWEST_CHANNELS:
+        raise InputError(
+            f"the stores have {len(channels)} EEG channels in common, at least {FEWEST_CHANNELS} are needed; "
+            "rename channels, or leave out the person whose montage is another"
+        )
+    settings = {name: first.settings[name] for name in EEG_SETTINGS}
+    scale = np.ones(first.space.V, np.float32)
+    origin = Origin(
+        first.space, first.runs[0].tr, scale, Split((), (), 0.0), tuple(channels), settings, bands
+    )
+    places = [first.channels.index(name) for name in channels]
+    return TrainingPart(
+        origin, PeopleSegments(stores, bands, channels), first.positions[places], several=len(stores) > 1
+    )

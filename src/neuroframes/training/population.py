@@ -39,11 +39,12 @@ from neuroframes.models.population import PopulationModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.models.stored import digest
 from neuroframes.recording.bold import bold_files, read_bold
-from neuroframes.recording.segments import Split, detrend, vertex_scale
+from neuroframes.recording.segments import Segment, Split, detrend, vertex_scale
 from neuroframes.recording.timeline import Censoring
 from neuroframes.threads import few_threads
 from neuroframes.training.part import TrainingPart
 
+Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -181,6 +182,11 @@ def read_frames(run: GroupRun, part: Part) -> Frames:
     return Frames(frames, trusted, varying, notes)
 
 
+def frames_of(segment: Segment) -> Frames:
+    """Frames of a segment, without those that look like artefacts."""
+    return Frames(*_without_artefacts(np.array(segment.frames, order="F"), segment.measured), notes=[])
+
+
 def _without_artefacts(frames: Float32, measured: Mask) -> tuple[Float32, Mask, Mask]:
     """Frames (K, V) z-scored over the measured ones that look like no artefacts, these, and what varies."""
     # The trend is left in what is kept for a second look, which a trend of artefacts would spoil.
@@ -206,20 +212,30 @@ def find_components(part: Part) -> None:
     """Write the strongest components of a part's runs; nothing where they are there."""
     if part.result.exists():
         return
-    n_kept, n_vertices = KEPT * part.most_latents, part.space.V
+    found = (frames for run in part.runs if (frames := read_frames(run, part)).n_measured)
+    stack, varying, counts = stacked(found, KEPT * part.most_latents, part.space.V)
+    with written_whole(part.result) as path, path.open("wb") as file:
+        np.savez(file, stack=stack, varying=varying, counts=counts)
+
+
+def stacked(runs: Iterable[Frames], n_kept: int, n_vertices: int) -> tuple[Float32, Float, NDArray[np.int64]]:
+    """The strongest components of runs, weighted by their size.
+
+    Returns
+    -------
+    stack : array, shape (n_kept at most, V)
+    varying : array, shape (2, V), in how many runs, and in how many of their frames, a vertex varies
+    counts : array, shape (2,), runs and frames
+    """
     stack = np.zeros((0, n_vertices), np.float32)
-    n_runs, n_frames, varying = 0, 0, np.zeros((2, n_vertices))
-    for run in part.runs:
-        found = read_frames(run, part)
-        if not found.n_measured:
-            continue
+    varying, counts = np.zeros((2, n_vertices)), np.zeros(2, np.int64)
+    for found in runs:
         columns = rows_of(columns_of(found.values), found.measured)
         own, _ = fit_autoencoder(columns, n_vertices, n_kept, np.random.default_rng(0))
         stack = strongest([stack, own.decoder * np.sqrt(np.float32(found.n_measured))], n_kept)
-        n_runs, n_frames = n_runs + 1, n_frames + found.n_measured
+        counts += [1, found.n_measured]
         varying += np.outer([1, found.n_measured], found.varying)
-    with written_whole(part.result) as path, path.open("wb") as file:
-        np.savez(file, stack=stack, varying=varying, counts=[n_runs, n_frames])
+    return stack, varying, counts
 
 
 def strongest(stacks: Iterable[Float32], number: int) -> Float32:
@@ -252,22 +268,32 @@ def group_components(parts: Sequence[Part]) -> PopulationModel:
         If no run has enough frames.
     """
     first, stack = parts[0], np.zeros((0, parts[0].space.V), np.float32)
-    n_runs, n_frames, varying = 0, 0, np.zeros((2, first.space.V))
+    varying, counts = np.zeros((2, first.space.V)), np.zeros(2, np.int64)
     for part in parts:
         with np.load(part.result) as found:
             if len(found["stack"]):
                 stack = strongest([stack, found["stack"]], KEPT * first.most_latents)
-            n_runs, n_frames = np.add([n_runs, n_frames], found["counts"])
-            varying += found["varying"]
-    if not n_runs:
+            counts, varying = counts + found["counts"], varying + found["varying"]
+    if not counts[0]:
         raise InputError(f"no run has {first.fewest} measured frames; lower --fewest-frames, or censor fewer")
-    known, n_latents = 2 * varying[0] > n_runs, first.latents or default_latents(int(n_frames))
-    scale = known.astype(np.float32)
+    group, _ = group_of(stack, varying, counts, first.latents)
+    nobody = Population(group, {}, np.zeros(1), first.tr, {})
+    return PopulationModel(Origin(first.space, first.tr, group.rest, Split((), (), 0.0)), nobody)
+
+
+def group_of(
+    stack: Float32, varying: Float, counts: NDArray[np.int64], n_latents: int | None
+) -> tuple[LinearAutoencoder, Mask]:
+    """The group's components, of what `stacked` gives, and which vertices (V,) they know.
+
+    As many as are asked for, or as the frames support. The rest's size is 1 where something is known.
+    """
+    n_runs, n_frames = counts
+    known = 2 * varying[0] > n_runs
     # What runs lack at a vertex is no sign of its size.
     size = known * np.sqrt(n_frames) / np.maximum(varying[1], 1)
-    decoder = (stack[:n_latents] * size).astype(np.float32)
-    nobody = Population(LinearAutoencoder(decoder, scale), {}, np.zeros(1), first.tr, {})
-    return PopulationModel(Origin(first.space, first.tr, scale, Split((), (), 0.0)), nobody)
+    decoder = stack[: n_latents or default_latents(int(n_frames))] * size
+    return LinearAutoencoder(decoder.astype(np.float32), known.astype(np.float32)), known
 
 
 def _columns_at(frames: Float32, vertices: NDArray[np.intp]) -> Columns:
@@ -287,7 +313,18 @@ def _power_of_rest(
     return np.asarray(measured.sum() * total_power(covariance)[0])
 
 
-def _sums_of(
+def latents_of(
+    found: Frames, group: LinearAutoencoder, known: Mask
+) -> tuple[Float, LinearAutoencoder, NDArray[np.intp]]:
+    """A run's latents (K, d), the group's components at vertices that it has, and which these are."""
+    vertices = np.flatnonzero(found.varying & known)
+    here = LinearAutoencoder(group.decoder[:, vertices], group.rest[vertices])
+    latents = np.zeros((len(found.measured), here.n_latents))
+    latents[found.measured] = here.encode(rows_of(_columns_at(found.values, vertices), found.measured))
+    return latents, here, vertices
+
+
+def sums_of(
     runs: Iterable[tuple[str, Frames]], group: LinearAutoencoder, known: Mask, tr: float
 ) -> Population:
     """What runs say in the components of a group.
@@ -305,11 +342,8 @@ def _sums_of(
     rest_power = np.zeros(1)
     squares, counts = np.zeros(len(known)), np.zeros(len(known))
     for person, found in runs:
-        vertices, measured = np.flatnonzero(found.varying & known), found.measured
-        here = LinearAutoencoder(group.decoder[:, vertices], group.rest[vertices])
-        columns = rows_of(_columns_at(found.values, vertices), measured)
-        latents = np.zeros((len(measured), here.n_latents))
-        latents[measured] = here.encode(columns)
+        latents, here, vertices = latents_of(found, group, known)
+        measured, columns = found.measured, rows_of(_columns_at(found.values, vertices), found.measured)
         for block in blocks(len(vertices)):
             rest = columns(block) - here.decode(latents[measured], block)
             squares[vertices[block]] += np.square(rest).sum(axis=0, dtype=np.float64)
@@ -341,7 +375,7 @@ def sum_people(part: Part) -> None:
             elif found.n_measured:
                 yield run.person, found
 
-    population = _sums_of(counted(), own.autoencoder, known, own.tr)
+    population = sums_of(counted(), own.autoencoder, known, own.tr)
     PopulationModel(group.origin, population, tuple(notes)).save(part.result, overwrite=True)
 
 
@@ -373,10 +407,7 @@ def fit_population(
     seed : int
     **_ : what networks take
     """
-    runs, tr = [], part.origin.tr
-    for other in part.others:
-        scored = _without_artefacts(np.array(other.frames, order="F"), other.measured)
-        runs.append((other.person, Frames(*scored, notes=[])))
+    runs, tr = [(other.person, frames_of(other)) for other in part.others], part.origin.tr
     n_frames = sum(found.n_measured for _, found in runs)
 
     def columns(block: slice) -> Float32:
@@ -384,4 +415,4 @@ def fit_population(
 
     n_vertices, n_latents = part.others[0].frames.shape[1], settings.latents or default_latents(n_frames)
     group, _latents = fit_autoencoder(columns, n_vertices, n_latents, np.random.default_rng(seed))
-    return PopulationModel(part.origin, _sums_of(runs, group, np.ones(n_vertices, bool), tr))
+    return PopulationModel(part.origin, sums_of(runs, group, np.ones(n_vertices, bool), tr))

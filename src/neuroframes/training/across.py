@@ -1,0 +1,314 @@
+"""A model across people: group components, what EEG says of anybody's latents, and what that leaves over.
+
+People are read one after the other, twice; of each, latents and band power wait on disk. The ridge from band
+power to latents is chosen by leaving people out: the response along lags, the emphasis on bands, a penalty
+for each group of latents. Where the gain over no EEG may be chance (its mean over people is within a standard
+error of 0), weights are 0. Left-out predictions say at which time scales EEG is believed
+(`training.wiener`) and, subtracted from the latents, how these vary about the prediction.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.frames.autoencoder import LinearAutoencoder
+from neuroframes.frames.coupling import Lags, fit_lags
+from neuroframes.frames.temporal import octave_groups
+from neuroframes.models.channels import ChannelCovariance
+from neuroframes.models.eeg_ridge import EegRidge, responses_to
+from neuroframes.models.features import eeg_features, whitening
+from neuroframes.models.population import GroupEeg, PopulationModel
+from neuroframes.models.response import response_basis
+from neuroframes.models.ridge import PENALTIES, Standardisation
+from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.training.eeg_ridge import WEIGHED, weigh_bands
+from neuroframes.training.part import TrainingPart
+from neuroframes.training.population import (
+    KEPT,
+    MOST_LATENTS,
+    Frames,
+    frames_of,
+    group_of,
+    latents_of,
+    stacked,
+    sums_of,
+)
+from neuroframes.training.wiener import fit_wiener, smooth
+
+logger = logging.getLogger(__name__)
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+MOST_FEATURES = 2048  # of a ridge; a basis of responses has as many columns as that allows
+WHAT = "a model across people"
+NEAR = 2  # frames on either side of which convolved features may be late or early
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept on disk of a segment.
+
+    Attributes
+    ----------
+    person : str
+    file : Path
+    """
+
+    person: str
+    file: Path
+
+    def load(self) -> tuple[Float, NDArray[np.bool_], Float, BandPower]:
+        """Latents (K, d), measured (K,), times (K,) in seconds, band power standardised over the run."""
+        with np.load(self.file) as found:
+            power = BandPower(found["power"], found["power_times"])
+            return found["latents"], found["measured"], found["times"], power
+
+
+@dataclass(frozen=True)
+class Response:
+    """How band power may act on frames.
+
+    Attributes
+    ----------
+    name : str
+    lags : array, shape (L,), seconds
+    basis : array, shape (L, R)
+    scale : array, shape (F,), emphasis on each feature
+    """
+
+    name: str
+    lags: Float
+    basis: Float
+    scale: Float32
+
+    def features(self, power: BandPower, times: Float) -> Float32:
+        """Shape (K, R * F), response slowest."""
+        found = responses_to(power, times, self.lags, self.basis)
+        return found * np.tile(self.scale, self.basis.shape[1])
+
+
+def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any) -> PopulationModel:
+    """The model of all people of a training part.
+
+    Parameters
+    ----------
+    part : TrainingPart
+        Its segments are of two people or more, each z-scored by itself; they are read one at a time.
+    settings : BackboneSettings
+    seed : int
+    **_ : what networks take
+    """
+    origin, segments = part.origin, part.segments
+    covariances: list[ChannelCovariance] = []
+
+    def runs() -> Iterator[Frames]:
+        for segment in segments:
+            eeg = segment.eeg_for(WHAT)
+            covariances.append(
+                ChannelCovariance.fit(
+                    [(eeg.data, eeg.rate)], origin.channels, origin.bands, average=origin.average
+                )
+            )
+            yield frames_of(segment)
+
+    n_vertices = origin.space.V
+    stack, varying, counts = stacked(runs(), KEPT * (settings.latents or MOST_LATENTS), n_vertices)
+    group, known = group_of(stack, varying, counts, settings.latents)
+    channels = replace(covariances[0], covariances=np.mean([of.covariances for of in covariances], axis=0))
+    filters = whitening(channels.total)
+    with TemporaryDirectory() as folder:
+        kept: list[Kept] = []
+
+        def scored() -> Iterator[tuple[str, Frames]]:
+            for segment in segments:
+                found, file = frames_of(segment), Path(folder) / f"{len(kept)}.npz"
+                power = eeg_features(segment.eeg_for(WHAT), origin.bands, filters)
+                standard = Standardisation.of(power.values)(power.values)
+                latents = latents_of(found, group, known)[0]
+                np.savez(
+                    file,
+                    latents=latents,
+                    measured=found.measured,
+                    times=segment.times,
+                    power=standard,
+                    power_times=power.times,
+                )
+                kept.append(Kept(segment.person, file))
+                yield segment.person, found
+
+        population = sums_of(scored(), group, known, origin.tr)
+        ridge, rest = fit_group_ridge(kept, population.autoencoder, origin.tr, len(origin.bands))
+    model = PopulationModel(replace(origin, scale=known.astype(np.float32)), population)
+    return replace(model, eeg=GroupEeg(ridge, channels, rest))
+
+
+def responses(tr: float, n_features: int, emphasis: Float32) -> list[Response]:
+    """What is tried: haemodynamic responses, with emphasis on bands or not, free ones, convolved features.
+
+    Parameters
+    ----------
+    tr : float, seconds
+    n_features : int
+    emphasis : array, shape (F,), 1 where bands aren't weighed
+    """
+    most = max(1, MOST_FEATURES // n_features)
+    lags: Float = np.arange(0, LAST_LAG + tr / 2, tr)
+    near: Float = np.arange(-NEAR, NEAR + 1.0) * tr
+    haemodynamic, flat = response_basis(lags)[:, :most], np.ones(n_features, np.float32)
+    found = [Response("haemodynamic", lags, haemodynamic, flat)]
+    if np.any(emphasis != 1):
+        found.append(Response("haemodynamic, bands weighed", lags, haemodynamic, emphasis))
+    if len(lags) <= most:
+        found.append(Response("free", lags, np.identity(len(lags), np.float64), flat))
+    if len(near) <= most:
+        found.append(Response("convolved", near, np.identity(len(near), np.float64), flat))
+    return found
+
+
+def fit_group_ridge(
+    kept: Sequence[Kept], autoencoder: LinearAutoencoder, tr: float, n_bands: int
+) -> tuple[EegRidge, Mapping[str, Lags]]:
+    """The ridge of all people, and Lags of what the ridges of the others leave over of each person.
+
+    Parameters
+    ----------
+    kept : sequence of Kept
+    autoencoder : LinearAutoencoder of the group
+    tr : float, seconds
+    n_bands : int, 0 where features have none
+    """
+    group, importance = octave_groups(autoencoder.n_latents), autoencoder.importance
+    member = np.eye(int(group.max()) + 1)[group]
+    n_features = kept[0].load()[3].values.shape[1]
+    fits = [
+        LeftOut(kept, response)
+        for response in responses(tr, n_features, _emphasis(kept, importance, tr, n_bands, n_features))
+    ]
+    # By person: squared error of each penalty and group of latents, without EEG first.
+    errors = [np.stack([fit.errors(person) * importance for person in fit.people]) @ member for fit in fits]
+    lowest = [of.mean(axis=0).min(axis=0).sum() for of in errors]
+    for fit, error, of in zip(fits, lowest, errors, strict=True):
+        logger.info(
+            "response %s: left-out error %.4f of that without EEG",
+            fit.response.name,
+            error / of[:, 0].mean(axis=0).sum(),
+        )
+    fit, of_fit = fits[int(np.argmin(lowest))], errors[int(np.argmin(lowest))]
+    best = of_fit.mean(axis=0).argmin(axis=0)
+    gain = 1 - of_fit[:, best, np.arange(len(best))] / np.maximum(of_fit[:, 0], np.finfo(float).tiny)
+    best = np.where(gain.mean(axis=0) > gain.std(axis=0, ddof=1) / np.sqrt(len(gain)), best, 0)[group]
+    response = fit.response
+    logger.info("response: %s; %d of %d latents follow EEG", response.name, (best > 0).sum(), len(best))
+    predictions = fit.predictions(best)
+    loaded = [of.load()[:2] for of in kept]
+    kernels = fit_wiener(
+        [np.where(mask[:, None], m, 0) for m, (_, mask) in zip(predictions, loaded, strict=True)],
+        [np.where(mask[:, None], z, 0) for z, mask in loaded],
+        group,
+        tr,
+    )
+    rest: dict[str, Lags] = {}
+    for number, (m, (z, mask)) in enumerate(zip(predictions, loaded, strict=True)):
+        lags, person = fit_lags(z - smooth(m, kernels, group), mask, tr), kept[number].person
+        rest[person] = rest[person] + lags if person in rest else lags
+    return EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, tr), rest
+
+
+def _emphasis(kept: Sequence[Kept], importance: Float, tr: float, n_bands: int, n_features: int) -> Float32:
+    """Emphasis on each feature (F,), found on frames of all people that are evenly spread."""
+    if n_bands < 2:
+        return np.ones(n_features, np.float32)
+    lags = np.arange(0, LAST_LAG + tr / 2, tr)
+    basis = response_basis(lags)[:, : max(1, MOST_FEATURES // n_features)]
+    every = -(-sum(len(of.load()[1]) for of in kept) // WEIGHED)
+    features, targets = [], []
+    for of in kept:
+        latents, measured, times, power = of.load()
+        rows = np.flatnonzero(measured)[::every]
+        features.append(responses_to(power, times[rows], lags, basis))
+        targets.append(latents[rows] * np.sqrt(importance))
+    margin, lengths = -(-round(LAST_LAG / tr) // every), [len(of) for of in targets]
+    emphasis = weigh_bands(
+        np.concatenate(features), np.concatenate(targets), n_bands, basis.shape[1], margin, lengths
+    )
+    return emphasis[np.arange(n_features) % n_bands]
+
+
+class LeftOut:
+    """Ridge fits of one response: to everybody, and to all but each person in turn.
+
+    Parameters
+    ----------
+    kept : sequence of Kept
+    response : Response
+    """
+
+    def __init__(self, kept: Sequence[Kept], response: Response) -> None:
+        self.kept, self.response = kept, response
+        self.people = list(dict.fromkeys(of.person for of in kept))
+        self.gram, self.cross = self._products(self.people[0])
+        for person in self.people[1:]:  # one at a time: each is as large as all of them together
+            gram, cross = self._products(person)
+            self.gram, self.cross = self.gram + gram, self.cross + cross
+        self.penalties = len(self.gram) * PENALTIES
+
+    def errors(self, person: str) -> Float:
+        """Mean squared error (1 + penalties, d) at a person's frames by the others; first without EEG."""
+        values, vectors, projected = self._without(person)
+        errors, n_frames = np.zeros((1 + len(self.penalties), projected.shape[1])), 0
+        for latents, measured, features in self._runs(person):
+            turned = features[measured] @ vectors
+            found = [np.zeros_like(projected), *(projected / (values + of)[:, None] for of in self.penalties)]
+            errors += np.array([np.square(latents[measured] - turned @ c).sum(axis=0) for c in found])
+            n_frames += int(measured.sum())
+        return errors / n_frames
+
+    def predictions(self, best: NDArray[np.int64]) -> list[Float]:
+        """Latents (K, d) of each run by a fit without its person.
+
+        `best` (d,) is the number of each latent's penalty, 0 without EEG.
+        """
+        found = {}
+        for person in self.people:
+            values, vectors, projected = self._without(person)
+            weights = vectors @ self._shrunk(values, projected, best)
+            found[person] = [features @ weights for *_, features in self._runs(person)]
+        return [found[of.person].pop(0) for of in self.kept]
+
+    def weights(self, best: NDArray[np.int64]) -> Float32:
+        """Weights (R * F, d) of the fit to everybody, for features without emphasis."""
+        values, vectors = np.linalg.eigh(self.gram)
+        weights = vectors @ self._shrunk(values, vectors.T @ self.cross, best)
+        scale = np.tile(self.response.scale, self.response.basis.shape[1])
+        return np.asarray(scale[:, None] * weights, np.float32)
+
+    def _shrunk(self, values: Float, projected: Float, best: NDArray[np.int64]) -> Float:
+        penalty = np.append(np.inf, self.penalties)[best]
+        return projected / (values[:, None] + penalty)
+
+    def _without(self, person: str) -> tuple[Float, Float, Float]:
+        gram, cross = self._products(person)
+        values, vectors = np.linalg.eigh(self.gram - gram)
+        return np.maximum(values, 0), vectors, vectors.T @ (self.cross - cross)
+
+    def _products(self, person: str) -> tuple[Float, Float]:
+        products = []
+        for latents, measured, features in self._runs(person):
+            x = features[measured].astype(np.float64)
+            products.append((x.T @ x, x.T @ latents[measured]))
+        gram, cross = (np.sum(of, axis=0) for of in zip(*products, strict=True))
+        return gram, cross
+
+    def _runs(self, person: str) -> Iterator[tuple[Float, NDArray[np.bool_], Float32]]:
+        for of in self.kept:
+            if of.person == person:
+                latents, measured, times, power = of.load()
+                yield latents, measured, self.response.features(power, times)
