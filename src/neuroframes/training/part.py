@@ -121,7 +121,8 @@ def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]
     Raises
     ------
     InputError
-        If somebody is there twice, or stores differ in space, TR or how EEG was read, or share too few channels.
+        If somebody is there twice, or stores differ in space, TR or how EEG was read, or have too few channels
+        in common.
     """
     first = stores[0]
     subjects = [store.subject for store in stores]
