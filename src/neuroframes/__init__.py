@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 HOMES = {
     "InputError": "neuroframes.errors",
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
+    "adapt": "neuroframes.commands.adapt",
     "benchmark": "neuroframes.commands.benchmark",
     "complete": "neuroframes.commands.complete",
     "evaluate": "neuroframes.commands.evaluate",

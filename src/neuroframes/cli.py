@@ -19,7 +19,7 @@ from neuroframes.errors import InputError
 from neuroframes.options import Parser, add_options, typed_in
 
 COMMANDS = (
-    *("simulate", "prepare", "train", "prior", "reconstruct", "complete", "resample"),
+    *("simulate", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
     *("evaluate", "benchmark", "view"),
 )
 

@@ -51,9 +51,10 @@ def add_options(parser: Parser, function: Callable[..., Any]) -> list[str]:
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in IN_PYTHON_ONLY]
     usage = [parser.prog]
     for parameter in parameters:
-        settings = _settings(parameter, positional=parameter is parameters[0])
+        positional = parameter is parameters[0] or parameter.kind is parameter.POSITIONAL_ONLY
+        settings = _settings(parameter, positional=positional)
         settings["help"] = _help(entries[parameter.name], settings)
-        if parameter is parameters[0]:
+        if positional:
             settings["metavar"] = parameter.name.upper()
             parser.add_argument(parameter.name, **settings)
             usage.append(f"[{settings['metavar']} ...]" if "nargs" in settings else settings["metavar"])

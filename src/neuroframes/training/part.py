@@ -74,7 +74,7 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
 
 
 class PeopleSegments(Sequence[Segment]):
-    """Whole runs of several people, each detrended and z-scored by itself, and read when it is asked for.
+    """Runs of people, each detrended and z-scored by itself, as its band power is, and read when asked for.
 
     Parameters
     ----------
@@ -82,14 +82,22 @@ class PeopleSegments(Sequence[Segment]):
     bands : mapping from name to (low, high), Hz
     channels : sequence of str
         Of the EEG that all have; with the average reference, it is that of these.
+    parts : sequence of Part
+        Of a single store; by default whole runs.
     """
 
     def __init__(
-        self, stores: Sequence[Store], bands: Mapping[str, tuple[float, float]], channels: Sequence[str]
+        self,
+        stores: Sequence[Store],
+        bands: Mapping[str, tuple[float, float]],
+        channels: Sequence[str],
+        parts: Sequence[Part] = (),
     ) -> None:
         self._bands, self._channels = bands, channels
         self._runs = [
-            (store, Part(run.name, 0, len(run.frame_times))) for store in stores for run in store.runs
+            (store, part)
+            for store in stores
+            for part in parts or [Part(run.name, 0, len(run.frame_times)) for run in store.runs]
         ]
 
     def __len__(self) -> int:
@@ -121,8 +129,7 @@ def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]
     Raises
     ------
     InputError
-        If somebody is there twice, or stores differ in space, TR or how EEG was read, or have too few channels
-        in common.
+        If somebody is there twice, or stores differ in space, TR or how EEG was read, or share few channels.
     """
     first = stores[0]
     subjects = [store.subject for store in stores]
