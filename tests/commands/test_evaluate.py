@@ -18,7 +18,7 @@ IN_TIME = {"run mean", "linear", "cubic spline", "kriging", NO_EEG}  # nothing t
 @pytest.fixture(scope="module")
 def evaluated(recording, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluation") / "results"
-    return evaluate(recording.store, model=recording.model, out=out, tasks="eeg, gap-4"), out
+    return evaluate([recording.store], model=recording.model, out=out, tasks="eeg, gap-4"), out
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_scores_are_in_the_order_that_they_must_be(r):
 
 def test_the_seed_decides_the_shuffles_alone(recording, r, tmp_path):
     one, other = (
-        evaluate(recording.store, model=recording.model, out=tmp_path / str(seed), tasks="eeg", seed=seed)
+        evaluate([recording.store], model=recording.model, out=tmp_path / str(seed), tasks="eeg", seed=seed)
         for seed in (0, 2)
     )
     one, other = (x.query("region == 'whole'").pivot_table("value", "metric", "method") for x in (one, other))
@@ -86,30 +86,30 @@ def test_models_beside_have_rows_of_their_own(recording, tmp_path):
     r = results.query("metric == 'temporal_r' and region == 'whole'").set_index("method")["value"]
     assert r[BACKBONE] == r[f"{BACKBONE}, other"] == r[f"{BACKBONE}, a,b"] == r[f"{BACKBONE}, a b"]
     with pytest.raises(InputError, match="names two models other; rename a folder"):
-        evaluate(recording.store, model=recording.model, out=tmp_path / "o", beside=[beside[0]] * 2)
+        evaluate([recording.store], model=recording.model, out=tmp_path / "o", beside=[beside[0]] * 2)
 
 
 def test_what_cannot_be_evaluated(recording, tmp_path):
     everything = tmp_path / "everything"
     train([recording.store], out=everything, preset="gaussian", test_fraction=0, latents=4, bands="alpha")
     with pytest.raises(InputError, match="trained on everything; train with --test-fraction"):
-        evaluate(recording.store, model=everything, out=tmp_path / "out")
+        evaluate([recording.store], model=everything, out=tmp_path / "out")
     with pytest.raises(InputError, match="unknown tasks gap-3, x; choose from eeg, gap-1"):
-        evaluate(recording.store, model=recording.model, out=tmp_path / "out", tasks="eeg,gap-3,x")
+        evaluate([recording.store], model=recording.model, out=tmp_path / "out", tasks="eeg,gap-3,x")
     with pytest.raises(InputError, match="is or holds"):
-        evaluate(recording.store, model=everything, out=everything, overwrite=True)
+        evaluate([recording.store], model=everything, out=everything, overwrite=True)
     for options in ({"seed": -1}, {"seed": 0.5}, {"draws": 2.5}, {"draws": -2}):
         with pytest.raises(InputError, match=r"--(seed|draws) \S+; expected a whole number of at least 0"):
-            evaluate(recording.store, model=recording.model, out=tmp_path / "out", **options)
+            evaluate([recording.store], model=recording.model, out=tmp_path / "out", **options)
     about = json.loads((everything / "model.json").read_text())
     (everything / "model.json").write_text(json.dumps({**about, "channels": about["channels"][::-1]}))
     with pytest.raises(InputError, match="channels .*; pass the store that it was trained on"):
-        evaluate(recording.store, model=everything, out=tmp_path / "out")
+        evaluate([recording.store], model=everything, out=tmp_path / "out")
     settings = {**about["eeg_settings"], "l_freq": 1.0, "reference": None}
     (everything / "model.json").write_text(json.dumps({**about, "eeg_settings": settings}))
     message = (
         "isn't what everything was trained on: l_freq 0.5, not 1.0; reference average, not None; pass the"
     )
     with pytest.raises(InputError, match=message):
-        evaluate(recording.store, model=everything, out=tmp_path / "out")
+        evaluate([recording.store], model=everything, out=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["everything"]

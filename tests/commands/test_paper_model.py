@@ -109,7 +109,7 @@ def test_it_stands_beside_others_in_the_table(recording, paper, tmp_path):
 
 
 def test_it_may_stand_alone(recording, paper, tmp_path):
-    results = evaluate(recording.store, model=paper, out=tmp_path / "out", tasks="gap-16", draws=2)
+    results = evaluate([recording.store], model=paper, out=tmp_path / "out", tasks="gap-16", draws=2)
     assert ROW in set(results["method"]) and BACKBONE not in set(results["method"])
 
 
@@ -122,6 +122,6 @@ def test_models_beside_have_the_same_split(recording, paper, tmp_path):
         ([tmp_path / "none"], "no such folder"),
     ):
         with pytest.raises(InputError, match=message):
-            evaluate(recording.store, model=recording.model, out=tmp_path / "out", beside=beside)
+            evaluate([recording.store], model=recording.model, out=tmp_path / "out", beside=beside)
     with pytest.raises(InputError, match="--draws 1"):
-        evaluate(recording.store, model=recording.model, out=tmp_path / "out", draws=1)
+        evaluate([recording.store], model=recording.model, out=tmp_path / "out", draws=1)

@@ -172,7 +172,7 @@ def test_a_model_fills_parcels_of_its_names_in_any_format(parcellated, recording
 
 
 def test_parcels_are_scored(parcellated, tmp_path):
-    table = evaluate(parcellated.store, model=parcellated.model, out=tmp_path / "scores", tasks="gap-4")
+    table = evaluate([parcellated.store], model=parcellated.model, out=tmp_path / "scores", tasks="gap-4")
     own = table[(table.method == "neuroframes backbone") & (table.task == "gap-4")].set_index("metric").value
     assert own["temporal_r"] > 0.3
     asked = {"methods": "linear", "tasks": "gap-4", "workers": 1, "progress": False}

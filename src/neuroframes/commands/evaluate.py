@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from neuroframes.evaluation.assessment import Fold
-    from neuroframes.models.model import TrainedModel
+    from neuroframes.models.model import Model, TrainedModel
     from neuroframes.recording.store import Store
 
 logger = logging.getLogger(__name__)
@@ -29,26 +30,29 @@ BESIDE = (
 
 @few_threads
 def evaluate(
-    store: str | Path,
+    stores: Sequence[str | Path],
     *,
-    model: str | Path,
     out: str | Path,
+    model: str | Path | None = None,
     tasks: str = "eeg,gap-1,gap-2,gap-4,gap-8,gap-16,ends-only",
     beside: Sequence[str | Path] = (),
     draws: int = 0,
     seed: int = 0,
     overwrite: bool = False,
 ) -> "pd.DataFrame":
-    """Score a model and the baselines on held-out time.
+    """Score a model and the baselines on held-out time, or on people who are left out.
+
+    Of several stores each person is left out in turn: all methods, the model across people among them, are
+    fitted to the others, and scored on that person.
 
     Parameters
     ----------
-    store : path
-        Store that the model was trained on.
-    model : path
-        Model that train wrote.
+    stores : paths
+        Store that the model was trained on; or those of several people.
     out : path
         Folder of the results: `evaluation.md`, `results.csv` with every number, `differences.csv`.
+    model : path
+        Model that train wrote; of several people none, since each time another is fitted.
     tasks : str
         Names of tasks, comma-separated; every-third and irregular are others (docs/concepts.md).
     beside : sequence of paths
@@ -71,49 +75,131 @@ def evaluate(
         If the model holds no test part, the store is another subject's or of another preparation, models
         differ in what they were trained on, or `out` exists.
     """
-    from neuroframes.evaluation.assessment import Fold, assess
+    from neuroframes.evaluation.assessment import assess
     from neuroframes.evaluation.cells import device, write_cell
     from neuroframes.evaluation.plan import slug
-    from neuroframes.evaluation.recordings import OWN, held_out
     from neuroframes.evaluation.summary import read_cells, write_tables
     from neuroframes.evaluation.tasks import TASKS, parse_names
-    from neuroframes.recording.store import open_store
-    from neuroframes.registry import fit
-    from neuroframes.training.part import read_training_part
 
     asked = Draws.asked(draws, save_draws=False, seed=seed)
     draws, seed = asked.number, asked.seed
-    out, paths = Path(out), [Path(path) for path in (model, *beside)]
-    refuse_existing(out, overwrite, folder="evaluation.json", inputs=[Path(store), *paths])
-    chosen, recording = parse_names(tasks, TASKS, "tasks"), open_store(store)
+    out, places = Path(out), [Path(store) for store in stores]
+    paths = [Path(path) for path in (*([] if model is None else [model]), *beside)]
+    refuse_existing(out, overwrite, folder="evaluation.json", inputs=[*places, *paths])
+    if (len(places) == 1) != bool(paths) or (model is None and beside):
+        raise InputError(
+            "pass one store and --model, or the stores of several people without: each is left out in turn"
+        )
+    chosen = parse_names(tasks, TASKS, "tasks")
+    with written_whole(out, overwrite=overwrite) as folder:
+        folder.mkdir()
+        cells: list[Path] = []
+        preface = ""
+        for trial in _held_out_time(places[0], paths, chosen) if paths else _left_out_people(places, chosen):
+            preface = preface or trial.preface
+            about = {"group": trial.group, "recording": trial.name, "person": trial.name, "seed": seed}
+            for method, fitted in trial.models(folder / "state", seed):
+                logger.info("%s: %s", trial.name, method)
+                found, arrays = assess(
+                    fitted, trial.fold, seed=seed, draws=draws, similarity=False, controlled=chosen
+                )
+                if not found["scores"]:  # nothing that the tasks ask for
+                    continue
+                cells.append(folder / "cells" / f"{len(cells)}-{slug(method)}")
+                found["cost"]["device"] = device()
+                write_cell(
+                    cells[-1], {**about, "audit": False, "options": {}, **found, "method": method}, arrays
+                )
+        if not cells:
+            raise InputError(
+                f"the test part is too short for the tasks {', '.join(chosen)}; "
+                "choose shorter gaps, or train with a larger --test-fraction"
+            )
+        of = {
+            "neuroframes": None if model is None else str(model),
+            "stores": [*map(str, places)],
+            "tasks": chosen,
+            "seed": seed,
+        }
+        (folder / "evaluation.json").write_text(json.dumps(of, indent=2) + "\n")
+        results, _ = write_tables(folder / "evaluation.md", read_cells(cells), preface)
+    return results
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What methods are fitted to and scored on.
+
+    Attributes
+    ----------
+    name : str, of the recording
+    group : str
+    fold : Fold
+    preface : str, of the report
+    trained : dict from row to models that need no fit
+    fitted : tuple of str, methods that do
+    """
+
+    name: str
+    group: str
+    fold: "Fold"
+    preface: str
+    trained: "dict[str, TrainedModel]"
+    fitted: tuple[str, ...]
+
+    def models(self, state: Path, seed: int) -> "Iterator[tuple[str, Model]]":
+        """Rows and models, each fitted when it is asked for, with its prior without EEG where it has one."""
+        from neuroframes.models.model import TrainedModel
+        from neuroframes.registry import fit
+
+        yield from ((name, fit(name, self.fold.part, {}, state=state, seed=seed)) for name in BESIDE)
+        yield from self.trained.items()
+        for name in self.fitted:
+            model = fit(name, self.fold.part, {}, state=state, seed=seed)
+            yield name, model
+            if isinstance(model, TrainedModel) and (alone := model.without_eeg()):
+                yield alone.name, alone
+
+
+def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -> Iterator[Trial]:
+    """The end of one recording."""
+    from neuroframes.evaluation.assessment import Fold
+    from neuroframes.evaluation.recordings import OWN, held_out
+    from neuroframes.recording.store import open_store
+    from neuroframes.training.part import read_training_part
+
+    recording = open_store(place)
     models = _models(paths, recording)
     origin = next(iter(models.values())).origin
     logger.info("reading training and test part")
     part = read_training_part(recording, origin.split, origin.bands)
-    fold = Fold(part, held_out(recording, part), chosen)
-    name = recording.path.stem
-    about = {"group": OWN, "recording": name, "person": name, "seed": seed, "audit": False, "options": {}}
-    with written_whole(out, overwrite=overwrite) as folder:
-        folder.mkdir()
-        cells: list[Path] = []
-        for name in (*BESIDE, *models):
-            logger.info("%s", name)
-            fitted = models.get(name) or fit(name, part, {}, state=folder / "state", seed=seed)
-            found, arrays = assess(fitted, fold, seed=seed, draws=draws, similarity=False, controlled=chosen)
-            if not found["scores"]:  # nothing that the tasks ask for
-                continue
-            cells.append(folder / "cells" / f"{len(cells)}-{slug(name)}")
-            found["cost"]["device"] = device()
-            write_cell(cells[-1], {**about, **found, "method": name}, arrays)
-        if not cells:
-            raise InputError(
-                f"the test part of {Path(model).name} is too short for the tasks {', '.join(chosen)}; "
-                "choose shorter gaps, or train with a larger --test-fraction"
-            )
-        of = {"neuroframes": str(model), "store": str(store), "tasks": chosen, "seed": seed}
-        (folder / "evaluation.json").write_text(json.dumps(of, indent=2) + "\n")
-        results, _ = write_tables(folder / "evaluation.md", read_cells(cells), _preface(fold))
-    return results
+    fold = Fold(part, held_out(recording, part), tasks)
+    yield Trial(recording.path.stem, OWN, fold, _preface(fold), models, ())
+
+
+def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...]) -> Iterator[Trial]:
+    """Each person in turn, with the others to fit to."""
+    from neuroframes.evaluation.assessment import Fold
+    from neuroframes.evaluation.recordings import LEFT_OUT
+    from neuroframes.recording.band_power import BANDS
+    from neuroframes.recording.store import open_store
+    from neuroframes.registry import ACROSS
+    from neuroframes.training.part import PeopleSegments, read_people
+
+    stores = [open_store(place) for place in places]
+    if len(stores) < 3:
+        raise InputError(f"{len(stores)} people; of at least 3 one can be left out of a model across people")
+    read_people(stores, BANDS)  # before any time is spent: do all of them fit together?
+    preface = (
+        f"# Evaluation by leaving people out\n\n{len(stores)} people. Each is scored in turn, with methods "
+        "that were fitted to all others. Frames and band power are standardised by run.\n"
+    )
+    for place, store in zip(places, stores, strict=True):
+        others = [of for of in stores if of is not store]
+        part = read_people(others, BANDS)
+        test = [*PeopleSegments([store], BANDS, part.origin.channels)]
+        fold = Fold(part, test, tasks, other=part.segments[0].eeg)
+        yield Trial(place.stem, LEFT_OUT, fold, preface, {}, (ACROSS,))
 
 
 def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedModel"]:

@@ -49,10 +49,10 @@ from neuroframes.training.part import TrainingPart, read_training_part
 
 logger = logging.getLogger(__name__)
 
-SIMULATED, OWN = "simulated EEG-fMRI", "EEG-fMRI"
+SIMULATED, OWN, LEFT_OUT = "simulated EEG-fMRI", "EEG-fMRI", "EEG-fMRI of left-out people"
 HCP, BRAINSPACE, NEUROBOLT = "HCP, BOLD alone", "brainspace, BOLD alone", "NeuroBOLT, BOLD alone"
 OF_REGIONS = (HCP, NEUROBOLT)  # of several people
-GROUPS = (SIMULATED, OWN, HCP, NEUROBOLT, BRAINSPACE)
+GROUPS = (SIMULATED, OWN, LEFT_OUT, HCP, NEUROBOLT, BRAINSPACE)
 N_REGIONS = 64  # of NeuroBOLT's columns: the others are global signals
 MOVING = (0.05, 0.5)  # least and largest share of frames hidden, of people whose motion is lent
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used

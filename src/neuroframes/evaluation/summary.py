@@ -23,7 +23,7 @@ from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.metrics import WHOLE, standardised
-from neuroframes.evaluation.recordings import GROUPS, OF_REGIONS, OWN, SIMULATED, TEST_FRACTION
+from neuroframes.evaluation.recordings import GROUPS, LEFT_OUT, OF_REGIONS, OWN, SIMULATED, TEST_FRACTION
 from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
 from neuroframes.registry import ORACLE, SHUFFLED, in_order
@@ -45,9 +45,14 @@ SHOWN = {
 COST = "cost"  # stands where a task does
 NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
 DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high", "n_blocks"]
+HELD_OUT = "Held out is the end of each, at least 40 s after what methods were fitted to."
 SPLITS = {
-    True: "Held out is the end of each, at least 40 s after what methods were fitted to.",
-    False: "Methods were fitted to the frames that a task leaves, and scored on those that it hides.",
+    **dict.fromkeys(
+        GROUPS, "Methods were fitted to the frames that a task leaves, and scored on those that it hides."
+    ),
+    SIMULATED: HELD_OUT,
+    OWN: HELD_OUT,
+    LEFT_OUT: "Methods were fitted to all other people.",
 }
 
 
@@ -184,9 +189,9 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
     whole = results[results["region"] == WHOLE]
     r = whole[whole["metric"] == "temporal_r"]
     text = f"{len(names)} recording{'s' * (len(names) > 1)}: {', '.join(names)}. "
-    text += f"{SPLITS[cells[0]['group'] in (SIMULATED, OWN)]}\n"
+    text += f"{SPLITS[cells[0]['group']]}\n"
     text += _section("Temporal r", pd.concat([r_by_task(results), _ranks(r)], axis=1))
-    if cells[0]["group"] in OF_REGIONS and r["person"].nunique() > 1:
+    if cells[0]["group"] in (*OF_REGIONS, LEFT_OUT) and r["person"].nunique() > 1:
         text += _section(
             f"Temporal r over {r['person'].nunique()} people, with its 95 % interval",
             _over_people(r),

@@ -94,7 +94,6 @@ class PopulationModel(TrainedModel):
     """
 
     format = "neuroframes-model-population-3"
-    name = "neuroframes population"
     states_deviation = draws = any_time = scaled_by_run = True
 
     origin: Origin
@@ -103,11 +102,15 @@ class PopulationModel(TrainedModel):
     eeg: GroupEeg | None = None
 
     @property
+    def name(self) -> str:  # type: ignore[override]
+        return "neuroframes population" if self.eeg is None else "neuroframes across people"
+
+    @property
     def reads_eeg(self) -> bool:
         return self.eeg is not None
 
-    def without_eeg(self) -> "PopulationModel":
-        return replace(self, eeg=None)
+    def without_eeg(self) -> "PopulationModel | None":
+        return None if self.eeg is None else replace(self, eeg=None)
 
     def without_person(self, person: str) -> "PopulationModel":
         people = self.population.people
