@@ -7,6 +7,7 @@ Only the module of the chosen command is imported.
 import argparse
 import ast
 import errno
+import inspect
 import logging
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, options = parse(arguments)
     _log_to_terminal()
     try:
-        _print_result(command, getattr(neuroframes, command)(**options), options)
+        function = getattr(neuroframes, command)
+        parameters = inspect.signature(function).parameters.values()
+        first = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        named = {name: value for name, value in options.items() if name not in first}
+        _print_result(command, function(*(options[name] for name in first), **named), options)
     except InputError as error:
         return _fail(str(error))
     except OSError as error:

@@ -184,6 +184,8 @@ class PopulationModel(TrainedModel):
         """Frames of the segment that are a TR apart, as those that are measured, and that TR in seconds."""
         times, tr = segment.time_in_run, self.origin.tr
         known = times[segment.measured]
+        if not len(known):  # there is nothing to adapt to
+            return np.arange(len(times)), tr
         step = float(np.diff(known).min()) if len(known) > 1 else tr
         own = step / max(1, round(step / tr))
         position = (times - np.append(known, times[0])[0]) / own

@@ -1,0 +1,191 @@
+"""Models across people: what EEG says of a stranger, and that it says nothing where it can't."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+
+from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.frames.adaptation import EEG
+from neuroframes.models.model import Origin
+from neuroframes.models.population import PopulationModel
+from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.band_power import BANDS
+from neuroframes.recording.segments import Segment, Split
+from neuroframes.recording.signal import Signal
+from neuroframes.training.across import Kept, LeftOut, Response, fit_across
+from neuroframes.training.adapt import adapted
+from neuroframes.training.part import TrainingPart
+
+V, K, TR, RATE = 40, 240, 2.0, 64
+CHANNELS = ("Fz", "Cz", "Pz", "Oz")
+USED = {name: BANDS[name] for name in ("alpha", "beta")}
+ORIGIN = Origin(
+    CorticalSpace.from_parcels(V),
+    TR,
+    np.ones(V, np.float32),
+    Split((), (), 0.0),
+    CHANNELS,
+    {"rate": RATE, "l_freq": None, "reference": "none"},
+    USED,
+)
+MIXING = np.random.default_rng(99).standard_normal((5, V))
+LEAD = np.random.default_rng(98).standard_normal((4, 2))
+SETTINGS = BackboneSettings(latents=8)
+
+
+def person(number, sign=1.0, coupled=True):
+    """Alpha goes with less BOLD, beta with more, 5 s later; three other signals that EEG doesn't show."""
+    generator, n_samples = np.random.default_rng(number), round(K * TR * RATE)
+    envelopes = gaussian_filter1d(generator.standard_normal((2, n_samples)), 4 * RATE, axis=1)
+    envelopes /= envelopes.std(axis=1, keepdims=True)
+    seconds, wander = (
+        np.arange(n_samples) / RATE,
+        0.05 * generator.standard_normal((2, n_samples)).cumsum(axis=1),
+    )
+    waves = np.exp(0.7 * envelopes) * np.sin(2 * np.pi * np.outer([10, 20], seconds) + wander)
+    eeg = (LEAD @ waves + generator.standard_normal((4, n_samples))) * 1e-6
+    times = TR * (np.arange(K) + 0.5)
+    shown = envelopes if coupled else np.random.default_rng(number + 1000).permuted(envelopes, axis=1)
+    late = np.stack([np.interp(times - 5, seconds, of) for of in shown], axis=1) * [-sign, sign]
+    others = 2 * gaussian_filter1d(generator.standard_normal((K, 3)), 1.5, axis=0)
+    frames = np.concatenate([late, others], axis=1) @ MIXING + 1.5 * generator.standard_normal((K, V))
+    frames = np.asfortranarray((frames - frames.mean(axis=0)) / frames.std(axis=0), np.float32)
+    signal = Signal(eeg.astype(np.float32), RATE, CHANNELS)
+    measured = np.ones(K, bool)
+    return Segment(
+        frames, times, TR * np.arange(K), measured, None, f"run {number}", signal, person=f"sub-{number}"
+    )
+
+
+def fitted(**settings):
+    people = [person(number, **settings) for number in range(5)]
+    return fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fitted()
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    return person(7)
+
+
+def alone(segment):
+    return segment.given(np.zeros(K, bool))
+
+
+def r_of(estimate, truth):
+    pairs = zip(estimate.T, truth.T, strict=True)
+    return float(np.mean([np.corrcoef(*pair)[0, 1] for pair in pairs]))
+
+
+def covered(estimate, truth):
+    return float((np.abs(estimate.mean - truth) <= 1.645 * estimate.std).mean())
+
+
+def test_frames_of_a_stranger_follow_from_eeg(model, stranger):
+    found = model.fill(alone(stranger))
+    assert r_of(found.mean, stranger.frames) > 0.3
+    assert 0.86 < covered(found, stranger.frames) < 0.94
+
+
+def test_eeg_of_another_moment_says_nothing(model, stranger):
+    backwards = replace(
+        stranger.eeg, data=np.roll(stranger.eeg.data, stranger.eeg.data.shape[1] // 2, axis=1)
+    )
+    found = model.fill(alone(replace(stranger, eeg=backwards)))
+    assert abs(r_of(found.mean, stranger.frames)) < 0.15
+
+
+def test_where_eeg_says_nothing_it_is_not_believed(stranger):
+    nothing = fitted(coupled=False)
+    assert np.square(nothing.eeg.ridge.kernels).sum() < 0.1 or not nothing.eeg.ridge.weights.any()
+    mask = np.arange(K) % 24 < 8
+    given = stranger.given(mask)
+    without, found = nothing.without_eeg().fill(given), nothing.fill(given)
+    truth = stranger.frames[~mask]
+    assert np.square(found.mean - truth).mean() < 1.01 * np.square(without.mean - truth).mean()
+
+
+def test_eeg_fills_long_gaps_better_and_says_that_it_was_used(model, stranger):
+    mask = np.arange(K) % 24 < 8
+    given, truth = stranger.given(mask), stranger.frames[~mask]
+    with_eeg, without = model.fill(given), model.without_eeg().fill(given)
+    assert EEG in model.describe(given)
+    assert np.square(with_eeg.mean - truth).mean() < 0.95 * np.square(without.mean - truth).mean()
+    assert 0.85 < covered(with_eeg, truth) < 0.95
+
+
+def test_leaving_a_person_out_is_a_fit_to_the_others(tmp_path):
+    generator, kept = np.random.default_rng(3), []
+    for number, name in enumerate("aabc"):
+        file = tmp_path / f"{number}.npz"
+        np.savez(
+            file,
+            latents=generator.standard_normal((30, 3)),
+            measured=generator.random(30) < 0.8,
+            times=TR * np.arange(30),
+            power=generator.standard_normal((150, 4)).astype(np.float32),
+            power_times=0.4 * np.arange(150),
+        )
+        kept.append(Kept(name, file))
+    response = Response("two lags", np.array([0.0, TR]), np.identity(2), np.array([1, 2, 1, 0.5], np.float32))
+    fit = LeftOut(kept, response)
+
+    def stacked(people):
+        of = [run.load() for run in kept if run.person in people]
+        features = [response.features(power, times)[mask] for _, mask, times, power in of]
+        return np.concatenate(features), np.concatenate([z[mask] for z, mask, *_ in of])
+
+    (x, z), (x_own, z_own) = stacked("bc"), stacked("a")
+    for number, penalty in enumerate(fit.penalties[[2, 9]]):
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(8), x.T @ z)
+        expected = np.square(z_own - x_own @ weights).mean(axis=0)
+        np.testing.assert_allclose(fit.errors("a")[1 + [2, 9][number]], expected, rtol=1e-4)
+    np.testing.assert_allclose(fit.errors("a")[0], np.square(z_own).mean(axis=0))
+    assert not fit.weights(np.zeros(3, int)).any()
+
+
+def test_a_model_is_read_as_it_was_written(model, stranger, tmp_path):
+    model.save(tmp_path / "model")
+    again = PopulationModel.load(tmp_path / "model")
+    assert again.name == "neuroframes across people" and again.reads_eeg
+    for given in (alone(stranger), stranger.given(np.arange(K) % 24 < 8)):
+        expected, got = model.fill(given), again.fill(given)
+        np.testing.assert_array_equal(expected.mean, got.mean)
+        np.testing.assert_array_equal(expected.std, got.std)
+
+
+def test_people_stay_in_it(model):
+    with pytest.raises(InputError, match="learned from all people together"):
+        model.without_person("sub-1")
+    with pytest.raises(InputError, match="can't be merged"):
+        model.merged(model)
+
+
+def test_a_person_unlike_the_others_is_learned(model):
+    """In whom alpha goes with more BOLD."""
+    unlike, later = person(11, sign=-1.0), person(12, sign=-1.0)
+    own = adapted(model, [replace(unlike, person="sub-11")])
+    before, after = (of.fill(alone(later)).mean for of in (model, own))
+    assert r_of(before, later.frames) < 0 < r_of(after, later.frames)
+    assert "sub-11" in own.population.people and own.population.n_runs == 6
+
+
+def test_a_person_like_the_others_loses_nothing(model, stranger):
+    own = adapted(model, [stranger])
+    later = person(13)
+    before, after = (r_of(of.fill(alone(later)).mean, later.frames) for of in (model, own))
+    assert after > before - 0.02
+
+
+def test_adaptation_is_refused_where_it_means_nothing(model):
+    with pytest.raises(InputError, match="sub-1 is one of the people"):
+        adapted(model, [person(1)])
+    with pytest.raises(InputError, match="knows nothing of EEG"):
+        adapted(model.without_eeg(), [person(20)])
