@@ -50,7 +50,8 @@ LEAST = {
     "reconstruct": ("m", "--eeg", "e", "--out", "o"),
     "complete": ("b", "--out", "o"),
     "resample": ("b", "--out", "o", "--tr", "1"),
-    "evaluate": ("s", "--model", "m", "--out", "o"),
+    "adapt": ("m", "s", "--out", "o"),
+    "evaluate": ("s", "--out", "o"),
     "benchmark": ("--out", "o"),
     "view": ("r", "--out", "o"),
 }
@@ -142,7 +143,7 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
     assert options(f"{both}frames: 10:14\n")["frames"] == "10:14"
     assert options("bids_root: x\nout: y\nsubject: 01\n", "prepare")["subject"] == "01"
     assert options(f"{both}frames:\n- 10:14\n- 40\n")["frames"] == "10:14,40"
-    read = options("store: x\nout: y\nmodel: z\nbeside: [a, b]\ntasks: [eeg, gap-4]\n", "evaluate")
+    read = options("stores: x\nout: y\nmodel: z\nbeside: [a, b]\ntasks: [eeg, gap-4]\n", "evaluate")
     assert read["beside"] == [Path("a"), Path("b")] and read["tasks"] == "eeg,gap-4"
     assert options(f"{both}frames: 1\nsave-draws: false\n", "complete", "--frames", "2")["frames"] == "2"
     assert options("stores: [a, b]\nout: y\ncluster_parameters: {n: 1}\n", "benchmark") | {"out": 0} == {
@@ -164,6 +165,8 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
     ):
         config.write_text(text)
         assert message in usage("complete", "--config", str(config))
+    read = options("model: x\nstore: y\nout: z\n", "adapt")
+    assert (read["model"], read["store"]) == (Path("x"), Path("y"))
     config.write_text("stores: [[a, b]]\nout: y\n")
     assert "c.yaml: stores holds ['a', 'b']; expected" in usage("benchmark", "--config", str(config))
     assert "nowhere.yaml" in usage("prepare", "--config", "nowhere.yaml")

@@ -7,7 +7,6 @@ Only the module of the chosen command is imported.
 import argparse
 import ast
 import errno
-import inspect
 import logging
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 import neuroframes
 from neuroframes.errors import InputError
-from neuroframes.options import Parser, add_options, typed_in
+from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
     *("simulate", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
@@ -32,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log_to_terminal()
     try:
         function = getattr(neuroframes, command)
-        parameters = inspect.signature(function).parameters.values()
-        first = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        first = positionals(function)
         named = {name: value for name, value in options.items() if name not in first}
         _print_result(command, function(*(options[name] for name in first), **named), options)
     except InputError as error:
@@ -68,14 +66,15 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     chosen = top.parse_args(arguments)
     shared.add_argument("--config", action="append", default=[], metavar="PATH", help="YAML file of options")
     parser = Parser(f"neuroframes {chosen.command}", parents=[shared])
-    names = add_options(parser, getattr(neuroframes, chosen.command))
+    function = getattr(neuroframes, chosen.command)
+    names, first = add_options(parser, function), positionals(function)
     shared.prog, shared.usage = parser.prog, parser.usage  # of its own errors
     given, typed = shared.parse_known_args(chosen.rest)
     try:
-        typed = [word for path in given.config for word in typed_in(Path(path), parser, names[0])] + typed
+        typed = [word for path in given.config for word in typed_in(Path(path), parser, first)] + typed
     except InputError as error:
         parser.error(str(error))
-    parser.refuse_unknown(typed, names[1:])
+    parser.refuse_unknown(typed, [name for name in names if name not in first])
     options = vars(parser.parse_args(typed))
     return chosen.command, {name: options[name] for name in names}
 

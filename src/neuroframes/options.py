@@ -13,7 +13,7 @@ import argparse
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,17 +44,23 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"no option {word}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
 
 
+def positionals(function: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that are no options: the first, and all that Python takes by position only."""
+    parameters = [*inspect.signature(function).parameters.values()]
+    first = [p for p in parameters[:1] if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [p.name for p in parameters if p in first or p.kind is p.POSITIONAL_ONLY]
+
+
 def add_options(parser: Parser, function: Callable[..., Any]) -> list[str]:
     """Add a function's parameters to a parser, which gets its description and usage; returns their names."""
     described = parse_docstring(str(function.__doc__), DocstringStyle.NUMPYDOC)
     entries = {entry.arg_name: entry for entry in described.params}
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in IN_PYTHON_ONLY]
-    usage = [parser.prog]
+    usage, first = [parser.prog], positionals(function)
     for parameter in parameters:
-        positional = parameter is parameters[0] or parameter.kind is parameter.POSITIONAL_ONLY
-        settings = _settings(parameter, positional=positional)
+        settings = _settings(parameter, positional=parameter.name in first)
         settings["help"] = _help(entries[parameter.name], settings)
-        if positional:
+        if parameter.name in first:
             settings["metavar"] = parameter.name.upper()
             parser.add_argument(parameter.name, **settings)
             usage.append(f"[{settings['metavar']} ...]" if "nargs" in settings else settings["metavar"])
@@ -65,7 +71,7 @@ def add_options(parser: Parser, function: Callable[..., Any]) -> list[str]:
     return [parameter.name for parameter in parameters]
 
 
-def typed_in(file: Path, parser: Parser, positional: str) -> Iterator[str]:
+def typed_in(file: Path, parser: Parser, first: Collection[str]) -> Iterator[str]:
     """What stands in a YAML file, as it would be typed.
 
     A list of what is no sequence, such as frames or tasks, is its text with commas.
@@ -88,17 +94,17 @@ def typed_in(file: Path, parser: Parser, positional: str) -> Iterator[str]:
     for name, value in written.items():
         values = value if isinstance(value, list) else [value]
         if (
-            name != positional
+            name not in first
             and not isinstance(parser.get_default(name), list)
             and {*map(type, values)} == {str}
         ):
             values = [",".join(values)]
         for each in values:
-            if isinstance(value, dict) and name != positional:
+            if isinstance(value, dict) and name not in first:
                 yield f"{_option(name)}={json.dumps(meant.get(name), default=str)}"
             elif not isinstance(each, str):
                 raise InputError(f"--config {file}: {name} holds {each}; expected plain text or a list of it")
-            elif name == positional:
+            elif name in first:
                 yield each
             elif each.lower() != "false":
                 yield _option(name) if each.lower() == "true" else f"{_option(name)}={each}"

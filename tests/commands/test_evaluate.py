@@ -81,7 +81,7 @@ def test_models_beside_have_rows_of_their_own(recording, tmp_path):
         shutil.copytree(recording.model, tmp_path / name)
     beside = [tmp_path / "other", tmp_path / "a,b", tmp_path / "a b"]  # a comma is part of a name
     results = evaluate(
-        recording.store, model=recording.model, out=tmp_path / "out", tasks="gap-4", beside=beside
+        [recording.store], model=recording.model, out=tmp_path / "out", tasks="gap-4", beside=beside
     )
     r = results.query("metric == 'temporal_r' and region == 'whole'").set_index("method")["value"]
     assert r[BACKBONE] == r[f"{BACKBONE}, other"] == r[f"{BACKBONE}, a,b"] == r[f"{BACKBONE}, a b"]

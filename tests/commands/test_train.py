@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_model(recording, tmp_path):
 
 def test_options_are_used(recording, tmp_path):
     model = train(
-        recording.store,
+        [recording.store],
         out=tmp_path / "m",
         preset="gaussian",
         bands="alpha, beta",
