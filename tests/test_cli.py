@@ -216,7 +216,7 @@ def broken_view(monkeypatch):
 
     def breaks(error: BaseException) -> None:
         @functools.wraps(neuroframes.view)
-        def broken(**_: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(neuroframes, "view", broken, raising=False)
