@@ -51,7 +51,7 @@ def train(
         The Gaussian backbone with a learned correction, the backbone alone, the published recipe, or graph
         convolutions over the cortical mesh.
     bands : str
-        Frequency bands of the EEG, some of delta,theta,alpha,beta,gamma; all by default.
+        Frequency bands of raw EEG, some of delta,theta,alpha,beta,gamma; all by default.
     latents : int
         Size of the autoencoder; by default what the frames support, or the paper's.
     width : int
@@ -81,7 +81,8 @@ def train(
     ------
     InputError
         If the EEG's rate is too low for a band, the recording is too short, `out` exists, networks are to be
-        trained and PyTorch isn't installed, or a preset needs a mesh and the space has none.
+        trained and PyTorch isn't installed, a preset needs a mesh and the space has none, or raw EEG where
+        the store has features of each frame.
     """
     store, out = Path(store), Path(out)
     refuse_existing(out, overwrite, folder="model.json", inputs=[store])
@@ -99,7 +100,9 @@ def train(
 
     recording = open_store(store)
     settings_of(preset, given)  # checked before any data are read
-    check_fits(PRESETS[preset], recording.space)
+    check_fits(PRESETS[preset], recording.space, raw=not recording.features)
+    if bands is not None and recording.features:
+        raise InputError(f"--bands: {store.name} has features of each frame, with no bands; leave it out")
     split = split_in_time([(r.name, len(r.frame_times), r.tr) for r in recording.runs], test_fraction, gap)
     part = read_training_part(recording, split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")

@@ -84,9 +84,9 @@ class Features:
 
 
 def bands_of(names: Sequence[str]) -> NDArray[np.intp]:
-    """The band of each feature, shape (F,), where all names end in one, as "Oz alpha"; otherwise 0."""
+    """Numbers of the features' bands, shape (F,), where all names end in one, as "Oz alpha"; otherwise 0."""
     ends = [re.search(rf"(?<![a-z])({'|'.join(BANDS)})$", name.lower()) for name in names]
-    return np.array([[*BANDS].index(end[1]) if end and all(ends) else 0 for end in ends])
+    return np.unique([end[1] if end and all(ends) else "" for end in ends], return_inverse=True)[1]
 
 
 def is_table(path: Path) -> bool:

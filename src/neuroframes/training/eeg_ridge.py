@@ -37,7 +37,6 @@ def fit_eeg_ridge(
     group: NDArray[np.int64],
     importance: Float,
     tr: float,
-    n_bands: int,
 ) -> tuple[EegRidge, list[Float]]:
     """Fit on segments of the training part.
 
@@ -46,13 +45,12 @@ def fit_eeg_ridge(
     segments : sequence of Segment
         What is read of them are their times and which frames are measured.
     powers, latents : one a segment
-        Band power (T, F) of its whole run, with the band fastest; latents (K, d).
+        Features (T, F) of its whole run; latents (K, d).
     group : array of int, shape (d,)
         Latents that share a penalty.
     importance : array, shape (d,)
         What a latent's squared error counts for when bands are weighed.
     tr : float, seconds; the step between lags
-    n_bands : int
 
     Returns
     -------
@@ -67,8 +65,9 @@ def fit_eeg_ridge(
     features = np.concatenate([responses_to(*of, lags, basis) for of in zip(standard, at, strict=True)])
     targets = np.concatenate([z[mask] for z, mask in zip(latents, measured, strict=True)])
     margin, lengths = round(LAST_LAG / tr), [len(part) for part in at]
-    emphasis = weigh_bands(features, targets * np.sqrt(importance), n_bands, basis.shape[1], margin, lengths)
-    scale = emphasis[np.arange(features.shape[1]) % n_bands]
+    band = powers[0].band
+    emphasis = weigh_bands(features, targets * np.sqrt(importance), band, margin, lengths)
+    scale = np.tile(emphasis[band], basis.shape[1])
     ridge = Ridge(features * scale, margin, folds(lengths))
     errors = ridge.left_out_errors(targets)
     weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
@@ -90,22 +89,21 @@ def fit_eeg_ridge(
 
 
 def weigh_bands(
-    features: Float32, targets: Float, n_bands: int, n_responses: int, margin: int, lengths: Sequence[int]
+    features: Float32, targets: Float, band: NDArray[np.intp], margin: int, lengths: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Emphasis on each band (n_bands,) that predicts left-out blocks best, by descent along one at a time.
+    """Emphasis on each band (bands,) that predicts left-out blocks best, by descent along one at a time.
 
     Parameters
     ----------
-    features : array, shape (n, R * F), response slowest and band fastest
+    features : array, shape (n, R * F), response slowest
     targets : array, shape (n, d), scaled by what each counts for
-    n_bands, n_responses : int
+    band : array of int, shape (F,)
     margin : int, frames
     lengths : sequence of int, frames of each segment
     """
     every = -(-len(features) // WEIGHED)
-    n_kept = features.shape[1] // n_responses * min(WEIGHED_RESPONSES, n_responses)
-    thinned, targets = features[::every, :n_kept].astype(np.float64), targets[::every]
-    band = np.arange(n_kept) % n_bands
+    thinned, targets = features[::every, : WEIGHED_RESPONSES * len(band)].astype(np.float64), targets[::every]
+    n_bands, band = int(band.max()) + 1, np.tile(band, thinned.shape[1] // len(band))
     ends = np.cumsum([0, *lengths])
     blocks = folds([len(range(-(-a // every) * every, b, every)) for a, b in pairwise(ends)])
 

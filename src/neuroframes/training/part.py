@@ -47,7 +47,10 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
         If one model can't serve all runs: they differ in TR or EEG rate, or the rate is too low for a band.
     """
     # Before anything is read, which takes minutes.
-    check_bands(min(run.eeg_rate for run in store.runs), bands)
+    if store.features:
+        bands = {}
+    else:
+        check_bands(min(run.eeg_rate for run in store.runs), bands)
     for what, values in (
         ("TR", {round(run.tr, 4) for run in store.runs}),
         ("EEG rate", {run.eeg_rate for run in store.runs}),
@@ -59,6 +62,8 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
             )
     logger.info("reading %d parts of %s", len(split.train), store.path.name)
     segments, scale = load_segments(store, split.train, bands)
-    settings = {name: store.settings[name] for name in ("rate", "l_freq", "reference")}
-    origin = Origin(store.space, store.runs[0].tr, scale, split, store.channels, settings, bands)
+    names = () if store.features else ("rate", "l_freq", "reference")
+    settings = {name: store.settings[name] for name in names}
+    tr, of_eeg = store.runs[0].tr, (store.channels, settings, bands, store.features)
+    origin = Origin(store.space, tr, scale, split, *of_eeg)
     return TrainingPart(origin, segments, store.positions)
