@@ -233,7 +233,7 @@ def check_fits(
         raise InputError(f"{name} needs EEG, or knows nothing of the moment")
     if method.needs == TORCH and not raw:
         raise InputError(
-            f"{name} takes raw EEG, and there are features of each frame; use the backbone (--preset gaussian)"
+            f"{name} takes raw EEG, but there are features of each frame; use the backbone: --preset gaussian"
         )
     if method.motion and not motion:
         raise InputError(f"{name} needs motion parameters, and the confounds have none")

@@ -43,7 +43,7 @@ def segment(n_frames, generator, informative=True, run="run-1"):
 
 def fit(segments):
     powers = [segment.power for segment in segments]
-    return fit_backbone(segments, powers, TR, D, np.random.default_rng(2))
+    return fit_backbone(segments, powers, TR, D, ["haemodynamic"], np.random.default_rng(2))
 
 
 def segments_of(informative):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import Ridge as Reference
 
 from neuroframes.models.eeg_ridge import responses_to
-from neuroframes.models.response import response_basis
+from neuroframes.models.response import response_basis, response_of
 from neuroframes.models.ridge import Ridge, folds
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment
@@ -33,13 +33,13 @@ def recording(n_frames, generator, coupling):
     return power, times, latents + generator.standard_normal(latents.shape)
 
 
-def fit(runs, measured, group=GROUP):
+def fit(runs, measured, group=GROUP, responses=("haemodynamic",)):
     powers, times, latents = zip(*runs, strict=True)
     segments = [
         Segment(np.zeros((len(at), 0), np.float32), at, at - at[0], mask, None, "run")
         for at, mask in zip(times, measured, strict=True)
     ]
-    return fit_eeg_ridge(segments, powers, latents, group, np.ones(4), TR)
+    return fit_eeg_ridge(segments, powers, latents, group, np.ones(len(group)), TR, responses)
 
 
 def joined(parts, measured):
@@ -186,3 +186,50 @@ def test_bands_are_weighed_on_evenly_spread_frames_of_every_segment():
     thinned, band = (features[::3], targets[::3]), np.tile(np.arange(2), 8)
     expected = weigh_bands(*thinned, band, 2, [400, 400, 399, 0, 0, 1])
     assert np.array_equal(weigh_bands(features, targets, band, 6, lengths), expected)
+
+
+def followed(weights, lags, n_frames, generator):
+    """A run whose first latent is features at some lags (in frames), weighted, with as much noise."""
+    at = TR * np.arange(n_frames + 60)
+    power = BandPower(generator.standard_normal((len(at), 4)).astype(np.float32), at)
+    signal = sum(
+        w * power.values[30 - lag : 30 - lag + n_frames, 0] for w, lag in zip(weights, lags, strict=True)
+    )
+    latents = np.stack([signal / np.std(signal), np.zeros(n_frames)], axis=1)
+    return power, at[30 : 30 + n_frames], latents + generator.standard_normal(latents.shape)
+
+
+@pytest.mark.parametrize(
+    ("response", "weights", "lags"),
+    [
+        ("haemodynamic", (0.5, 1.0, 0.7, 0.2), (2, 3, 4, 5)),  # peaks at 6 s
+        ("free", (0.7, -0.7, 0.7), (0, 8, 10)),
+        ("convolved", (1.0, 0.7), (-1, 0)),
+    ],
+)
+def test_the_response_is_chosen_by_left_out_error(response, weights, lags, caplog):
+    generator = np.random.default_rng(11)
+    runs = [followed(weights, lags, n, generator) for n in (120, 110, 100)]
+    measured = [np.ones(len(times), bool) for _, times, _ in runs]
+    kinds = ("haemodynamic", "free", "convolved")
+    with caplog.at_level("INFO"):
+        model, _ = fit(runs, measured, np.array([0, 1]), kinds)
+    assert (model.response, model.emphasis) == (response, ())
+    assert np.array_equal(model.lags, response_of(response, TR)[0])
+    assert f"response along lags: {response}; no emphasis on bands" in caplog.text
+    told, _ = fit(runs, measured, np.array([0, 1]), (response,))
+    assert np.array_equal(told.weights, model.weights)
+    power, times, truth = followed(weights, lags, 400, generator)
+    fresh = {kind: fit(runs, measured, np.array([0, 1]), (kind,))[0](power, times) for kind in kinds}
+    errors = {kind: np.square(truth - guess)[:, 0].mean() for kind, guess in fresh.items()}
+    assert min(errors, key=errors.get) == response
+
+
+def test_bands_are_emphasised_only_where_that_predicts_better(coupled, fitted):
+    model, _ = fitted
+    assert len(model.emphasis) == BANDS and max(model.emphasis) == model.emphasis[0]
+    runs, measured = coupled
+    plain = [(replace(power, band=0), *rest) for power, *rest in runs]
+    assert fit(plain, measured)[0].emphasis == ()
+    equal, noise = np.ones((6, 4)), np.random.default_rng(12)
+    assert fit([recording(len(mask), noise, equal) for mask in measured], measured)[0].emphasis == ()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neuroframes.models.model import TrainedModel
 
 Preset = Literal["default", "gaussian", "paper", "surface"]
+Response = Literal["auto", "haemodynamic", "free", "convolved"]
 
 
 @few_threads
@@ -25,6 +26,7 @@ def train(
     preset: Preset = "default",
     bands: str | None = None,
     latents: int | None = None,
+    response: Response = "auto",
     width: int | None = None,
     layers: int | None = None,
     epochs: int | None = None,
@@ -54,6 +56,10 @@ def train(
         Frequency bands of raw EEG, some of delta,theta,alpha,beta,gamma; all by default.
     latents : int
         Size of the autoencoder; by default what the frames support, or the paper's.
+    response : {"auto", "haemodynamic", "free", "convolved"}
+        What is known of the backbone's response of frames to EEG: a peak after 3 to 9 s, nothing but that it
+        is smooth over 20 s, or that features of each frame are convolved with one already, so that frames
+        follow them at once; auto chooses by left-out error.
     width : int
         Width of the networks; the preset's by default.
     layers : int
@@ -91,7 +97,8 @@ def train(
     devices = int(check_number(devices, "--devices", at_least=1, whole=True))
     seed = int(check_number(seed, "--seed", at_least=0, whole=True))
     sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
-    given = {name: value for name, value in sizes.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    given |= {"response": response} if response != "auto" else {}
 
     from neuroframes.recording.band_power import parse_bands
     from neuroframes.recording.segments import split_in_time

@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 RIDGE_FIELDS = ("responses", "lags", "weights", "kernels")
+CHOSEN = ("response", "emphasis")  # of the ridge, by left-out error
 SAME_RATE = 1e-3
 Float = NDArray[np.float64]
 
@@ -195,7 +196,7 @@ class GaussianModel(TrainedModel):
     eeg : EegPathway, or None: the model then does not use EEG
     """
 
-    format = "neuroframes-model-gaussian-3"
+    format = "neuroframes-model-gaussian-4"
     states_deviation = draws = any_time = fills_channels = True
 
     origin: Origin
@@ -222,9 +223,11 @@ class GaussianModel(TrainedModel):
         known += ["features of the EEG" if self.origin.features else "the EEG"] * informed
         learned = self.eeg is not None and informed and self.eeg.correction is not None
         uncoupled = segment.entries is not None and self.prior.latents.coupling is not None
+        response = f"; {self.eeg.ridge}" if self.eeg is not None and informed else ""
         return f"exact Gaussian posterior given {' and '.join(known)}" + (
             ", its mean with a learned correction" * learned
             + ", without lead and lag since some frames are partial" * uncoupled
+            + response
         )
 
     def fill(
@@ -311,6 +314,8 @@ class GaussianModel(TrainedModel):
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         about = self.origin.to_json() | {"spread": self.prior.spread}
+        if self.eeg is not None:
+            about |= {name: getattr(self.eeg.ridge, name) for name in CHOSEN}
         learned = None if self.eeg is None else self.eeg.correction
         beside = None if learned is None else learned.save
         write_stored(path, self.format, about, self._tensors(), overwrite=overwrite, beside=beside)
@@ -334,7 +339,8 @@ class GaussianModel(TrainedModel):
                 return cls(origin, prior)
             scale = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
             with_eeg = covariance("with_eeg")
-            parts = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
+            parts: dict[str, Any] = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
+            parts |= {"response": about["response"], "emphasis": tuple(about["emphasis"])}
             ridge = EegRidge(scale, **parts, group=with_eeg.group, tr=origin.tr)
             channels = None
             if not origin.features:

@@ -22,7 +22,7 @@ from neuroframes.models.eeg_ridge import EegRidge
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.gaussian import EegPathway, GaussianModel
 from neuroframes.models.model import Origin
-from neuroframes.models.settings import BackboneSettings, CorrectionSettings
+from neuroframes.models.settings import RESPONSES, BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment
 from neuroframes.training.eeg_ridge import fit_eeg_ridge
@@ -97,6 +97,7 @@ def fit_backbone(
     powers: Sequence[BandPower],
     tr: float,
     n_latents: int | None,
+    responses: Sequence[str],
     generator: np.random.Generator,
 ) -> Backbone:
     """Fit prior, EEG ridge and the covariance of what it leaves over, on the training part.
@@ -106,13 +107,14 @@ def fit_backbone(
     segments, tr, n_latents, generator : as in `fit_prior`
     powers : sequence of BandPower, one a segment
         Features of its whole run.
+    responses : sequence of str, as in `fit_eeg_ridge`
     """
     prior = fit_prior(segments, tr, n_latents, generator)
     edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
     latents = np.split(prior.autoencoder.encode(columns_over(segments)), edges[1:-1])
     logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
     group, importance = prior.latents.group, prior.autoencoder.importance
-    ridge, left_out = fit_eeg_ridge(segments, powers, latents, group, importance, tr)
+    ridge, left_out = fit_eeg_ridge(segments, powers, latents, group, importance, tr, responses)
     before = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
     after = [(z - m, mask) for (z, mask), m in zip(before, left_out, strict=True)]
     # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
@@ -169,7 +171,7 @@ def fit_gaussian(part: TrainingPart, settings: BackboneSettings, *, seed: int = 
     seed : int
     **_ : what networks take
     """
-    return _fitted(part, settings.latents, seed)[0]
+    return _fitted(part, settings, seed)[0]
 
 
 def fit_default(
@@ -178,7 +180,7 @@ def fit_default(
     """The Gaussian model and networks that may correct it; other parameters as in `training.trainer.run`."""
     from neuroframes.training.correction import fit_correction
 
-    model, backbone = _fitted(part, settings.latents, seed)
+    model, backbone = _fitted(part, settings, seed)
     # Networks are trained where there is raw EEG.
     assert model.eeg is not None and model.eeg.channels is not None and backbone is not None
     filters = whitening(model.eeg.channels.total)
@@ -186,12 +188,18 @@ def fit_default(
     return replace(model, eeg=replace(model.eeg, correction=correction))
 
 
-def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[GaussianModel, Backbone | None]:
+def _fitted(
+    part: TrainingPart, settings: BackboneSettings, seed: int
+) -> tuple[GaussianModel, Backbone | None]:
     origin, segments, generator = part.origin, part.segments, np.random.default_rng(seed)
+    n_latents, kinds = settings.latents, [settings.response]
+    if settings.response == "auto":
+        # Band power of raw EEG is convolved with nothing.
+        kinds = [kind for kind in RESPONSES[1:] if origin.features or kind != "convolved"]
     if not (origin.channels or origin.features):
         return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
     covariance, powers = _features(segments, origin)
-    found = fit_backbone(segments, [powers[s.run] for s in segments], origin.tr, n_latents, generator)
+    found = fit_backbone(segments, [powers[s.run] for s in segments], origin.tr, n_latents, kinds, generator)
     pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands)
     return GaussianModel(origin, found.prior, pathway), found
 

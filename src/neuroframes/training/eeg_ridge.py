@@ -1,16 +1,18 @@
-"""Fitting the ridge from EEG to latents: penalties, emphasis on bands, a filter along time.
+"""Fitting the ridge from EEG to latents: response, penalties, emphasis on bands, a filter along time.
 
 All by segments left out; see `models.eeg_ridge` for what is fitted.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
-from neuroframes.models.response import response_basis
+from neuroframes.models.response import response_of
 from neuroframes.models.ridge import Ridge, Standardisation, folds
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment
@@ -19,7 +21,9 @@ from neuroframes.training.wiener import fit_wiener, smooth
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-WEIGHED = 1200  # frames, evenly spread, on which bands are weighed
+logger = logging.getLogger(__name__)
+
+WEIGHED = 1200  # frames, evenly spread, on which responses are compared and bands weighed
 WEIGHED_RESPONSES = 2  # columns of B in that: they hold nine tenths of it
 EMPHASIS_STEPS = (10.0, 0.1, 3.0, 1 / 3)  # factors tried in turn on the variance that the prior gives a band
 
@@ -37,6 +41,7 @@ def fit_eeg_ridge(
     group: NDArray[np.int64],
     importance: Float,
     tr: float,
+    responses: Sequence[str],
 ) -> tuple[EegRidge, list[Float]]:
     """Fit on segments of the training part.
 
@@ -51,6 +56,8 @@ def fit_eeg_ridge(
     importance : array, shape (d,)
         What a latent's squared error counts for when bands are weighed.
     tr : float, seconds; the step between lags
+    responses : sequence of str
+        Kinds of response, of which the one with the lowest left-out error is taken.
 
     Returns
     -------
@@ -59,15 +66,30 @@ def fit_eeg_ridge(
     measured, at = [s.measured for s in segments], [s.times[s.measured] for s in segments]
     before = [_before(power, segment.times) for power, segment in zip(powers, segments, strict=True)]
     standardisation = Standardisation.of(np.concatenate(before))
-    lags = np.arange(0, LAST_LAG + tr / 2, tr)
-    basis = response_basis(lags)
-    standard = [BandPower(standardisation(power.values), power.times) for power in powers]
-    features = np.concatenate([responses_to(*of, lags, basis) for of in zip(standard, at, strict=True)])
+    standard = [replace(power, values=standardisation(power.values)) for power in powers]
     targets = np.concatenate([z[mask] for z, mask in zip(latents, measured, strict=True)])
     margin, lengths = round(LAST_LAG / tr), [len(part) for part in at]
-    band = powers[0].band
-    emphasis = weigh_bands(features, targets * np.sqrt(importance), band, margin, lengths)
-    scale = np.tile(emphasis[band], basis.shape[1])
+    weighted = targets * np.sqrt(importance)
+    every, blocks = _thinned(lengths)
+
+    def design(kind: str, every: int = 1) -> Float32:
+        offsets = np.cumsum([0, *lengths[:-1]])
+        some = [times[-offset % every :: every] for times, offset in zip(at, offsets, strict=True)]
+        basis = response_of(kind, tr)
+        return np.concatenate([responses_to(*of, *basis) for of in zip(standard, some, strict=True)])
+
+    def error(features: Float32) -> float:
+        ridge = Ridge(features, -(-margin // every), blocks)
+        errors = ridge.left_out_errors(weighted[::every])
+        return float(sum(errors[:, group == number].mean(axis=1).min() for number in np.unique(group)))
+
+    tried = {kind: error(design(kind, every)) for kind in responses}
+    response = min(tried, key=tried.__getitem__)
+    features, band = design(response), powers[0].band
+    emphasis = weigh_bands(features, weighted, band, margin, lengths)
+    scale = np.tile(emphasis[band], features.shape[1] // len(band))
+    emphasised = bool(np.ptp(emphasis)) and error(features[::every] * scale) < tried[response]
+    scale = scale if emphasised else np.ones_like(scale)
     ridge = Ridge(features * scale, margin, folds(lengths))
     errors = ridge.left_out_errors(targets)
     weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
@@ -85,7 +107,19 @@ def fit_eeg_ridge(
     targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
     kernels = fit_wiener(predictions, targets_of, group, tr)
     predictions = [smooth(prediction, kernels, group) for prediction in predictions]
-    return EegRidge(standardisation, basis, lags, weights, kernels, group, tr), predictions
+    lags, basis = response_of(response, tr)
+    emphases = tuple(emphasis.tolist()) if emphasised else ()
+    arrays = standardisation, basis, lags, weights, kernels, group
+    found = EegRidge(*arrays, tr, response, emphases)
+    logger.info("%s", found)
+    return found, predictions
+
+
+def _thinned(lengths: Sequence[int]) -> tuple[int, list[NDArray[np.int64]]]:
+    """The step between frames that are weighed, and the blocks of them that are left out in turn."""
+    ends = np.cumsum([0, *lengths])
+    every = -(-int(ends[-1]) // WEIGHED)
+    return every, folds([len(range(-(-a // every) * every, b, every)) for a, b in pairwise(ends)])
 
 
 def weigh_bands(
@@ -101,11 +135,9 @@ def weigh_bands(
     margin : int, frames
     lengths : sequence of int, frames of each segment
     """
-    every = -(-len(features) // WEIGHED)
+    every, blocks = _thinned(lengths)
     thinned, targets = features[::every, : WEIGHED_RESPONSES * len(band)].astype(np.float64), targets[::every]
     n_bands, band = int(band.max()) + 1, np.tile(band, thinned.shape[1] // len(band))
-    ends = np.cumsum([0, *lengths])
-    blocks = folds([len(range(-(-a // every) * every, b, every)) for a, b in pairwise(ends)])
 
     def errors(variance: Float, among: slice = slice(None)) -> Float:
         # Penalties are relative to the mean variance of features, so only its ratios between bands matter.
@@ -114,6 +146,8 @@ def weigh_bands(
         return np.asarray(ridge.left_out_errors(targets, among).mean(axis=1))
 
     variance = np.ones(n_bands)
+    if n_bands == 1:
+        return variance.astype(np.float32)
     at_once = errors(variance)
     lowest, best = at_once.min(), int(at_once.argmin())
     near = slice(max(best - 1, 0), best + 2)
