@@ -20,11 +20,12 @@ from neuroframes.training.wiener import fit_wiener, smooth
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Blocks = Sequence[NDArray[np.int64]]
 
 logger = logging.getLogger(__name__)
 
 WEIGHED = 1200  # frames, evenly spread, on which responses are compared and bands weighed
-WEIGHED_RESPONSES = 2  # columns of B in that: they hold nine tenths of it
+WEIGHED_SHARE = 0.9  # of B, which the columns hold that bands are weighed by
 EMPHASIS_STEPS = (10.0, 0.1, 3.0, 1 / 3)  # factors tried in turn on the variance that the prior gives a band
 
 
@@ -81,15 +82,14 @@ def fit_eeg_ridge(
     def error(features: Float32) -> float:
         ridge = Ridge(features, -(-margin // every), blocks)
         errors = ridge.left_out_errors(weighted[::every])
-        return float(sum(errors[:, group == number].mean(axis=1).min() for number in np.unique(group)))
+        return float(sum(errors[:, group == number].sum(axis=1).min() for number in np.unique(group)))
 
-    tried = {kind: error(design(kind, every)) for kind in responses}
-    response = min(tried, key=tried.__getitem__)
-    features, band = design(response), powers[0].band
-    emphasis = weigh_bands(features, weighted, band, margin, lengths)
-    scale = np.tile(emphasis[band], features.shape[1] // len(band))
-    emphasised = bool(np.ptp(emphasis)) and error(features[::every] * scale) < tried[response]
-    scale = scale if emphasised else np.ones_like(scale)
+    response = min(responses, key=lambda kind: error(design(kind, every))) if responses[1:] else responses[0]
+    (lags, basis), features, band = response_of(response, tr), design(response), powers[0].band
+    share = np.cumsum(np.square(basis).sum(axis=0)) / np.square(basis).sum()
+    main = features[:, : len(band) * (int(np.searchsorted(share, WEIGHED_SHARE)) + 1)]
+    emphasis = weigh_bands(main, weighted, band, margin, lengths)
+    scale = np.tile(emphasis[band], basis.shape[1])
     ridge = Ridge(features * scale, margin, folds(lengths))
     errors = ridge.left_out_errors(targets)
     weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
@@ -107,10 +107,8 @@ def fit_eeg_ridge(
     targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
     kernels = fit_wiener(predictions, targets_of, group, tr)
     predictions = [smooth(prediction, kernels, group) for prediction in predictions]
-    lags, basis = response_of(response, tr)
-    emphases = tuple(emphasis.tolist()) if emphasised else ()
-    arrays = standardisation, basis, lags, weights, kernels, group
-    found = EegRidge(*arrays, tr, response, emphases)
+    chosen = tr, response, tuple(emphasis.tolist()) if np.ptp(emphasis) else ()
+    found = EegRidge(standardisation, basis, lags, weights, kernels, group, *chosen)
     logger.info("%s", found)
     return found, predictions
 
@@ -127,6 +125,8 @@ def weigh_bands(
 ) -> NDArray[np.float32]:
     """Emphasis on each band (bands,) that predicts left-out blocks best, by descent along one at a time.
 
+    It is 1 for all unless what either half of the blocks chooses predicts the other half better.
+
     Parameters
     ----------
     features : array, shape (n, R * F), response slowest
@@ -136,25 +136,30 @@ def weigh_bands(
     lengths : sequence of int, frames of each segment
     """
     every, blocks = _thinned(lengths)
-    thinned, targets = features[::every, : WEIGHED_RESPONSES * len(band)].astype(np.float64), targets[::every]
+    thinned, targets = features[::every].astype(np.float64), targets[::every]
     n_bands, band = int(band.max()) + 1, np.tile(band, thinned.shape[1] // len(band))
+    equal, halves = np.ones(n_bands), [blocks[::2], blocks[1::2]]
 
-    def errors(variance: Float, among: slice = slice(None)) -> Float:
+    def errors(variance: Float, of: Blocks, among: slice = slice(None)) -> Float:
         # Penalties are relative to the mean variance of features, so only its ratios between bands matter.
         scaled = thinned * np.sqrt(variance / variance.mean())[band]
-        ridge = Ridge(scaled, -(-margin // every), blocks)
+        ridge = Ridge(scaled, -(-margin // every), of)
         return np.asarray(ridge.left_out_errors(targets, among).mean(axis=1))
 
-    variance = np.ones(n_bands)
-    if n_bands == 1:
-        return variance.astype(np.float32)
-    at_once = errors(variance)
-    lowest, best = at_once.min(), int(at_once.argmin())
-    near = slice(max(best - 1, 0), best + 2)
-    for factor in EMPHASIS_STEPS:
-        for number in range(n_bands):
-            tried = variance * np.where(np.arange(n_bands) == number, factor, 1.0)
-            error = errors(tried, near).min()
-            if error < lowest:
-                lowest, variance = error, tried
+    def best(of: Blocks) -> Float:
+        variance, at_once = equal, errors(equal, of)
+        lowest, place = at_once.min(), int(at_once.argmin())
+        near = slice(max(place - 1, 0), place + 2)
+        for factor in EMPHASIS_STEPS:
+            for number in range(n_bands):
+                tried = variance * np.where(np.arange(n_bands) == number, factor, 1.0)
+                error = errors(tried, of, near).min()
+                if error < lowest:
+                    lowest, variance = error, tried
+        return variance
+
+    confirmed = n_bands > 1 and all(
+        errors(best(half), other).min() < errors(equal, other).min() for half, other in (halves, halves[::-1])
+    )
+    variance = best(blocks) if confirmed else equal
     return np.sqrt(variance / variance.mean()).astype(np.float32)
