@@ -55,6 +55,7 @@ def test_a_table_of_text_that_cannot_be_used(tmp_path, content, message):
     [
         ({"features": np.zeros((4, 2)), "names": ["a"], "tr": 2.0}, "1 names for 2 columns"),
         ({"features": np.zeros((4, 2)), "names": ["a", "b"], "tr": 1.0}, "states a TR of 1 s, not 2 s"),
+        ({"features": np.zeros((4, 1)), "names": ["a"], "tr": [2.0, 2.0]}, "tr \\[2.0, 2.0\\]; expected"),
         ({"bold": np.zeros((4, 2))}, r"holds bold; expected features, frames x features, and names"),
     ],
 )
@@ -62,6 +63,20 @@ def test_arrays_that_cannot_be_used(tmp_path, arrays, message):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(InputError, match=message):
         read_features(tmp_path / "x.npz", tr=2.0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "npy", "absent"])
+def test_a_damaged_file(tmp_path, damage):
+    write_features(path := tmp_path / "x.npz", TABLE)
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "npy":
+        np.save(tmp_path / "x.npy", TABLE.values)
+        (tmp_path / "x.npy").rename(path)
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="x.npz: can't be read as NPZ"):
+        read_features(path)
 
 
 def test_rows_are_the_frames_of_a_run(tmp_path):

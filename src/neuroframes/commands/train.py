@@ -96,9 +96,9 @@ def train(
         raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
     devices = int(check_number(devices, "--devices", at_least=1, whole=True))
     seed = int(check_number(seed, "--seed", at_least=0, whole=True))
-    sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
-    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
-    given |= {"response": response} if response != "auto" else {}
+    sizes: dict[str, Any] = {"latents": latents, "width": width, "layers": layers, "epochs": epochs}
+    sizes |= {"members": members, "response": None if response == "auto" else response}
+    given = {name: value for name, value in sizes.items() if value is not None}
 
     from neuroframes.recording.band_power import parse_bands
     from neuroframes.recording.segments import split_in_time

@@ -6,14 +6,8 @@ from typing import Any, ClassVar
 from neuroframes.errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # that networks are trained in, by Lightning's names
-OPTIONS = (
-    "latents",
-    "response",
-    "width",
-    "layers",
-    "epochs",
-    "members",
-)  # of `train`; other settings are Python's
+# Of `train`; other settings are Python's.
+OPTIONS = ("latents", "response", "width", "layers", "epochs", "members")
 RESPONSES = ("auto", "haemodynamic", "free", "convolved")
 POSITIVE = ("learning_rate", "clip")  # not even 0; other fractions may be, and whole numbers are at least 1
 PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's

@@ -8,6 +8,7 @@ no other clock than its rows: row k is at (k + 1/2) TR.
 """
 
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -207,9 +208,10 @@ def _read_text(path: Path) -> Contents:
 
 def _read_arrays(path: Path) -> Contents:
     try:
-        with np.load(path) as stored:
+        # Not np.load, which also takes other files than archives.
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
             arrays = dict(stored)
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, zlib.error, BadZipFile) as error:
         raise InputError(f"{path}: can't be read as NPZ ({error}); copy or write it again") from error
     values = arrays.get("features")
     if values is None or values.ndim != 2 or values.dtype.kind not in "biuf" or "names" not in arrays:
@@ -217,4 +219,5 @@ def _read_arrays(path: Path) -> Contents:
             f"{path.name} holds {', '.join(arrays) or 'nothing'}; expected features, frames x features, and "
             "names; save it with np.savez(FILE, features=..., names=..., tr=...)"
         )
-    return values, tuple(arrays["names"].astype(str).ravel().tolist()), float(arrays.get("tr", 0.0))
+    tr = check_number(arrays["tr"].tolist(), f"{path.name}: tr") if "tr" in arrays else 0.0
+    return values, tuple(arrays["names"].astype(str).ravel().tolist()), tr
