@@ -53,6 +53,7 @@ class Method:
     family : {"without EEG", "regression", "network", "neuroframes"}
         What it is shown with in figures.
     needs : tuple of str, packages beyond those that neuroframes always has
+        PyTorch is of networks, which all take raw EEG.
     seeded : bool, whether a baseline's fit is random
     preset : str, its name for `train`; "" of a baseline
     settings : Settings, of a preset
@@ -215,6 +216,7 @@ def check_fits(
     space: CorticalSpace | None,
     motion: bool = True,
     *,
+    raw: bool = True,
     people: bool = True,
     regions: bool = True,
     several: bool = False,
@@ -226,6 +228,7 @@ def check_fits(
     name : str, of the method
     space : CorticalSpace, or None of BOLD alone, without EEG
     motion : bool, whether there are motion parameters
+    raw : bool, whether EEG is raw, rather than features of each frame
     people : bool, whether there are runs of other people
     regions : bool, whether BOLD alone is of regions
     several : bool, whether it is fitted to several people
@@ -236,6 +239,10 @@ def check_fits(
     # The mean frame is what nothing at all makes known.
     if space is None and (method.eeg or not method.frames) and name != "mean frame":
         raise InputError(f"{name} needs EEG, or knows nothing of the moment")
+    if method.needs == TORCH and not raw:
+        raise InputError(
+            f"{name} takes raw EEG, but there are features of each frame; use the backbone: --preset gaussian"
+        )
     if method.motion and not motion:
         raise InputError(f"{name} needs motion parameters, and the confounds have none")
     if method.people and not people:
@@ -272,7 +279,8 @@ def fit(
     method = METHODS[name]
     # Before the import, whose ModuleNotFoundError wouldn't say what to install.
     check_needs(name)
-    check_fits(name, part.origin.space, people=bool(part.others), several=part.several)
+    about = {"raw": not part.origin.features, "people": bool(part.others), "several": part.several}
+    check_fits(name, part.origin.space, **about)
     fitted_by: Callable[..., Any] = _imported(method.fitted_by)
     if method.settings is None:
         baseline = fitted_by(**options, **({"seed": seed} if method.seeded else {}))

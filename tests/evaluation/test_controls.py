@@ -1,5 +1,7 @@
 """EEG that can't tell, band power and samples alike."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,16 @@ def test_zeroed_power_is_that_of_silence():
     segment = zeroed(make(0))
     assert not segment.eeg.data.any()
     np.testing.assert_array_equal(segment.power.values, log_band_power(segment.eeg.data, RATE).values)
+
+
+def test_features_have_the_same_controls():
+    """Features of each frame stand for band power, without raw EEG."""
+    ours, theirs = (replace(make(seed), eeg=None) for seed in (0, 1))
+    means = ours.power.values.mean(axis=0)
+    np.testing.assert_array_equal(zeroed(ours).power.values, np.tile(means, (len(ours.power.times), 1)))
+    got = of_other(ours, None, theirs.power)
+    np.testing.assert_array_equal(got.power.values, theirs.power.values)
+    assert got.eeg is None and (got.power.band == ours.power.band).all()
 
 
 def test_backwards_twice_is_the_segment_itself():

@@ -40,7 +40,7 @@ def test_a_prediction_is_filtered_responses_times_weights():
         * kernels[group, step + REACH]
         for step in range(-REACH, REACH + 1)
     )
-    got = EegRidge(standardisation, basis, LAGS, weights, kernels, group, TR)(power, times)
+    got = EegRidge(standardisation, basis, LAGS, weights, kernels, group, TR, "free", ())(power, times)
     assert got.dtype == np.float64
     assert np.allclose(got, expected, atol=1e-3)
 

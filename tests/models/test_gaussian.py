@@ -71,7 +71,7 @@ def test_a_model_without_eeg_comes_back_too(model, tmp_path):
 
 def test_files_are_what_they_say_and_nothing_is_unpickled(stored, monkeypatch):
     assert sorted(path.name for path in stored.iterdir()) == ["model.json", "model.safetensors"]
-    assert json.loads((stored / "model.json").read_text())["format"] == "neuroframes-model-gaussian-3"
+    assert json.loads((stored / "model.json").read_text())["format"] == "neuroframes-model-gaussian-4"
     header = (stored / "model.safetensors").read_bytes()
     length = int.from_bytes(header[:8], "little")
     tensors = json.loads(header[8 : 8 + length])
@@ -146,7 +146,7 @@ def damage_tensor(folder):
         (damage_type, "a model of format None"),
         (
             damage_format,
-            "a model of format neuroframes-model-0, but this version reads neuroframes-model-gaussian-3",
+            "a model of format neuroframes-model-0, but this version reads neuroframes-model-gaussian-4",
         ),
         (damage_key, "damaged.*split.*train it again"),
         (damage_tensor, "damaged.*rest.power.*train it again"),
@@ -234,6 +234,7 @@ def test_it_says_what_it_was_given(model, patch, learned):
     assert named.without_eeg().name == "neuroframes without EEG"
     end = ", its mean with a learned correction" if learned else ""
     given = "exact Gaussian posterior given"
+    end += "; response along lags: haemodynamic; no emphasis on bands"
     assert named.describe(test) == f"{given} the measured frames and the EEG{end}"
     alone = test.given(np.zeros(40, bool))
     assert named.describe(alone) == f"{given} the EEG{end}"

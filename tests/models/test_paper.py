@@ -299,8 +299,8 @@ def test_what_is_no_model_is_refused(model, tmp_path):
     about = json.loads((folder / "model.json").read_text())
     for change, message in (
         (
-            {"format": "neuroframes-model-gaussian-3"},
-            "format neuroframes-model-gaussian-3, but this version reads neuroframes-model-paper-2",
+            {"format": "neuroframes-model-gaussian-4"},
+            "format neuroframes-model-gaussian-4, but this version reads neuroframes-model-paper-2",
         ),
         ({"channels": ["Fz"]}, "damaged.*train it again"),
         ({"settings": {**about["settings"], "size": 3}}, "damaged.*train it again"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import gamma
 
-from neuroframes.models.response import SHARE, response_basis
+from neuroframes.models.response import SHARE, response_basis, response_of
 from neuroframes.models.ridge import Ridge
 
 LAGS = np.arange(0, 20.4, 0.8)
@@ -61,3 +61,23 @@ def test_ridge_on_the_basis_is_ridge_on_all_lags_under_the_prior():
     kernel = np.einsum("klf,lm,jmf->kj", at_lags, basis @ basis.T, at_lags)
     expected = kernel @ np.linalg.solve(kernel + penalty * np.eye(80), targets)
     assert np.allclose(filtered @ (ridge.right @ ridge.coefficients(targets, penalty)), expected)
+
+
+@pytest.mark.parametrize("tr", [0.5, 0.8, 2.0])
+def test_a_free_response_has_no_delay_that_is_likelier(tr):
+    lags, basis = response_of("free", tr)
+    assert np.array_equal(lags, np.arange(0, 20 + tr / 2, tr))
+    variance = np.square(basis).sum(axis=1)
+    assert variance.mean() == pytest.approx(SHARE, abs=0.011) and np.ptp(variance) < 0.3
+    for peak in (3.0, 9.0):
+        assert unexplained(basis, glover(peak, lags=lags)) < 0.05
+        assert unexplained(basis, glover(peak, lags=lags)[::-1]) < 0.05
+    same, peaked = response_of("haemodynamic", tr)
+    assert np.array_equal(lags, same) and np.array_equal(peaked, response_basis(lags))
+
+
+@pytest.mark.parametrize(("tr", "beside"), [(0.8, 2), (2.0, 2), (3.0, 1), (6.0, 0)])
+def test_what_is_convolved_already_has_lags_around_0_that_reach_no_further_than_5_s(tr, beside):
+    lags, basis = response_of("convolved", tr)
+    assert np.allclose(lags, tr * np.arange(-beside, beside + 1))
+    assert np.allclose(basis @ basis.T, (basis @ basis.T)[::-1, ::-1])  # neither side is likelier

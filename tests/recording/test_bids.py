@@ -182,3 +182,33 @@ def test_confounds_beside_a_run_are_of_all_its_entities(tmp_path):
 def test_whose_a_run_is_stands_in_its_name_or_in_a_folder_s(path, person):
     assert person_of(Path("data") / path) == person
     assert person_of(Path("data") / path, "mo") == (person if person.startswith("sub-") else "mo")
+
+
+def test_features_and_parcels_stand_for_eeg_and_vertices(tmp_path):
+    func = "derivatives/xcp_d/sub-01/func/sub-01_task-rest_space-MNI152NLin6Asym_{}.tsv"
+    tree(
+        tmp_path,
+        "sub-01/eeg/sub-01_task-rest_features.tsv",
+        FUNC.format("01", "01", "1").replace("movie_run-1", "rest") + "_desc-confounds_timeseries.tsv",
+        func.format("seg-Tian_stat-mean_timeseries"),
+        func.format("seg-Tian_stat-coverage_bold"),
+    )
+    (run,) = find_runs(tmp_path)
+    assert run.eeg.name == "sub-01_task-rest_features.tsv"
+    assert [path.name for path in run.bold] == [
+        "sub-01_task-rest_space-MNI152NLin6Asym_seg-Tian_stat-mean_timeseries.tsv"
+    ]
+    assert run.confounds is not None and find_bold(tmp_path) == [*run.bold]
+    tree(tmp_path, func.format("seg-Glasser_stat-mean_timeseries"))
+    with pytest.raises(InputError, match="expected one BOLD file, got 2 .*, or choose by --atlas"):
+        find_runs(tmp_path)
+    with pytest.raises(InputError, match="expected one BOLD file, got 2"):
+        find_bold(tmp_path)
+    assert "seg-Glasser" in find_runs(tmp_path, atlas="Glasser")[0].bold[0].name
+    with pytest.raises(InputError, match="no parcels of atlas Gordon"):
+        find_runs(tmp_path, atlas="Gordon")
+    # Vertices come first, unless an atlas is asked for.
+    vertices = "_space-fsLR_den-91k_bold.dtseries.nii"
+    tree(tmp_path, FUNC.format("01", "01", "1").replace("movie_run-1", "rest") + vertices)
+    assert find_runs(tmp_path)[0].bold[0].name.endswith(vertices)
+    assert "seg-Tian" in find_runs(tmp_path, atlas="Tian")[0].bold[0].name

@@ -22,6 +22,7 @@ from neuroframes.recording.segments import (
     vertex_scale,
 )
 from neuroframes.recording.signal import Signal
+from neuroframes.recording.store import Store
 
 GAP = LAST_LAG + HRF_LENGTH
 RECORDINGS = {
@@ -253,6 +254,8 @@ class Recording:
     runs: list
     space: CorticalSpace
     channels: tuple = ("Fz", "Oz")
+    features: tuple = ()
+    eeg_of = Store.eeg_of
 
 
 @pytest.fixture
@@ -300,6 +303,8 @@ def test_segments_hold_the_eeg_of_their_whole_run_once(recording):
         assert np.array_equal(segment.power.values, power.values)
     assert first.eeg_for("ridge") is first.eeg
     with pytest.raises(InputError, match="^a: ridge needs EEG; there is none for this run"):
+        replace(first, eeg=None, power=None).eeg_for("ridge")
+    with pytest.raises(InputError, match="^a: ridge needs EEG; this run has features of each frame"):
         replace(first, eeg=None).eeg_for("ridge")
 
 

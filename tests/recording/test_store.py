@@ -15,6 +15,7 @@ from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import read_eeg
+from neuroframes.recording.features import Features, read_features, write_features
 from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
 
@@ -347,3 +348,54 @@ def test_what_is_no_store(tmp_path):
     zarr.create_group(tmp_path / "other.zarr")
     with pytest.raises(InputError, match="not a store of neuroframes"):
         open_store(tmp_path / "other.zarr")
+
+
+def write_tables(root: Path, run: int, n_features: int = 3, rows: int = K) -> Path:
+    """Features and parcels of each frame of a run; returns the path of the features."""
+    generator, stem = np.random.default_rng(run), f"sub-01_task-rest_run-{run}"
+    names, values = ["a alpha", "b alpha", "c beta"], generator.standard_normal((rows, 3)).astype(np.float32)
+    table = Features(values[:, :n_features], tuple(names[:n_features]), TR)
+    func = root / "derivatives/xcp_d/sub-01/func"
+    for folder in (root / "sub-01/eeg", func):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_features(path := root / f"sub-01/eeg/{stem}_features.npz", table)
+    np.savez(func / f"{stem}_timeseries.npz", bold=generator.standard_normal((K, 7)), tr=TR)
+    return path
+
+
+def test_features_stand_in_the_place_of_eeg(tmp_path):
+    paths = [write_tables(tmp_path / "bids", run) for run in (1, 2)]
+    (path,) = prepare(tmp_path / "bids", tmp_path / "out", progress=False)
+    store = open_store(path)
+    assert (store.channels, store.features) == ((), ("a alpha", "b alpha", "c beta"))
+    assert (store.space.name, store.space.V, store.positions.shape) == ("parcels", 7, (0, 3))
+    for run, source in zip(store.runs, paths, strict=True):
+        table = read_features(source)
+        signal, power = store.eeg_of(run, {})
+        assert signal is None and np.array_equal(power.values, table.values)
+        assert np.array_equal(power.times, run.frame_times) and len(set(power.band)) == 2
+        assert run.eeg_rate == pytest.approx(1 / TR)
+
+
+@pytest.mark.parametrize(
+    ("options", "second", "message"),
+    [
+        ({"rate": 100.0, "trigger": "R128"}, {}, "--rate, --trigger: .* no EEG to be read that way"),
+        ({}, {"rows": K - 2}, "features of 18 frames for 20 frames of BOLD"),
+        ({}, {"n_features": 2}, "1 of the 3 features of sub-01's other runs are missing.*: c beta"),
+    ],
+)
+def test_features_that_do_not_fit(tmp_path, options, second, message):
+    write_tables(tmp_path / "bids", 1)
+    write_tables(tmp_path / "bids", 2, **second)
+    with pytest.raises(InputError, match=message):
+        prepare(tmp_path / "bids", tmp_path / "out", progress=False, **options)
+
+
+def test_a_subject_has_features_or_raw_eeg(tmp_path):
+    write_run(tmp_path, "01", 1)
+    write_tables(tmp_path, 2)
+    parcels = tmp_path / "derivatives/xcp_d/sub-01/func/sub-01_task-rest_run-2_timeseries.npz"
+    parcels.rename(tmp_path / f"derivatives/fmriprep/sub-01/func/{parcels.name}")
+    with pytest.raises(InputError, match="run-2_features.npz holds .* other runs of sub-01 have raw EEG"):
+        prepare(tmp_path, tmp_path / "out", progress=False)

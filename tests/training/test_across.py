@@ -132,6 +132,7 @@ def test_leaving_a_person_out_is_a_fit_to_the_others(tmp_path):
             times=TR * np.arange(30),
             power=generator.standard_normal((150, 4)).astype(np.float32),
             power_times=0.4 * np.arange(150),
+            band=np.arange(4) % 2,
         )
         kept.append(Kept(name, file))
     response = Response("two lags", np.array([0.0, TR]), np.identity(2), np.array([1, 2, 1, 0.5], np.float32))

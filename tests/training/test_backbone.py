@@ -19,7 +19,7 @@ from neuroframes.training.backbone import (
     fit_without_eeg,
 )
 
-TR, V, D, N_BANDS = 2.0, 40, 4, 2
+TR, V, D = 2.0, 40, 4
 
 
 def segment(n_frames, generator, informative=True, run="run-1"):
@@ -36,14 +36,14 @@ def segment(n_frames, generator, informative=True, run="run-1"):
         smooth = np.apply_along_axis(
             np.convolve, 0, generator.standard_normal(smooth.shape), np.ones(12), "same"
         )
-    power = BandPower(smooth.astype(np.float32), at)
+    power = BandPower(smooth.astype(np.float32), at, np.arange(D) % 2)
     measured = generator.random(n_frames) > 0.1
     return Segment(frames.astype(np.float32), times, times - times[0], measured, power, run)
 
 
 def fit(segments):
     powers = [segment.power for segment in segments]
-    return fit_backbone(segments, powers, N_BANDS, TR, D, np.random.default_rng(2))
+    return fit_backbone(segments, powers, TR, D, ["haemodynamic"], np.random.default_rng(2))
 
 
 def segments_of(informative):

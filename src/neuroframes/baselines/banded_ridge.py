@@ -22,7 +22,6 @@ from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import fit_autoencoder
 from neuroframes.models.ridge import PENALTIES
-from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.segments import Segment
 
 Float32 = NDArray[np.float32]
@@ -31,8 +30,6 @@ ALPHAS_AT_ONCE = 5  # each takes a matrix of left-out by fitted frames
 
 class BandedRidge(RidgeFIR):
     """`RidgeFIR` with penalties of each band and principal component, chosen by its left-out blocks.
-
-    Where a segment has no EEG beside its band power, that is taken to be of the five default bands.
 
     Parameters
     ----------
@@ -59,8 +56,7 @@ class BandedRidge(RidgeFIR):
         Raises
         ------
         InputError
-            Without himalaya, or if the training part is too short to leave out blocks with their margins, or
-            its features aren't as many in each band.
+            Without himalaya, or if the training part is too short to leave out blocks with their margins.
         """
         if find_spec("himalaya") is None:
             raise InputError(f"{self.name} needs himalaya; pip install 'neuroframes[benchmark]'")
@@ -76,13 +72,15 @@ class BandedRidge(RidgeFIR):
             )
 
         # Components in the place of vertices: the search solves for every target and ratio of penalties.
-        def columns(block: slice) -> Float32:
+        def frames(block: slice) -> Float32:
             return np.concatenate([s.frames[s.measured, block] for s in train]) - self.mean_[block]
 
         generator = np.random.default_rng(self.seed)
-        autoencoder, targets = fit_autoencoder(columns, len(self.mean_), self.latents, generator)
-        bands = self._by_band(phi, train[0])
-        kernels = np.stack([(x @ x.T / x.shape[1]).astype(np.float32) for x in bands])
+        autoencoder, targets = fit_autoencoder(frames, len(self.mean_), self.latents, generator)
+        band = np.tile(self._power(train[0]).band, len(self.lags_))
+        bands = [np.flatnonzero(band == number) for number in np.unique(band)]
+        of_bands = (phi[:, columns] for columns in bands)
+        kernels = np.stack([(x @ x.T / x.shape[1]).astype(np.float32) for x in of_bands])
         with np.errstate(divide="ignore"):  # log 0 where a band counts for nothing
             deltas, dual, _ = solve_multiple_kernel_ridge_random_search(
                 kernels,
@@ -95,28 +93,13 @@ class BandedRidge(RidgeFIR):
                 random_state=self.seed,
                 progress_bar=False,
             )
-            self.penalties_ = bands[0].shape[1] / np.exp(deltas)
+            self.penalties_ = np.array([[len(columns)] for columns in bands]) / np.exp(deltas)
         self.right_ = np.empty((phi.shape[1], len(autoencoder.decoder)))
-        views = self._by_band(self.right_.T, train[0])
-        for weights, x, penalty in zip(views, bands, self.penalties_, strict=True):
-            weights[:] = dual.T @ x / penalty[:, None]
+        for columns, penalty in zip(bands, self.penalties_, strict=True):
+            self.right_[columns] = phi[:, columns].T @ dual / penalty
         self.coefficients_ = autoencoder.decoder
         return self
 
     @property
     def n_parameters(self) -> int:
         return self.right_.size + self.coefficients_.size + len(self.mean_)
-
-    @staticmethod
-    def _by_band(phi: NDArray[np.float64], segment: Segment) -> list[NDArray[np.float64]]:
-        """Views of the features (..., p) of each band, which varies fastest among them."""
-        assert segment.power is not None
-        n_features = segment.power.values.shape[1]
-        known = len(BANDS) if segment.eeg is None else len(segment.eeg.channels)
-        n_bands = known if segment.eeg is None else n_features // known
-        if n_features % known:
-            raise InputError(
-                f"{segment.run}: {n_features} features of band power are not as many for each band; "
-                "give segments the EEG that they come from"
-            )
-        return [phi[..., band::n_bands] for band in range(n_bands)]

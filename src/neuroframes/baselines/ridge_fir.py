@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
 from neuroframes.models.ridge import Ridge, folds
-from neuroframes.recording.band_power import LAST_LAG, lagged
+from neuroframes.recording.band_power import LAST_LAG, BandPower, lagged
 from neuroframes.recording.segments import Segment
 
 VALIDATION_VERTICES = 512  # evenly spread, enough to choose one penalty by their pooled error
@@ -35,9 +35,13 @@ class RidgeFIR(Baseline):
 
     def features(self, segment: Segment) -> NDArray[np.float64]:
         """Lagged log band power, shape (K, p), lag slowest."""
+        return lagged(self._power(segment), segment.times, self.lags_).astype(np.float64)
+
+    @staticmethod
+    def _power(segment: Segment) -> BandPower:
         if segment.power is None:
             raise InputError(f"{segment.run}: ridge on band power needs EEG; there is none for this run")
-        return lagged(segment.power, segment.times, self.lags_).astype(np.float64)
+        return segment.power
 
     def design(self, train: Sequence[Segment]) -> tuple[NDArray[np.float64], int, list[NDArray[np.int64]]]:
         """For `Ridge`: standardised features (n, p) of the measured training frames, margin and blocks."""

@@ -65,6 +65,8 @@ def adapt(
     origin.space.check_same(recording.space, store.name)
     if lacking := [name for name in origin.channels if name not in recording.channels]:
         raise InputError(f"{store.name} lacks the model's channels {', '.join(lacking)}")
+    if recording.features != origin.features:
+        raise InputError(f"{store.name} has other features of the EEG than {model.name}; prepare it alike")
     tr = recording.runs[0].tr
     split = split_in_time(
         [(run.name, len(run.frame_times), run.tr) for run in recording.runs], test_fraction, gap

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NAMES = ("channels", "features")  # of what EEG consists of
 # What anybody could do without a model of ours.
 BESIDE = (
     *("mean frame", "run mean", "drift", "linear", "cubic spline", "kriging"),
@@ -198,7 +199,9 @@ def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...]) -> Iterator
         others = [of for of in stores if of is not store]
         part = read_people(others, BANDS)
         test = [*PeopleSegments([store], BANDS, part.origin.channels)]
-        fold = Fold(part, test, tasks, other=part.segments[0].eeg)
+        first = part.segments[0]
+        assert first.power is not None  # stores have EEG
+        fold = Fold(part, test, tasks, other=(first.eeg, first.power))
         yield Trial(place.stem, LEFT_OUT, fold, preface, {}, (ACROSS,))
 
 
@@ -229,8 +232,8 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
 def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> None:
     origin = model.origin
     origin.space.check_same(recording.space, recording.path.name)
-    here = {**recording.settings, "channels": ", ".join(recording.channels)}
-    there = {**origin.eeg_settings, "channels": ", ".join(origin.channels)}
+    here = {**recording.settings, **{name: ", ".join(getattr(recording, name)) for name in NAMES}}
+    there = {**origin.eeg_settings, **{name: ", ".join(getattr(origin, name)) for name in NAMES}}
     if differ := [f"{name} {here[name]}, not {of}" for name, of in there.items() if here[name] != of]:
         raise InputError(
             f"the EEG of {recording.path.name} isn't what {path.name} was trained on: {'; '.join(differ)}; "

@@ -214,7 +214,7 @@ def standardised(
     times = np.interp(in_run, in_run[own], run.times)
     of_model = None if run.model is None or len(vertices) == len(scale) else vertices
     given = Segment(
-        *(frames, times, in_run, data, None, run.name, run.eeg),
+        *(frames, times, in_run, data, run.power, run.name, run.eeg),
         vertices=of_model,
         partial=partial,
         person=person_of(run.bold.sources[0]),

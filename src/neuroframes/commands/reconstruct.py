@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.commands.run import Draws, check_reads_eeg, with_channels_of
+from neuroframes.commands.run import Draws, check_reads_eeg, features_of, with_channels_of
 from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from neuroframes.recording.eeg import Eeg
+    from neuroframes.recording.features import Features
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def reconstruct(
     model : path
         What train wrote.
     eeg : path
-        Any format that MNE reads, with at least a quarter of the model's channels.
+        Any format that MNE reads, with at least a quarter of the model's channels; or, for a model of such,
+        a table of features of each frame (.tsv, .npz).
     out : path
         Image to write, in the format that the model was trained on. Its values are in standard deviations of
         each vertex about its mean in the training part (z), which is all that EEG can tell.
@@ -67,6 +69,7 @@ def reconstruct(
 
     from neuroframes.models.stored import digest
     from neuroframes.recording.eeg import read_eeg
+    from neuroframes.recording.features import refuse_options
     from neuroframes.recording.segments import Segment
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result, write_result
@@ -82,12 +85,16 @@ def reconstruct(
     check_result(out, space, overwrite, n_draws=asked.saved)
     step = trained.origin.tr if tr is None else tr
     logger.info("reading %s", eeg.name)
-    recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
-    times = _times(recording, step, tr is None, eeg.name)
-    signal = with_channels_of(trained, recording, eeg.name)
+    if (table := features_of(trained, eeg)) is not None:
+        refuse_options(eeg, reconstruct, {"trigger": trigger})
+        times, signal, power = _times(table, step, tr is None, eeg.name), None, table.power
+    else:
+        recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
+        times, power = _times(recording, step, tr is None, eeg.name), None
+        signal = with_channels_of(trained, recording, eeg.name)
     nothing = np.zeros(len(times), bool)
     frames = np.broadcast_to(np.float32(0), (len(times), space.V))
-    segment = Segment(frames, times, times - times[0], nothing, None, eeg.name, signal)
+    segment = Segment(frames, times, times - times[0], nothing, power, eeg.name, signal)
     logger.info("reconstructing %d frames", len(times))
     estimate = trained.fill(segment, draws=draws, generator=asked.generator)
     of = "over a run, as of the people of the model" if trained.scaled_by_run else "in the training part"
@@ -116,7 +123,7 @@ def reconstruct(
     )
 
 
-def _times(eeg: "Eeg", step: float, at_triggers: bool, name: str) -> "NDArray[np.float64]":
+def _times(eeg: "Eeg | Features", step: float, at_triggers: bool, name: str) -> "NDArray[np.float64]":
     """Frame times: at the triggers, or every `step` seconds while the scanner ran, or throughout.
 
     Whoever asks for another step than the triggers have wants frames in between.

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from neuroframes.models.model import TrainedModel
+    from neuroframes.recording.band_power import BandPower
     from neuroframes.recording.bold import Bold
     from neuroframes.recording.eeg import Eeg
+    from neuroframes.recording.features import Features
     from neuroframes.recording.timeline import Censoring
 
 Parameters = ParamSpec("Parameters")
@@ -79,6 +81,7 @@ class Run:
         Others are kept as they are, and make no frame partial.
     model : TrainedModel, or None: the run's own prior is to be used
     eeg : Eeg with the model's channels, or None
+    power : BandPower of the features of each frame that EEG comes as, or None
     times : array, shape (K,), seconds
         Of the frames, on the EEG's clock; from the run's start without EEG.
     about : dict, for the sidecar of the result
@@ -92,6 +95,7 @@ class Run:
     partial: "NDArray[np.bool_]"
     model: "TrainedModel | None"
     eeg: "Eeg | None"
+    power: "BandPower | None"
     times: "NDArray[np.float64]"
     about: dict[str, Any]
     draws: Draws
@@ -158,7 +162,7 @@ def read_run(
     leave_out : str
         Person to leave out of a prior.
     eeg : path
-        The run's EEG; needs a model.
+        The run's EEG, or a table of features of each frame (.tsv, .npz); needs a model of the same.
     confounds : path
         fMRIPrep's table of this run; frames above the threshold and marked outliers are missing.
     fd_threshold : float, mm
@@ -191,6 +195,7 @@ def read_run(
     from neuroframes.recording.bids import check_same_run
     from neuroframes.recording.bold import read_bold
     from neuroframes.recording.eeg import read_eeg_of_bold
+    from neuroframes.recording.features import check_frames, refuse_options
     from neuroframes.recording.timeline import Censoring
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result
@@ -227,8 +232,12 @@ def read_run(
     partial = _partial(run, run.measured & ~missing, trained)
     _check_enough(run, run.measured & ~missing, partial, fewest_frames)
     clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
-    signal, times = None, run.times
-    if trained is not None and eeg is not None:
+    signal, power, times = None, None, run.times
+    if trained is not None and eeg is not None and (table := features_of(trained, Path(eeg))) is not None:
+        refuse_options(Path(eeg), read_run, clock)
+        check_frames(Path(eeg), table, len(run.data), run.tr)
+        power, times = table.power, table.times
+    elif trained is not None and eeg is not None:
         recorded, times = read_eeg_of_bold(Path(eeg), run, **clock, **trained.origin.eeg_settings)
         signal = with_channels_of(trained, recorded, Path(eeg).name)
     beside = [Path(path).name for path in (eeg, confounds, censor) if path]
@@ -247,13 +256,26 @@ def read_run(
         "draws": asked.number,
         "seed": asked.seed if draws else None,
     }
-    return Run(run, missing, partial, trained, signal, times, about, asked, out, overwrite)
+    return Run(run, missing, partial, trained, signal, power, times, about, asked, out, overwrite)
 
 
 def check_reads_eeg(model: "TrainedModel") -> None:
     """Raise InputError where EEG is given to a model that knows nothing of it."""
     if not model.reads_eeg:
         raise InputError(f"{model.name} reads no EEG: leave --eeg out, or pass a model that train wrote")
+
+
+def features_of(model: "TrainedModel", path: Path) -> "Features | None":
+    """The features of each frame that a model of such takes; None where model and file are of raw EEG."""
+    from neuroframes.recording.features import is_table, read_features
+
+    if is_table(path) != bool(model.origin.features):
+        kinds = ("raw EEG", "features of each frame (.tsv, .npz)")
+        given, taken = kinds if model.origin.features else kinds[::-1]
+        raise InputError(f"{path.name}: {given}, but the model takes {taken}; pass those, or another model")
+    if not model.origin.features:
+        return None
+    return read_features(path, tr=model.origin.tr).picked(model.origin.features, "the model")
 
 
 def with_channels_of(model: "TrainedModel", eeg: "Eeg", name: str) -> "Eeg":

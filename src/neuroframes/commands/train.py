@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neuroframes.models.model import TrainedModel
 
 Preset = Literal["default", "gaussian", "paper", "surface"]
+Response = Literal["auto", "haemodynamic", "free", "convolved"]
 
 
 @few_threads
@@ -26,6 +27,7 @@ def train(
     preset: Preset = "default",
     bands: str | None = None,
     latents: int | None = None,
+    response: Response = "auto",
     width: int | None = None,
     layers: int | None = None,
     epochs: int | None = None,
@@ -52,9 +54,13 @@ def train(
         The Gaussian backbone with a learned correction, the backbone alone, the published recipe, or graph
         convolutions over the cortical mesh.
     bands : str
-        Frequency bands of the EEG, some of delta,theta,alpha,beta,gamma; all by default.
+        Frequency bands of raw EEG, some of delta,theta,alpha,beta,gamma; all by default.
     latents : int
         Size of the autoencoder; by default what the frames support, or the paper's.
+    response : {"auto", "haemodynamic", "free", "convolved"}
+        What is known of the backbone's response of frames to EEG: a peak after 3 to 9 s, nothing but that it
+        is smooth over 20 s, or that features of each frame are convolved with one already, so that frames
+        follow them at once; auto chooses by left-out error.
     width : int
         Width of the networks; the preset's by default.
     layers : int
@@ -82,7 +88,8 @@ def train(
     ------
     InputError
         If the EEG's rate is too low for a band, the recording is too short, `out` exists, networks are to be
-        trained and PyTorch isn't installed, or a preset needs a mesh and the space has none.
+        trained and PyTorch isn't installed, a preset needs a mesh and the space has none, or raw EEG where
+        the store has features of each frame.
     """
     out, paths = Path(out), [Path(store) for store in stores]
     refuse_existing(out, overwrite, folder="model.json", inputs=paths)
@@ -90,7 +97,8 @@ def train(
         raise InputError(f"--precision {precision}; choose from {', '.join(PRECISIONS)}")
     devices = int(check_number(devices, "--devices", at_least=1, whole=True))
     seed = int(check_number(seed, "--seed", at_least=0, whole=True))
-    sizes = {"latents": latents, "width": width, "layers": layers, "epochs": epochs, "members": members}
+    sizes: dict[str, Any] = {"latents": latents, "width": width, "layers": layers, "epochs": epochs}
+    sizes |= {"members": members, "response": None if response == "auto" else response}
     given = {name: value for name, value in sizes.items() if value is not None}
 
     from neuroframes.recording.band_power import parse_bands
@@ -103,8 +111,11 @@ def train(
         raise InputError(f"--preset {preset} is of one person; pass one store, or --preset gaussian")
     method = ACROSS if several else PRESETS[preset]
     recordings = [open_store(path) for path in paths]
+    raw = not recordings[0].features
     settings_of("gaussian" if several else preset, given)  # checked before any data are read
-    check_fits(method, recordings[0].space, several=several)
+    check_fits(method, recordings[0].space, several=several, raw=raw)
+    if bands is not None and not raw:
+        raise InputError(f"--bands: {paths[0].name} has features of each frame, with no bands; leave it out")
     if several:
         part = read_people(recordings, parse_bands(bands))
     else:

@@ -23,7 +23,7 @@ from neuroframes.evaluation.similarity import similarity_scores
 from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.evaluation.tasks import ALONE, given_and_scored
 from neuroframes.models.model import Estimate, Model
-from neuroframes.recording.band_power import log_band_power
+from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment
 from neuroframes.recording.signal import Signal
 from neuroframes.training.part import TrainingPart
@@ -44,7 +44,7 @@ class Fold:
     part : TrainingPart
     test : list of Segment
     tasks : tuple of str
-    other : Signal or None, another person's EEG
+    other : pair of Signal or None and BandPower, another person's EEG as segments have it; None without
     parcels : array, shape (V,), or None
         As of `cortex.regions.parcels`, where the space itself has none.
     """
@@ -52,7 +52,7 @@ class Fold:
     part: TrainingPart
     test: list[Segment]
     tasks: tuple[str, ...]
-    other: Signal | None = None
+    other: tuple[Signal | None, BandPower] | None = None
     parcels: NDArray[np.intp] | None = None
 
 
@@ -156,8 +156,7 @@ class Assessment:
             found[ALONE]["zeroed"] = self.outcome(ALONE, [*map(zeroed, test)]).r
             found[ALONE]["backwards"] = self.outcome(ALONE, [*map(backwards, test)]).r
         if ALONE in found and other is not None:
-            power = log_band_power(other.data, other.rate, self.fold.part.origin.bands)
-            found[ALONE]["other subject"] = self.outcome(ALONE, [of_other(s, other, power) for s in test]).r
+            found[ALONE]["other subject"] = self.outcome(ALONE, [of_other(s, *other) for s in test]).r
         return found
 
 

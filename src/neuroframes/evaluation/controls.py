@@ -1,6 +1,7 @@
 """EEG that can't tell anything: what a method scores with it has another source than the EEG.
 
-Samples and band power are changed alike, since methods differ in which they read. Backwards EEG is the
+Samples and band power are changed alike, since methods differ in which they read; where EEG comes as features
+of each frame, they stand for band power. Backwards EEG is the
 weakest control: slow fluctuations are nearly symmetric in time, so a little of their relation to the frames
 survives.
 """
@@ -20,7 +21,9 @@ Float32 = NDArray[np.float32]
 
 
 def zeroed(segment: Segment) -> Segment:
-    """The segment with silent EEG, and the band power that silence has."""
+    """The segment with silent EEG, and the band power that silence has; of features, their means."""
+    if segment.eeg is None:
+        return _changed(segment, np.zeros_like, lambda x: np.broadcast_to(x.mean(axis=0), x.shape))
     return _changed(segment, np.zeros_like, lambda values: np.full_like(values, np.log(SILENCE)))
 
 
@@ -29,12 +32,14 @@ def backwards(segment: Segment) -> Segment:
     return _changed(segment, lambda data: data[:, ::-1].copy(), lambda values: values[::-1].copy())
 
 
-def of_other(segment: Segment, eeg: Signal, power: BandPower) -> Segment:
+def of_other(segment: Segment, eeg: Signal | None, power: BandPower) -> Segment:
     """The segment with another subject's EEG (C, N) and its band power, repeated where they are shorter."""
-    length = 0 if segment.eeg is None else segment.eeg.data.shape[1]
-    n_rows = 0 if segment.power is None else len(segment.power.times)
-    samples, rows = np.arange(length) % eeg.data.shape[1], np.arange(n_rows) % len(power.times)
-    return _changed(segment, lambda _: eeg.data[:, samples], lambda _: power.values[rows])
+
+    def samples(of: Float32) -> Float32:
+        assert eeg is not None  # one of both has channels only where the other has
+        return eeg.data[:, np.arange(of.shape[1]) % eeg.data.shape[1]]
+
+    return _changed(segment, samples, lambda of: power.values[np.arange(len(of)) % len(power.times)])
 
 
 def _changed(
@@ -43,7 +48,7 @@ def _changed(
     if segment.eeg is not None:
         segment = replace(segment, eeg=replace(segment.eeg, data=data(segment.eeg.data)))
     if segment.power is not None:
-        segment = replace(segment, power=BandPower(power(segment.power.values), segment.power.times))
+        segment = replace(segment, power=replace(segment.power, values=power(segment.power.values)))
     return segment
 
 

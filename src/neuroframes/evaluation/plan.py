@@ -100,6 +100,7 @@ def inapplicable(recording: Recording) -> dict[str, str]:
     if recording.has_eeg:
         store = open_store(recording.source)
         space, motion = store.space, all(run.motion is not None for run in store.runs)
+        others["raw"] = not store.features
     for name in METHODS:
         try:
             check_fits(name, space, motion, **others)

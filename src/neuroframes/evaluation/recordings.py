@@ -23,6 +23,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,6 @@ from neuroframes.models.model import Origin
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import Bold
 from neuroframes.recording.segments import Segment, Split, detrend, load_segments, split_in_time, vertex_scale
-from neuroframes.recording.signal import Signal
 from neuroframes.recording.simulate import simulate
 from neuroframes.recording.store import Store, open_store, prepare
 from neuroframes.training.part import TrainingPart, read_training_part
@@ -112,7 +112,8 @@ def own(stores: list[Path]) -> list[Recording]:
     found = []
     for number, (name, store) in enumerate(zip(names, opened, strict=True)):
         after = (*opened[number + 1 :], *opened[:number])
-        alike = [o.path for o in after if (o.channels, o.rate) == (store.channels, store.rate)]
+        kind = attrgetter("channels", "features", "rate")
+        alike = [o.path for o in after if kind(o) == kind(store)]
         found.append(Recording(name, OWN, store.path, other=next(iter(alike), None)))
     return found
 
@@ -199,8 +200,8 @@ def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
     part = read_training_part(store, split_in_time(runs, TEST_FRACTION, GAP), BANDS)
     other = None
     if recording.other is not None:
-        run = open_store(recording.other).runs[-1]
-        other = Signal(run.eeg(), run.eeg_rate, store.channels)
+        of = open_store(recording.other)
+        other = of.eeg_of(of.runs[-1], BANDS)
     yield Fold(part, held_out(store, part), tasks, other)
 
 

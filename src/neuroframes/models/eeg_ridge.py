@@ -2,9 +2,9 @@
 
     m(t) = h * (e_b p(t - lag) B) W
 
-p is standardised log band power, of channels and of spatially whitened channels; B a basis of haemodynamic
-responses (see `models.response`), e_b an emphasis on each band, both the prior of a ridge regression W with
-one penalty for each group of latents that share a spectrum. All are chosen by left-out segments of the
+p is standardised log band power, of channels and of spatially whitened channels, or other features; B a basis
+of responses (see `models.response`), e_b an emphasis on each band, both the prior of a ridge regression W
+with one penalty for each group of latents that share a spectrum. All are chosen by left-out segments of the
 training part, or blocks. The first components are much easier to tell from EEG than the last: one penalty
 for all would drown the first in noise or silence them. h is a Wiener filter along time
 (`training.wiener`).
@@ -38,6 +38,8 @@ class EegRidge:
     kernels : array, shape (G, 2 * reach + 1), the filter of each group at lags of whole frames
     group : array of int, shape (d,)
     tr : float, seconds
+    response : str, the kind of B
+    emphasis : tuple of float, e of each band; () where it is 1 for all
     """
 
     standardisation: Standardisation | None
@@ -47,6 +49,11 @@ class EegRidge:
     kernels: Float
     group: NDArray[np.int64]
     tr: float
+    response: str
+    emphasis: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"response along lags: {self.response}; {'an' if self.emphasis else 'no'} emphasis on bands"
 
     def __call__(self, power: BandPower, times: Float) -> Float:
         """Prior mean of the latents, shape (K, d), at `times` (K,), seconds on the EEG clock."""

@@ -35,4 +35,5 @@ def eeg_features(eeg: Signal, bands: Mapping[str, tuple[float, float]], filters:
     """
     channels = log_band_power(eeg.data, eeg.rate, bands)
     filtered = log_band_power(filters.astype(np.float32) @ eeg.data, eeg.rate, bands)
-    return BandPower(np.concatenate([channels.values, filtered.values], axis=1), channels.times)
+    values = np.concatenate([channels.values, filtered.values], axis=1)
+    return BandPower(values, channels.times, np.concatenate([channels.band, filtered.band]))

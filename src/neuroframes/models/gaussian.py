@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 RIDGE_FIELDS = ("responses", "lags", "weights", "kernels")
+CHOSEN = ("response", "emphasis")  # of the ridge, by left-out error
 SAME_RATE = 1e-3
 Float = NDArray[np.float64]
 
@@ -70,7 +71,7 @@ class EegPathway:
     ----------
     ridge : EegRidge
     covariance : TemporalCovariance of what the ridge leaves over
-    channels : ChannelCovariance
+    channels : ChannelCovariance, or None where EEG comes as features of each frame
         Names of the channels, and what EEG that lacks some is filled from.
     bands : dict from name to (low, high), Hz
     correction : Correction, or None
@@ -79,7 +80,7 @@ class EegPathway:
 
     ridge: EegRidge
     covariance: TemporalCovariance
-    channels: ChannelCovariance
+    channels: ChannelCovariance | None
     bands: Mapping[str, tuple[float, float]]
     correction: "Correction | None" = None
     # A run's EEG is asked for by each of its windows and draws; it goes when the run does.
@@ -93,13 +94,21 @@ class EegPathway:
 
             self.correction.to(default_device())
 
-    def features(self, eeg: Signal) -> EegFeatures:
+    def eeg_of(self, segment: Segment) -> Signal | BandPower | None:
+        """What the model takes of a segment: its EEG, or the features that it comes as; None without."""
+        return segment.power if self.channels is None else segment.eeg
+
+    def features(self, eeg: Signal | BandPower) -> EegFeatures:
         """What the model takes from a recording; of the same one it is computed once.
 
         Channels that are missing are filled from the others, with the power that a conditional mean lacks.
         """
+        if isinstance(eeg, BandPower):
+            return EegFeatures(eeg)
+        known = self.channels
+        assert known is not None  # where EEG is raw
         if eeg not in self._known:
-            known, filters, names = self.channels, whitening(self.channels.total), eeg.channels
+            filters, names = whitening(known.total), eeg.channels
             filled = eeg
             if names != known.channels:
                 filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
@@ -127,7 +136,7 @@ class EegPathway:
 
     def mean(
         self,
-        eeg: Signal,
+        eeg: Signal | BandPower,
         times: Float,
         latents: Float | None = None,
         measured: NDArray[np.bool_] | None = None,
@@ -136,7 +145,7 @@ class EegPathway:
 
         Parameters
         ----------
-        eeg : Signal
+        eeg : Signal, or BandPower of features of each frame
         times : array, shape (K,), seconds on the EEG clock
         latents : array, shape (K, d)
             Of the measured frames, which inform the correction; what stands at others isn't read.
@@ -152,7 +161,7 @@ class EegPathway:
         return mean
 
     def mean_of_draws(
-        self, eeg: Signal, times: Float, latents: Float, measured: NDArray[np.bool_]
+        self, eeg: Signal | BandPower, times: Float, latents: Float, measured: NDArray[np.bool_]
     ) -> "MeanOf | None":
         """The mean that a draw follows; None where no correction makes it depend on what is drawn."""
         features, correction = self.features(eeg), self.correction
@@ -187,7 +196,7 @@ class GaussianModel(TrainedModel):
     eeg : EegPathway, or None: the model then does not use EEG
     """
 
-    format = "neuroframes-model-gaussian-3"
+    format = "neuroframes-model-gaussian-4"
     states_deviation = draws = any_time = fills_channels = True
 
     origin: Origin
@@ -210,12 +219,15 @@ class GaussianModel(TrainedModel):
 
     def describe(self, segment: Segment) -> str:
         known = ["the measured frames"] * bool(segment.measured.any())
-        known += ["the EEG"] * (self.eeg is not None and segment.eeg is not None)
-        learned = self.eeg is not None and segment.eeg is not None and self.eeg.correction is not None
+        informed = self.eeg is not None and self.eeg.eeg_of(segment) is not None
+        known += ["features of the EEG" if self.origin.features else "the EEG"] * informed
+        learned = self.eeg is not None and informed and self.eeg.correction is not None
         uncoupled = segment.entries is not None and self.prior.latents.coupling is not None
+        response = f"; {self.eeg.ridge}" if self.eeg is not None and informed else ""
         return f"exact Gaussian posterior given {' and '.join(known)}" + (
             ", its mean with a learned correction" * learned
             + ", without lead and lag since some frames are partial" * uncoupled
+            + response
         )
 
     def fill(
@@ -240,9 +252,9 @@ class GaussianModel(TrainedModel):
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
         latents, entries = prior.encode(frames, measured), segment.entries
         eeg, mean = self.eeg, None
-        if eeg is not None and segment.eeg is not None:
+        if eeg is not None and (given := eeg.eeg_of(segment)) is not None:
             prior = replace(prior, latents=eeg.covariance)
-            mean = eeg.mean(segment.eeg, segment.times, latents, measured)
+            mean = eeg.mean(given, segment.times, latents, measured)
         if entries is not None:  # `frames.partial` is exact for latents that are independent
             prior = replace(prior, latents=replace(prior.latents, coupling=None))
         if not draws:
@@ -264,8 +276,8 @@ class GaussianModel(TrainedModel):
         """Draws (S, K, d) of the latents given the measured frames and the EEG."""
         times, measured = segment.time_in_run, segment.measured
         mean_of = None
-        if self.eeg is not None and segment.eeg is not None:
-            mean_of = self.eeg.mean_of_draws(segment.eeg, segment.times, latents, measured)
+        if self.eeg is not None and (given := self.eeg.eeg_of(segment)) is not None:
+            mean_of = self.eeg.mean_of_draws(given, segment.times, latents, measured)
         if mean_of is None:
             return draw_exactly(prior, times, latents, measured, mean, draws, generator)
         from neuroframes.models.draws import draw_latents
@@ -288,8 +300,10 @@ class GaussianModel(TrainedModel):
         covariances = {"latents": self.prior.latents, "rest": self.prior.rest}
         if self.eeg is not None:
             ridge, covariances["with_eeg"] = self.eeg.ridge, self.eeg.covariance
-            scale, tensors["channel_covariances"] = ridge.standardisation, self.eeg.channels.covariances
+            scale = ridge.standardisation
             assert scale is not None  # of the training part
+            if self.eeg.channels is not None:
+                tensors["channel_covariances"] = self.eeg.channels.covariances
             tensors |= {"eeg.centre": scale.centre, "eeg.spread": scale.spread}
             tensors |= {f"eeg.{part}": getattr(ridge, part) for part in RIDGE_FIELDS}
         for name, covariance in covariances.items():
@@ -301,6 +315,8 @@ class GaussianModel(TrainedModel):
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         about = self.origin.to_json() | {"spread": self.prior.spread}
+        if self.eeg is not None:
+            about |= {name: getattr(self.eeg.ridge, name) for name in CHOSEN}
         learned = None if self.eeg is None else self.eeg.correction
         beside = None if learned is None else learned.save
         write_stored(path, self.format, about, self._tensors(), overwrite=overwrite, beside=beside)
@@ -324,9 +340,12 @@ class GaussianModel(TrainedModel):
                 return cls(origin, prior)
             scale = Standardisation(tensors["eeg.centre"], tensors["eeg.spread"])
             with_eeg = covariance("with_eeg")
-            parts = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
+            parts: dict[str, Any] = {part: tensors[f"eeg.{part}"] for part in RIDGE_FIELDS}
+            parts |= {"response": about["response"], "emphasis": tuple(about["emphasis"])}
             ridge = EegRidge(scale, **parts, group=with_eeg.group, tr=origin.tr)
-            channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
+            channels = None
+            if not origin.features:
+                channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
             pathway = EegPathway(ridge, with_eeg, channels, origin.bands)
             if not (stored.path / "correction.json").exists():
                 return cls(origin, prior, pathway)

@@ -139,6 +139,8 @@ class Origin:
         How the EEG is to be read: rate, l_freq, reference.
     bands : dict from name to (low, high), Hz
         Of the band power that methods were fitted to.
+    features : tuple of str, length F
+        In place of channels, settings and bands, where EEG comes as features of each frame.
     """
 
     space: CorticalSpace
@@ -148,6 +150,7 @@ class Origin:
     channels: tuple[str, ...] = ()
     eeg_settings: Mapping[str, Any] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
     @property
     def average(self) -> bool:
@@ -164,6 +167,7 @@ class Origin:
             "channels": self.channels,
             "eeg_settings": dict(self.eeg_settings),
             "bands": dict(self.bands),
+            "features": self.features,
         }
 
     @classmethod
@@ -178,6 +182,7 @@ class Origin:
             about["eeg_settings"],
             # JSON has no tuples.
             {name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
+            tuple(about.get("features", ())),
         )
 
 

@@ -20,7 +20,7 @@ from neuroframes.frames.population import Population, merged
 from neuroframes.frames.temporal import ON_GRID
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
-from neuroframes.models.gaussian import RIDGE_FIELDS, EegPathway, GaussianModel
+from neuroframes.models.gaussian import CHOSEN, RIDGE_FIELDS, EegPathway, GaussianModel
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
 from neuroframes.recording.segments import Segment
@@ -37,12 +37,12 @@ class GroupEeg:
     Attributes
     ----------
     ridge : EegRidge, of band power that is standardised by run
-    channels : ChannelCovariance, mean over people
+    channels : ChannelCovariance, mean over people, or None where EEG comes as features of each frame
     rest : mapping from a person's label to Lags of what the ridge of the others leaves over
     """
 
     ridge: EegRidge
-    channels: ChannelCovariance
+    channels: ChannelCovariance | None
     rest: Mapping[str, Lags]
 
     def pathway(self, bands: Mapping[str, tuple[float, float]]) -> EegPathway:
@@ -158,9 +158,9 @@ class PopulationModel(TrainedModel):
             population = population.at(segment.vertices)
         rows, tr = self._grid(segment)
         pathway = prediction = None
-        if self.eeg is not None and segment.eeg is not None:
-            pathway = self.eeg.pathway(self.origin.bands)
-            mean = pathway.mean(segment.eeg, segment.times[rows])
+        eeg = None if self.eeg is None else self.eeg.pathway(self.origin.bands)
+        if self.eeg is not None and eeg is not None and (given := eeg.eeg_of(segment)) is not None:
+            mean, pathway = eeg.mean(given, segment.times[rows]), eeg
             prediction = Prediction(mean, replace(population, people=self.eeg.rest))
         choice = chosen_prior(
             np.take(segment.frames.T, rows, axis=1).T if len(rows) < len(segment.times) else segment.frames,
@@ -227,12 +227,15 @@ class PopulationModel(TrainedModel):
         if self.eeg is not None:
             tensors |= _stacked("eeg.rest", self.eeg.rest)
             tensors |= {f"eeg.{part}": getattr(self.eeg.ridge, part) for part in (*RIDGE_FIELDS, "group")}
-            tensors["eeg.channel_covariances"] = self.eeg.channels.covariances
+            if self.eeg.channels is not None:
+                tensors["eeg.channel_covariances"] = self.eeg.channels.covariances
         return tensors
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         people = {name: self.population.runs[name] for name in self.population.people}
         about = self.origin.to_json() | {"people": people, "notes": self.notes}
+        if self.eeg is not None:
+            about |= {name: getattr(self.eeg.ridge, name) for name in CHOSEN}
         write_stored(path, self.format, about, self._tensors(), overwrite=overwrite)
 
     @classmethod
@@ -247,8 +250,13 @@ class PopulationModel(TrainedModel):
             if "eeg.weights" not in tensors:
                 return found
             parts = {part: tensors[f"eeg.{part}"] for part in (*RIDGE_FIELDS, "group")}
-            ridge = EegRidge(None, **parts, tr=origin.tr)
-            channels = ChannelCovariance(origin.channels, tensors["eeg.channel_covariances"], origin.average)
+            ridge = EegRidge(
+                None, **parts, tr=origin.tr, response=about["response"], emphasis=tuple(about["emphasis"])
+            )
+            channels = None
+            if origin.channels:
+                covariances = tensors["eeg.channel_covariances"]
+                channels = ChannelCovariance(origin.channels, covariances, origin.average)
             rest = _unstacked("eeg.rest", about["people"], tensors)
             return replace(found, eeg=GroupEeg(ridge, channels, rest))
 

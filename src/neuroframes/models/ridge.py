@@ -101,7 +101,10 @@ class Ridge:
         return targets - self._left_out_residual(targets, self.left.T @ targets, penalty)
 
     def left_out_errors(self, targets: NDArray[np.floating], among: slice = slice(None)) -> Float:
-        """Mean squared left-out error of each target, for each penalty, or some of them; (penalties, q)."""
+        """Mean squared left-out error of each target, for each penalty, or some of them; (penalties, q).
+
+        Rows that are in no block count as if they were without error.
+        """
         projected = self.left.T @ targets
         residuals = (
             self._left_out_residual(targets, projected, penalty) for penalty in self.penalties[among]
@@ -115,7 +118,7 @@ class Ridge:
     def _left_out_residual(self, targets: NDArray[np.floating], projected: Float, penalty: float) -> Float:
         shrinkage = 1 / (self.squared + penalty)
         residual = targets - self.left @ (shrinkage[:, None] * projected)
-        left_out = np.empty_like(residual)
+        left_out = np.zeros_like(residual)
         for block in self.blocks:
             around = slice(max(block[0] - self.margin, 0), block[-1] + 1 + self.margin)
             hat = (self.left[around] * shrinkage) @ self.left[around].T

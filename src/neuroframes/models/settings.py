@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 from neuroframes.errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # that networks are trained in, by Lightning's names
-OPTIONS = ("latents", "width", "layers", "epochs", "members")  # of `train`; other settings are Python's
+# Of `train`; other settings are Python's.
+OPTIONS = ("latents", "response", "width", "layers", "epochs", "members")
+RESPONSES = ("auto", "haemodynamic", "free", "convolved")
 POSITIVE = ("learning_rate", "clip")  # not even 0; other fractions may be, and whole numbers are at least 1
 PAPER_DRAWS = 16  # of the paper's recipe, whose mean stands for the posterior's
 
@@ -34,7 +36,7 @@ class Settings:
     def __post_init__(self: Any) -> None:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
-            if value is None or field.type is bool:
+            if value is None or field.type in (bool, str):
                 continue
             least = self.shortest if name == "frames" else 0 if field.type is float else 1
             if not (value > 0 if name in POSITIVE else value >= least):
@@ -115,9 +117,17 @@ class BackboneSettings(Settings):
     ----------
     latents : int
         Of the autoencoder; as many as the frames support if None.
+    response : str, one of `RESPONSES`
+        Prior over the response of frames to EEG along lags; "auto" is chosen by left-out error.
     """
 
     latents: int | None = None
+    response: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.response not in RESPONSES:
+            raise InputError(f"--response {self.response}; choose from {', '.join(RESPONSES)}")
 
 
 @dataclass(frozen=True)
@@ -126,8 +136,7 @@ class CorrectionSettings(BackboneSettings):
 
     Attributes
     ----------
-    latents : int
-        Of the backbone's autoencoder; as many as the frames support if None.
+    latents, response : as in `BackboneSettings`
     frames : int
         K of a window.
     width, depth, heads : int

@@ -7,6 +7,7 @@ is explained by p(t - lag) for lags from 0 to 20 s: the linear part learns the d
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,25 +29,30 @@ BANDS: Mapping[str, tuple[float, float]] = {
 WINDOW = 2.0  # seconds; two cycles of the slowest resolvable line, short against the HRF
 STEP = 0.4  # seconds
 LAST_LAG = 20.0  # seconds
+ONE: Any = np.intp(0)  # band of features that come without one
 SILENCE = 1e-18  # V^2/Hz; a millionth of a squared microvolt keeps the logarithm of a flat channel finite
 
 
 @dataclass(frozen=True)
 class BandPower:
-    """Log band power along time.
+    """Log band power along time, or whatever other features EEG comes as.
 
     Attributes
     ----------
-    values : array, shape (T, F), log of V^2/Hz; F = channels x bands, band fastest
+    values : array, shape (T, F), log of V^2/Hz; of `log_band_power` F = channels x bands, band fastest
     times : array, shape (T,), seconds on the EEG clock, ascending; `log_band_power` spaces them evenly
+    band : array of int, shape (F,)
+        Number of the band that each feature is of; by default all are of one.
     """
 
     values: NDArray[np.float32]
     times: Times
+    band: NDArray[np.intp] = ONE
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) != len(self.times):
             raise ValueError(f"{len(self.times)} times for values of shape {self.values.shape}")
+        object.__setattr__(self, "band", np.broadcast_to(self.band, self.values.shape[1]))
 
 
 def parse_bands(text: str | None) -> dict[str, tuple[float, float]]:
@@ -109,7 +115,7 @@ def log_band_power(
         spectrum = rfft(sliding_window_view(padded, length)[::hop][:n_steps] * window)
         power[:, channel] = (np.square(spectrum.real) + np.square(spectrum.imag)) @ band_mean
     values = np.log(np.maximum(power.reshape(n_steps, -1), SILENCE))
-    return BandPower(values, np.arange(n_steps) * (hop / rate))
+    return BandPower(values, np.arange(n_steps) * (hop / rate), np.tile(np.arange(len(bands)), len(eeg)))
 
 
 def lagged(power: BandPower, frame_times: Times, lags: Times) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """BIDS data sets: which EEG file belongs to which preprocessed BOLD file.
 
 EEG lies at ROOT/sub-XX[/ses-YY]/eeg, BOLD at ROOT/derivatives/fmriprep/sub-XX[/ses-YY]/func. Two files are of
-one run when subject, session, task and run agree; other entities (acq, dir, rec) are each modality's own.
+one run when subject, session, task and run agree; other entities (acq, dir, rec) are each modality's own. In
+place of EEG there may be features of each frame, and in place of vertices parcels, as XCP-D writes them.
 
 MNE-BIDS would find the EEG, but no file whose name has `hemi`, `den`, `dir` or entities out of order.
 """
@@ -14,13 +15,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, listed
 from neuroframes.recording.sidecar import split_suffix
 
 logger = logging.getLogger(__name__)
 
-EEG_SUFFIXES = (".vhdr", ".edf", ".bdf", ".set", ".fif")
-BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", "_bold.ptseries.nii")
+EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".tsv", ".npz")),)
+EEG_SUFFIXES += ("_features.tsv", "_features.npz")
+PARCEL_SUFFIXES = tuple(f"_{k}{s}" for k in ("timeseries", "bold") for s in (".ptseries.nii", ".tsv", ".npz"))
+BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", *PARCEL_SUFFIXES)
 CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
 SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in the order of preference
 # `desc` of what neuroframes writes: its estimates would be taken for data.
@@ -28,7 +31,7 @@ OWN_OUTPUTS = {"reconstructed", "completed", "resampled"}
 
 ENTITIES = ("sub", "ses", "task", "run")
 # In which files of one run differ.
-RENDERING = {"hemi", "space", "res", "den", "cohort", "desc"}
+RENDERING = {"hemi", "space", "res", "den", "cohort", "atlas", "seg", "stat", "desc"}
 Key = tuple[str, str, str, str]
 
 
@@ -41,6 +44,7 @@ class RunFiles:
     subject, session, task, run : str
         BIDS labels without their keys, "" where the data set has none.
     eeg : Path
+        Raw, or features of each frame.
     bold : tuple of Path
         One file, or the left and the right hemisphere's.
     confounds : Path or None
@@ -66,6 +70,7 @@ def find_runs(
     *,
     subject: str | None = None,
     space: str | None = None,
+    atlas: str | None = None,
     eeg_root: str | Path | None = None,
 ) -> list[RunFiles]:
     """Every run that has both EEG and preprocessed BOLD, sorted by subject and name.
@@ -78,7 +83,10 @@ def find_runs(
     subject : str, optional
         Only this one, with or without `sub-`.
     space : str, optional
-        The BOLD's space entity. Where not given: fsLR (91k before 32k) before fsaverage5, 6, 7.
+        The BOLD's space entity. Where not given: fsLR (91k before 32k) before fsaverage5, 6, 7, and parcels
+        of whatever space last.
+    atlas : str, optional
+        Of parcels (their entity atlas or seg), which are then taken rather than vertices.
     eeg_root : path, optional
         Where sub-XX/eeg is, when cleaned EEG lies among the derivatives.
 
@@ -92,7 +100,7 @@ def find_runs(
         raise InputError(f"{root}: no such folder; pass the root of a BIDS data set")
     subjects = "sub-*" if subject is None else "sub-" + subject.removeprefix("sub-")
     eeg = _eeg_files(root, subjects, eeg_root)
-    bold = _bold_files(root, subjects, space)
+    bold = _bold_files(root, subjects, space, atlas)
     confounds = _by_run(_files(_derivatives(root), subjects, "func", CONFOUNDS))
     for key in eeg.keys() ^ bold.keys():
         have, lacks = ("EEG", "BOLD") if key in eeg else ("BOLD", "EEG")
@@ -178,26 +186,32 @@ def check_same_run(eeg: Path, bold: Path) -> None:
 def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[Key, list[Path]]:
     # Of a folder of derivatives the raw data set is the one above.
     raw = [root, *(folder.parent for folder in (root, root.parent) if folder.name == "derivatives")]
-    patterns = [f"*_eeg{suffix}" for suffix in EEG_SUFFIXES]
+    patterns = [f"*{suffix}" for suffix in EEG_SUFFIXES]
     found = _files([Path(eeg_root)] if eeg_root else raw, subjects, "eeg", patterns)
     if not found:
         raise InputError(
-            f"{root}: no EEG of {subjects} in [ses-*/]eeg/*_eeg({'|'.join(EEG_SUFFIXES)}); "
+            f"{root}: no EEG of {subjects} in [ses-*/]eeg/*({'|'.join(EEG_SUFFIXES)}); "
             "pass the BIDS root, or --eeg-root for cleaned EEG elsewhere"
         )
     return _by_run(found)
 
 
-def _bold_files(root: Path, subjects: str, space: str | None) -> dict[Key, list[Path]]:
-    found = _by_run(_files(_derivatives(root), subjects, "func", [f"*{suffix}" for suffix in BOLD_SUFFIXES]))
-    chosen = {key: of_space for key, files in found.items() if (of_space := _of_space(files, space))}
-    if not chosen:
-        raise InputError(
-            f"{root}: no preprocessed BOLD in space {space or ' or '.join(SPACES)} at "
-            f"derivatives/fmriprep/{subjects}/[ses-*/]func/*_bold(.dtseries.nii|.func.gii); run fMRIPrep "
-            "with --cifti-output or --output-spaces fsaverage5"
-        )
-    return chosen
+def _bold_files(
+    root: Path, subjects: str, space: str | None, atlas: str | None = None
+) -> dict[Key, list[Path]]:
+    patterns = [f"*{suffix}" for suffix in BOLD_SUFFIXES]
+    for folder in _derivatives(root):
+        found = _by_run(_files([folder], subjects, "func", patterns))
+        chosen = {key: best for key, files in found.items() if (best := _of_space(files, space, atlas))}
+        if chosen:
+            return chosen
+    raise InputError(
+        f"{root}: no parcels of atlas {atlas}; leave --atlas out, or correct it"
+        if atlas
+        else f"{root}: no preprocessed BOLD in space {space or ' or '.join(SPACES)} at "
+        f"derivatives/fmriprep/{subjects}/[ses-*/]func/*_bold(.dtseries.nii|.func.gii), nor parcels as "
+        "*_timeseries.tsv; run fMRIPrep with --cifti-output or --output-spaces fsaverage5"
+    )
 
 
 def _entities(path: Path) -> dict[str, str]:
@@ -219,8 +233,13 @@ def _check_one(run: str, kind: str, files: Sequence[Path]) -> None:
     """Raise InputError where several files claim to be a run's."""
     # The two files of a GIFTI pair differ in nothing but the hemisphere.
     if len({re.sub(r"_hemi-[LR]", "", str(file)) for file in files}) > 1:
-        names = ", ".join(file.name for file in files)
-        raise InputError(f"{run}: expected one {kind} file, got {len(files)} ({names}); remove all but one")
+        names = listed([file.name for file in files])
+        remedy = (
+            ", or choose by --atlas" if any("_atlas-" in str(f) or "_seg-" in str(f) for f in files) else ""
+        )
+        raise InputError(
+            f"{run}: expected one {kind} file, got {len(files)} ({names}); remove all but one{remedy}"
+        )
 
 
 def _number(run: str) -> str:
@@ -259,16 +278,22 @@ def _derivatives(root: Path) -> list[Path]:
     return [folder / "fmriprep", *others, root]
 
 
-def _of_space(files: list[Path], space: str | None) -> list[Path]:
-    """The files of this space, or of the most preferred surface space that is there."""
+def _of_space(files: list[Path], space: str | None, atlas: str | None) -> list[Path]:
+    """The files of this space or atlas, or of the most preferred surface space, or else parcels."""
     spaces = (space,) if space else SPACES
     ranked = defaultdict(list)
     for file in files:
         entities = _entities(file)
-        if entities.get("space") in spaces and entities.get("desc") not in OWN_OUTPUTS:
+        of_parcels = file.name.endswith(PARCEL_SUFFIXES)
+        if entities.get("desc") in (*OWN_OUTPUTS, "confounds") or entities.get("stat", "mean") != "mean":
+            continue
+        if atlas and not (of_parcels and atlas in (entities.get("atlas"), entities.get("seg"))):
+            continue
+        its = entities.get("space")
+        if its in spaces or (of_parcels and not (space and its)):
             # CIFTI before GIFTI before volumes before parcels, then the standard 91k grayordinates before the
             # cortex alone.
             kind = next(i for i, suffix in enumerate(BOLD_SUFFIXES) if file.name.endswith(suffix))
-            rank = spaces.index(entities["space"]), kind, entities.get("den") != "91k"
-            ranked[rank].append(file)
+            place = len(spaces) if of_parcels else spaces.index(str(its))
+            ranked[place, kind, entities.get("den") != "91k"].append(file)
     return ranked[min(ranked)] if ranked else []

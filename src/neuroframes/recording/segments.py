@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
-from neuroframes.recording.band_power import LAST_LAG, BandPower, log_band_power
+from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.signal import Signal
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class Segment:
     measured : array, shape (K,), False where censored or hidden
         What stands there is read by nobody who fills or fits.
     power : BandPower of the channels over the whole run, or None without EEG
+        Or the features of each frame that EEG comes as.
     run : str
-    eeg : Signal of the whole run, or None
+    eeg : Signal of the whole run, or None without raw EEG
     motion : array, shape (K, 6), mm and rad, or None where it isn't known
     vertices : array of int, shape (V,), or None
         Of the space that a model was fitted to, those that `frames` has; None for all of them.
@@ -88,7 +89,10 @@ class Segment:
     def eeg_for(self, name: str) -> Signal:
         """The EEG of the segment's run, which the method `name` needs; InputError where there is none."""
         if self.eeg is None:
-            raise InputError(f"{self.run}: {name} needs EEG; there is none for this run")
+            lack = (
+                "there is none for this run" if self.power is None else "this run has features of each frame"
+            )
+            raise InputError(f"{self.run}: {name} needs EEG; {lack}")
         return self.eeg
 
     def completed(self, estimate: Float32) -> Float32:
@@ -257,17 +261,14 @@ def load_segments(
         scale = vertex_scale(frames, np.concatenate(measured), size)
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
-    eeg = {
-        name: Signal(runs[name].eeg(), runs[name].eeg_rate, store.channels)
-        for name in dict.fromkeys(part.run for part in parts)
-    }
-    power = {name: log_band_power(signal.data, signal.rate, bands) for name, signal in eeg.items()}
+    eeg = {name: store.eeg_of(runs[name], bands) for name in dict.fromkeys(part.run for part in parts)}
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
         run, here = runs[part.run], slice(part.start, part.stop)
         times = run.frame_times[here], run.tr * np.arange(part.start, part.stop, dtype=np.float64)
         moved = None if run.motion is None else run.motion[here]
-        segments.append(Segment(frames[row], *times, mask, power[part.run], part.run, eeg[part.run], moved))
+        signal, power = eeg[part.run]
+        segments.append(Segment(frames[row], *times, mask, power, part.run, signal, moved))
     return segments, scale
 
 

@@ -4,6 +4,9 @@
       runs/task-movie_run-1/         attributes: tr, rate, sources, hashes
         bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)
 
+Where EEG comes as features of each frame the store has their names, and each run `features` (K, F) in the
+place of `eeg`.
+
 A run that is there is whole, and `prepare` goes on where it was interrupted. Where a store must be made anew
 it stays until the new one, the draft OUT/.sub-01.zarr, is complete.
 """
@@ -12,7 +15,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -26,9 +29,12 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import put_in_place, written_whole
+from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
+from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
+from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
 
@@ -38,6 +44,7 @@ FORMAT = "neuroframes-store-1"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
+OF_EEG = ("rate", "l_freq", "reference", "trigger", "onset", "skip_volumes")  # settings of raw EEG alone
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class StoredRun:
     censored : array, shape (K,), bool
     motion : array, shape (K, 6), mm and rad, or None where it isn't known
     eeg_rate : float, Hz
+        Of features: rows a second.
     sources : dict
         "bold", "eeg", "confounds": the files it was made from.
     """
@@ -72,8 +80,11 @@ class StoredRun:
         return np.asarray(self.group["bold"][:])  # type: ignore[index]
 
     def eeg(self) -> NDArray[np.float32]:
-        """Filtered, referenced EEG, shape (C, N), float32, volts; sample n is at n / eeg_rate seconds."""
-        return np.asarray(self.group["eeg"][:])  # type: ignore[index]
+        """Filtered, referenced EEG, shape (C, N), float32, volts; sample n is at n / eeg_rate seconds.
+
+        Or features of each frame, shape (K, F).
+        """
+        return np.asarray(self.group["eeg" if "eeg" in self.group else "features"][:])  # type: ignore[index]
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ class Store:
     space : CorticalSpace
     channels : tuple of str, length C
     positions : array, shape (C, 3), metres
+    features : tuple of str, length F
+        In place of channels, where EEG comes as features of each frame.
     rate : float, Hz
         Of the first run's EEG; see also `StoredRun.eeg_rate`.
     settings : dict
@@ -99,9 +112,19 @@ class Store:
     space: CorticalSpace
     channels: tuple[str, ...]
     positions: NDArray[np.float64]
+    features: tuple[str, ...]
     rate: float
     settings: dict[str, Any]
     runs: tuple[StoredRun, ...]
+
+    def eeg_of(
+        self, run: StoredRun, bands: Mapping[str, tuple[float, float]]
+    ) -> tuple[Signal | None, BandPower]:
+        """The EEG of a run, None where it comes as features, and its band power, or the features."""
+        if self.features:
+            return None, Features(run.eeg(), self.features, run.tr).power
+        signal = Signal(run.eeg(), run.eeg_rate, self.channels)
+        return signal, log_band_power(signal.data, signal.rate, bands)
 
 
 def open_store(path: str | Path) -> Store:
@@ -126,7 +149,8 @@ def open_store(path: str | Path) -> Store:
         attributes["subject"],
         CorticalSpace.from_json(attributes["space"]),
         tuple(attributes["channels"]),
-        np.array(attributes["positions"], float),
+        np.array(attributes["positions"], float).reshape(-1, 3),
+        tuple(attributes.get("features", ())),
         attributes["rate"],
         attributes["settings"],
         runs,
@@ -151,6 +175,7 @@ def prepare(
     censor_after: int = 0,
     censor_between: int = 0,
     space: str | None = None,
+    atlas: str | None = None,
     eeg_root: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -163,7 +188,7 @@ def prepare(
     Parameters
     ----------
     bids_root : path
-        Raw EEG with derivatives/fmriprep, or the folder of derivatives.
+        EEG, raw or as tables of features per frame, with derivatives/fmriprep, or the folder of derivatives.
     out : path
         Folder of the stores.
     subject : str
@@ -191,7 +216,9 @@ def prepare(
     censor_between : int
         Stretches of at most so many good frames, between censored ones or the run's ends, are censored too.
     space : str
-        The BOLD's space entity, where there are several; by default fsLR before fsaverage.
+        The BOLD's space entity, where there are several; by default fsLR before fsaverage before parcels.
+    atlas : str
+        Atlas of parcels, which are then taken rather than vertices.
     eeg_root : path
         BIDS root of the EEG, where it is another.
     overwrite : bool
@@ -222,8 +249,10 @@ def prepare(
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
     }
-    runs = find_runs(bids_root, subject=subject, space=space, eeg_root=eeg_root)
+    runs = find_runs(bids_root, subject=subject, space=space, atlas=atlas, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
+    for of_subject in by_subject.values():
+        _check_tables(of_subject, settings)
     stores = {name: Path(out) / f"sub-{name}.zarr" for name in by_subject}
     for name, store in stores.items():
         _refuse_others(store, by_subject[name], settings, overwrite)
@@ -249,6 +278,18 @@ def prepare(
         put_in_place(drafts)
     logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
     return tuple(stores.values())
+
+
+def _check_tables(runs: list[RunFiles], settings: dict[str, Any]) -> None:
+    """Raise InputError where a subject has raw EEG beside tables, or there are options that these ignore."""
+    tables = [run.eeg for run in runs if is_table(run.eeg)]
+    if tables and len(tables) < len(runs):
+        raise InputError(
+            f"{tables[0].name} holds features of each frame, but other runs of sub-{runs[0].subject} have "
+            "raw EEG; keep them in data sets of their own"
+        )
+    for table in tables:
+        refuse_options(table, prepare, {name: settings[name] for name in OF_EEG})
 
 
 def _refuse_others(store: Path, runs: list[RunFiles], settings: dict[str, Any], overwrite: bool) -> None:
@@ -294,7 +335,7 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
     stamp = _stamp(run)  # before reading: what changes meanwhile is read again
     bold, eeg, times, left_out, moved = _read(run, settings)
     # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
-    hashes = {"bold": _hash(bold.data.T), "eeg": _hash(eeg.data)}
+    hashes = {"bold": _hash(bold.data.T), "eeg": _hash(_array(eeg))}
     target = store / "runs" / run.name
     _refuse_copies(target, hashes, replaced)
     eeg = _fit_to_store(store, run, bold, eeg, settings)
@@ -307,7 +348,7 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
     with written_whole(target, overwrite=True) as temporary:
         group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
         _write_blocks(group, "bold", bold.data, CHUNK_VERTICES)
-        _write_blocks(group, "eeg", eeg.data, CHUNK_SAMPLES)
+        _write_blocks(group, "features" if is_table(run.eeg) else "eeg", _array(eeg), CHUNK_SAMPLES)
         group.create_array("frame_times", data=times)
         group.create_array("censored", data=left_out)
         if moved is not None:
@@ -316,34 +357,50 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
 
 def _read(
     run: RunFiles, settings: dict[str, Any]
-) -> tuple[Bold, Eeg, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
+) -> tuple[Bold, Eeg | Features, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
     bold = read_bold(run.bold[0])
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
     left_out = rules.left_out(bold.data, bold.measured, run.confounds)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
-    eeg_settings = {name: value for name, value in settings.items() if name not in Censoring.__annotations__}
-    eeg, times = read_eeg_of_bold(run.eeg, bold, **eeg_settings)
+    if is_table(run.eeg):
+        features = read_features(run.eeg, tr=bold.tr)
+        check_frames(run.eeg, features, len(bold.data), bold.tr)
+        return bold, features, features.times, left_out, moved
+    eeg, times = read_eeg_of_bold(run.eeg, bold, **{name: settings[name] for name in OF_EEG})
     return bold, eeg, times, left_out, moved
 
 
-def _fit_to_store(store: Path, run: RunFiles, bold: Bold, eeg: Eeg, settings: dict[str, Any]) -> Eeg:
+def _fit_to_store(
+    store: Path, run: RunFiles, bold: Bold, eeg: Eeg | Features, settings: dict[str, Any]
+) -> Eeg | Features:
     """Check a run against its subject's others, or begin the store with it; returns EEG in their order."""
     attributes = _attributes(store)
     if attributes:
         CorticalSpace.from_json(attributes["space"]).check_same(bold.space, bold.sources[0].name)
-        return check_channels(eeg, attributes["channels"], f"sub-{run.subject}'s other runs")
+        others = f"sub-{run.subject}'s other runs"
+        if isinstance(eeg, Features):
+            return eeg.picked(attributes["features"], others)
+        return check_channels(eeg, attributes["channels"], others)
+    raw = None if isinstance(eeg, Features) else eeg
     begun: dict[str, Any] = {
         "format": FORMAT,
         "subject": run.subject,
         "space": bold.space.to_json(),
-        "channels": list(eeg.channels),
+        "channels": list(raw.channels) if raw else [],
         # JSON has no NaN
-        "positions": [[x if np.isfinite(x) else None for x in row] for row in eeg.positions.tolist()],
+        "positions": [[x if np.isfinite(x) else None for x in row] for row in raw.positions.tolist()]
+        if raw
+        else [],
+        "features": list(eeg.names) if isinstance(eeg, Features) else [],
         "rate": eeg.rate,
         "settings": settings,
     }
     zarr.create_group(store, attributes=begun, zarr_format=3)
     return eeg
+
+
+def _array(eeg: Eeg | Features) -> NDArray[np.float32]:
+    return eeg.values if isinstance(eeg, Features) else eeg.data
 
 
 def _write_blocks(group: zarr.Group, name: str, data: NDArray[np.float32], width: int) -> None:

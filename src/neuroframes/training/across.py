@@ -24,9 +24,9 @@ from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.population import GroupEeg, PopulationModel
-from neuroframes.models.response import response_basis
+from neuroframes.models.response import response_of
 from neuroframes.models.ridge import PENALTIES, Standardisation
-from neuroframes.models.settings import BackboneSettings
+from neuroframes.models.settings import RESPONSES, BackboneSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.training.eeg_ridge import WEIGHED, weigh_bands
 from neuroframes.training.part import TrainingPart
@@ -49,7 +49,6 @@ Float32 = NDArray[np.float32]
 
 MOST_FEATURES = 2048  # of a ridge; a basis of responses has as many columns as that allows
 WHAT = "a model across people"
-NEAR = 2  # frames on either side of which convolved features may be late or early
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Kept:
     def load(self) -> tuple[Float, NDArray[np.bool_], Float, BandPower]:
         """Latents (K, d), measured (K,), times (K,) in seconds, band power standardised over the run."""
         with np.load(self.file) as found:
-            power = BandPower(found["power"], found["power_times"])
+            power = BandPower(found["power"], found["power_times"], found["band"])
             return found["latents"], found["measured"], found["times"], power
 
 
@@ -82,12 +81,17 @@ class Response:
     lags : array, shape (L,), seconds
     basis : array, shape (L, R)
     scale : array, shape (F,), emphasis on each feature
+    emphasis : tuple of float, on each band; () without
     """
 
     name: str
     lags: Float
     basis: Float
     scale: Float32
+    emphasis: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}{', bands weighed' * bool(self.emphasis)}"
 
     def features(self, power: BandPower, times: Float) -> Float32:
         """Shape (K, R * F), response slowest."""
@@ -111,26 +115,29 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
 
     def runs() -> Iterator[Frames]:
         for segment in segments:
-            eeg = segment.eeg_for(WHAT)
-            covariances.append(
-                ChannelCovariance.fit(
-                    [(eeg.data, eeg.rate)], origin.channels, origin.bands, average=origin.average
-                )
-            )
+            if not origin.features:
+                eeg = segment.eeg_for(WHAT)
+                of = origin.channels, origin.bands
+                covariances.append(ChannelCovariance.fit([(eeg.data, eeg.rate)], *of, average=origin.average))
             yield frames_of(segment)
 
     n_vertices = origin.space.V
     stack, varying, counts = stacked(runs(), KEPT * (settings.latents or MOST_LATENTS), n_vertices)
     group, known = group_of(stack, varying, counts, settings.latents)
-    channels = replace(covariances[0], covariances=np.mean([of.covariances for of in covariances], axis=0))
-    filters = whitening(channels.total)
+    channels = None
+    if covariances:
+        mean = np.mean([of.covariances for of in covariances], axis=0)
+        channels = replace(covariances[0], covariances=mean)
     with TemporaryDirectory() as folder:
         kept: list[Kept] = []
 
         def scored() -> Iterator[tuple[str, Frames]]:
             for segment in segments:
                 found, file = frames_of(segment), Path(folder) / f"{len(kept)}.npz"
-                power = eeg_features(segment.eeg_for(WHAT), origin.bands, filters)
+                power = segment.power
+                if channels is not None:
+                    power = eeg_features(segment.eeg_for(WHAT), origin.bands, whitening(channels.total))
+                assert power is not None  # of each run
                 standard = Standardisation.of(power.values)(power.values)
                 latents = latents_of(found, group, known)[0]
                 np.savez(
@@ -140,41 +147,36 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
                     times=segment.times,
                     power=standard,
                     power_times=power.times,
+                    band=power.band,
                 )
                 kept.append(Kept(segment.person, file))
                 yield segment.person, found
 
         population = sums_of(scored(), group, known, origin.tr)
-        ridge, rest = fit_group_ridge(kept, population.autoencoder, origin.tr, len(origin.bands))
+        kinds = RESPONSES[1:] if settings.response == "auto" else (settings.response,)
+        ridge, rest = fit_group_ridge(kept, population.autoencoder, origin.tr, kinds)
     model = PopulationModel(replace(origin, scale=known.astype(np.float32)), population)
     return replace(model, eeg=GroupEeg(ridge, channels, rest))
 
 
-def responses(tr: float, n_features: int, emphasis: Float32) -> list[Response]:
-    """What is tried: haemodynamic responses, with emphasis on bands or not, free ones, convolved features.
-
-    Parameters
-    ----------
-    tr : float, seconds
-    n_features : int
-    emphasis : array, shape (F,), 1 where bands aren't weighed
-    """
-    most = max(1, MOST_FEATURES // n_features)
-    lags: Float = np.arange(0, LAST_LAG + tr / 2, tr)
-    near: Float = np.arange(-NEAR, NEAR + 1.0) * tr
-    haemodynamic, flat = response_basis(lags)[:, :most], np.ones(n_features, np.float32)
-    found = [Response("haemodynamic", lags, haemodynamic, flat)]
-    if np.any(emphasis != 1):
-        found.append(Response("haemodynamic, bands weighed", lags, haemodynamic, emphasis))
-    if len(lags) <= most:
-        found.append(Response("free", lags, np.identity(len(lags), np.float64), flat))
-    if len(near) <= most:
-        found.append(Response("convolved", near, np.identity(len(near), np.float64), flat))
+def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequence[str]) -> list[Response]:
+    """What is tried: each kind of response, without emphasis on bands and with that which it asks for."""
+    found = []
+    band = kept[0].load()[3].band
+    for kind in kinds:
+        lags, basis = response_of(kind, tr)
+        flat = Response(
+            kind, lags, basis[:, : max(1, MOST_FEATURES // len(band))], np.ones(len(band), np.float32)
+        )
+        emphasis = _emphasis(kept, importance, tr, flat)
+        found.append(flat)
+        if np.ptp(emphasis):
+            found.append(replace(flat, scale=emphasis[band], emphasis=tuple(emphasis.tolist())))
     return found
 
 
 def fit_group_ridge(
-    kept: Sequence[Kept], autoencoder: LinearAutoencoder, tr: float, n_bands: int
+    kept: Sequence[Kept], autoencoder: LinearAutoencoder, tr: float, kinds: Sequence[str]
 ) -> tuple[EegRidge, Mapping[str, Lags]]:
     """The ridge of all people, and Lags of what the ridges of the others leave over of each person.
 
@@ -183,22 +185,18 @@ def fit_group_ridge(
     kept : sequence of Kept
     autoencoder : LinearAutoencoder of the group
     tr : float, seconds
-    n_bands : int, 0 where features have none
+    kinds : sequence of str, of responses that are tried
     """
     group, importance = octave_groups(autoencoder.n_latents), autoencoder.importance
     member = np.eye(int(group.max()) + 1)[group]
-    n_features = kept[0].load()[3].values.shape[1]
-    fits = [
-        LeftOut(kept, response)
-        for response in responses(tr, n_features, _emphasis(kept, importance, tr, n_bands, n_features))
-    ]
+    fits = [LeftOut(kept, response) for response in responses(kept, importance, tr, kinds)]
     # By person: squared error of each penalty and group of latents, without EEG first.
     errors = [np.stack([fit.errors(person) * importance for person in fit.people]) @ member for fit in fits]
     lowest = [of.mean(axis=0).min(axis=0).sum() for of in errors]
     for fit, error, of in zip(fits, lowest, errors, strict=True):
         logger.info(
             "response %s: left-out error %.4f of that without EEG",
-            fit.response.name,
+            fit.response,
             error / of[:, 0].mean(axis=0).sum(),
         )
     fit, of_fit = fits[int(np.argmin(lowest))], errors[int(np.argmin(lowest))]
@@ -206,7 +204,7 @@ def fit_group_ridge(
     gain = 1 - of_fit[:, best, np.arange(len(best))] / np.maximum(of_fit[:, 0], np.finfo(float).tiny)
     best = np.where(gain.mean(axis=0) > gain.std(axis=0, ddof=1) / np.sqrt(len(gain)), best, 0)[group]
     response = fit.response
-    logger.info("response: %s; %d of %d latents follow EEG", response.name, (best > 0).sum(), len(best))
+    logger.info("response: %s; %d of %d latents follow EEG", response, (best > 0).sum(), len(best))
     predictions = fit.predictions(best)
     loaded = [of.load()[:2] for of in kept]
     kernels = fit_wiener(
@@ -219,27 +217,21 @@ def fit_group_ridge(
     for number, (m, (z, mask)) in enumerate(zip(predictions, loaded, strict=True)):
         lags, person = fit_lags(z - smooth(m, kernels, group), mask, tr), kept[number].person
         rest[person] = rest[person] + lags if person in rest else lags
-    return EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, tr), rest
+    chosen = tr, response.name, response.emphasis
+    return EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen), rest
 
 
-def _emphasis(kept: Sequence[Kept], importance: Float, tr: float, n_bands: int, n_features: int) -> Float32:
-    """Emphasis on each feature (F,), found on frames of all people that are evenly spread."""
-    if n_bands < 2:
-        return np.ones(n_features, np.float32)
-    lags = np.arange(0, LAST_LAG + tr / 2, tr)
-    basis = response_basis(lags)[:, : max(1, MOST_FEATURES // n_features)]
+def _emphasis(kept: Sequence[Kept], importance: Float, tr: float, response: Response) -> Float32:
+    """Emphasis on each band, found on frames of all people that are evenly spread."""
     every = -(-sum(len(of.load()[1]) for of in kept) // WEIGHED)
     features, targets = [], []
     for of in kept:
         latents, measured, times, power = of.load()
         rows = np.flatnonzero(measured)[::every]
-        features.append(responses_to(power, times[rows], lags, basis))
+        features.append(response.features(power, times[rows]))
         targets.append(latents[rows] * np.sqrt(importance))
     margin, lengths = -(-round(LAST_LAG / tr) // every), [len(of) for of in targets]
-    emphasis = weigh_bands(
-        np.concatenate(features), np.concatenate(targets), n_bands, basis.shape[1], margin, lengths
-    )
-    return emphasis[np.arange(n_features) % n_bands]
+    return weigh_bands(np.concatenate(features), np.concatenate(targets), power.band, margin, lengths)
 
 
 class LeftOut:

@@ -16,7 +16,7 @@ from neuroframes.frames.coupling import fit_lags
 from neuroframes.models.eeg_ridge import responses_to
 from neuroframes.models.population import PopulationModel
 from neuroframes.models.ridge import Ridge, Standardisation, folds
-from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import Segment
 from neuroframes.training.population import frames_of, latents_of, sums_of
 from neuroframes.training.wiener import fit_wiener, smooth
@@ -50,8 +50,11 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
     runs = [frames_of(segment) for segment in segments]
     latents, features, measured = [], [], [found.measured for found in runs]
     for segment, found in zip(segments, runs, strict=True):
-        power = pathway.features(segment.eeg_for("the model")).power
-        standard = BandPower(Standardisation.of(power.values)(power.values), power.times)
+        given = pathway.eeg_of(segment)
+        if given is None:
+            raise InputError(f"{segment.run}: the model needs EEG; there is none for this run")
+        power = pathway.features(given).power
+        standard = replace(power, values=Standardisation.of(power.values)(power.values))
         features.append(responses_to(standard, segment.times, eeg.ridge.lags, eeg.ridge.responses))
         latents.append(latents_of(found, population.autoencoder, known)[0])
     x = np.concatenate([of[mask] for of, mask in zip(features, measured, strict=True)])

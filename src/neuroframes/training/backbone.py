@@ -21,7 +21,8 @@ from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.gaussian import EegPathway, GaussianModel
-from neuroframes.models.settings import BackboneSettings, CorrectionSettings
+from neuroframes.models.model import Origin
+from neuroframes.models.settings import RESPONSES, BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment
 from neuroframes.training.eeg_ridge import fit_eeg_ridge
@@ -94,9 +95,9 @@ def fit_prior(
 def fit_backbone(
     segments: Sequence[Segment],
     powers: Sequence[BandPower],
-    n_bands: int,
     tr: float,
     n_latents: int | None,
+    responses: Sequence[str],
     generator: np.random.Generator,
 ) -> Backbone:
     """Fit prior, EEG ridge and the covariance of what it leaves over, on the training part.
@@ -105,15 +106,15 @@ def fit_backbone(
     ----------
     segments, tr, n_latents, generator : as in `fit_prior`
     powers : sequence of BandPower, one a segment
-        Features of its whole run, band fastest.
-    n_bands : int
+        Features of its whole run.
+    responses : sequence of str, as in `fit_eeg_ridge`
     """
     prior = fit_prior(segments, tr, n_latents, generator)
     edges = np.cumsum([0, *(len(segment.frames) for segment in segments)])
     latents = np.split(prior.autoencoder.encode(columns_over(segments)), edges[1:-1])
     logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
     group, importance = prior.latents.group, prior.autoencoder.importance
-    ridge, left_out = fit_eeg_ridge(segments, powers, latents, group, importance, tr, n_bands)
+    ridge, left_out = fit_eeg_ridge(segments, powers, latents, group, importance, tr, responses)
     before = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
     after = [(z - m, mask) for (z, mask), m in zip(before, left_out, strict=True)]
     # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
@@ -170,7 +171,7 @@ def fit_gaussian(part: TrainingPart, settings: BackboneSettings, *, seed: int = 
     seed : int
     **_ : what networks take
     """
-    return _fitted(part, settings.latents, seed)[0]
+    return _fitted(part, settings, seed)[0]
 
 
 def fit_default(
@@ -179,24 +180,38 @@ def fit_default(
     """The Gaussian model and networks that may correct it; other parameters as in `training.trainer.run`."""
     from neuroframes.training.correction import fit_correction
 
-    model, backbone = _fitted(part, settings.latents, seed)
-    assert model.eeg is not None and backbone is not None  # networks are trained where there is EEG
+    model, backbone = _fitted(part, settings, seed)
+    # Networks are trained where there is raw EEG.
+    assert model.eeg is not None and model.eeg.channels is not None and backbone is not None
     filters = whitening(model.eeg.channels.total)
     correction = fit_correction(part, backbone, filters, settings, state=state, seed=seed, **options)
     return replace(model, eeg=replace(model.eeg, correction=correction))
 
 
-def _fitted(part: TrainingPart, n_latents: int | None, seed: int) -> tuple[GaussianModel, Backbone | None]:
+def _fitted(
+    part: TrainingPart, settings: BackboneSettings, seed: int
+) -> tuple[GaussianModel, Backbone | None]:
     origin, segments, generator = part.origin, part.segments, np.random.default_rng(seed)
-    if not origin.channels:
+    n_latents, kinds = settings.latents, [settings.response]
+    if settings.response == "auto":
+        # Band power of raw EEG is convolved with nothing.
+        kinds = [kind for kind in RESPONSES[1:] if origin.features or kind != "convolved"]
+    if not (origin.channels or origin.features):
         return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
+    covariance, powers = _features(segments, origin)
+    found = fit_backbone(segments, [powers[s.run] for s in segments], origin.tr, n_latents, kinds, generator)
+    pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands)
+    return GaussianModel(origin, found.prior, pathway), found
+
+
+def _features(
+    segments: Sequence[Segment], origin: Origin
+) -> tuple[ChannelCovariance | None, dict[str, BandPower]]:
+    """What the ridge takes of each run, and how channels vary together, where there are channels."""
+    if origin.features:
+        return None, {s.run: s.power for s in segments if s.power is not None}
     pieces, bands = explaining_eeg(segments), origin.bands
     covariance = ChannelCovariance.fit(pieces, origin.channels, bands, average=origin.average)
     # Segments of one run share its EEG, whose features take longest.
     eeg_of, filters = {s.run: s.eeg_for("the backbone") for s in segments}, whitening(covariance.total)
-    powers = {run: eeg_features(eeg, bands, filters) for run, eeg in eeg_of.items()}
-    found = fit_backbone(
-        segments, [powers[s.run] for s in segments], len(bands), origin.tr, n_latents, generator
-    )
-    pathway = EegPathway(found.ridge, found.with_eeg, covariance, bands)
-    return GaussianModel(origin, found.prior, pathway), found
+    return covariance, {run: eeg_features(eeg, bands, filters) for run, eeg in eeg_of.items()}

@@ -1,16 +1,18 @@
-"""Fitting the ridge from EEG to latents: penalties, emphasis on bands, a filter along time.
+"""Fitting the ridge from EEG to latents: response, penalties, emphasis on bands, a filter along time.
 
 All by segments left out; see `models.eeg_ridge` for what is fitted.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
-from neuroframes.models.response import response_basis
+from neuroframes.models.response import response_of
 from neuroframes.models.ridge import Ridge, Standardisation, folds
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment
@@ -18,9 +20,12 @@ from neuroframes.training.wiener import fit_wiener, smooth
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Blocks = Sequence[NDArray[np.int64]]
 
-WEIGHED = 1200  # frames, evenly spread, on which bands are weighed
-WEIGHED_RESPONSES = 2  # columns of B in that: they hold nine tenths of it
+logger = logging.getLogger(__name__)
+
+WEIGHED = 1200  # frames, evenly spread, on which responses are compared and bands weighed
+WEIGHED_SHARE = 0.9  # of B, which the columns hold that bands are weighed by
 EMPHASIS_STEPS = (10.0, 0.1, 3.0, 1 / 3)  # factors tried in turn on the variance that the prior gives a band
 
 
@@ -37,7 +42,7 @@ def fit_eeg_ridge(
     group: NDArray[np.int64],
     importance: Float,
     tr: float,
-    n_bands: int,
+    responses: Sequence[str],
 ) -> tuple[EegRidge, list[Float]]:
     """Fit on segments of the training part.
 
@@ -46,13 +51,14 @@ def fit_eeg_ridge(
     segments : sequence of Segment
         What is read of them are their times and which frames are measured.
     powers, latents : one a segment
-        Band power (T, F) of its whole run, with the band fastest; latents (K, d).
+        Features (T, F) of its whole run; latents (K, d).
     group : array of int, shape (d,)
         Latents that share a penalty.
     importance : array, shape (d,)
         What a latent's squared error counts for when bands are weighed.
     tr : float, seconds; the step between lags
-    n_bands : int
+    responses : sequence of str
+        Kinds of response, of which the one with the lowest left-out error is taken.
 
     Returns
     -------
@@ -61,14 +67,29 @@ def fit_eeg_ridge(
     measured, at = [s.measured for s in segments], [s.times[s.measured] for s in segments]
     before = [_before(power, segment.times) for power, segment in zip(powers, segments, strict=True)]
     standardisation = Standardisation.of(np.concatenate(before))
-    lags = np.arange(0, LAST_LAG + tr / 2, tr)
-    basis = response_basis(lags)
-    standard = [BandPower(standardisation(power.values), power.times) for power in powers]
-    features = np.concatenate([responses_to(*of, lags, basis) for of in zip(standard, at, strict=True)])
+    standard = [replace(power, values=standardisation(power.values)) for power in powers]
     targets = np.concatenate([z[mask] for z, mask in zip(latents, measured, strict=True)])
     margin, lengths = round(LAST_LAG / tr), [len(part) for part in at]
-    emphasis = weigh_bands(features, targets * np.sqrt(importance), n_bands, basis.shape[1], margin, lengths)
-    scale = emphasis[np.arange(features.shape[1]) % n_bands]
+    weighted = targets * np.sqrt(importance)
+    every, blocks = _thinned(lengths)
+
+    def design(kind: str, every: int = 1) -> Float32:
+        offsets = np.cumsum([0, *lengths[:-1]])
+        some = [times[-offset % every :: every] for times, offset in zip(at, offsets, strict=True)]
+        basis = response_of(kind, tr)
+        return np.concatenate([responses_to(*of, *basis) for of in zip(standard, some, strict=True)])
+
+    def error(features: Float32) -> float:
+        ridge = Ridge(features, -(-margin // every), blocks)
+        errors = ridge.left_out_errors(weighted[::every])
+        return float(sum(errors[:, group == number].sum(axis=1).min() for number in np.unique(group)))
+
+    response = min(responses, key=lambda kind: error(design(kind, every))) if responses[1:] else responses[0]
+    (lags, basis), features, band = response_of(response, tr), design(response), powers[0].band
+    share = np.cumsum(np.square(basis).sum(axis=0)) / np.square(basis).sum()
+    main = features[:, : len(band) * (int(np.searchsorted(share, WEIGHED_SHARE)) + 1)]
+    emphasis = weigh_bands(main, weighted, band, margin, lengths)
+    scale = np.tile(emphasis[band], basis.shape[1])
     ridge = Ridge(features * scale, margin, folds(lengths))
     errors = ridge.left_out_errors(targets)
     weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
@@ -86,43 +107,59 @@ def fit_eeg_ridge(
     targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
     kernels = fit_wiener(predictions, targets_of, group, tr)
     predictions = [smooth(prediction, kernels, group) for prediction in predictions]
-    return EegRidge(standardisation, basis, lags, weights, kernels, group, tr), predictions
+    chosen = tr, response, tuple(emphasis.tolist()) if np.ptp(emphasis) else ()
+    found = EegRidge(standardisation, basis, lags, weights, kernels, group, *chosen)
+    logger.info("%s", found)
+    return found, predictions
+
+
+def _thinned(lengths: Sequence[int]) -> tuple[int, list[NDArray[np.int64]]]:
+    """The step between frames that are weighed, and the blocks of them that are left out in turn."""
+    ends = np.cumsum([0, *lengths])
+    every = -(-int(ends[-1]) // WEIGHED)
+    return every, folds([len(range(-(-a // every) * every, b, every)) for a, b in pairwise(ends)])
 
 
 def weigh_bands(
-    features: Float32, targets: Float, n_bands: int, n_responses: int, margin: int, lengths: Sequence[int]
+    features: Float32, targets: Float, band: NDArray[np.intp], margin: int, lengths: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Emphasis on each band (n_bands,) that predicts left-out blocks best, by descent along one at a time.
+    """Emphasis on each band (bands,) that predicts left-out blocks best, by descent along one at a time.
+
+    It is 1 for all unless what either half of the blocks chooses predicts the other half better.
 
     Parameters
     ----------
-    features : array, shape (n, R * F), response slowest and band fastest
+    features : array, shape (n, R * F), response slowest
     targets : array, shape (n, d), scaled by what each counts for
-    n_bands, n_responses : int
+    band : array of int, shape (F,)
     margin : int, frames
     lengths : sequence of int, frames of each segment
     """
-    every = -(-len(features) // WEIGHED)
-    n_kept = features.shape[1] // n_responses * min(WEIGHED_RESPONSES, n_responses)
-    thinned, targets = features[::every, :n_kept].astype(np.float64), targets[::every]
-    band = np.arange(n_kept) % n_bands
-    ends = np.cumsum([0, *lengths])
-    blocks = folds([len(range(-(-a // every) * every, b, every)) for a, b in pairwise(ends)])
+    every, blocks = _thinned(lengths)
+    thinned, targets = features[::every].astype(np.float64), targets[::every]
+    n_bands, band = int(band.max()) + 1, np.tile(band, thinned.shape[1] // len(band))
+    equal, halves = np.ones(n_bands), [blocks[::2], blocks[1::2]]
 
-    def errors(variance: Float, among: slice = slice(None)) -> Float:
+    def errors(variance: Float, of: Blocks, among: slice = slice(None)) -> Float:
         # Penalties are relative to the mean variance of features, so only its ratios between bands matter.
         scaled = thinned * np.sqrt(variance / variance.mean())[band]
-        ridge = Ridge(scaled, -(-margin // every), blocks)
+        ridge = Ridge(scaled, -(-margin // every), of)
         return np.asarray(ridge.left_out_errors(targets, among).mean(axis=1))
 
-    variance = np.ones(n_bands)
-    at_once = errors(variance)
-    lowest, best = at_once.min(), int(at_once.argmin())
-    near = slice(max(best - 1, 0), best + 2)
-    for factor in EMPHASIS_STEPS:
-        for number in range(n_bands):
-            tried = variance * np.where(np.arange(n_bands) == number, factor, 1.0)
-            error = errors(tried, near).min()
-            if error < lowest:
-                lowest, variance = error, tried
+    def best(of: Blocks) -> Float:
+        variance, at_once = equal, errors(equal, of)
+        lowest, place = at_once.min(), int(at_once.argmin())
+        near = slice(max(place - 1, 0), place + 2)
+        for factor in EMPHASIS_STEPS:
+            for number in range(n_bands):
+                tried = variance * np.where(np.arange(n_bands) == number, factor, 1.0)
+                error = errors(tried, of, near).min()
+                if error < lowest:
+                    lowest, variance = error, tried
+        return variance
+
+    confirmed = n_bands > 1 and all(
+        errors(best(half), other).min() < errors(equal, other).min() for half, other in (halves, halves[::-1])
+    )
+    variance = best(blocks) if confirmed else equal
     return np.sqrt(variance / variance.mean()).astype(np.float32)

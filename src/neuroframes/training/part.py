@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.models.model import Origin
-from neuroframes.recording.band_power import check_bands
+from neuroframes.models.ridge import Standardisation
+from neuroframes.recording.band_power import check_bands, log_band_power
 from neuroframes.recording.segments import Part, Segment, Split, load_segments
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.store import Store
@@ -56,7 +57,10 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
         If one model can't serve all runs: they differ in TR or EEG rate, or the rate is too low for a band.
     """
     # Before anything is read, which takes minutes.
-    check_bands(min(run.eeg_rate for run in store.runs), bands)
+    if store.features:
+        bands = {}
+    else:
+        check_bands(min(run.eeg_rate for run in store.runs), bands)
     for what, values in (
         ("TR", {round(run.tr, 4) for run in store.runs}),
         ("EEG rate", {run.eeg_rate for run in store.runs}),
@@ -68,8 +72,9 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
             )
     logger.info("reading %d parts of %s", len(split.train), store.path.name)
     segments, scale = load_segments(store, split.train, bands)
-    settings = {name: store.settings[name] for name in EEG_SETTINGS}
-    origin = Origin(store.space, store.runs[0].tr, scale, split, store.channels, settings, bands)
+    settings = {name: store.settings[name] for name in (() if store.features else EEG_SETTINGS)}
+    tr, of_eeg = store.runs[0].tr, (store.channels, settings, bands, store.features)
+    origin = Origin(store.space, tr, scale, split, *of_eeg)
     return TrainingPart(origin, segments, store.positions)
 
 
@@ -112,15 +117,16 @@ class PeopleSegments(Sequence[Segment]):
             return [self[each] for each in range(*number.indices(len(self)))]
         store, part = self._runs[number]
         (segment,), _ = load_segments(store, [part], self._bands)
-        signal = segment.eeg
-        assert signal is not None
-        eeg = signal.data[[signal.channels.index(name) for name in self._channels]]
-        if store.settings["reference"] == "average":
-            eeg = eeg - eeg.mean(axis=0)
-        shared = Signal(eeg, signal.rate, tuple(self._channels))
-        return replace(
-            segment, eeg=shared, person=f"sub-{store.subject}", run=f"sub-{store.subject} {part.run}"
-        )
+        eeg, power, person = segment.eeg, segment.power, f"sub-{store.subject}"
+        assert power is not None
+        if eeg is not None:
+            data = eeg.data[[eeg.channels.index(name) for name in self._channels]]
+            if store.settings["reference"] == "average":
+                data = data - data.mean(axis=0)
+            eeg = Signal(data, eeg.rate, tuple(self._channels))
+            power = log_band_power(data, eeg.rate, self._bands)
+        standard = replace(power, values=Standardisation.of(power.values)(power.values))
+        return replace(segment, power=standard, eeg=eeg, person=person, run=f"{person} {part.run}")
 
 
 def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
@@ -135,30 +141,31 @@ def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]
     subjects = [store.subject for store in stores]
     if twice := [name for name in subjects if subjects.count(name) > 1]:
         raise InputError(f"sub-{twice[0]} is in two of the stores; pass each person once")
+    settings = {name: first.settings[name] for name in (() if first.features else EEG_SETTINGS)}
     for store in stores:
         first.space.check_same(store.space, store.path.name)
-        check_bands(min(run.eeg_rate for run in store.runs), bands)
+        trs = [{round(run.tr, 4) for run in of.runs} for of in (store, first)]
         for what, ours, theirs in (
-            ("TR", {round(run.tr, 4) for run in store.runs}, {round(first.runs[0].tr, 4)}),
-            *((name, store.settings[name], first.settings[name]) for name in EEG_SETTINGS),
+            ("TR", trs[0], {min(trs[1])}),
+            ("features", store.features, first.features),
+            *((name, store.settings[name], value) for name, value in settings.items()),
         ):
             if ours != theirs:
                 raise InputError(
                     f"{store.path.name}: {what} {ours}, but {first.path.name} has {theirs}; "
                     "prepare all people alike"
                 )
+        if not first.features:
+            check_bands(min(run.eeg_rate for run in store.runs), bands)
     channels = [name for name in first.channels if all(name in store.channels for store in stores)]
-    if len(channels) < FEWEST_CHANNELS:
+    if not first.features and len(channels) < FEWEST_CHANNELS:
         raise InputError(
             f"the stores have {len(channels)} EEG channels in common, at least {FEWEST_CHANNELS} are needed; "
             "rename channels, or leave out the person whose montage is another"
         )
-    settings = {name: first.settings[name] for name in EEG_SETTINGS}
     scale = np.ones(first.space.V, np.float32)
-    origin = Origin(
-        first.space, first.runs[0].tr, scale, Split((), (), 0.0), tuple(channels), settings, bands
-    )
+    of_eeg = tuple(channels), settings, bands, first.features
+    origin = Origin(first.space, first.runs[0].tr, scale, Split((), (), 0.0), *of_eeg)
+    segments = PeopleSegments(stores, bands, channels)
     places = [first.channels.index(name) for name in channels]
-    return TrainingPart(
-        origin, PeopleSegments(stores, bands, channels), first.positions[places], several=len(stores) > 1
-    )
+    return TrainingPart(origin, segments, first.positions[places], several=len(stores) > 1)

@@ -1,0 +1,89 @@
+"""Features of each frame: what is written is read back, what can't be used is said."""
+
+import numpy as np
+import pytest
+
+from neuroframes.errors import InputError
+from neuroframes.recording.features import Features, bands_of, check_frames, read_features, write_features
+
+NAMES = ("left alpha", "right alpha", "left beta")
+TABLE = Features(np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32), NAMES, 2.0)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".npz"])
+def test_a_table_is_read_as_it_was_written(tmp_path, suffix):
+    write_features(path := tmp_path / f"a_features{suffix}", TABLE)
+    found = read_features(path)
+    assert np.array_equal(found.values, TABLE.values) and (found.names, found.tr) == (NAMES, 2.0)
+    assert np.array_equal(found.times, [1, 3, 5, 7, 9, 11]) and found.duration == 12
+
+
+def test_columns_are_picked_by_name():
+    picked = TABLE.picked(["left beta", "left alpha"], "the model")
+    assert picked.names == ("left beta", "left alpha")
+    assert np.array_equal(picked.values, TABLE.values[:, [2, 0]])
+    with pytest.raises(
+        InputError, match="1 of the 2 features of the model are missing.*: gamma; it has left al"
+    ):
+        TABLE.picked(["left beta", "gamma"], "the model")
+
+
+def test_bands_are_those_that_all_names_end_in():
+    assert bands_of(NAMES).tolist() == TABLE.power.band.tolist() == [0, 0, 1]
+    assert bands_of(["beta", "O1_Alpha"]).tolist() == [1, 0]
+    for names in (["left alpha", "vigilance"], ["left alpha", "highbeta"], ["alpha left"]):
+        assert not bands_of(names).any()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a\tb\n1\t2\n3\tn/a\n", "frame 1, b: no finite number"),
+        ("a\tb\n1\tx\n", "column b, line 2: expected a number"),
+        ("a\tb\n1\t2\n", "no TR; state it as RepetitionTime in x_features.json"),
+        ("a\ta\n1\t2\n", "more than one column is called 'a'"),
+    ],
+)
+def test_a_table_of_text_that_cannot_be_used(tmp_path, content, message):
+    (tmp_path / "x_features.tsv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_features(tmp_path / "x_features.tsv")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"features": np.zeros((4, 2)), "names": ["a"], "tr": 2.0}, "1 names for 2 columns"),
+        ({"features": np.zeros((4, 2)), "names": ["a", "b"], "tr": 1.0}, "states a TR of 1 s, not 2 s"),
+        ({"features": np.zeros((4, 1)), "names": ["a"], "tr": [2.0, 2.0]}, "tr \\[2.0, 2.0\\]; expected"),
+        ({"bold": np.zeros((4, 2))}, r"holds bold; expected features, frames x features, and names"),
+    ],
+)
+def test_arrays_that_cannot_be_used(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        read_features(tmp_path / "x.npz", tr=2.0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "npy", "absent"])
+def test_a_damaged_file(tmp_path, damage):
+    write_features(path := tmp_path / "x.npz", TABLE)
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "npy":
+        np.save(tmp_path / "x.npy", TABLE.values)
+        (tmp_path / "x.npy").rename(path)
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="x.npz: can't be read as NPZ"):
+        read_features(path)
+
+
+def test_rows_are_the_frames_of_a_run(tmp_path):
+    check_frames(tmp_path / "a.tsv", TABLE, 6, 2.0)
+    with pytest.raises(
+        InputError, match="features of 6 frames for 8 frames of BOLD; .* cut both to the frames"
+    ):
+        check_frames(tmp_path / "a.tsv", TABLE, 8, 2.0)
+    with pytest.raises(InputError, match="TR of 2 s, its BOLD 1.5 s"):
+        check_frames(tmp_path / "a.tsv", TABLE, 6, 1.5)
