@@ -229,7 +229,7 @@ def test_a_learned_correction_moves_the_mean(model, patch):
 @pytest.mark.parametrize("learned", [False, True])
 def test_it_says_what_it_was_given(model, patch, learned):
     test = patch[1]
-    named = replace(model, eeg=replace(model.eeg, correction=Learned())) if learned else model
+    named = replace(model, eeg=replace(model.eeg, correction=Learned() if learned else None, least_gap=0.0))
     assert named.name == ("neuroframes" if learned else "neuroframes backbone")
     assert named.without_eeg().name == "neuroframes without EEG"
     end = ", its mean with a learned correction" if learned else ""
@@ -240,6 +240,18 @@ def test_it_says_what_it_was_given(model, patch, learned):
     assert named.describe(alone) == f"{given} the EEG{end}"
     for silent in (named.describe(replace(test, eeg=None)), named.without_eeg().describe(test)):
         assert silent == f"{given} the measured frames"
+
+
+def test_in_gaps_in_which_eeg_is_not_believed_it_is_left_out(model, patch):
+    test = patch[1].given(GAPS)
+    never, always = (replace(model, eeg=replace(model.eeg, least_gap=gap)) for gap in (np.inf, 0.0))
+    np.testing.assert_array_equal(never.fill(test).mean, model.without_eeg().fill(test).mean)
+    assert not np.array_equal(always.fill(test).mean, never.fill(test).mean)
+    assert never.describe(test).endswith("the measured frames; EEG isn't believed beside so many frames")
+    alone = test.given(np.zeros(40, bool))
+    np.testing.assert_array_equal(never.fill(alone).mean, always.fill(alone).mean)
+    gaps = np.arange(40) % 10 < 4  # of six frames
+    assert [replace(model.eeg, least_gap=gap).believed(gaps) for gap in (1, 6, 7)] == [True, True, False]
 
 
 def test_a_correction_is_taken_to_the_gpu_where_there_is_one(model, monkeypatch):

@@ -99,8 +99,7 @@ def chosen_prior(
 ) -> Choice:
     """The prior of a run, from its measured frames and perhaps other people's.
 
-    EEG is believed if it brings other people's prior nearer to the hidden frames by more than a standard
-    error, or where too few frames are measured to tell.
+    Where there is a prediction from EEG, other people's prior with it is the one that must be beaten.
 
     Parameters
     ----------
@@ -136,10 +135,11 @@ def chosen_prior(
         name = [*fits][-1]
         weight = 0.0 if name == OWN else 1.0
         return Choice(replace(fits[name](frames, measured)(weight), spread=expected), name, weight, {})
-    candidates = {} if population is None else {OTHERS: fits[OTHERS](some, left, at=sample)}
+    # The likeliest first.
+    candidates = {} if eeg is None else {EEG: fits[EEG](some, left, at=sample)}
+    if population is not None:
+        candidates[OTHERS] = fits[OTHERS](some, left, at=sample)
     candidates[OWN] = fits[OWN](some, left)
-    if eeg is not None:
-        candidates[EEG] = fits[EEG](some, left, at=sample)
     misses, by_gap = {}, {}
     for name, prior_of in candidates.items():
         mean = eeg.mean if eeg is not None and name == EEG else None

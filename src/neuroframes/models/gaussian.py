@@ -21,6 +21,7 @@ from neuroframes.errors import need_torch
 from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.autoregression import Autoregression
+from neuroframes.frames.calibration import runs_of
 from neuroframes.frames.filling import draw_exactly, draw_missing, fill_missing
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
@@ -76,6 +77,8 @@ class EegPathway:
     bands : dict from name to (low, high), Hz
     correction : Correction, or None
         What was learned beside the ridge; moved to the GPU if there is one.
+    least_gap : float
+        Frames of the shortest gap in which EEG is believed: see `training.belief`.
     """
 
     ridge: EegRidge
@@ -83,6 +86,7 @@ class EegPathway:
     channels: ChannelCovariance | None
     bands: Mapping[str, tuple[float, float]]
     correction: "Correction | None" = None
+    least_gap: float = 0.0
     # A run's EEG is asked for by each of its windows and draws; it goes when the run does.
     _known: WeakKeyDictionary[Signal, EegFeatures] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
@@ -93,6 +97,13 @@ class EegPathway:
             from neuroframes.models.device import default_device
 
             self.correction.to(default_device())
+
+    def believed(self, measured: NDArray[np.bool_]) -> bool:
+        """Whether EEG counts beside these measured frames (K,): by the gap that most missing ones lie in."""
+        lengths = runs_of(~measured)[1]
+        if not measured.any() or not len(lengths):
+            return True
+        return float(np.square(lengths).sum() / lengths.sum()) >= self.least_gap
 
     def eeg_of(self, segment: Segment) -> Signal | BandPower | None:
         """What the model takes of a segment: its EEG, or the features that it comes as; None without."""
@@ -218,6 +229,9 @@ class GaussianModel(TrainedModel):
         return replace(self, eeg=None)
 
     def describe(self, segment: Segment) -> str:
+        eeg = self.eeg
+        if eeg is not None and eeg.eeg_of(segment) is not None and not eeg.believed(segment.measured):
+            return f"{self.without_eeg().describe(segment)}; EEG isn't believed beside so many frames"
         known = ["the measured frames"] * bool(segment.measured.any())
         informed = self.eeg is not None and self.eeg.eeg_of(segment) is not None
         known += ["features of the EEG" if self.origin.features else "the EEG"] * informed
@@ -236,9 +250,12 @@ class GaussianModel(TrainedModel):
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
         Only the standard deviation of draws holds how a learned correction varies. What looks like an
-        artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out.
+        artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
+        in gaps in which it isn't believed EEG is.
         """
         generator = np.random.default_rng(0) if generator is None else generator
+        if self.eeg is not None and not self.eeg.believed(segment.measured):
+            return self.without_eeg().fill(segment, draws=draws, generator=generator)
         doubted = suspicious(segment.frames, segment.measured)
         if not doubted.any():
             return self._fill(segment, draws, generator)
@@ -305,6 +322,7 @@ class GaussianModel(TrainedModel):
             if self.eeg.channels is not None:
                 tensors["channel_covariances"] = self.eeg.channels.covariances
             tensors |= {"eeg.centre": scale.centre, "eeg.spread": scale.spread}
+            tensors["eeg.least_gap"] = np.array([self.eeg.least_gap])
             tensors |= {f"eeg.{part}": getattr(ridge, part) for part in RIDGE_FIELDS}
         for name, covariance in covariances.items():
             for part in COVARIANCE_FIELDS:
@@ -346,7 +364,8 @@ class GaussianModel(TrainedModel):
             channels = None
             if not origin.features:
                 channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
-            pathway = EegPathway(ridge, with_eeg, channels, origin.bands)
+            least_gap = float(tensors["eeg.least_gap"][0])
+            pathway = EegPathway(ridge, with_eeg, channels, origin.bands, least_gap=least_gap)
             if not (stored.path / "correction.json").exists():
                 return cls(origin, prior, pathway)
             need_torch(f"{stored.path.name} holds networks, which take PyTorch")

@@ -39,16 +39,18 @@ class GroupEeg:
     ridge : EegRidge, of band power that is standardised by run
     channels : ChannelCovariance, mean over people, or None where EEG comes as features of each frame
     rest : mapping from a person's label to Lags of what the ridge of the others leaves over
+    least_gap : float, as of EegPathway
     """
 
     ridge: EegRidge
     channels: ChannelCovariance | None
     rest: Mapping[str, Lags]
+    least_gap: float
 
     def pathway(self, bands: Mapping[str, tuple[float, float]]) -> EegPathway:
         """Its covariance is that of what the ridge leaves over of people whom it doesn't know."""
         covariance = reduce(add, self.rest.values()).trusted().together(self.ridge.tr)
-        return EegPathway(self.ridge, covariance, self.channels, bands)
+        return EegPathway(self.ridge, covariance, self.channels, bands, least_gap=self.least_gap)
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class PopulationModel(TrainedModel):
         rows, tr = self._grid(segment)
         pathway = prediction = None
         eeg = None if self.eeg is None else self.eeg.pathway(self.origin.bands)
-        if self.eeg is not None and eeg is not None and (given := eeg.eeg_of(segment)) is not None:
+        given = None if eeg is None else eeg.eeg_of(segment)
+        if self.eeg is not None and eeg is not None and given is not None and eeg.believed(segment.measured):
             mean, pathway = eeg.mean(given, segment.times[rows]), eeg
             prediction = Prediction(mean, replace(population, people=self.eeg.rest))
         choice = chosen_prior(
@@ -172,7 +175,11 @@ class PopulationModel(TrainedModel):
             eeg=prediction,
         )
         if pathway is not None:
-            pathway = replace(pathway, covariance=choice.prior.latents) if choice.name == EEG else None
+            pathway = (
+                replace(pathway, covariance=choice.prior.latents, least_gap=0.0)
+                if choice.name == EEG
+                else None
+            )
         own = segment.person in people
         choice = _named(choice, len(people) - own)
         whose = f", {segment.person}, whose run this is{', among them' * (len(people) > 1)}" if own else ""
@@ -225,7 +232,7 @@ class PopulationModel(TrainedModel):
         }
         tensors |= _stacked("people", population.people)
         if self.eeg is not None:
-            tensors |= _stacked("eeg.rest", self.eeg.rest)
+            tensors |= _stacked("eeg.rest", self.eeg.rest) | {"eeg.least_gap": np.array([self.eeg.least_gap])}
             tensors |= {f"eeg.{part}": getattr(self.eeg.ridge, part) for part in (*RIDGE_FIELDS, "group")}
             if self.eeg.channels is not None:
                 tensors["eeg.channel_covariances"] = self.eeg.channels.covariances
@@ -258,7 +265,7 @@ class PopulationModel(TrainedModel):
                 covariances = tensors["eeg.channel_covariances"]
                 channels = ChannelCovariance(origin.channels, covariances, origin.average)
             rest = _unstacked("eeg.rest", about["people"], tensors)
-            return replace(found, eeg=GroupEeg(ridge, channels, rest))
+            return replace(found, eeg=GroupEeg(ridge, channels, rest, float(tensors["eeg.least_gap"][0])))
 
 
 def _stacked(name: str, people: Mapping[str, Lags]) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,8 @@ error of 0), weights are 0. Left-out predictions say at which time scales EEG is
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import Lags, fit_lags
+from neuroframes.frames.population import Population
 from neuroframes.frames.temporal import octave_groups
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
@@ -28,6 +30,7 @@ from neuroframes.models.response import response_of
 from neuroframes.models.ridge import PENALTIES, Standardisation
 from neuroframes.models.settings import RESPONSES, BackboneSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.training.belief import Run, least_gap, stretches
 from neuroframes.training.eeg_ridge import WEIGHED, weigh_bands
 from neuroframes.training.part import TrainingPart
 from neuroframes.training.population import (
@@ -154,9 +157,9 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
 
         population = sums_of(scored(), group, known, origin.tr)
         kinds = RESPONSES[1:] if settings.response == "auto" else (settings.response,)
-        ridge, rest = fit_group_ridge(kept, population.autoencoder, origin.tr, kinds)
+        ridge, rest, gap = fit_group_ridge(kept, population, kinds)
     model = PopulationModel(replace(origin, scale=known.astype(np.float32)), population)
-    return replace(model, eeg=GroupEeg(ridge, channels, rest))
+    return replace(model, eeg=GroupEeg(ridge, channels, rest, gap))
 
 
 def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequence[str]) -> list[Response]:
@@ -176,17 +179,17 @@ def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequenc
 
 
 def fit_group_ridge(
-    kept: Sequence[Kept], autoencoder: LinearAutoencoder, tr: float, kinds: Sequence[str]
-) -> tuple[EegRidge, Mapping[str, Lags]]:
-    """The ridge of all people, and Lags of what the ridges of the others leave over of each person.
+    kept: Sequence[Kept], population: Population, kinds: Sequence[str]
+) -> tuple[EegRidge, Mapping[str, Lags], float]:
+    """The ridge of all people, Lags of what the others' ridges leave over of each person, and `least_gap`.
 
     Parameters
     ----------
     kept : sequence of Kept
-    autoencoder : LinearAutoencoder of the group
-    tr : float, seconds
+    population : Population
     kinds : sequence of str, of responses that are tried
     """
+    autoencoder, tr = population.autoencoder, population.tr
     group, importance = octave_groups(autoencoder.n_latents), autoencoder.importance
     member = np.eye(int(group.max()) + 1)[group]
     fits = [LeftOut(kept, response) for response in responses(kept, importance, tr, kinds)]
@@ -213,12 +216,34 @@ def fit_group_ridge(
         group,
         tr,
     )
+    predictions = [smooth(m, kernels, group) for m in predictions]
     rest: dict[str, Lags] = {}
-    for number, (m, (z, mask)) in enumerate(zip(predictions, loaded, strict=True)):
-        lags, person = fit_lags(z - smooth(m, kernels, group), mask, tr), kept[number].person
-        rest[person] = rest[person] + lags if person in rest else lags
+    for run, m, (z, mask) in zip(kept, predictions, loaded, strict=True):
+        lags = fit_lags(z - m, mask, tr)
+        rest[run.person] = rest[run.person] + lags if run.person in rest else lags
+    gap = _least_gap(kept, predictions, population, rest)
+    logger.info("EEG is believed in gaps of %g frames or more", gap)
     chosen = tr, response.name, response.emphasis
-    return EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen), rest
+    return (
+        EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen),
+        rest,
+        gap,
+    )
+
+
+def _least_gap(
+    kept: Sequence[Kept], predictions: Sequence[Float], population: Population, rest: Mapping[str, Lags]
+) -> float:
+    """`least_gap`, over people; lead and lag, which cost much, are left out on both sides."""
+    runs: dict[str, list[Run]] = {}
+    for of, m in zip(kept, predictions, strict=True):
+        z, mask, *_ = of.load()
+        runs.setdefault(of.person, []).extend(stretches([(z, mask, m)]))
+    together = (
+        reduce(add, people.values()).trusted().together(population.tr) for people in (population.people, rest)
+    )
+    without, with_eeg = (replace(covariance, coupling=None) for covariance in together)
+    return least_gap(runs.values(), without, with_eeg, population.autoencoder.importance)
 
 
 def _emphasis(kept: Sequence[Kept], importance: Float, tr: float, response: Response) -> Float32:
