@@ -1,14 +1,15 @@
 """In which gaps EEG is believed: from left-out predictions, and not where a gain may be chance.
 
 Frames are hidden in gaps of several lengths, and filled with and without what EEG says of them. Over
-stretches of time, or over people, the squared error must fall by more than a standard error, in gaps of one
-length and in all longer ones. Where nothing is measured EEG is all that there is.
+stretches of time, or over people, the squared error must fall by more than chance (one-sided t-test, 5 %), in
+gaps of one length and in all longer ones. Where nothing is measured EEG is all that there is.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.frames.posterior import posterior
@@ -58,7 +59,10 @@ def least_gap(
                     errors[number] += (np.square(found - z)[hidden] @ importance).sum()
             if errors[0] > 0:
                 gains.append(1 - errors[1] / errors[0])
-        if len(gains) < 2 or np.mean(gains) <= np.std(gains, ddof=1) / np.sqrt(len(gains)):
+        if len(gains) < 2:
+            break
+        error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+        if np.mean(gains) <= t.ppf(0.95, len(gains) - 1) * error:
             break
         least = float(gap)
     return least
