@@ -38,7 +38,7 @@ def sources() -> Sources:
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of a minute whose coupling is far stronger than in life."""
     out = tmp_path_factory.mktemp("simulated") / "data"
-    return simulate(out, minutes=2, runs=2, space="fsaverage5", channels=16, seed=1, snr=30)
+    return simulate(out, minutes=2, runs=2, space="fsaverage5", channels=16, seed=1, snr=30, linear=True)
 
 
 def read_eeg(root: Path, run: int = 1) -> mne.io.BaseRaw:
@@ -144,7 +144,7 @@ def test_default_noise_hides_most_of_the_coupling(sources: Sources) -> None:
     rng, clock = np.random.default_rng(2), signals.Clock.of_run(750, 0.8, 250.0)
     subject = signals.make_subject(rng, clock)
     envelopes = signals.band_envelopes(rng, sources, subject)
-    signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr=1.0)
+    signal, coupled = signals.bold_latents(rng, sources, envelopes, subject, snr=1.0)
     noise, _ = signals.bold_noise(rng, sources, subject)
     maps = sources.patches[~sources.dead]
     visible = maps[:, : sources.n_patches]
@@ -155,9 +155,10 @@ def test_default_noise_hides_most_of_the_coupling(sources: Sources) -> None:
 
 def test_snr_scales_the_coupled_variance(sources: Sources) -> None:
     clock = signals.Clock.of_run(100, 0.8, 250.0)
+    subject = signals.make_subject(np.random.default_rng(2), clock)
     envelopes = np.random.default_rng(0).random((5, 200, len(clock.slow)), np.float32)
     one, four, none = (
-        signals.bold_latents(np.random.default_rng(1), sources, envelopes, clock, snr) for snr in (1, 4, 0)
+        signals.bold_latents(np.random.default_rng(1), sources, envelopes, subject, snr) for snr in (1, 4, 0)
     )
     np.testing.assert_allclose(four[1], 2 * one[1], rtol=1e-5)
     np.testing.assert_allclose(one[0][:, :200] - one[1], none[0][:, :200], atol=1e-5)

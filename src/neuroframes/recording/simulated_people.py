@@ -1,0 +1,84 @@
+r"""How people differ: the same networks, drawn a little differently on each cortex.
+
+Of a person, with smooth maps s of unit variance over the cortex, of the group or of one's own:
+
+    place     of a patch            + outline s                       its map and what EEG sees of it
+    delay     of a response         + delay (person, network) + vascular s
+    travel    of activity           propagation s
+    weight    of a band on BOLD     * exp(coupling (band, network))
+    mixing    of networks           1 + coupling (patch's network, network)
+    wave      size of global waves  exp(.3 s + .5 coupling (network))
+    amplitude of the EEG            * exp(gain (band, patch))
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from neuroframes.cortex.mesh import vertex_positions
+from neuroframes.recording.simulated_sources import NETWORKS, Sources, sources_at
+from neuroframes.recording.simulated_world import Chance, World
+
+GROUP, OWN = 0.8, 0.6  # of a map that people share in part: sum of squares 1
+WAVELENGTH = 200.0  # mm, about, of smooth maps
+LOCAL = 0.4  # share of the logarithm of a network's mixing with others
+
+
+def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sources:
+    """The sources of a person.
+
+    Parameters
+    ----------
+    sources : Sources
+        What people share.
+    world : World
+    group, own : Chance
+        Of what people share, and of what is the person's own.
+    """
+    place = vertex_positions(sources.space, "pial")[sources.seeds]
+    visible, network = sources.n_patches, sources.network
+
+    def normal(ingredient: str, *shape: int) -> NDArray[np.float64]:
+        return own(ingredient).normal(size=shape)
+
+    def shared_map(ingredient: str) -> NDArray[np.float64]:
+        both = np.abs(place[:, :1]), place[:, 1:]  # left as right
+        return GROUP * _smooth(group(ingredient), np.hstack(both)) + OWN * _smooth(own(ingredient), place)
+
+    if world.outline:
+        rng = own("outline")
+        moved = np.stack([_smooth(rng, place) for _ in range(3)], axis=1)
+        sources = sources_at(rng, sources, world.outline * moved)
+    bands, networks = len(sources.weight), len(NETWORKS)
+    later = normal("delay", 1 + networks)
+    vascular = world.vascular * shared_map("vascular")
+    delay = sources.delay + world.delay * later[0] + vascular
+    delay[:visible] += world.delay * later[1:][network]
+    rng = own("coupling")
+    coupled, sizes = rng.normal(size=(bands, networks)), rng.normal(size=networks)
+    between = group("coupling").normal(size=(networks, networks)) + rng.normal(size=(networks, networks))
+    mixing = np.eye(networks) + world.coupling * LOCAL * between
+    mixing /= np.linalg.norm(mixing, axis=1, keepdims=True)
+    wave = np.exp(0.3 * shared_map("waves")[:visible] + 0.5 * world.coupling * sizes[network])
+    louder = normal("gain", bands, 1 + visible)
+    gain = np.exp(world.gain * (louder[:, :1] + louder[:, 1:]))
+    return replace(
+        sources,
+        delay=np.clip(delay, 3, 9).astype(np.float32),
+        vascular=vascular[:visible],
+        travel=world.propagation * shared_map("propagation")[:visible],
+        weight=(sources.weight * np.exp(world.coupling * coupled)[:, network]).astype(np.float32),
+        mixing=mixing[network].astype(np.float32),
+        wave=wave.astype(np.float32),
+        amplitude=(sources.amplitude * gain).astype(np.float32),
+        head=float(np.exp(0.52 * own("bursts").normal())),
+    )
+
+
+def _smooth(rng: Generator, place: NDArray[np.float64], waves: int = 12) -> NDArray[np.float64]:
+    """A smooth map at places (n, 3) in mm: mean 0 and variance 1 over them."""
+    wave_vectors = rng.normal(0, 2 * np.pi / WAVELENGTH / np.sqrt(3), (3, waves))
+    course = np.cos(place @ wave_vectors + rng.uniform(0, 2 * np.pi, waves)).sum(axis=1)
+    return (course - course.mean()) / course.std()

@@ -1,0 +1,98 @@
+"""What sets a simulated world apart from one that is linear, stationary and alike in all people: ingredients.
+
+Each has a size, and 0 leaves it out. Each draws from random numbers of its own, so that whether one is there
+changes no other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from numpy.random import Generator, SeedSequence, default_rng
+
+from neuroframes.errors import InputError
+
+Chance = Callable[[str], Generator]  # the random numbers of an ingredient
+
+
+@dataclass(frozen=True)
+class World:
+    """How much there is of each ingredient.
+
+    Attributes
+    ----------
+    outline : float, mm
+        By how much patches of cortex lie elsewhere in each person.
+    delay : float, seconds
+        By how much haemodynamic responses are later or earlier in each person.
+    coupling : float
+        Deviation between people of the logarithm of coupling between EEG and BOLD, and of what networks have
+        in common.
+    gain : float
+        Deviation between people of the logarithm of EEG amplitudes.
+    waves : float
+        Variance of BOLD, in parts of a grayordinate's, that waves over the whole cortex cause.
+    propagation : float, seconds
+        Deviation between regions of when activity arrives.
+    vascular : float, seconds
+        Deviation between regions of when blood arrives.
+    vigilance : float
+        1: drowsy hours have less alpha, whose coupling turns round, and larger waves.
+    saturation : float
+        Deviation of the logarithm of inflow in a balloon model.
+    fast : float
+        Variance, in the same parts, of noise without memory that neighbours share.
+    jitter : float, seconds
+        Deviation of volume triggers.
+    bursts : float
+        1: heads move as those of 645 people did, in bursts.
+    """
+
+    outline: float = 0.0
+    delay: float = 0.0
+    coupling: float = 0.0
+    gain: float = 0.0
+    waves: float = 0.0
+    propagation: float = 0.0
+    vascular: float = 0.0
+    vigilance: float = 0.0
+    saturation: float = 0.0
+    fast: float = 0.0
+    jitter: float = 0.0
+    bursts: float = 0.0
+
+    def without(self, ingredients: str) -> "World":
+        """This world without the ingredients that are named, with commas between them."""
+        names = [name.strip() for name in ingredients.split(",")]
+        if unknown := [name for name in names if name not in INGREDIENTS]:
+            raise InputError(f"--without {', '.join(unknown)}; choose from {', '.join(INGREDIENTS)}")
+        return replace(self, **dict.fromkeys(names, 0.0))
+
+
+INGREDIENTS = tuple(field.name for field in fields(World))
+LINEAR = World()
+LIFELIKE = World(
+    outline=5.0,
+    delay=0.5,
+    coupling=0.5,
+    gain=0.3,
+    waves=0.4,
+    propagation=1.0,
+    vascular=0.7,
+    vigilance=1.0,
+    saturation=0.2,
+    fast=0.15,
+    jitter=0.003,
+    bursts=1.0,
+)
+
+
+def chance(seed: int, *key: int) -> Chance:
+    """Random numbers of each ingredient: those of a key (run, subject) differ from all others."""
+
+    def of(ingredient: str) -> Generator:
+        return default_rng(SeedSequence(seed, spawn_key=(*key, INGREDIENTS.index(ingredient))))
+
+    return of
+
+
+NO_CHANCE = chance(0)
