@@ -18,12 +18,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from neuroframes.cortex.mesh import vertex_positions
-from neuroframes.recording.simulated_sources import NETWORKS, Sources, sources_at
+from neuroframes.recording.simulated_sources import MODES, NETWORKS, SHARED_FAST, WAVES, Sources, sources_at
 from neuroframes.recording.simulated_world import Chance, World
 
-GROUP, OWN = 0.8, 0.6  # of a map that people share in part: sum of squares 1
+GROUP, OWN = 0.75, 0.66  # of a map that people share in part: sum of squares 1
 WAVELENGTH = 200.0  # mm, about, of smooth maps
-LOCAL = 0.4  # share of the logarithm of a network's mixing with others
+WAVE_MAP, LOCAL_WAVES = 0.4, 0.8
+
+GLOBAL_FAST = 3.0
+LOCAL = 0.6  # share of the logarithm of a network's mixing with others
 
 
 def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sources:
@@ -43,9 +46,13 @@ def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sou
     def normal(ingredient: str, *shape: int) -> NDArray[np.float64]:
         return own(ingredient).normal(size=shape)
 
-    def shared_map(ingredient: str) -> NDArray[np.float64]:
-        both = np.abs(place[:, :1]), place[:, 1:]  # left as right
-        return GROUP * _smooth(group(ingredient), np.hstack(both)) + OWN * _smooth(own(ingredient), place)
+    def shared_map(ingredient: str, pattern: int = 0) -> NDArray[np.float64]:
+        both = np.hstack([np.abs(place[:, :1]), place[:, 1:]])  # left as right
+        theirs, ones_own = (of(ingredient).spawn(pattern + 1)[-1] for of in (group, own))
+        return GROUP * _smooth(theirs, both) + OWN * _smooth(ones_own, place)
+
+    def maps(ingredient: str, count: int) -> NDArray[np.float64]:
+        return np.stack([shared_map(ingredient, pattern)[:visible] for pattern in range(count)])
 
     if world.outline:
         rng = own("outline")
@@ -57,20 +64,27 @@ def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sou
     delay = sources.delay + world.delay * later[0] + vascular
     delay[:visible] += world.delay * later[1:][network]
     rng = own("coupling")
-    coupled, sizes = rng.normal(size=(bands, networks)), rng.normal(size=networks)
+    coupled, sizes = rng.normal(size=(bands, networks)), rng.normal(size=1 + networks)
     between = group("coupling").normal(size=(networks, networks)) + rng.normal(size=(networks, networks))
     mixing = np.eye(networks) + world.coupling * LOCAL * between
     mixing /= np.linalg.norm(mixing, axis=1, keepdims=True)
-    wave = np.exp(0.3 * shared_map("waves")[:visible] + 0.5 * world.coupling * sizes[network])
+    sizes_here = np.exp(world.coupling * (0.6 * sizes[0] + 0.5 * sizes[1:][network]))
+    wave = LOCAL_WAVES * maps("waves", WAVES)
+    wave[0] = np.exp(WAVE_MAP / LOCAL_WAVES * wave[0])
+    wave *= sizes_here
+    modes = maps("fast", MODES)
+    modes[0] = GLOBAL_FAST + modes[0]
     louder = normal("gain", bands, 1 + visible)
     gain = np.exp(world.gain * (louder[:, :1] + louder[:, 1:]))
     return replace(
         sources,
         delay=np.clip(delay, 3, 9).astype(np.float32),
         vascular=vascular[:visible],
-        travel=world.propagation * shared_map("propagation")[:visible],
+        pace=np.exp(world.spectra * group("spectra").permutation(np.linspace(-1.5, 1.5, networks + WAVES))),
+        modes=np.sqrt(world.fast * SHARED_FAST) * (modes / np.sqrt(np.square(modes).sum(axis=0).mean())),
+        travel=world.propagation * maps("propagation", WAVES + networks),
         weight=(sources.weight * np.exp(world.coupling * coupled)[:, network]).astype(np.float32),
-        mixing=mixing[network].astype(np.float32),
+        mixing=mixing[network].T.astype(np.float32),
         wave=wave.astype(np.float32),
         amplitude=(sources.amplitude * gain).astype(np.float32),
         head=float(np.exp(0.52 * own("bursts").normal())),

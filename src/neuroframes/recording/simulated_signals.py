@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import gamma
 
 from neuroframes.recording.band_power import BANDS
-from neuroframes.recording.simulated_life import BURST, TRANSIT, balloon, delayed, drowsiness, head_movement
-from neuroframes.recording.simulated_sources import EYES, NETWORKS, TERRITORIES, Sources
+from neuroframes.recording.simulated_life import BURST, TRANSIT, balloon, drowsiness, head_movement, spread
+from neuroframes.recording.simulated_sources import EYES, NETWORKS, SHARED_FAST, TERRITORIES, WAVES, Sources
 from neuroframes.recording.simulated_world import LINEAR, NO_CHANCE, Chance, World
 
 Array = NDArray[np.float32]
@@ -33,7 +33,9 @@ BACKGROUND = 7e-6  # V, 1/f part of the EEG
 ALPHA = 2  # its place among the bands
 DROWSY_EEG = np.array([0.3, 0.4, -0.8, -0.3, 0.0], np.float32)  # of the log envelope, delta to gamma
 TURN = 2.2  # of alpha's coupling when drowsy: from 1 to 1 - TURN
-DROWSY_WAVES = 1.5  # by how much waves are larger when drowsy
+WAVES_CORNER = 0.07  # Hz
+FAST_CORNER = 0.1  # Hz
+DROWSY_WAVES = 3.0  # by how much waves are larger when drowsy
 HEART_RATE, BREATH_RATE = 1.1, 0.28  # Hz
 DROWSING = 0.002  # Hz: vigilance drifts over minutes
 HEAD_SIZE = 50.0  # mm, for framewise displacement (Power 2012)
@@ -126,14 +128,17 @@ def coloured_noise(
     # An FFT's noise is periodic: a minute is drawn beyond what is kept, so that the ends don't meet.
     length = scipy.fft.next_fast_len(n + int(60 * rate), real=True)
     frequency = np.fft.rfftfreq(length, 1 / rate).astype(np.float64)
-    shape = np.append(0, amplitude(frequency[1:]))
-    shape *= length / np.sqrt(4 * (shape**2).sum())
+    shape = np.insert(amplitude(frequency[1:]), 0, 0, axis=-1)
+    shape *= length / np.sqrt(4 * (shape**2).sum(axis=-1, keepdims=True))
     spectrum = _complex_normal(rng, (series, len(frequency))) * shape.astype(np.float32)
     return np.asarray(scipy.fft.irfft(spectrum, length, axis=-1)[:, :n])
 
 
-def slow_process(rng: Generator, series: int, clock: Clock, corner: float = CORNER) -> Array:
-    """Unit-variance noise on the slow grid, flat below `corner` Hz and falling by 12 dB an octave above."""
+def slow_process(rng: Generator, series: int, clock: Clock, corner: float | Times = CORNER) -> Array:
+    """Unit-variance noise on the slow grid, flat below `corner` Hz and falling by 12 dB an octave above.
+
+    A corner for each series has shape (series, 1).
+    """
     return coloured_noise(
         rng, series, len(clock.slow), clock.slow_rate, lambda f: 1 / (1 + (f / corner) ** 2)
     )
@@ -247,14 +252,17 @@ def bold_latents(
     phasic = envelopes[ALPHA] - (level := tonic(subject.drowsiness)[ALPHA]) / level.mean()
     drive -= TURN * subject.drowsiness * sources.weight[ALPHA, :, None] * phasic
     coupled = _responses(drive, response[:visible], snr * COUPLED)
-    shared = sources.mixing @ slow_process(rng, len(NETWORKS), clock)
-    shared = delayed(shared, sources.travel, clock.slow_rate)
-    own = slow_process(rng, visible, clock)
+    pace = CORNER * sources.pace[: len(NETWORKS), None]
+    networks = slow_process(rng, len(NETWORKS), clock, pace)
+    shared = spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
+    own = slow_process(rng, visible, clock, pace[sources.network])
     fine = slow_process(rng, len(response) - visible, clock)
     whole = coupled + _responses((shared + own) / np.float32(np.sqrt(2)), response[:visible], HIDDEN)
-    wave = slow_process(subject.chance("waves"), 1, clock) * (1 + DROWSY_WAVES * subject.drowsiness)
-    waves = delayed(sources.wave[:, None] * wave, sources.travel, clock.slow_rate)
-    whole += _responses(waves, response[:visible], world.waves)
+    pace = WAVES_CORNER * sources.pace[len(NETWORKS) :, None]
+    courses = slow_process(subject.chance("waves"), len(sources.wave), clock, pace)
+    courses *= 1 + DROWSY_WAVES * subject.drowsiness
+    waves = spread(courses, sources.wave, sources.travel[:WAVES], clock.slow_rate)
+    whole += _responses(waves, response[:visible], world.waves * np.square(sources.wave[0]).mean())
     hidden_fine = _responses(fine, response[visible:], HIDDEN_FINE)
     if world.saturation:
         gain = world.saturation / np.sqrt(np.square(whole).mean())
@@ -283,9 +291,12 @@ def bold_noise(rng: Generator, sources: Sources, subject: Subject) -> tuple[Arra
     scale = np.sqrt(PHYSIOLOGY) * size[:, None]
     fluid = courses @ (rng.normal(size=(len(size), 2)) * size[:, None] + [[1.0, 0.6]])
     maps *= scale
-    toned = delayed(maps[: len(tone)].T.astype(np.float32) @ tone, sources.vascular, rate)
+    late = np.broadcast_to(sources.vascular, (len(tone), sources.n_patches))
+    toned = spread(tone, maps[: len(tone)], late, rate)
     noise = _at_frames(toned, clock) + courses[:, len(tone) :] @ maps[len(tone) :]
-    noise += np.sqrt(subject.world.fast) * subject.chance("fast").normal(size=noise.shape)
+    fast = subject.chance("fast")
+    noise += _at_frames(slow_process(fast, len(sources.modes), clock, FAST_CORNER), clock) @ sources.modes
+    noise += np.sqrt(subject.world.fast * (1 - SHARED_FAST)) * fast.normal(size=noise.shape)
     return noise.astype(np.float32), fluid.astype(np.float32)
 
 

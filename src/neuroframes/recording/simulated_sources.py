@@ -32,6 +32,9 @@ DIPOLES = 4000  # vertices that stand for the whole sheet in the forward solutio
 HEAD_CENTRE = (0.0, 0.015, 0.045)  # m, head coordinates; fitted to the pial surface, all of it inside
 HEAD_RADIUS = 0.1  # m
 NETWORKS = ("visual", "auditory", "A", "B", "C", "D", "E", "F")
+MODES = 6  # patterns of noise without memory
+SHARED_FAST = 0.75  # of its variance; the rest is each patch's own
+WAVES = 3  # patterns of waves over the whole cortex
 TERRITORIES = 24  # the first two are visual and auditory cortex, the others are dealt to A..F
 EYES = (0.0, 0.10, 0.01)  # m, head coordinates
 AUDITORY = (-55.0, -22.0, 8.0)  # mm, Heschl's gyrus
@@ -67,9 +70,12 @@ class Sources:
     mean, scale : arrays, shape (V,), BOLD units: baseline and one standard deviation of signal
     dead : array, shape (V,), bool, the medial wall
     seeds : array, shape (P + H,), vertex in the middle of each patch
-    mixing : array, shape (P, networks), how much of each network's activity a patch has
-    travel, vascular : arrays, shape (P,), seconds, by which activity and blood arrive later
-    wave : array, shape (P,), size of waves over the whole cortex
+    mixing : array, shape (networks, P), how much of each network's activity a patch has
+    wave : array, shape (WAVES, P), size of waves over the whole cortex
+    travel : array, shape (WAVES + networks, P), seconds by which waves and networks' activity are later
+    vascular : array, shape (P,), seconds by which blood arrives later
+    pace : array, shape (networks + WAVES,), how fast they change, relative to what is typical
+    modes : array, shape (MODES, P), noise without memory that regions share
     head : float, how much the head moves, relative to others'
     """
 
@@ -91,6 +97,8 @@ class Sources:
     mixing: Array
     travel: NDArray[np.float64]
     vascular: NDArray[np.float64]
+    pace: NDArray[np.float64]
+    modes: NDArray[np.float64]
     wave: Array
     head: float = 1.0
 
@@ -145,10 +153,12 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
         scale=(mean * 0.015 * np.exp(0.2 * (coarse @ rng.normal(size=len(seeds))))).astype(np.float32),
         dead=dead,
         seeds=centres,
-        mixing=np.eye(len(NETWORKS), dtype=np.float32)[network],
-        travel=np.zeros(len(seeds)),
+        mixing=np.eye(len(NETWORKS), dtype=np.float32)[:, network],
+        travel=np.zeros((WAVES + len(NETWORKS), len(seeds))),
         vascular=np.zeros(len(seeds)),
-        wave=np.ones(len(seeds), np.float32),
+        pace=np.ones(len(NETWORKS) + WAVES),
+        modes=np.zeros((MODES, len(seeds))),
+        wave=np.ones((WAVES, len(seeds)), np.float32),
     )
 
 
@@ -168,7 +178,8 @@ def in_parcels(sources: Sources, count: int) -> Sources:
     names: list[str] = []
     for side, hemi in enumerate(HEMISPHERES):
         half = np.flatnonzero((space.hemisphere == side) & alive)
-        centres = half[farthest_points(sphere[half], (count + 1 - side) // 2)]
+        first = int(vertex_positions(space, "pial")[half, 1].argmin())  # the occipital pole
+        centres = half[farthest_points(sphere[half], (count + 1 - side) // 2, first)]
         member[half] = len(names) + (sphere[half] @ sphere[centres].T).argmax(axis=1)
         names += [f"{hemi}-{number:03d}" for number in range(1, len(centres) + 1)]
     shape = count, space.V

@@ -35,6 +35,8 @@ class World:
         Deviation between regions of when activity arrives.
     vascular : float, seconds
         Deviation between regions of when blood arrives.
+    spectra : float
+        Deviation between networks, and between waves, of the logarithm of how fast they change.
     vigilance : float
         1: drowsy hours have less alpha, whose coupling turns round, and larger waves.
     saturation : float
@@ -54,6 +56,7 @@ class World:
     waves: float = 0.0
     propagation: float = 0.0
     vascular: float = 0.0
+    spectra: float = 0.0
     vigilance: float = 0.0
     saturation: float = 0.0
     fast: float = 0.0
@@ -71,16 +74,17 @@ class World:
 INGREDIENTS = tuple(field.name for field in fields(World))
 LINEAR = World()
 LIFELIKE = World(
-    outline=5.0,
+    outline=6.0,
     delay=0.5,
-    coupling=0.5,
+    coupling=0.7,
     gain=0.3,
-    waves=0.4,
-    propagation=1.0,
-    vascular=0.7,
+    waves=0.5,
+    propagation=3.0,
+    vascular=1.2,
+    spectra=1.1,
     vigilance=1.0,
-    saturation=0.2,
-    fast=0.15,
+    saturation=0.15,
+    fast=0.65,
     jitter=0.003,
     bursts=1.0,
 )
