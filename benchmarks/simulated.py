@@ -2,13 +2,14 @@
 
     python benchmarks/simulated.py --bold-data FOLDER [--seed 0] [--without vigilance,...] [--out FILE]
 
-FOLDER holds neurobolt_regions.npz and camcan_displacement.npz, and may hold alice_regions.npz (as for
-`neuroframes benchmark`). Of EEG with BOLD there is no file: its real figures are published ones. Simulated are
-22 people of 20 min (TR 2.1 s, 64 parcels), and 13 people of 28 min (TR 2 s, 112 parcels, 25 features,
-band-passed), in both worlds: linear and lifelike. Ridge is the only method that is scored.
+FOLDER holds neurobolt_regions.npz and camcan_displacement.npz, as for `neuroframes benchmark`. Of EEG with
+BOLD there is no file: its real figures are published ones. Simulated are 22 people of 20 min (TR 2.1 s, 64
+parcels), and 13 people of 28 min (TR 2 s, 112 parcels, 25 features, band-passed), in both worlds: linear and
+lifelike. Ridge is the only method that is scored.
 """
 
 import argparse
+import itertools
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def spectrum(runs: list[Run]) -> dict[str, float]:
         shares.append([(power[part == band].sum(axis=0) / total).mean() for band in range(len(EDGES) + 1)])
     names = [
         f"below {EDGES[0]:g} Hz",
-        *(f"{a:g} to {b:g} Hz" for a, b in zip(EDGES, EDGES[1:], strict=False)),
+        *(f"{a:g} to {b:g} Hz" for a, b in itertools.pairwise(EDGES)),
         f"above {EDGES[-1]:g} Hz",
     ]
     found = {f"power {name}": share for name, share in zip(names, np.mean(shares, axis=0), strict=True)}
@@ -262,22 +263,31 @@ def segment(run: Run, rows: slice) -> Segment:
 
 @few_threads
 def ridge(runs: list[Run]) -> dict[str, float]:
-    """r of ridge FIR from features alone: a person's last quarter, and a person left out."""
+    """r of ridge FIR from features alone: a quarter of a person's run left out, and a person left out."""
     within, across = [], []
     for run in runs:
         n, gap = len(run.frames), round(40 / run.tr)
-        train, test = segment(run, slice(0, n * 3 // 4 - gap)), segment(run, slice(n * 3 // 4, n))
+        quarters = []
+        for start in range(0, n - n // 4 + 1, n // 4):
+            end = start + n // 4
+            train = [slice(0, max(start - gap, 0)), slice(end + gap, n)]
+            fitted = [segment(run, rows) for rows in train if rows.start < rows.stop]
+            quarters.append(score(fitted, segment(run, slice(start, end))))
+        within.append(np.mean(quarters))
         others = [segment(other, slice(None)) for other in runs if other.person != run.person]
-        for found, fitted, scored in ((within, [train], test), (across, others, segment(run, slice(None)))):
-            given = scored.given(np.zeros(len(scored.times), bool))
-            guess = RidgeFIR().fit(fitted).estimate(given)
-            found.append(temporal_r(scored.frames, guess).mean())
+        across.append(score(others, segment(run, slice(None))))
     return {
         "ridge FIR within a person": float(np.mean(within)),
         "the same, deviation over people": float(np.std(within)),
         "ridge FIR, a person left out": float(np.mean(across)),
         "people left out with r above 0": float((np.array(across) > 0).mean()),
     }
+
+
+def score(train: list[Segment], test: Segment) -> float:
+    """Temporal r of ridge FIR from features alone, mean over parcels."""
+    given = test.given(np.zeros(len(test.times), bool))
+    return float(temporal_r(test.frames, RidgeFIR().fit(train).estimate(given)).mean())
 
 
 PUBLISHED = {  # of the project's own measurements and papers: see docs/simulated.md

@@ -1,4 +1,4 @@
-r"""A simulated EEG-fMRI recording whose truth is known, in the files that people have.
+r"""Simulated EEG-fMRI whose truth is known, in the files that people have.
 
 Bands b (delta to gamma), patches p of cortex (in territories, in networks), channels c, vertices v, time t.
 
@@ -12,6 +12,9 @@ Bands b (delta to gamma), patches p of cortex (in territories, in networks), cha
 o_bp is noise confined to the band, L the lead field of a sphere model, M the patches' maps, m the baseline
 (about 10,000, less near the sinuses) and d about 1.5 % of it. At snr 1 EEG is as weakly coupled to BOLD as in
 life: ridge regression on the EEG of about 15 minutes predicts held-out BOLD with r about .15 to .2.
+
+This is the linear world. What `simulated_world` adds to it is described in `simulated_people`, for people,
+and in `simulated_life`, for the hours of a run.
 
 BOLD frames are acquired around the middle of their volume, as after fMRIPrep's slice timing correction.
 """
@@ -93,8 +96,8 @@ def simulate(
     linear : bool
         Leave out all ingredients: people are alike, and EEG and BOLD linear and stationary.
     without : str
-        Leave out these ingredients, as "vigilance,saturation": outline, delay, coupling, gain, waves,
-        propagation, vascular, vigilance, saturation, fast, jitter or bursts.
+        Leave out these ingredients, as "vigilance,saturation": outline, delay, coupling,
+        strength, gain, waves, propagation, spectra, vascular, vigilance, saturation, fast, jitter or bursts.
     parcels : int
         Average BOLD over so many parcels and write a table of them; 0 for each vertex.
     features : bool
@@ -207,6 +210,7 @@ def _simulate_run(
     noise, fluid = signals.bold_noise(rng, sources, subject)
     truth: dict[str, Any] = {"signal": signal, "coupled": coupled, "noise": noise, "envelopes": envelopes}
     path = bids.truth_path(root, run, subject.name)
+    truth["drowsiness"] = subject.drowsiness
     np.savez(path, **truth, envelope_times=clock.slow, frame_times=clock.frames)
     signal[:, : sources.n_patches] += noise
     frames = _frames(rng, sources, signal)

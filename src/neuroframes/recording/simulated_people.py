@@ -23,6 +23,7 @@ from neuroframes.recording.simulated_world import Chance, World
 
 GROUP, OWN = 0.75, 0.66  # of a map that people share in part: sum of squares 1
 WAVELENGTH = 200.0  # mm, about, of smooth maps
+TURNED = 2.5  # deviation of a band's coupling to a network, which may turn round in some people
 WAVE_MAP, LOCAL_WAVES = 0.4, 0.8
 
 GLOBAL_FAST = 3.0
@@ -64,7 +65,8 @@ def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sou
     delay = sources.delay + world.delay * later[0] + vascular
     delay[:visible] += world.delay * later[1:][network]
     rng = own("coupling")
-    coupled, sizes = rng.normal(size=(bands, networks)), rng.normal(size=1 + networks)
+    turned, sizes = rng.normal(size=(bands, 1 + networks)), rng.normal(size=1 + networks)
+    turned = (turned[:, :1] + turned[:, 1:]) / np.sqrt(2)
     between = group("coupling").normal(size=(networks, networks)) + rng.normal(size=(networks, networks))
     mixing = np.eye(networks) + world.coupling * LOCAL * between
     mixing /= np.linalg.norm(mixing, axis=1, keepdims=True)
@@ -83,7 +85,7 @@ def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sou
         pace=np.exp(world.spectra * group("spectra").permutation(np.linspace(-1.5, 1.5, networks + WAVES))),
         modes=np.sqrt(world.fast * SHARED_FAST) * (modes / np.sqrt(np.square(modes).sum(axis=0).mean())),
         travel=world.propagation * maps("propagation", WAVES + networks),
-        weight=(sources.weight * np.exp(world.coupling * coupled)[:, network]).astype(np.float32),
+        weight=(sources.weight * (1 + TURNED * world.coupling * turned)[:, network]).astype(np.float32),
         mixing=mixing[network].T.astype(np.float32),
         wave=wave.astype(np.float32),
         amplitude=(sources.amplitude * gain).astype(np.float32),

@@ -251,7 +251,7 @@ def bold_latents(
     drive = np.einsum("bp,bpt->pt", sources.weight, envelopes)
     phasic = envelopes[ALPHA] - (level := tonic(subject.drowsiness)[ALPHA]) / level.mean()
     drive -= TURN * subject.drowsiness * sources.weight[ALPHA, :, None] * phasic
-    coupled = _responses(drive, response[:visible], snr * COUPLED)
+    coupled = _responses(drive, response[:visible], snr * world.strength * COUPLED)
     pace = CORNER * sources.pace[: len(NETWORKS), None]
     networks = slow_process(rng, len(NETWORKS), clock, pace)
     shared = spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)

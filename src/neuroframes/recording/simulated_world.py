@@ -1,7 +1,7 @@
 """What sets a simulated world apart from one that is linear, stationary and alike in all people: ingredients.
 
-Each has a size, and 0 leaves it out. Each draws from random numbers of its own, so that whether one is there
-changes no other.
+Each has a size, and 0 (of `strength` 1) leaves it out. Each draws from random numbers of its own, so that
+whether one is there changes no other.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,8 @@ class World:
     coupling : float
         Deviation between people of the logarithm of coupling between EEG and BOLD, and of what networks have
         in common.
+    strength : float
+        Factor of the variance of BOLD that the EEG's sources cause, since others add to the rest. 1 is off.
     gain : float
         Deviation between people of the logarithm of EEG amplitudes.
     waves : float
@@ -52,6 +54,7 @@ class World:
     outline: float = 0.0
     delay: float = 0.0
     coupling: float = 0.0
+    strength: float = 1.0
     gain: float = 0.0
     waves: float = 0.0
     propagation: float = 0.0
@@ -68,7 +71,7 @@ class World:
         names = [name.strip() for name in ingredients.split(",")]
         if unknown := [name for name in names if name not in INGREDIENTS]:
             raise InputError(f"--without {', '.join(unknown)}; choose from {', '.join(INGREDIENTS)}")
-        return replace(self, **dict.fromkeys(names, 0.0))
+        return replace(self, **{name: getattr(LINEAR, name) for name in names})
 
 
 INGREDIENTS = tuple(field.name for field in fields(World))
@@ -77,6 +80,7 @@ LIFELIKE = World(
     outline=6.0,
     delay=0.5,
     coupling=0.7,
+    strength=3.0,
     gain=0.3,
     waves=0.5,
     propagation=3.0,
