@@ -66,7 +66,13 @@ def simulated_runs(**settings) -> list[Run]:
     """Runs of people that are simulated with parcels and features."""
     with tempfile.TemporaryDirectory() as folder:
         root = simulate(
-            Path(folder) / "people", runs=1, space="fsaverage5", features=True, progress=False, **settings
+            Path(folder) / "people",
+            runs=1,
+            space="fsaverage5",
+            channels=32,
+            features=True,
+            progress=False,
+            **settings,
         )
         runs = []
         for path in sorted(root.glob("derivatives/fmriprep/sub-*/func/*_bold.tsv")):

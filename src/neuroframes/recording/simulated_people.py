@@ -2,13 +2,14 @@ r"""How people differ: the same networks, drawn a little differently on each cor
 
 Of a person, with smooth maps s of unit variance over the cortex, of the group or of one's own:
 
-    place     of a patch            + outline s                       its map and what EEG sees of it
-    delay     of a response         + delay (person, network) + vascular s
-    travel    of activity           propagation s
-    weight    of a band on BOLD     * exp(coupling (band, network))
-    mixing    of networks           1 + coupling (patch's network, network)
-    wave      size of global waves  exp(.3 s + .5 coupling (network))
-    amplitude of the EEG            * exp(gain (band, patch))
+    place     of a patch             + outline s                      its map, and what EEG sees of it
+    delay     of a response          + delay (N + N_network) + vascular s
+    weight    of a band on BOLD      * (1 + 2.5 coupling N_band,network)
+    amplitude of the EEG             * exp(gain (N_band + N_band,patch))
+    mixing    of networks            1 + .6 coupling N_network,network, rows of unit length
+    wave      size of global waves   exp(.4 s), .7 s, .7 s, each * exp(coupling (.6 N + .5 N_network))
+    travel    of waves and networks  propagation s
+    modes     of fast noise          the first 3 + s, others s
 """
 
 from dataclasses import replace
@@ -23,11 +24,11 @@ from neuroframes.recording.simulated_world import Chance, World
 
 GROUP, OWN = 0.75, 0.66  # of a map that people share in part: sum of squares 1
 WAVELENGTH = 200.0  # mm, about, of smooth maps
-TURNED = 2.5  # deviation of a band's coupling to a network, which may turn round in some people
-WAVE_MAP, LOCAL_WAVES = 0.4, 0.8
-
-GLOBAL_FAST = 3.0
-LOCAL = 0.6  # share of the logarithm of a network's mixing with others
+TURNED = 2.5  # per coupling: a band's coupling to a network turns round in some people
+MIXED = 0.6  # per coupling: what a network takes of another
+WAVE_MAP, OTHER_WAVES = 0.4, 0.7  # the first wave has one sign everywhere, others have both
+GLOBAL_FAST = 3.0  # of the first mode of fast noise, the mean over its deviation between regions
+HEADS = 0.52  # deviation between people of the logarithm of displacement; see `simulated_life`
 
 
 def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sources:
@@ -65,14 +66,13 @@ def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sou
     delay = sources.delay + world.delay * later[0] + vascular
     delay[:visible] += world.delay * later[1:][network]
     rng = own("coupling")
-    turned, sizes = rng.normal(size=(bands, 1 + networks)), rng.normal(size=1 + networks)
-    turned = (turned[:, :1] + turned[:, 1:]) / np.sqrt(2)
+    turned, sizes = rng.normal(size=(bands, networks)), rng.normal(size=1 + networks)
     between = group("coupling").normal(size=(networks, networks)) + rng.normal(size=(networks, networks))
-    mixing = np.eye(networks) + world.coupling * LOCAL * between
+    mixing = np.eye(networks) + world.coupling * MIXED * between
     mixing /= np.linalg.norm(mixing, axis=1, keepdims=True)
     sizes_here = np.exp(world.coupling * (0.6 * sizes[0] + 0.5 * sizes[1:][network]))
-    wave = LOCAL_WAVES * maps("waves", WAVES)
-    wave[0] = np.exp(WAVE_MAP / LOCAL_WAVES * wave[0])
+    wave = OTHER_WAVES * maps("waves", WAVES)
+    wave[0] = np.exp(WAVE_MAP / OTHER_WAVES * wave[0])
     wave *= sizes_here
     modes = maps("fast", MODES)
     modes[0] = GLOBAL_FAST + modes[0]
@@ -89,7 +89,7 @@ def of_person(sources: Sources, world: World, group: Chance, own: Chance) -> Sou
         mixing=mixing[network].T.astype(np.float32),
         wave=wave.astype(np.float32),
         amplitude=(sources.amplitude * gain).astype(np.float32),
-        head=float(np.exp(0.52 * own("bursts").normal())),
+        head=float(np.exp(HEADS * own("bursts").normal())),
     )
 
 

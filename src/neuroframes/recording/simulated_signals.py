@@ -32,10 +32,10 @@ MODULATION = 0.6  # of the log envelope, standard deviation about
 BACKGROUND = 7e-6  # V, 1/f part of the EEG
 ALPHA = 2  # its place among the bands
 DROWSY_EEG = np.array([0.3, 0.4, -0.8, -0.3, 0.0], np.float32)  # of the log envelope, delta to gamma
-TURN = 2.2  # of alpha's coupling when drowsy: from 1 to 1 - TURN
-WAVES_CORNER = 0.07  # Hz
-FAST_CORNER = 0.1  # Hz
-DROWSY_WAVES = 3.0  # by how much waves are larger when drowsy
+TURN = 1.8  # of alpha's coupling when drowsy: from 1 to 1 - TURN
+WAVES_CORNER = 0.07  # Hz: waves over the whole cortex are slower still
+FAST_CORNER = 0.1  # Hz, of noise that reaches BOLD without a haemodynamic response: blood and breath
+DROWSY_WAVES = 2.0  # by how much waves are larger when drowsy
 HEART_RATE, BREATH_RATE = 1.1, 0.28  # Hz
 DROWSING = 0.002  # Hz: vigilance drifts over minutes
 HEAD_SIZE = 50.0  # mm, for framewise displacement (Power 2012)
@@ -207,7 +207,9 @@ def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
     film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=clock.slow_rate), film).astype(np.float32)
     # How engaged a region is moves all its bands; most of that is shared with its territory and network,
     # since EEG can't tell neighbouring patches apart.
-    engagement = 0.5 * slow_process(rng, len(NETWORKS), clock)[sources.network]
+    pace = CORNER * sources.pace[: len(NETWORKS), None]
+    networks = slow_process(rng, len(NETWORKS), clock, pace)
+    engagement = 0.5 * spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
     engagement += 0.6 * slow_process(rng, TERRITORIES, clock)[territory]
     engagement += 0.6 * sources.stimulus_gain[:, None] * film
     sign = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma
@@ -259,7 +261,7 @@ def bold_latents(
     fine = slow_process(rng, len(response) - visible, clock)
     whole = coupled + _responses((shared + own) / np.float32(np.sqrt(2)), response[:visible], HIDDEN)
     pace = WAVES_CORNER * sources.pace[len(NETWORKS) :, None]
-    courses = slow_process(subject.chance("waves"), len(sources.wave), clock, pace)
+    courses = slow_process(subject.chance("waves"), WAVES, clock, pace)
     courses *= 1 + DROWSY_WAVES * subject.drowsiness
     waves = spread(courses, sources.wave, sources.travel[:WAVES], clock.slow_rate)
     whole += _responses(waves, response[:visible], world.waves * np.square(sources.wave[0]).mean())

@@ -32,8 +32,8 @@ DIPOLES = 4000  # vertices that stand for the whole sheet in the forward solutio
 HEAD_CENTRE = (0.0, 0.015, 0.045)  # m, head coordinates; fitted to the pial surface, all of it inside
 HEAD_RADIUS = 0.1  # m
 NETWORKS = ("visual", "auditory", "A", "B", "C", "D", "E", "F")
-MODES = 6  # patterns of noise without memory
-SHARED_FAST = 0.75  # of its variance; the rest is each patch's own
+MODES = 6  # patterns of fast noise that regions share
+SHARED_FAST = 0.75  # of its variance; the rest is each patch's own, without memory
 WAVES = 3  # patterns of waves over the whole cortex
 TERRITORIES = 24  # the first two are visual and auditory cortex, the others are dealt to A..F
 EYES = (0.0, 0.10, 0.01)  # m, head coordinates
@@ -75,7 +75,7 @@ class Sources:
     travel : array, shape (WAVES + networks, P), seconds by which waves and networks' activity are later
     vascular : array, shape (P,), seconds by which blood arrives later
     pace : array, shape (networks + WAVES,), how fast they change, relative to what is typical
-    modes : array, shape (MODES, P), noise without memory that regions share
+    modes : array, shape (MODES, P), size of fast noise that regions share
     head : float, how much the head moves, relative to others'
     """
 
