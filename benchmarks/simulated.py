@@ -3,7 +3,7 @@
     python benchmarks/simulated.py --bold-data FOLDER [--seed 0] [--without vigilance,...] [--out FILE]
 
 FOLDER holds neurobolt_regions.npz and camcan_displacement.npz, as for `neuroframes benchmark`. Of EEG with
-BOLD there is no file: its real figures are published ones. Simulated are 22 people of 20 min (TR 2.1 s, 64
+BOLD there is no file: its real figures are published ones. Simulated are 29 people of 20 min (TR 2.1 s, 64
 parcels), and 13 people of 28 min (TR 2 s, 112 parcels, 25 features, band-passed), in both worlds: linear and
 lifelike. Ridge is the only method that is scored.
 """
@@ -29,7 +29,7 @@ from neuroframes.recording.segments import Segment
 from neuroframes.recording.simulate import simulate
 from neuroframes.threads import few_threads
 
-TR, MINUTES, PEOPLE = 2.1, 20.2, 22
+TR, MINUTES, PEOPLE = 2.1, 20.2, 29  # as many scans as there are real ones
 EDGES = (0.01, 0.03, 0.06, 0.1)  # Hz
 GAPS, BETWEEN = (8, 16), 8  # frames hidden, and measured between them
 LAGS, CONTEXT, COMPONENTS, NUGGET = 34, 18, 40, 0.1

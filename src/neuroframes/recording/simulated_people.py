@@ -22,7 +22,7 @@ from neuroframes.cortex.mesh import vertex_positions
 from neuroframes.recording.simulated_sources import MODES, NETWORKS, SHARED_FAST, WAVES, Sources, sources_at
 from neuroframes.recording.simulated_world import Chance, World
 
-GROUP, OWN = 0.75, 0.66  # of a map that people share in part: sum of squares 1
+GROUP, OWN = 0.8, 0.6  # of a map that people share in part: sum of squares 1
 WAVELENGTH = 200.0  # mm, about, of smooth maps
 TURNED = 2.5  # per coupling: a band's coupling to a network turns round in some people
 MIXED = 0.6  # per coupling: what a network takes of another
