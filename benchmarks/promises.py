@@ -1,6 +1,6 @@
 """Promises about a trained model that `neuroframes evaluate` doesn't look at, on simulated recordings.
 
-    neuroframes simulate rec-1 --minutes 90 --runs 6 --space fsaverage5 --seed 1
+    neuroframes simulate rec-1 --minutes 90 --runs 6 --space fsaverage5 --seed 1 --linear
     neuroframes prepare rec-1 --out stores-1
     neuroframes train stores-1/sub-01.zarr --out model-1
     python benchmarks/promises.py stores-1/sub-01.zarr model-1
