@@ -78,7 +78,7 @@ demo: $(INSTALLED)  ## the whole chain on a simulated recording, in demo/
 	@# Starts anew, but removes only what an earlier demo made.
 	@test ! -e $(DEMO) || test -e $(DEMO)/.started || { echo "$(DEMO) is no demo of ours: make DEMO=..." >&2; exit 1; }
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && date +%s > $(DEMO)/.started
-	$(NEUROFRAMES) simulate $(RECORDING) --minutes $(DEMO_MINUTES) --tr 0.8 --space fsLR --seed 0
+	$(NEUROFRAMES) simulate $(RECORDING) --minutes $(DEMO_MINUTES) --tr 0.8 --space fsLR --seed 0 --linear
 	$(NEUROFRAMES) prepare $(RECORDING) --out $(DEMO)/stores
 	$(NEUROFRAMES) train $(STORE) --out $(DEMO)/model --preset $(DEMO_PRESET)
 	$(NEUROFRAMES) reconstruct $(DEMO)/model --eeg $(EEG) --out $(RECONSTRUCTED)

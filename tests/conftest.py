@@ -55,7 +55,15 @@ def recording(tmp_path_factory) -> Recording:
     """3 runs of 120 frames at a TR of 1 s, 16 channels, strongly coupled, every eighth fsaverage5 vertex."""
     folder = tmp_path_factory.mktemp("recording")
     root = simulate(
-        folder / "bids", minutes=6, runs=3, tr=1.0, space="fsaverage5", channels=16, snr=8.0, seed=1
+        folder / "bids",
+        minutes=6,
+        runs=3,
+        tr=1.0,
+        space="fsaverage5",
+        channels=16,
+        snr=8.0,
+        seed=1,
+        linear=True,
     )
     for half in root.glob("derivatives/fmriprep/sub-01/func/*_bold.func.gii"):
         image = nib.load(half)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.features import Features, bands_of, check_frames, read_features, write_features
+from neuroframes.recording.features import (
+    Features,
+    bands_of,
+    check_frames,
+    read_features,
+    scalp_features,
+    write_features,
+)
+from neuroframes.recording.simulated_sources import make_montage
 
 NAMES = ("left alpha", "right alpha", "left beta")
 TABLE = Features(np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32), NAMES, 2.0)
@@ -87,3 +95,16 @@ def test_rows_are_the_frames_of_a_run(tmp_path):
         check_frames(tmp_path / "a.tsv", TABLE, 8, 2.0)
     with pytest.raises(InputError, match="TR of 2 s, its BOLD 1.5 s"):
         check_frames(tmp_path / "a.tsv", TABLE, 6, 1.5)
+
+
+def test_alpha_at_the_back_is_posterior_alpha_of_its_frames():
+    montage, rate, tr = make_montage(16), 250.0, 2.0
+    rng = np.random.default_rng(0)
+    eeg = 1e-6 * rng.standard_normal((16, 60 * 250)).astype(np.float32)
+    time = np.arange(eeg.shape[1]) / rate
+    eeg[montage.names.index("Oz")] += 5e-5 * np.sin(2 * np.pi * 10 * time) * (time > 30)
+    frames = 1 + tr * np.arange(30)
+    found = scalp_features(eeg, montage.positions, rate, frames, tr)
+    assert found.values.shape == (30, 25) and len(set(found.names)) == 25 and found.tr == tr
+    rise = found.values[frames > 33].mean(axis=0) - found.values[frames < 27].mean(axis=0)
+    assert found.names[rise.argmax()] == "posterior alpha"

@@ -22,6 +22,8 @@ from neuroframes.recording import simulated_bids as bids
 from neuroframes.recording import simulated_signals as signals
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bids import find_runs
+from neuroframes.recording.bold import read_bold as read_bold_file
+from neuroframes.recording.features import read_features
 from neuroframes.recording.simulate import noise_free, simulate
 from neuroframes.recording.simulated_sources import Sources, make_montage, make_sources
 from neuroframes.recording.timeline import MOTION
@@ -38,7 +40,7 @@ def sources() -> Sources:
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of a minute whose coupling is far stronger than in life."""
     out = tmp_path_factory.mktemp("simulated") / "data"
-    return simulate(out, minutes=2, runs=2, space="fsaverage5", channels=16, seed=1, snr=30)
+    return simulate(out, minutes=2, runs=2, space="fsaverage5", channels=16, seed=1, snr=30, linear=True)
 
 
 def read_eeg(root: Path, run: int = 1) -> mne.io.BaseRaw:
@@ -144,7 +146,7 @@ def test_default_noise_hides_most_of_the_coupling(sources: Sources) -> None:
     rng, clock = np.random.default_rng(2), signals.Clock.of_run(750, 0.8, 250.0)
     subject = signals.make_subject(rng, clock)
     envelopes = signals.band_envelopes(rng, sources, subject)
-    signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr=1.0)
+    signal, coupled = signals.bold_latents(rng, sources, envelopes, subject, snr=1.0)
     noise, _ = signals.bold_noise(rng, sources, subject)
     maps = sources.patches[~sources.dead]
     visible = maps[:, : sources.n_patches]
@@ -155,9 +157,10 @@ def test_default_noise_hides_most_of_the_coupling(sources: Sources) -> None:
 
 def test_snr_scales_the_coupled_variance(sources: Sources) -> None:
     clock = signals.Clock.of_run(100, 0.8, 250.0)
+    subject = signals.make_subject(np.random.default_rng(2), clock)
     envelopes = np.random.default_rng(0).random((5, 200, len(clock.slow)), np.float32)
     one, four, none = (
-        signals.bold_latents(np.random.default_rng(1), sources, envelopes, clock, snr) for snr in (1, 4, 0)
+        signals.bold_latents(np.random.default_rng(1), sources, envelopes, subject, snr) for snr in (1, 4, 0)
     )
     np.testing.assert_allclose(four[1], 2 * one[1], rtol=1e-5)
     np.testing.assert_allclose(one[0][:, :200] - one[1], none[0][:, :200], atol=1e-5)
@@ -233,6 +236,56 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     assert any(name.endswith(".eeg") for name in different) and any("bold.func" in name for name in different)
 
 
+def test_the_first_of_several_people_is_the_one_of_a_data_set_of_one(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"minutes": 0.8, "tr": 2.0, "runs": 1, "space": "fsaverage5", "channels": 8}
+    settings |= {"parcels": 10, "features": True, "seed": 5}
+    one, two = (simulate(tmp_path / str(n), subjects=n, **settings) for n in (1, 2))
+    tables = [str(p.relative_to(one)) for p in one.rglob("sub-01*.tsv")]
+    assert len(tables) == 4  # BOLD, confounds, features, electrodes
+    assert not filecmp.cmpfiles(one, two, tables, shallow=False)[1]
+    first, second = (read_bold_file(bids.bold_path(two, 1, "parcels", sub)) for sub in ("sub-01", "sub-02"))
+    assert first.space.names == second.space.names and first.tr == 2.0
+    assert np.abs(correlation(first.data, second.data)).mean() < 0.5
+    assert read_table(two / "participants.tsv")["participant_id"] == ["sub-01", "sub-02"]
+    assert noise_free(two, 1, subject="sub-02").shape == second.data.shape == (24, 10)
+    read = [read_features(bids.features_path(two, 1, sub)) for sub in ("sub-01", "sub-02")]
+    assert read[0].values.shape == (24, 25) and read[0].tr == 2.0 and read[0].names == read[1].names
+    assert not list(two.rglob("*.vhdr")) and not np.array_equal(read[0].values, read[1].values)
+
+
+def test_band_pass_filters_bold_and_features(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"minutes": 6, "tr": 2.0, "runs": 1, "space": "fsaverage5", "channels": 8}
+    out = simulate(
+        tmp_path / "out", parcels=10, features=True, band_pass="0.02,0.08", linear=True, **settings
+    )
+    bold = read_bold_file(bids.bold_path(out, 1, "parcels")).data
+    features = read_features(bids.features_path(out, 1)).values
+    for data in (bold, features):
+        power = np.square(np.abs(np.fft.rfft(data - data.mean(axis=0), axis=0)))
+        frequency = np.fft.rfftfreq(len(data), 2.0)
+        outside = (frequency < 0.01) | (frequency > 0.12)
+        assert power[outside].sum() < 0.05 * power.sum()
+    assert 3_000 < bold.mean() < 15_000 and abs(features.mean()) < 0.1
+
+
+def test_triggers_jitter_and_frames_do_not(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"minutes": 0.8, "tr": 2.0, "runs": 1, "space": "fsaverage5", "channels": 4}
+    times = []
+    for name, without in (("a", None), ("b", "jitter")):
+        out = simulate(tmp_path / name, parcels=4, without=without, eeg_rate=1000.0, **settings)
+        times.append(
+            (eeg_files.read_eeg(find_eeg(out)).triggers, np.load(bids.truth_path(out, 1))["frame_times"])
+        )
+    (jittered, frames), (exact, same) = times
+    np.testing.assert_array_equal(frames, same)
+    np.testing.assert_allclose(exact + 1, same, atol=1e-9)
+    assert 0.001 < (jittered - exact).std() < 0.006 and np.abs(jittered - exact).max() <= 0.0095
+
+
+def find_eeg(root: Path) -> Path:
+    return next(root.glob("sub-01/eeg/*.vhdr"))
+
+
 def test_cifti_series(tmp_path: Path) -> None:
     out = simulate(tmp_path / "out", minutes=0.5, runs=1, tr=0.75, channels=4)
     path = bids.bold_path(out, 1, "cifti")
@@ -270,6 +323,10 @@ def test_montage_covers_the_head(channels: int) -> None:
         ({"snr": -1.0}, "snr"),
         ({"runs": 0}, "runs"),
         ({"seed": -1}, "seed"),
+        ({"subjects": 0}, "--subjects 0; expected a whole number of at least 1"),
+        ({"parcels": 1001}, "--parcels 1001; expected a whole number of at least 0 and below 1001"),
+        ({"band_pass": "0.01,0.7"}, "the higher one below 0.625"),
+        ({"without": "sleep"}, "--without sleep; choose from outline"),
     ],
 )
 def test_bad_arguments_write_nothing(tmp_path: Path, arguments: dict, message: str) -> None:

@@ -9,8 +9,6 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
 from neuroframes import __version__
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
@@ -18,6 +16,7 @@ from neuroframes.evaluation.recordings import OF_REGIONS, SIMULATED, Recording
 from neuroframes.evaluation.suites import PEOPLE, SUITES, Suite
 from neuroframes.evaluation.tasks import ALONE, TASKS, parse_names
 from neuroframes.files import written_whole
+from neuroframes.recording.band_pass import parse_band
 from neuroframes.recording.store import open_store
 from neuroframes.registry import METHODS, check_fits, check_needs
 
@@ -46,7 +45,7 @@ def chosen(
         raise InputError(f"--suite {name}; choose from {', '.join(SUITES)}")
     if people not in PEOPLE:
         raise InputError(f"--people {people}; choose from {', '.join(PEOPLE)}")
-    suite = replace(SUITES[name], people=people, band=None if band is None else parse_band(band))
+    suite = replace(SUITES[name], people=people, band=None if band is None else parse_band(band, "--band"))
     if tasks is not None:
         suite = replace(suite, tasks=parse_names(tasks, TASKS, "tasks"))
     if methods is not None:
@@ -57,19 +56,6 @@ def chosen(
     for method in suite.methods:
         check_needs(method)
     return suite
-
-
-def parse_band(text: str) -> tuple[float, float]:
-    """Two frequencies, Hz, that a comma parts; InputError where they aren't a band."""
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not 0 < low < high < np.inf:
-        raise InputError(
-            f"--band {text}; expected two frequencies in Hz, the lower one first, such as 0.01,0.08"
-        )
-    return low, high
 
 
 def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:

@@ -30,7 +30,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import scipy.io
-import scipy.signal
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
@@ -40,6 +39,7 @@ from neuroframes.evaluation.suites import Suite
 from neuroframes.evaluation.tasks import ALONE, given_and_scored, still
 from neuroframes.files import written_whole
 from neuroframes.models.model import Origin
+from neuroframes.recording.band_pass import band_passed
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import Bold
 from neuroframes.recording.segments import Segment, Split, detrend, load_segments, split_in_time, vertex_scale
@@ -137,7 +137,9 @@ def make_simulated(store: Path, suite: Suite) -> None:
     minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
     with written_whole(store.parent, overwrite=False) as folder:
         bids = folder / "bids"
-        root = simulate(bids, minutes=minutes, runs=runs, space=suite.space, seed=seed, progress=False)
+        root = simulate(
+            bids, minutes=minutes, runs=runs, space=suite.space, seed=seed, linear=True, progress=False
+        )
         prepare(root, folder, progress=False)
         shutil.rmtree(root)
 
@@ -288,8 +290,7 @@ def read_real_bold(recording: Recording) -> Bold:
                 f"--band up to {recording.band[1]:g} Hz, but {recording.name} has a TR of {tr:g} s; "
                 f"pass less than {1 / (2 * tr):.3g} Hz"
             )
-        filtering = scipy.signal.butter(4, recording.band, "bandpass", fs=1 / tr, output="sos")
-        frames = scipy.signal.sosfiltfilt(filtering, scipy.signal.detrend(frames, axis=0), axis=0)
+        frames = band_passed(frames, tr, recording.band)
     data: NDArray[np.float32] = np.asfortranarray(frames, np.float32)
     space = CorticalSpace.from_mask(np.ones((data.shape[1], 1, 1), bool), np.eye(4))
     return Bold(data, tr, tr * np.arange(len(data), dtype=np.float64), space, (path,))

@@ -1,4 +1,4 @@
-r"""A simulated EEG-fMRI recording whose truth is known, in the files that people have.
+r"""Simulated EEG-fMRI whose truth is known, in the files that people have.
 
 Bands b (delta to gamma), patches p of cortex (in territories, in networks), channels c, vertices v, time t.
 
@@ -13,9 +13,14 @@ o_bp is noise confined to the band, L the lead field of a sphere model, M the pa
 (about 10,000, less near the sinuses) and d about 1.5 % of it. At snr 1 EEG is as weakly coupled to BOLD as in
 life: ridge regression on the EEG of about 15 minutes predicts held-out BOLD with r about .15 to .2.
 
+This is the linear world. What `simulated_world` adds to it is described in `simulated_people`, for people,
+and in `simulated_life`, for the hours of a run.
+
 BOLD frames are acquired around the middle of their volume, as after fMRIPrep's slice timing correction.
 """
 
+import itertools
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,12 +33,17 @@ from neuroframes.errors import InputError, check_number
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording import simulated_bids as bids
 from neuroframes.recording import simulated_signals as signals
+from neuroframes.recording.band_pass import band_passed, parse_band
 from neuroframes.recording.band_power import BANDS
-from neuroframes.recording.simulated_sources import Sources, make_sources
+from neuroframes.recording.features import scalp_features, write_features
+from neuroframes.recording.simulated_people import of_person
+from neuroframes.recording.simulated_sources import Sources, in_parcels, make_sources
+from neuroframes.recording.simulated_world import LIFELIKE, LINEAR, chance
 from neuroframes.threads import few_threads
 
 SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
 FEWEST_FRAMES = 20
+MOST_PARCELS = 1000
 TYPICAL_SCALE = 150.0  # BOLD units, 1.5 % of 10,000
 
 
@@ -49,10 +59,16 @@ def simulate(
     runs: int = 4,
     eeg_rate: float = 250.0,
     channels: int = 64,
+    subjects: int = 1,
+    linear: bool = False,
+    without: str | None = None,
+    parcels: int = 0,
+    features: bool = False,
+    band_pass: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write a simulated BIDS data set of one subject, whose truth is known.
+    """Write a simulated BIDS data set whose truth is known.
 
     Parameters
     ----------
@@ -60,7 +76,7 @@ def simulate(
         Folder to make. It gets EEG in `sub-01/eeg` (BrainVision), BOLD and confounds in
         `derivatives/fmriprep`, and what is true in `truth`.
     minutes : float
-        Length of BOLD, over all runs. Memory grows with the length of one run.
+        Length of a subject's BOLD, over all runs. Memory grows with the length of one run.
     tr : float, seconds
         Time between frames.
     space : {"fsLR", "fsaverage5"}
@@ -75,6 +91,19 @@ def simulate(
         Sampling rate of the EEG.
     channels : int, 4 to 64
         Number of EEG channels; there is an ECG channel besides.
+    subjects : int
+        Number of people.
+    linear : bool
+        Leave out all ingredients: people are alike, and EEG and BOLD linear and stationary.
+    without : str
+        Leave out these ingredients, as "vigilance,saturation": outline, delay, coupling,
+        strength, gain, waves, propagation, spectra, vascular, vigilance, saturation, fast, jitter or bursts.
+    parcels : int
+        Average BOLD over so many parcels and write a table of them; 0 for each vertex.
+    features : bool
+        In place of EEG write a table of 25 features per frame: log power of 5 bands in 5 places on the scalp.
+    band_pass : str
+        Frequencies to which BOLD and features are filtered, Hz, such as 0.01,0.1; by default they aren't.
     overwrite : bool
         Replace the output if it exists.
     progress : bool
@@ -97,25 +126,40 @@ def simulate(
     runs = int(check_number(runs, "--runs", at_least=1, whole=True))
     seed = int(check_number(seed, "--seed", at_least=0, whole=True))
     channels = int(check_number(channels, "--channels", at_least=4, below=65, whole=True))
+    subjects = int(check_number(subjects, "--subjects", at_least=1, below=1000, whole=True))
     n_frames = _checked_frames(minutes, tr, runs, eeg_rate, snr)
     cortex = CorticalSpace.named(space)
+    parcels = int(check_number(parcels, "--parcels", at_least=0, below=MOST_PARCELS + 1, whole=True))
+    band = None if band_pass is None else parse_band(band_pass, "--band-pass", tr)
+    world = LINEAR if linear else LIFELIKE
+    world = world if without is None else world.without(without)
     refuse_existing(out, overwrite, folder="dataset_description.json")
-    first, *others = (default_rng(child) for child in SeedSequence(seed).spawn(runs + 1))
-    settings = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr, "runs": runs}
+    settings: dict[str, Any] = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr}
+    settings |= {"runs": runs, "parcels": parcels, "band_pass": band, "world": asdict(world)}
     with written_whole(out, overwrite=overwrite) as root:
-        sources = make_sources(first, cortex, channels)
-        bids.write_dataset(root, sources.montage, settings)
-        clock = signals.Clock.of_run(n_frames, tr, eeg_rate)
-        responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
-        bids.write_shared_truth(root, sources, responses, clock.slow_rate)
+        shared = make_sources(_generator(seed, 0), cortex, channels)
+        bids.write_dataset(root, shared.montage, settings, subjects)
         bar: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "disable": not progress}
-        for run, rng in track([*enumerate(others, start=1)], "simulate", **bar):
-            _simulate_run(rng, root, run, sources, clock, snr)
+        todo = itertools.product(range(1, subjects + 1), range(1, runs + 1))
+        for person, run in track([*todo], "simulate", **bar):
+            if run == 1:
+                sources = of_person(shared, world, chance(seed, 0, 0), chance(seed, 0, person))
+                sources = in_parcels(sources, parcels) if parcels else sources
+            # The first person's runs are those of a data set of one.
+            rng = _generator(seed, run, *[person][: person - 1])
+            of_run = chance(seed, run, person)
+            jitter = world.jitter * np.clip(of_run("jitter").normal(size=n_frames), -3, 3)
+            clock = signals.Clock.of_run(n_frames, tr, eeg_rate, jitter)
+            subject = signals.make_subject(rng, clock, world, of_run, bids.label(person), sources.head)
+            if run == 1:
+                responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
+                bids.write_shared_truth(root, sources, responses, clock.slow_rate, subject.name)
+            _simulate_run(rng, root, run, sources, subject, snr, features, band)
     return out
 
 
 def noise_free(
-    root: str | Path, run: int, part: Literal["signal", "coupled"] = "signal"
+    root: str | Path, run: int, part: Literal["signal", "coupled"] = "signal", *, subject: str = bids.SUBJECT
 ) -> NDArray[np.float32]:
     """BOLD of a simulated run without its noise.
 
@@ -125,31 +169,53 @@ def noise_free(
         What `simulate` returned.
     run : int, counted from 1
     part : "signal" (all neural activity) or "coupled" (only what the EEG's sources cause)
+    subject : str, as "sub-01"
 
     Returns
     -------
-    array, shape (K, V), in the units of the written BOLD
+    array, shape (K, V), in the units of the written BOLD, before any band-pass filter
     """
-    patches, mean, scale = bids.read_shared_truth(Path(root))
-    with np.load(bids.truth_path(Path(root), run)) as stored:
+    patches, mean, scale = bids.read_shared_truth(Path(root), subject)
+    with np.load(bids.truth_path(Path(root), run, subject)) as stored:
         latents = stored[part]
     return mean + scale * (patches[:, : latents.shape[1]] @ latents.T).T
 
 
+def _generator(seed: int, *key: int) -> Generator:
+    return default_rng(SeedSequence(seed, spawn_key=key))
+
+
 def _simulate_run(
-    rng: Generator, root: Path, run: int, sources: Sources, clock: signals.Clock, snr: float
+    rng: Generator,
+    root: Path,
+    run: int,
+    sources: Sources,
+    subject: signals.Subject,
+    snr: float,
+    as_features: bool,
+    band: tuple[float, float] | None,
 ) -> None:
-    subject = signals.make_subject(rng, clock)
+    clock = subject.clock
     envelopes = signals.band_envelopes(rng, sources, subject)
     eeg = signals.eeg_signals(rng, sources, envelopes, subject)
-    bids.write_eeg(root, run, eeg, sources.montage, subject)
+    if as_features:
+        table = scalp_features(eeg[:-1], sources.montage.positions, clock.rate, clock.frames, clock.tr)
+        if band is not None:
+            table = replace(table, values=band_passed(table.values, clock.tr, band))
+        write_features(bids.features_path(root, run, subject.name), table)
+    else:
+        bids.write_eeg(root, run, eeg, sources.montage, subject)
     del eeg  # at 5 kHz it is larger than BOLD: not both at once
-    signal, coupled = signals.bold_latents(rng, sources, envelopes, clock, snr)
+    signal, coupled = signals.bold_latents(rng, sources, envelopes, subject, snr)
     noise, fluid = signals.bold_noise(rng, sources, subject)
     truth: dict[str, Any] = {"signal": signal, "coupled": coupled, "noise": noise, "envelopes": envelopes}
-    np.savez(bids.truth_path(root, run), **truth, envelope_times=clock.slow, frame_times=clock.frames)
+    path = bids.truth_path(root, run, subject.name)
+    truth["drowsiness"] = subject.drowsiness
+    np.savez(path, **truth, envelope_times=clock.slow, frame_times=clock.frames)
     signal[:, : sources.n_patches] += noise
     frames = _frames(rng, sources, signal)
+    if band is not None:
+        frames = sources.mean + band_passed(frames, clock.tr, band)
     bids.write_fmriprep(root, run, frames, 9000 + TYPICAL_SCALE * fluid, sources, subject)
 
 

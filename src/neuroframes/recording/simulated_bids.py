@@ -20,7 +20,7 @@ from neuroframes.recording.simulated_signals import OUTLIER, Subject
 from neuroframes.recording.simulated_sources import NETWORKS, Array, Montage, Sources
 from neuroframes.recording.timeline import MOTION
 
-SUBJECT, TASK = "sub-01", "movie"
+SUBJECT, TASK = "sub-01", "movie"  # the first, where there are several
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
 MARKERS = {128: "Response", 1: "Stimulus"}  # R128 a volume, S 1 a scene
 PARTS = ("data", "indices", "indptr", "shape")  # of a sparse array
@@ -28,23 +28,37 @@ PARTS = ("data", "indices", "indptr", "shape")  # of a sparse array
 TEMPLATES = Path(__file__).parent / "simulated_files"
 
 
-def run_stem(run: int) -> str:
+def label(subject: int) -> str:
+    """BIDS' name of a subject, counted from 1."""
+    return f"sub-{subject:02d}"
+
+
+def run_stem(run: int, subject: str = SUBJECT) -> str:
     """What the files of run `run` (counted from 1) have in common."""
-    return f"{SUBJECT}_task-{TASK}_run-{run}"
+    return f"{subject}_task-{TASK}_run-{run}"
 
 
-def bold_path(root: Path, run: int, kind: str) -> Path:
-    """The run's BOLD: a CIFTI file, or the left one of two GIFTI files."""
-    form = {"cifti": "space-fsLR_den-32k_bold.dtseries.nii", "gifti": "hemi-L_space-fsaverage5_bold.func.gii"}
-    return root / "derivatives" / "fmriprep" / SUBJECT / "func" / f"{run_stem(run)}_{form[kind]}"
+def bold_path(root: Path, run: int, kind: str, subject: str = SUBJECT) -> Path:
+    """The run's BOLD: a CIFTI file, the left one of two GIFTI files, or a table of parcels."""
+    form = {
+        "cifti": "space-fsLR_den-32k_bold.dtseries.nii",
+        "gifti": "hemi-L_space-fsaverage5_bold.func.gii",
+        "parcels": "desc-parcels_bold.tsv",
+    }
+    return root / "derivatives" / "fmriprep" / subject / "func" / f"{run_stem(run, subject)}_{form[kind]}"
 
 
-def truth_path(root: Path, run: int | None = None) -> Path:
-    """The truth of one run, or of what all runs share."""
-    return root / "truth" / ("sources.npz" if run is None else f"{run_stem(run)}_truth.npz")
+def features_path(root: Path, run: int, subject: str = SUBJECT) -> Path:
+    """The run's features per frame, where they stand in place of the EEG."""
+    return root / subject / "eeg" / f"{run_stem(run, subject)}_desc-features_eeg.tsv"
 
 
-def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any]) -> None:
+def truth_path(root: Path, run: int | None = None, subject: str = SUBJECT) -> Path:
+    """The truth of one run, or of what all runs of a subject share."""
+    return root / "truth" / f"{subject if run is None else run_stem(run, subject)}_truth.npz"
+
+
+def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any], subjects: int) -> None:
     """Everything that is said once: descriptions, participants, electrodes."""
     written_by = [{"Name": "neuroframes simulate", "Description": json.dumps(dict(settings))}]
     for kind, folder in {"raw": root, "derivative": root / "derivatives" / "fmriprep"}.items():
@@ -52,16 +66,16 @@ def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any]) -> 
         _write(folder / "README.md", "README.md")
         # BIDS has no rule for surface series and confounds yet; fMRIPrep ignores its own in the same way.
         _write(folder / ".bidsignore", f"{kind}.bidsignore")
-    for name in ("participants.tsv", "participants.json"):
-        _write(root / name, name)
-    stem = root / SUBJECT / "eeg" / SUBJECT
-    _write(
-        Path(f"{stem}_coordsystem.json"), "coordsystem.json", AnatomicalLandmarkCoordinates=montage.fiducials
-    )
+    _write(root / "participants.json", "participants.json")
+    everyone = [label(number) for number in range(1, subjects + 1)]
+    _write_table(root / "participants.tsv", {"participant_id": everyone, "species": "simulated"})
     x, y, z = ([f"{value:.6f}" for value in axis] for axis in montage.positions.T)
-    _write_table(
-        Path(f"{stem}_electrodes.tsv"), {"name": montage.names, "x": x, "y": y, "z": z, "type": "cup"}
-    )
+    for name in everyone:
+        stem = root / name / "eeg" / name
+        landmarks = {"AnatomicalLandmarkCoordinates": montage.fiducials}
+        _write(Path(f"{stem}_coordsystem.json"), "coordsystem.json", **landmarks)
+        electrodes = {"name": montage.names, "x": x, "y": y, "z": z, "type": "cup"}
+        _write_table(Path(f"{stem}_electrodes.tsv"), electrodes)
 
 
 def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subject) -> None:
@@ -71,7 +85,8 @@ def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subje
     ----------
     eeg : array, shape (C + 1, N), volts; the last row is the electrocardiogram
     """
-    stem, clock, n = root / SUBJECT / "eeg" / run_stem(run), subject.clock, len(montage.names)
+    clock, n = subject.clock, len(montage.names)
+    stem = root / subject.name / "eeg" / run_stem(run, subject.name)
     events, names = _events(subject), [*montage.names, "ECG"]
     markers = zip(events["sample"].tolist(), events["value"].tolist(), strict=True)
     pybv.write_brainvision(
@@ -128,7 +143,7 @@ def write_fmriprep(
     data : array, shape (K, V)
     fluid : array, shape (K, 2), cerebrospinal fluid and white matter
     """
-    path, tr = bold_path(root, run, sources.space.kind), subject.clock.tr
+    path, tr = bold_path(root, run, sources.space.kind, subject.name), subject.clock.tr
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in write_bold(path, data, sources.space, tr=tr):
         # Slice timing is corrected: frames are computed at their centres.
@@ -145,14 +160,14 @@ def write_fmriprep(
     frames = np.arange(len(data))
     for number, outlier in enumerate(np.flatnonzero(subject.displacement > OUTLIER)):
         columns[f"motion_outlier{number:02d}"] = (frames == outlier).astype(int)
-    confounds = path.with_name(f"{run_stem(run)}_desc-confounds_timeseries.tsv")
+    confounds = path.with_name(f"{run_stem(run, subject.name)}_desc-confounds_timeseries.tsv")
     _write_table(confounds, columns)
     _write(confounds.with_suffix(".json"), "confounds.json")
 
 
-def write_shared_truth(root: Path, sources: Sources, responses: Array, rate: float) -> None:
-    """What all runs share: maps, networks, weights, haemodynamic responses, lead field."""
-    path = truth_path(root)
+def write_shared_truth(root: Path, sources: Sources, responses: Array, rate: float, subject: str) -> None:
+    """What all runs of a subject share: maps, networks, weights, haemodynamic responses, lead field."""
+    path = truth_path(root, subject=subject)
     path.parent.mkdir(parents=True, exist_ok=True)
     # np.savez takes no sparse arrays; these are the three that make one, and its shape.
     parts: dict[str, Any] = {f"patches_{part}": getattr(sources.patches, part) for part in PARTS}
@@ -172,9 +187,9 @@ def write_shared_truth(root: Path, sources: Sources, responses: Array, rate: flo
     )
 
 
-def read_shared_truth(root: Path) -> tuple[scipy.sparse.csr_array, Array, Array]:
+def read_shared_truth(root: Path, subject: str = SUBJECT) -> tuple[scipy.sparse.csr_array, Array, Array]:
     """Patches, shape (V, P + H), mean and scale, shape (V,)."""
-    with np.load(truth_path(root)) as stored:
+    with np.load(truth_path(root, subject=subject)) as stored:
         *arrays, shape = (stored[f"patches_{part}"] for part in PARTS)
         patches = scipy.sparse.csr_array(tuple(arrays), shape=tuple(shape))
         return patches, stored["mean"], stored["scale"]

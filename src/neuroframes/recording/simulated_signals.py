@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy.stats import gamma
 
 from neuroframes.recording.band_power import BANDS
-from neuroframes.recording.simulated_sources import EYES, NETWORKS, TERRITORIES, Sources
+from neuroframes.recording.simulated_life import BURST, TRANSIT, balloon, drowsiness, head_movement, spread
+from neuroframes.recording.simulated_sources import EYES, NETWORKS, SHARED_FAST, TERRITORIES, WAVES, Sources
+from neuroframes.recording.simulated_world import LINEAR, NO_CHANCE, Chance, World
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -28,7 +30,14 @@ SLOW_RATE = 5.0  # Hz, about
 CORNER = 0.15  # Hz: neural activity is slow below it; the haemodynamic response is slower still
 MODULATION = 0.6  # of the log envelope, standard deviation about
 BACKGROUND = 7e-6  # V, 1/f part of the EEG
+ALPHA = 2  # its place among the bands
+DROWSY_EEG = np.array([0.3, 0.4, -0.8, -0.3, 0.0], np.float32)  # of the log envelope, delta to gamma
+TURN = 1.8  # of alpha's coupling when drowsy: from 1 to 1 - TURN
+WAVES_CORNER = 0.07  # Hz: waves over the whole cortex are slower still
+FAST_CORNER = 0.1  # Hz, of noise that reaches BOLD without a haemodynamic response: blood and breath
+DROWSY_WAVES = 2.0  # by how much waves are larger when drowsy
 HEART_RATE, BREATH_RATE = 1.1, 0.28  # Hz
+DROWSING = 0.002  # Hz: vigilance drifts over minutes
 HEAD_SIZE = 50.0  # mm, for framewise displacement (Power 2012)
 OUTLIER = 0.5  # mm of framewise displacement, fMRIPrep's threshold for motion_outlier columns
 
@@ -45,7 +54,7 @@ class Clock:
     tr : float, from one volume to the next
     rate : float, Hz, of the EEG
     samples : int, N
-    triggers : array, shape (K,), when each volume began
+    triggers : array, shape (K,), when each volume was marked to begin
     frames : array, shape (K,), the centre of each volume
     slow : array, shape (T,), the slow grid; it starts before 0 and contains 0
     step : int, EEG samples from one point of the slow grid to the next
@@ -60,15 +69,16 @@ class Clock:
     step: int
 
     @classmethod
-    def of_run(cls, n_frames: int, tr: float, rate: float) -> "Clock":
-        """The clock of a run of `n_frames` volumes, one every `tr` seconds."""
-        triggers = np.round((LEAD + tr * np.arange(n_frames)) * rate) / rate
+    def of_run(cls, n_frames: int, tr: float, rate: float, jitter: Times | float = 0.0) -> "Clock":
+        """The clock of a run of `n_frames` volumes, one every `tr` seconds, marked `jitter` (s) late."""
+        due = LEAD + tr * np.arange(n_frames)
+        exact, triggers = (np.round(at * rate) / rate for at in (due, due + jitter))
         samples = round((2 * LEAD + tr * n_frames) * rate)
         step = 16 * max(1, round(rate / SLOW_RATE / 16))  # 16: bands are drawn at rate / 1, 2, 4, 8, 16
         first = -round(HISTORY * rate / step)
         intervals = scipy.fft.next_fast_len(-(-samples // step), real=True)
         slow = np.arange(first, intervals + 1) * (step / rate)
-        return cls(tr, rate, samples, triggers, triggers + tr / 2, slow, step)
+        return cls(tr, rate, samples, triggers, exact + tr / 2, slow, step)
 
     @property
     def slow_rate(self) -> float:
@@ -90,6 +100,10 @@ class Subject:
     blinks : array, seconds
     heart, breath : arrays, shape (K,), rad, phase at each frame
     scenes : array, shape (n, 2), onset (s) and level of each scene of the film
+    drowsiness : array, shape (T,), 0 to 1, on the slow grid
+    world : World
+    chance : Chance, of the run's ingredients
+    name : str, as "sub-01"
     """
 
     clock: Clock
@@ -101,6 +115,10 @@ class Subject:
     heart: Times
     breath: Times
     scenes: NDArray[np.float64]
+    drowsiness: Array
+    world: World
+    chance: Chance
+    name: str
 
 
 def coloured_noise(
@@ -110,21 +128,31 @@ def coloured_noise(
     # An FFT's noise is periodic: a minute is drawn beyond what is kept, so that the ends don't meet.
     length = scipy.fft.next_fast_len(n + int(60 * rate), real=True)
     frequency = np.fft.rfftfreq(length, 1 / rate).astype(np.float64)
-    shape = np.append(0, amplitude(frequency[1:]))
-    shape *= length / np.sqrt(4 * (shape**2).sum())
+    shape = np.insert(amplitude(frequency[1:]), 0, 0, axis=-1)
+    shape *= length / np.sqrt(4 * (shape**2).sum(axis=-1, keepdims=True))
     spectrum = _complex_normal(rng, (series, len(frequency))) * shape.astype(np.float32)
     return np.asarray(scipy.fft.irfft(spectrum, length, axis=-1)[:, :n])
 
 
-def slow_process(rng: Generator, series: int, clock: Clock, corner: float = CORNER) -> Array:
-    """Unit-variance noise on the slow grid, flat below `corner` Hz and falling by 12 dB an octave above."""
+def slow_process(rng: Generator, series: int, clock: Clock, corner: float | Times = CORNER) -> Array:
+    """Unit-variance noise on the slow grid, flat below `corner` Hz and falling by 12 dB an octave above.
+
+    A corner for each series has shape (series, 1).
+    """
     return coloured_noise(
         rng, series, len(clock.slow), clock.slow_rate, lambda f: 1 / (1 + (f / corner) ** 2)
     )
 
 
-def make_subject(rng: Generator, clock: Clock) -> Subject:
-    """Draw the film, the head's movements, heartbeat, breathing and blinks of a run."""
+def make_subject(
+    rng: Generator,
+    clock: Clock,
+    world: World = LINEAR,
+    chance: Chance = NO_CHANCE,
+    name: str = "sub-01",
+    head: float = 1.0,
+) -> Subject:
+    """Draw the film, the head's movements, heartbeat, breathing, blinks and drowsiness of a run."""
     end = clock.slow[-1]
     cuts = clock.slow[0] + np.cumsum(2 + rng.exponential(6, 2 * int((end - clock.slow[0]) / 8)))
     cuts = np.concatenate([clock.slow[:1], cuts[cuts < end]])
@@ -147,18 +175,27 @@ def make_subject(rng: Generator, clock: Clock) -> Subject:
         after = np.maximum(clock.frames - jerk, 0)[:, None]
         size = rng.normal(0, 0.35, 6)
         motion += size * ((after > 0) * np.exp(-after / 1.2) + 0.15 * (1 - np.exp(-after / 1.2)))
-    motion *= unit
-    steps = np.abs(np.diff(motion, axis=0, prepend=motion[:1])) / unit
+    if world.bursts:
+        steps = head_movement(chance("bursts"), n_frames, clock.tr, world.bursts * head)
+        motion = np.cumsum(steps, axis=0)
+        moved = np.abs(steps).sum(axis=1) > BURST
+        jerks = clock.frames[moved & ~np.roll(moved, 1)] - clock.tr / 2
+    steps = np.diff(motion, axis=0, prepend=motion[:1])
+    slow = slow_process(chance("vigilance"), 1, clock, DROWSING)[0]
     return Subject(
         clock=clock,
-        motion=motion,
-        displacement=steps.sum(axis=1),
+        motion=motion * unit,
+        displacement=np.abs(steps).sum(axis=1),
         jerks=jerks,
         beats=beats[(beats > 0) & (beats < clock.samples / clock.rate)],
         blinks=blinks[blinks < clock.samples / clock.rate],
         heart=np.interp(clock.frames, clock.slow, heart),
         breath=at_frames,
         scenes=scenes,
+        drowsiness=drowsiness(slow, world.vigilance),
+        world=world,
+        chance=chance,
+        name=name,
     )
 
 
@@ -170,7 +207,9 @@ def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
     film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=clock.slow_rate), film).astype(np.float32)
     # How engaged a region is moves all its bands; most of that is shared with its territory and network,
     # since EEG can't tell neighbouring patches apart.
-    engagement = 0.5 * slow_process(rng, len(NETWORKS), clock)[sources.network]
+    pace = CORNER * sources.pace[: len(NETWORKS), None]
+    networks = slow_process(rng, len(NETWORKS), clock, pace)
+    engagement = 0.5 * spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
     engagement += 0.6 * slow_process(rng, TERRITORIES, clock)[territory]
     engagement += 0.6 * sources.stimulus_gain[:, None] * film
     sign = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma
@@ -179,6 +218,7 @@ def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
         own = 0.2 * slow_process(rng, TERRITORIES, clock)[territory]
         own += 0.3 * slow_process(rng, len(territory), clock)
         envelopes[band] = np.exp(MODULATION * (sign[band] * engagement + own))
+    envelopes *= tonic(subject.drowsiness)[:, None]
     return envelopes / envelopes.mean(axis=-1, keepdims=True)
 
 
@@ -190,26 +230,47 @@ def haemodynamic_response(delay: Array, rate: float) -> Array:
     return (response / response.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def tonic(drowsiness: Array) -> Array:
+    """Size of each band's envelope when one is so drowsy, relative to alert, shape (bands, T)."""
+    return np.exp(np.multiply.outer(DROWSY_EEG, drowsiness))
+
+
 def bold_latents(
-    rng: Generator, sources: Sources, envelopes: Array, clock: Clock, snr: float
+    rng: Generator, sources: Sources, envelopes: Array, subject: Subject, snr: float
 ) -> tuple[Array, Array]:
     """BOLD of each patch without noise, and the part of it that the EEG's sources cause.
+
+    Where the response saturates, that part is what they alone would cause.
 
     Returns
     -------
     signal : array, shape (K, P + H)
     coupled : array, shape (K, P)
     """
-    visible = sources.n_patches
-    response = haemodynamic_response(sources.delay, clock.slow_rate)
+    visible, clock, world = sources.n_patches, subject.clock, subject.world
+    later = sources.delay - (TRANSIT if world.saturation else 0)  # the balloon adds the rest
+    response = haemodynamic_response(later, clock.slow_rate)
     drive = np.einsum("bp,bpt->pt", sources.weight, envelopes)
-    coupled = _responses(drive, response[:visible], clock, snr * COUPLED)
-    shared = slow_process(rng, len(NETWORKS), clock)[sources.network]
-    own = slow_process(rng, visible, clock)
+    phasic = envelopes[ALPHA] - (level := tonic(subject.drowsiness)[ALPHA]) / level.mean()
+    drive -= TURN * subject.drowsiness * sources.weight[ALPHA, :, None] * phasic
+    coupled = _responses(drive, response[:visible], snr * world.strength * COUPLED)
+    pace = CORNER * sources.pace[: len(NETWORKS), None]
+    networks = slow_process(rng, len(NETWORKS), clock, pace)
+    shared = spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
+    own = slow_process(rng, visible, clock, pace[sources.network])
     fine = slow_process(rng, len(response) - visible, clock)
-    hidden = _responses((shared + own) / np.float32(np.sqrt(2)), response[:visible], clock, HIDDEN)
-    hidden_fine = _responses(fine, response[visible:], clock, HIDDEN_FINE)
-    return np.concatenate([coupled + hidden, hidden_fine], axis=1), coupled
+    whole = coupled + _responses((shared + own) / np.float32(np.sqrt(2)), response[:visible], HIDDEN)
+    pace = WAVES_CORNER * sources.pace[len(NETWORKS) :, None]
+    courses = slow_process(subject.chance("waves"), WAVES, clock, pace)
+    courses *= 1 + DROWSY_WAVES * subject.drowsiness
+    waves = spread(courses, sources.wave, sources.travel[:WAVES], clock.slow_rate)
+    whole += _responses(waves, response[:visible], world.waves * np.square(sources.wave[0]).mean())
+    hidden_fine = _responses(fine, response[visible:], HIDDEN_FINE)
+    if world.saturation:
+        gain = world.saturation / np.sqrt(np.square(whole).mean())
+        whole, coupled = (balloon(part, clock.slow_rate, gain) for part in (whole, coupled))
+    signal = np.concatenate([whole, hidden_fine])
+    return _at_frames(signal, clock), _at_frames(coupled, clock)
 
 
 def bold_noise(rng: Generator, sources: Sources, subject: Subject) -> tuple[Array, Array]:
@@ -218,21 +279,27 @@ def bold_noise(rng: Generator, sources: Sources, subject: Subject) -> tuple[Arra
     # Vascular tone: 1/f in power below the haemodynamic cut-off, one global mode and five regional ones.
     n, rate = len(clock.slow), clock.slow_rate
     tone = coloured_noise(rng, 6, n, rate, lambda f: np.maximum(f, 0.005) ** -0.5 / (1 + (f / 0.12) ** 2))
-    tone = _at_frames(tone, clock)
-    ramp = np.linspace(-1, 1, len(tone))
+    ramp = np.linspace(-1, 1, len(clock.frames))
     drift = np.column_stack([ramp, ramp**2 - 1 / 3])
     pulse = np.column_stack([f(phase) for phase in (subject.breath, subject.heart) for f in (np.sin, np.cos)])
     jump = np.diff(subject.motion, axis=0, prepend=subject.motion[:1]) * ([1.0] * 3 + [HEAD_SIZE] * 3)
     # Spins recover over a few volumes after the head has moved.
     recovery = scipy.signal.lfilter([1], [1, -0.4], np.minimum(subject.displacement, 3))[:, None]
-    courses = np.concatenate([tone, drift, pulse, jump, recovery], axis=1)
+    courses = np.concatenate([_at_frames(tone, clock), drift, pulse, jump, recovery], axis=1)
     size = np.array([0.55, *[0.3] * 5, 0.25, 0.2, 0.22, 0.22, 0.2, 0.2, *[0.5] * 6, 0.9])
     maps = rng.normal(size=(len(size), sources.n_patches))
     maps[0] = 1 + 0.3 * maps[0]
     maps[10:12] *= np.exp(0.7 * rng.normal(size=sources.n_patches) - 0.5)  # near large vessels
     scale = np.sqrt(PHYSIOLOGY) * size[:, None]
     fluid = courses @ (rng.normal(size=(len(size), 2)) * size[:, None] + [[1.0, 0.6]])
-    return (courses @ (maps * scale)).astype(np.float32), fluid.astype(np.float32)
+    maps *= scale
+    late = np.broadcast_to(sources.vascular, (len(tone), sources.n_patches))
+    toned = spread(tone, maps[: len(tone)], late, rate)
+    noise = _at_frames(toned, clock) + courses[:, len(tone) :] @ maps[len(tone) :]
+    fast = subject.chance("fast")
+    noise += _at_frames(slow_process(fast, len(sources.modes), clock, FAST_CORNER), clock) @ sources.modes
+    noise += np.sqrt(subject.world.fast * (1 - SHARED_FAST)) * fast.normal(size=noise.shape)
+    return noise.astype(np.float32), fluid.astype(np.float32)
 
 
 def eeg_signals(rng: Generator, sources: Sources, envelopes: Array, subject: Subject) -> Array:
@@ -342,13 +409,13 @@ def _wandering_phase(rng: Generator, clock: Clock, frequency: float) -> Times:
     return 2 * np.pi * np.cumsum(frequency * (1 + 0.1 * np.clip(wander, -3, 3))) / clock.slow_rate
 
 
-def _responses(activity: Array, response: Array, clock: Clock, variance: float) -> Array:
-    """BOLD (K, S) that activity (S, T) on the slow grid causes; rows have this variance on average."""
+def _responses(activity: Array, response: Array, variance: float) -> Array:
+    """BOLD (S, T) that activity (S, T) on the slow grid causes; rows have this variance on average."""
     length = response.shape[1]
     bold = scipy.signal.fftconvolve(activity, response, axes=-1)[:, length : activity.shape[1]]
     bold -= bold.mean(axis=1, keepdims=True)
-    bold = np.pad(bold / np.sqrt((bold**2).mean()), ((0, 0), (length, 0))).astype(np.float32)
-    return _at_frames(bold, clock) * np.float32(np.sqrt(variance))
+    size = np.sqrt(variance / np.square(bold).mean())
+    return np.pad(bold * size, ((0, 0), (length, 0))).astype(np.float32)
 
 
 def _at_frames(series: Array, clock: Clock) -> Array:

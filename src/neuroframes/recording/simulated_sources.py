@@ -9,7 +9,7 @@ of the pial surface at r_i. Four times as many finer patches carry activity that
 too small and too many to add up at the scalp. Distances are geodesic, on the registration sphere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,9 @@ DIPOLES = 4000  # vertices that stand for the whole sheet in the forward solutio
 HEAD_CENTRE = (0.0, 0.015, 0.045)  # m, head coordinates; fitted to the pial surface, all of it inside
 HEAD_RADIUS = 0.1  # m
 NETWORKS = ("visual", "auditory", "A", "B", "C", "D", "E", "F")
+MODES = 6  # patterns of fast noise that regions share
+SHARED_FAST = 0.75  # of its variance; the rest is each patch's own, without memory
+WAVES = 3  # patterns of waves over the whole cortex
 TERRITORIES = 24  # the first two are visual and auditory cortex, the others are dealt to A..F
 EYES = (0.0, 0.10, 0.01)  # m, head coordinates
 AUDITORY = (-55.0, -22.0, 8.0)  # mm, Heschl's gyrus
@@ -66,6 +69,14 @@ class Sources:
     delay : array, shape (P + H,), seconds to the peak of the haemodynamic response
     mean, scale : arrays, shape (V,), BOLD units: baseline and one standard deviation of signal
     dead : array, shape (V,), bool, the medial wall
+    seeds : array, shape (P + H,), vertex in the middle of each patch
+    mixing : array, shape (networks, P), how much of each network's activity a patch has
+    wave : array, shape (WAVES, P), size of waves over the whole cortex
+    travel : array, shape (WAVES + networks, P), seconds by which waves and networks' activity are later
+    vascular : array, shape (P,), seconds by which blood arrives later
+    pace : array, shape (networks + WAVES,), how fast they change, relative to what is typical
+    modes : array, shape (MODES, P), size of fast noise that regions share
+    head : float, how much the head moves, relative to others'
     """
 
     space: CorticalSpace
@@ -82,6 +93,14 @@ class Sources:
     mean: Array
     scale: Array
     dead: NDArray[np.bool_]
+    seeds: NDArray[np.int64]
+    mixing: Array
+    travel: NDArray[np.float64]
+    vascular: NDArray[np.float64]
+    pace: NDArray[np.float64]
+    modes: NDArray[np.float64]
+    wave: Array
+    head: float = 1.0
 
     @property
     def n_patches(self) -> int:
@@ -101,8 +120,8 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
     starts = [int(rng.integers(len(half))) for half in halves]
     finer = [half[farthest_points(sphere[half], FINE, at)] for half, at in zip(halves, starts, strict=True)]
     fine = np.concatenate(finer)
-    coarse = _gaussian_patches(sphere, space.hemisphere, seeds, PATCH_WIDTH)
-    all_patches = [coarse, _gaussian_patches(sphere, space.hemisphere, fine, FINE_WIDTH)]
+    centres = np.concatenate([seeds, fine])
+    coarse, patches = _all_patches(space, sphere[centres], centres)
 
     territory, owner = _territories(rng, place, seeds[:PAIRS])
     territory = np.tile(territory, 2)
@@ -121,7 +140,7 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
     return Sources(
         space=space,
         montage=montage,
-        patches=scipy.sparse.hstack(all_patches, format="csr").astype(np.float32),
+        patches=patches,
         smoothing=_smoothing(space),
         lead_field=_lead_field(rng, montage, space, coarse),
         territory=territory,
@@ -133,6 +152,49 @@ def make_sources(rng: Generator, space: CorticalSpace, channels: int) -> Sources
         mean=mean.astype(np.float32),
         scale=(mean * 0.015 * np.exp(0.2 * (coarse @ rng.normal(size=len(seeds))))).astype(np.float32),
         dead=dead,
+        seeds=centres,
+        mixing=np.eye(len(NETWORKS), dtype=np.float32)[:, network],
+        travel=np.zeros((WAVES + len(NETWORKS), len(seeds))),
+        vascular=np.zeros(len(seeds)),
+        pace=np.ones(len(NETWORKS) + WAVES),
+        modes=np.zeros((MODES, len(seeds))),
+        wave=np.ones((WAVES, len(seeds)), np.float32),
+    )
+
+
+def sources_at(rng: Generator, sources: Sources, moved: NDArray[np.float64]) -> Sources:
+    """The sources where patches are displaced by `moved` (P + H, 3), in mm on the registration sphere."""
+    sphere = vertex_positions(sources.space, "sphere")
+    coarse, patches = _all_patches(sources.space, sphere[sources.seeds] + moved, sources.seeds)
+    lead_field = _lead_field(rng, sources.montage, sources.space, coarse)
+    return replace(sources, patches=patches, lead_field=lead_field)
+
+
+def in_parcels(sources: Sources, count: int) -> Sources:
+    """The sources of BOLD that is averaged over `count` parcels, compact and about equally large."""
+    space, alive = sources.space, ~sources.dead
+    sphere = vertex_positions(space, "sphere")
+    member = np.full(space.V, -1)
+    names: list[str] = []
+    for side, hemi in enumerate(HEMISPHERES):
+        half = np.flatnonzero((space.hemisphere == side) & alive)
+        first = int(vertex_positions(space, "pial")[half, 1].argmin())  # the occipital pole
+        centres = half[farthest_points(sphere[half], (count + 1 - side) // 2, first)]
+        member[half] = len(names) + (sphere[half] @ sphere[centres].T).argmax(axis=1)
+        names += [f"{hemi}-{number:03d}" for number in range(1, len(centres) + 1)]
+    shape = count, space.V
+    average = scipy.sparse.csr_array((np.ones(alive.sum()), (member[alive], np.flatnonzero(alive))), shape)
+    average = scipy.sparse.diags_array(1 / average.sum(axis=1)) @ average
+    thermal = np.sqrt((average @ sources.smoothing).power(2).sum(axis=1))
+    patches = average @ scipy.sparse.diags_array(sources.scale) @ sources.patches
+    return replace(
+        sources,
+        space=CorticalSpace.from_parcels(count, names),
+        patches=scipy.sparse.csr_array(patches).astype(np.float32),
+        smoothing=scipy.sparse.csr_array(scipy.sparse.diags_array(thermal)).astype(np.float32),
+        mean=(average @ sources.mean).astype(np.float32),
+        scale=np.ones(count, np.float32),
+        dead=np.zeros(count, bool),
     )
 
 
@@ -159,24 +221,40 @@ def _medial_wall(space: CorticalSpace) -> NDArray[np.bool_]:
     return np.linalg.norm(vertex_positions(space, "pial") - vertex_positions(space, "white"), axis=1) < 0.5
 
 
+def _all_patches(
+    space: CorticalSpace, centres: NDArray[np.float64], seeds: NDArray[np.int64]
+) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
+    """The patches that EEG sees, (V, P), and all, (V, P + H), around centres (P + H, 3)."""
+    sphere, side = vertex_positions(space, "sphere"), space.hemisphere
+    halves = [
+        _gaussian_patches(sphere, side, centres[part], side[seeds[part]], width)
+        for part, width in ((slice(2 * PAIRS), PATCH_WIDTH), (slice(2 * PAIRS, None), FINE_WIDTH))
+    ]
+    return halves[0], scipy.sparse.hstack(halves, format="csr").astype(np.float32)
+
+
 def _gaussian_patches(
-    sphere: NDArray[np.float64], hemisphere: NDArray[np.int8], seeds: NDArray[np.int64], width: float
+    sphere: NDArray[np.float64],
+    hemisphere: NDArray[np.int8],
+    centres: NDArray[np.float64],
+    sides: NDArray[np.int8],
+    width: float,
 ) -> scipy.sparse.csr_array:
-    """Bell-shaped patches around seeds, cut off at three `width`s, shape (V, seeds).
+    """Bell-shaped patches around centres, of a hemisphere each, cut off at three `width`s, (V, centres).
 
     Rows are scaled to a unit sum of squares, so that independent unit activity gives unit variance at
     every vertex.
     """
-    unit = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
+    unit, towards = (at / np.linalg.norm(at, axis=1, keepdims=True) for at in (sphere, centres))
     columns = []
-    for seed in seeds:
-        distance = SPHERE_RADIUS * np.arccos(np.clip(unit @ unit[seed], -1, 1))
-        inside = np.flatnonzero((distance < 3 * width) & (hemisphere == hemisphere[seed]))
+    for direction, side in zip(towards, sides, strict=True):
+        distance = SPHERE_RADIUS * np.arccos(np.clip(unit @ direction, -1, 1))
+        inside = np.flatnonzero((distance < 3 * width) & (hemisphere == side))
         bell = np.exp(-0.5 * (distance[inside] / width) ** 2)
         columns.append((bell, inside))
     indptr = np.cumsum([0] + [len(inside) for _, inside in columns])
     weights, rows = (np.concatenate(part) for part in zip(*columns, strict=True))
-    patches = scipy.sparse.csc_array((weights, rows, indptr), shape=(len(sphere), len(seeds))).tocsr()
+    patches = scipy.sparse.csc_array((weights, rows, indptr), shape=(len(sphere), len(centres))).tocsr()
     return _unit_rows(patches)
 
 
