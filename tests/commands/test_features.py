@@ -60,7 +60,7 @@ def tables(tmp_path_factory) -> Tables:
         )
         write_sidecar(found.parcels(run), {"RepetitionTime": TR})
     prepare(found.root, folder, progress=False)
-    train(found.store, out=found.model, preset="gaussian")
+    train([found.store], out=found.model, preset="gaussian")
     return found
 
 
@@ -72,7 +72,7 @@ def test_a_model_of_features_says_what_it_was_made_of(tables):
 
 
 def test_evaluate_scores_it_beside_the_regressions_and_shuffled_features(tables, tmp_path):
-    results = evaluate(tables.store, model=tables.model, out=tmp_path / "out", tasks="eeg,gap-8")
+    results = evaluate([tables.store], model=tables.model, out=tmp_path / "out", tasks="eeg,gap-8")
     r = results.query("region == 'whole'").set_index(["metric", "method", "task"])["value"]
     for method in (BACKBONE, "ridge FIR", "kriging + EEG"):
         assert r["temporal_r", method, "eeg"] > 0.3
