@@ -41,6 +41,7 @@ SMALL = {
     "dynamic factors": {"factors": 2, "iterations": 3},
     NO_EEG: {"latents": 4},
     POPULATION: {"latents": 4},
+    "neuroframes across people": {"latents": 4},
     "neuroframes backbone": {"latents": 4},
     OURS: {"latents": 4, "frames": 24, "width": 8, "depth": 1, "heads": 2, "virtual_channels": 4}
     | {"filters": 2, "members": 1, "epochs": 1},
@@ -61,6 +62,9 @@ def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
         run = replace(test.given(MASKS["gaps"](len(test.times))), eeg=None, power=None)
         own = TrainingPart(origin, [run], np.empty((0, 3)), own=True)
         return fit_without_eeg(own, BackboneSettings())
+    if METHODS[name].several:
+        people = [replace(segment, person=f"sub-{n}") for n in range(3) for segment in part.segments]
+        part = replace(part, segments=people, several=True)
     run = {"accelerator": "cpu"} if METHODS[name].model and METHODS[name].needs else {}
     with pytest.MonkeyPatch.context() as patched:  # models go to a GPU where there is one
         patched.setattr(torch.cuda, "is_available", lambda: False)

@@ -31,10 +31,12 @@ class Watched(os.PathLike):
 def test_every_command_has_one_blas_thread(command):
     function, path = getattr(neuroframes, command), Watched()
     parameters = inspect.signature(function).parameters.values()
-    required = {each.name: path for each in parameters if each.default is each.empty}
+    required = [each for each in parameters if each.default is each.empty]
+    first = [path for each in required if each.kind is each.POSITIONAL_ONLY]
+    named = {each.name: path for each in required if each.kind is not each.POSITIONAL_ONLY}
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         with pytest.raises(InputError, match="enough"):
-            function(**required | ({"tr": 1.0} if command == "resample" else {}))
+            function(*first, **named | ({"tr": 1.0} if command == "resample" else {}))
         assert blas_threads() == before == [2] * len(before)
     assert path.threads == [1] * len(before) and before

@@ -135,7 +135,12 @@ METHODS: Mapping[str, Method] = {
         settings=BackboneSettings(),
         model="models.population.PopulationModel",
     ),
-    ACROSS: _ours("training.across.fit_across", several=True, settings=BackboneSettings()),
+    ACROSS: _ours(
+        "training.across.fit_across",
+        several=True,
+        settings=BackboneSettings(),
+        model="models.population.PopulationModel",
+    ),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),
     OURS: _ours(
         "training.backbone.fit_default", needs=TORCH, preset="default", settings=CorrectionSettings()

@@ -91,6 +91,8 @@ def other_store(recording, tmp_path):
 def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
     assert inapplicable(Recording("a", OWN, other_store)) == {
         "motion alone": "motion alone needs motion parameters, and the confounds have none",
+        "neuroframes across people": "neuroframes across people takes the stores of two people or more; "
+        "pass more",
         "surface model": "surface model needs a cortical mesh, and there is none of the space unknown; "
         "prepare frames on fsLR-32k or fsaverage5, or use another method",
         **{

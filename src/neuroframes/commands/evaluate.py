@@ -158,7 +158,8 @@ class Trial:
         for name in self.fitted:
             model = fit(name, self.fold.part, {}, state=state, seed=seed)
             yield name, model
-            if isinstance(model, TrainedModel) and (alone := model.without_eeg()):
+            alone = model.without_eeg() if isinstance(model, TrainedModel) and model.reads_eeg else None
+            if alone is not None:
                 yield alone.name, alone
 
 

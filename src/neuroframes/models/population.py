@@ -96,7 +96,7 @@ class PopulationModel(TrainedModel):
     """
 
     format = "neuroframes-model-population-3"
-    states_deviation = draws = any_time = scaled_by_run = True
+    states_deviation = draws = any_time = scaled_by_run = fills_channels = True
 
     origin: Origin
     population: Population
@@ -111,8 +111,8 @@ class PopulationModel(TrainedModel):
     def reads_eeg(self) -> bool:
         return self.eeg is not None
 
-    def without_eeg(self) -> "PopulationModel | None":
-        return None if self.eeg is None else replace(self, eeg=None)
+    def without_eeg(self) -> "PopulationModel":
+        return replace(self, eeg=None)
 
     def without_person(self, person: str) -> "PopulationModel":
         people = self.population.people
