@@ -117,7 +117,7 @@ def test_the_default_preset_writes_a_model_that_a_correction_moves(recording, de
     eeg.correction.gate.fill_(1.0)
     store = open_store(recording.store)
     (test,), _ = load_segments(store, model.origin.split.test, eeg.bands, model.origin.scale)
-    assert "learned correction" in model.describe(test)
+    assert "learned correction" in model.describe(test.given(np.zeros(len(test.times), bool)))
     measured = np.arange(len(test.times)) % 20 < 10
     latents = model.prior.encode(test.frames, np.ones_like(measured))
     mean = plain.mean(test.eeg, test.times)
