@@ -250,7 +250,7 @@ def test_in_gaps_in_which_eeg_is_not_believed_it_is_left_out(model, patch):
     assert never.describe(test).endswith("the measured frames; EEG isn't believed beside so many frames")
     alone = test.given(np.zeros(40, bool))
     np.testing.assert_array_equal(never.fill(alone).mean, always.fill(alone).mean)
-    gaps = np.arange(40) % 10 < 4  # of six frames
+    gaps = replace(patch[1], measured=np.arange(40) % 10 < 4)  # of six frames
     assert [replace(model.eeg, least_gap=gap).believed(gaps) for gap in (1, 6, 7)] == [True, True, False]
 
 

@@ -190,3 +190,11 @@ def test_adaptation_is_refused_where_it_means_nothing(model):
         adapted(model, [person(1)])
     with pytest.raises(InputError, match="knows nothing of EEG"):
         adapted(model.without_eeg(), [person(20)])
+
+
+def test_runs_of_too_few_measured_frames_are_left_out(model):
+    few = replace(person(30), measured=np.arange(K) < 10)
+    people = [*(person(number) for number in range(5)), few]
+    found = fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
+    assert "sub-30" not in found.population.people
+    np.testing.assert_array_equal(found.eeg.rest["sub-1"].cross, model.eeg.rest["sub-1"].cross)

@@ -53,8 +53,8 @@ def adapt(
     from neuroframes.recording.segments import SHORTEST_PART, Part, split_in_time
     from neuroframes.recording.store import open_store
     from neuroframes.registry import load_model
-    from neuroframes.training.adapt import adapted
-    from neuroframes.training.part import PeopleSegments
+    from neuroframes.training.adapt import adapted, check_adaptable
+    from neuroframes.training.part import PeopleSegments, check_alike
 
     model, store, out = Path(model), Path(store), Path(out)
     refuse_existing(out, overwrite, folder="model.json", inputs=[model, store])
@@ -63,10 +63,10 @@ def adapt(
         raise InputError(f"{model} is a model of one person; pass one that train made of several stores")
     origin = across.origin
     origin.space.check_same(recording.space, store.name)
+    check_alike(recording, origin.tr, origin.features, origin.eeg_settings, model.name)
+    check_adaptable(across, f"sub-{recording.subject}")
     if lacking := [name for name in origin.channels if name not in recording.channels]:
         raise InputError(f"{store.name} lacks the model's channels {', '.join(lacking)}")
-    if recording.features != origin.features:
-        raise InputError(f"{store.name} has other features of the EEG than {model.name}; prepare it alike")
     tr = recording.runs[0].tr
     split = split_in_time(
         [(run.name, len(run.frame_times), run.tr) for run in recording.runs], test_fraction, gap
@@ -79,7 +79,9 @@ def adapt(
             parts.append(Part(part.run, part.start, part.start + n_frames))
         left -= n_frames
     if not parts:
-        raise InputError(f"--minutes {minutes:g} are too few; at least {SHORTEST_PART} frames are needed")
+        raise InputError(
+            f"{store.name}: too few minutes; at least {SHORTEST_PART} frames of a run are needed"
+        )
     segments = PeopleSegments([recording], origin.bands, origin.channels, parts)
     found = adapted(across, [*segments])
     found = replace(found, origin=replace(origin, split=replace(split, train=tuple(parts))))

@@ -37,6 +37,7 @@ def evaluate(
     model: str | Path | None = None,
     tasks: str = "eeg,gap-1,gap-2,gap-4,gap-8,gap-16,ends-only",
     beside: Sequence[str | Path] = (),
+    bands: str | None = None,
     draws: int = 0,
     seed: int = 0,
     overwrite: bool = False,
@@ -58,6 +59,8 @@ def evaluate(
         Names of tasks, comma-separated; every-third and irregular are others (docs/concepts.md).
     beside : sequence of paths
         Other models of the same split, which get rows of their own.
+    bands : str
+        Frequency bands of the EEG where people are left out, as of train; all by default.
     draws : int
         Number of draws from which models that can draw take their standard deviation; 0 for the closed form,
         or the model's own number.
@@ -96,7 +99,9 @@ def evaluate(
         folder.mkdir()
         cells: list[Path] = []
         preface = ""
-        for trial in _held_out_time(places[0], paths, chosen) if paths else _left_out_people(places, chosen):
+        for trial in (
+            _held_out_time(places[0], paths, chosen) if paths else _left_out_people(places, chosen, bands)
+        ):
             preface = preface or trial.preface
             about = {"group": trial.group, "recording": trial.name, "person": trial.name, "seed": seed}
             for method, fitted in trial.models(folder / "state", seed):
@@ -179,11 +184,11 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
     yield Trial(recording.path.stem, OWN, fold, _preface(fold), models, ())
 
 
-def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...]) -> Iterator[Trial]:
+def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...], bands: str | None) -> Iterator[Trial]:
     """Each person in turn, with the others to fit to."""
     from neuroframes.evaluation.assessment import Fold
     from neuroframes.evaluation.recordings import LEFT_OUT
-    from neuroframes.recording.band_power import BANDS
+    from neuroframes.recording.band_power import parse_bands
     from neuroframes.recording.store import open_store
     from neuroframes.registry import ACROSS
     from neuroframes.training.part import PeopleSegments, read_people
@@ -191,19 +196,20 @@ def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...]) -> Iterator
     stores = [open_store(place) for place in places]
     if len(stores) < 3:
         raise InputError(f"{len(stores)} people; of at least 3 one can be left out of a model across people")
-    read_people(stores, BANDS)  # before any time is spent: do all of them fit together?
+    used = parse_bands(bands)
+    channels = read_people(stores, used).origin.channels  # which says too whether all of them fit together
     preface = (
         f"# Evaluation by leaving people out\n\n{len(stores)} people. Each is scored in turn, with methods "
         "that were fitted to all others. Frames and band power are standardised by run.\n"
     )
-    for place, store in zip(places, stores, strict=True):
+    for store in stores:
         others = [of for of in stores if of is not store]
-        part = read_people(others, BANDS)
-        test = [*PeopleSegments([store], BANDS, part.origin.channels)]
+        part = read_people(others, used, channels)
+        test = [*PeopleSegments([store], used, channels)]
         first = part.segments[0]
         assert first.power is not None  # stores have EEG
         fold = Fold(part, test, tasks, other=(first.eeg, first.power))
-        yield Trial(place.stem, LEFT_OUT, fold, preface, {}, (ACROSS,))
+        yield Trial(f"sub-{store.subject}", LEFT_OUT, fold, preface, {}, (ACROSS,))
 
 
 def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedModel"]:
@@ -249,7 +255,8 @@ def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> 
         )
     if not origin.split.test:
         raise InputError(
-            f"{path.name} was trained on everything; train with --test-fraction 0.25 to evaluate"
+            f"{path.name} was trained on everything; train with --test-fraction 0.25 to evaluate, or pass "
+            "the stores of several people without --model"
         )
 
 

@@ -21,7 +21,6 @@ from neuroframes.errors import need_torch
 from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.autoregression import Autoregression
-from neuroframes.frames.calibration import runs_of
 from neuroframes.frames.filling import draw_exactly, draw_missing, fill_missing
 from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
@@ -98,12 +97,15 @@ class EegPathway:
 
             self.correction.to(default_device())
 
-    def believed(self, measured: NDArray[np.bool_]) -> bool:
-        """Whether EEG counts beside these measured frames (K,): by the gap that most missing ones lie in."""
-        lengths = runs_of(~measured)[1]
-        if not measured.any() or not len(lengths):
+    def believed(self, segment: Segment) -> bool:
+        """Whether EEG counts in all of a segment: by the gap that missing frames lie in, on average."""
+        if not segment.measured.any():
             return True
-        return float(np.square(lengths).sum() / lengths.sum()) >= self.least_gap
+        times, tr = segment.time_in_run, self.covariance.tr
+        ends = times[[0, -1]] + [-tr, tr]
+        known = np.concatenate([ends[:1], times[segment.measured], ends[1:]])
+        lengths = np.rint(np.diff(known) / tr) - 1
+        return float(np.square(lengths).sum() / max(lengths.sum(), 1)) >= self.least_gap
 
     def eeg_of(self, segment: Segment) -> Signal | BandPower | None:
         """What the model takes of a segment: its EEG, or the features that it comes as; None without."""
@@ -230,7 +232,7 @@ class GaussianModel(TrainedModel):
 
     def describe(self, segment: Segment) -> str:
         eeg = self.eeg
-        if eeg is not None and eeg.eeg_of(segment) is not None and not eeg.believed(segment.measured):
+        if eeg is not None and eeg.eeg_of(segment) is not None and not eeg.believed(segment):
             return f"{self.without_eeg().describe(segment)}; EEG isn't believed beside so many frames"
         known = ["the measured frames"] * bool(segment.measured.any())
         informed = self.eeg is not None and self.eeg.eeg_of(segment) is not None
@@ -251,10 +253,10 @@ class GaussianModel(TrainedModel):
 
         Only the standard deviation of draws holds how a learned correction varies. What looks like an
         artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
-        in gaps in which it isn't believed EEG is.
+        EEG is where gaps are on average shorter than those in which it is believed.
         """
         generator = np.random.default_rng(0) if generator is None else generator
-        if self.eeg is not None and not self.eeg.believed(segment.measured):
+        if self.eeg is not None and not self.eeg.believed(segment):
             return self.without_eeg().fill(segment, draws=draws, generator=generator)
         doubted = suspicious(segment.frames, segment.measured)
         if not doubted.any():

@@ -162,7 +162,7 @@ class PopulationModel(TrainedModel):
         pathway = prediction = None
         eeg = None if self.eeg is None else self.eeg.pathway(self.origin.bands)
         given = None if eeg is None else eeg.eeg_of(segment)
-        if self.eeg is not None and eeg is not None and given is not None and eeg.believed(segment.measured):
+        if self.eeg is not None and eeg is not None and given is not None and eeg.believed(segment):
             mean, pathway = eeg.mean(given, segment.times[rows]), eeg
             prediction = Prediction(mean, replace(population, people=self.eeg.rest))
         choice = chosen_prior(

@@ -8,6 +8,7 @@ error of 0), weights are 0. Left-out predictions say at which time scales EEG is
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -21,15 +22,16 @@ from numpy.typing import NDArray
 
 from neuroframes.frames.coupling import Lags, fit_lags
 from neuroframes.frames.population import Population
-from neuroframes.frames.temporal import octave_groups
+from neuroframes.frames.temporal import FEWEST_MEASURED, octave_groups
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.population import GroupEeg, PopulationModel
 from neuroframes.models.response import response_of
 from neuroframes.models.ridge import PENALTIES, Standardisation
-from neuroframes.models.settings import RESPONSES, BackboneSettings
+from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.training.backbone import responses_asked
 from neuroframes.training.belief import Run, least_gap, stretches
 from neuroframes.training.eeg_ridge import WEIGHED, weigh_bands
 from neuroframes.training.part import TrainingPart
@@ -118,11 +120,14 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
 
     def runs() -> Iterator[Frames]:
         for segment in segments:
+            if (found := frames_of(segment)).n_measured < FEWEST_MEASURED:
+                logger.warning("%s: %d measured frames are too few: left out", segment.run, found.n_measured)
+                continue
             if not origin.features:
                 eeg = segment.eeg_for(WHAT)
                 of = origin.channels, origin.bands
                 covariances.append(ChannelCovariance.fit([(eeg.data, eeg.rate)], *of, average=origin.average))
-            yield frames_of(segment)
+            yield found
 
     n_vertices = origin.space.V
     stack, varying, counts = stacked(runs(), KEPT * (settings.latents or MOST_LATENTS), n_vertices)
@@ -137,6 +142,11 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
         def scored() -> Iterator[tuple[str, Frames]]:
             for segment in segments:
                 found, file = frames_of(segment), Path(folder) / f"{len(kept)}.npz"
+                if found.n_measured < FEWEST_MEASURED:
+                    logger.warning(
+                        "%s: %d measured frames are too few: left out", segment.run, found.n_measured
+                    )
+                    continue
                 power = segment.power
                 if channels is not None:
                     power = eeg_features(segment.eeg_for(WHAT), origin.bands, whitening(channels.total))
@@ -156,7 +166,7 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
                 yield segment.person, found
 
         population = sums_of(scored(), group, known, origin.tr)
-        kinds = RESPONSES[1:] if settings.response == "auto" else (settings.response,)
+        kinds = responses_asked(settings, origin)
         ridge, rest, gap = fit_group_ridge(kept, population, kinds)
     model = PopulationModel(replace(origin, scale=known.astype(np.float32)), population)
     return replace(model, eeg=GroupEeg(ridge, channels, rest, gap))
@@ -255,8 +265,13 @@ def _emphasis(kept: Sequence[Kept], importance: Float, tr: float, response: Resp
         rows = np.flatnonzero(measured)[::every]
         features.append(response.features(power, times[rows]))
         targets.append(latents[rows] * np.sqrt(importance))
-    margin, lengths = -(-round(LAST_LAG / tr) // every), [len(of) for of in targets]
-    return weigh_bands(np.concatenate(features), np.concatenate(targets), power.band, margin, lengths)
+    lengths = Counter({of.person: 0 for of in kept})  # people are left out, whose runs are beside each other
+    for of, target in zip(kept, targets, strict=True):
+        lengths[of.person] += len(target)
+    margin = -(-round(LAST_LAG / tr) // every)
+    return weigh_bands(
+        np.concatenate(features), np.concatenate(targets), power.band, margin, [*lengths.values()]
+    )
 
 
 class LeftOut:

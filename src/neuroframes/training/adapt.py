@@ -14,7 +14,7 @@ import numpy as np
 from neuroframes.errors import InputError
 from neuroframes.frames.coupling import fit_lags
 from neuroframes.models.eeg_ridge import responses_to
-from neuroframes.models.population import PopulationModel
+from neuroframes.models.population import GroupEeg, PopulationModel
 from neuroframes.models.ridge import Ridge, Standardisation, folds
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import Segment
@@ -24,6 +24,15 @@ from neuroframes.training.wiener import fit_wiener, smooth
 logger = logging.getLogger(__name__)
 
 ENOUGH = 600.0  # seconds, with which a person's own filter along time takes the place of other people's
+
+
+def check_adaptable(model: PopulationModel, person: str) -> GroupEeg:
+    """What the model knows of EEG; InputError where it knows nothing, or knows the person."""
+    if model.eeg is None:
+        raise InputError("the model knows nothing of EEG; pass one that train made of several stores")
+    if person in model.population.people:
+        raise InputError(f"{person} is one of the people of the model; adapt it to somebody else")
+    return model.eeg
 
 
 def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationModel:
@@ -40,11 +49,8 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
     InputError
         If the model has no EEG, or knows the person.
     """
-    eeg, population, (person,) = model.eeg, model.population, {segment.person for segment in segments}
-    if eeg is None:
-        raise InputError("the model knows nothing of EEG; pass one that train made of several stores")
-    if person in population.people:
-        raise InputError(f"{person} is one of the people of the model; adapt it to somebody else")
+    population, (person,) = model.population, {segment.person for segment in segments}
+    eeg = check_adaptable(model, person)
     group, tr, known = eeg.ridge.group, model.origin.tr, model.origin.scale > 0
     pathway = eeg.pathway(model.origin.bands)
     runs = [frames_of(segment) for segment in segments]
@@ -79,14 +85,16 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
         logger.info(
             "latents %s: weights start from %s, penalty %.3g", np.flatnonzero(these)[[0, -1]], name, penalty
         )
-    predictions = [np.zeros_like(of) for of in latents]
+    predictions = [np.asarray(of @ weights, np.float64) for of in features]
     for prediction, part, mask in zip(
         predictions, np.split(left_out, np.cumsum(lengths)[:-1]), measured, strict=True
     ):
         prediction[mask] = part
-    kernels = eeg.ridge.kernels
-    if len(z) * tr >= ENOUGH:
-        kernels = fit_wiener(predictions, latents, group, tr)
+    of_measured = [np.where(mask[:, None], of, 0) for of, mask in zip(predictions, measured, strict=True)]
+    kernels = fit_wiener(of_measured, latents, group, tr)
+    if len(z) * tr < ENOUGH:  # but where other people's EEG says nothing, their filter lets nothing through
+        through = eeg.ridge.kernels.any(axis=1, keepdims=True)
+        kernels = np.where(through, eeg.ridge.kernels, kernels)
     lags = [
         fit_lags(of - smooth(prediction, kernels, group), mask, tr)
         for of, prediction, mask in zip(latents, predictions, measured, strict=True)

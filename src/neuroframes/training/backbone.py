@@ -189,14 +189,19 @@ def fit_default(
     return replace(model, eeg=replace(model.eeg, correction=correction))
 
 
+def responses_asked(settings: BackboneSettings, origin: Origin) -> list[str]:
+    """Kinds of response that are to be tried."""
+    if settings.response != "auto":
+        return [settings.response]
+    # Band power of raw EEG is convolved with nothing.
+    return [kind for kind in RESPONSES[1:] if origin.features or kind != "convolved"]
+
+
 def _fitted(
     part: TrainingPart, settings: BackboneSettings, seed: int
 ) -> tuple[GaussianModel, Backbone | None]:
     origin, segments, generator = part.origin, part.segments, np.random.default_rng(seed)
-    n_latents, kinds = settings.latents, [settings.response]
-    if settings.response == "auto":
-        # Band power of raw EEG is convolved with nothing.
-        kinds = [kind for kind in RESPONSES[1:] if origin.features or kind != "convolved"]
+    n_latents, kinds = settings.latents, responses_asked(settings, origin)
     if not (origin.channels or origin.features):
         return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
     covariance, powers = _features(segments, origin)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,8 +129,28 @@ class PeopleSegments(Sequence[Segment]):
         return replace(segment, power=standard, eeg=eeg, person=person, run=f"{person} {part.run}")
 
 
-def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
+def check_alike(
+    store: Store, tr: float, features: Sequence[str], settings: Mapping[str, Any], what: str
+) -> None:
+    """Raise InputError where a store has another TR, other features or EEG settings than `what`."""
+    trs = sorted({round(run.tr, 4) for run in store.runs})
+    for name, here, there in (
+        ("TR", trs, [round(tr, 4)]),
+        ("features", list(store.features), list(features)),
+        *((name, store.settings[name], value) for name, value in settings.items()),
+    ):
+        if here != there:
+            raise InputError(
+                f"{store.path.name}: {name} {here}, but {what} has {there}; prepare all people alike"
+            )
+
+
+def read_people(
+    stores: Sequence[Store], bands: Mapping[str, tuple[float, float]], channels: Sequence[str] | None = None
+) -> TrainingPart:
     """The stores of several people as one training part, of which nothing is held out.
+
+    `channels` are by default those that all have.
 
     Raises
     ------
@@ -144,20 +164,11 @@ def read_people(stores: Sequence[Store], bands: Mapping[str, tuple[float, float]
     settings = {name: first.settings[name] for name in (() if first.features else EEG_SETTINGS)}
     for store in stores:
         first.space.check_same(store.space, store.path.name)
-        trs = [{round(run.tr, 4) for run in of.runs} for of in (store, first)]
-        for what, ours, theirs in (
-            ("TR", trs[0], {min(trs[1])}),
-            ("features", store.features, first.features),
-            *((name, store.settings[name], value) for name, value in settings.items()),
-        ):
-            if ours != theirs:
-                raise InputError(
-                    f"{store.path.name}: {what} {ours}, but {first.path.name} has {theirs}; "
-                    "prepare all people alike"
-                )
+        check_alike(store, first.runs[0].tr, first.features, settings, first.path.name)
         if not first.features:
             check_bands(min(run.eeg_rate for run in store.runs), bands)
-    channels = [name for name in first.channels if all(name in store.channels for store in stores)]
+    if channels is None:
+        channels = [name for name in first.channels if all(name in store.channels for store in stores)]
     if not first.features and len(channels) < FEWEST_CHANNELS:
         raise InputError(
             f"the stores have {len(channels)} EEG channels in common, at least {FEWEST_CHANNELS} are needed; "
