@@ -143,9 +143,6 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
             for segment in segments:
                 found, file = frames_of(segment), Path(folder) / f"{len(kept)}.npz"
                 if found.n_measured < FEWEST_MEASURED:
-                    logger.warning(
-                        "%s: %d measured frames are too few: left out", segment.run, found.n_measured
-                    )
                     continue
                 power = segment.power
                 if channels is not None:
