@@ -157,3 +157,8 @@ def test_a_preset_that_needs_a_mesh_is_refused_before_anything_is_read(recording
     with pytest.raises(InputError, match="surface model needs a cortical mesh.* of the space unknown"):
         train([recording.store], out=tmp_path / "m", preset="surface")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_is_needed(tmp_path):
+    with pytest.raises(InputError, match="no store; pass what prepare wrote"):
+        train([], out=tmp_path / "model")

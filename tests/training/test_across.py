@@ -198,3 +198,11 @@ def test_runs_of_too_few_measured_frames_are_left_out(model):
     found = fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
     assert "sub-30" not in found.population.people
     np.testing.assert_array_equal(found.eeg.rest["sub-1"].cross, model.eeg.rest["sub-1"].cross)
+
+
+def test_it_says_where_eeg_is_not_used(model, stranger):
+    given = stranger.given(np.arange(K) % 10 < 8)
+    never = replace(model, eeg=replace(model.eeg, least_gap=np.inf))
+    assert "the EEG isn't used" in never.describe(given)
+    assert "the EEG isn't used" not in never.describe(alone(stranger))
+    assert "the EEG isn't used" not in model.without_eeg().describe(given)

@@ -106,6 +106,8 @@ def train(
     from neuroframes.recording.store import open_store
     from neuroframes.training.part import read_people, read_training_part
 
+    if not paths:
+        raise InputError("no store; pass what prepare wrote for one person, or for each of several")
     several = len(paths) > 1
     if several and preset not in ("default", "gaussian"):
         raise InputError(f"--preset {preset} is of one person; pass one store, or --preset gaussian")

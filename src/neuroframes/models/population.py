@@ -184,6 +184,8 @@ class PopulationModel(TrainedModel):
         choice = _named(choice, len(people) - own)
         whose = f", {segment.person}, whose run this is{', among them' * (len(people) > 1)}" if own else ""
         note = f"{choice}; a population of {counted(len(people), 'person', 'people')}{whose}"
+        if given is not None and pathway is None:
+            note += "; the EEG isn't used, since it promises nothing certain beside these frames"
         logger.info("%s: %s", segment.run, note)
         return AdaptedModel(self.origin, choice.prior, pathway, note=note)
 
