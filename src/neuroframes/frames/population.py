@@ -52,7 +52,7 @@ class Population:
 
     def total(self) -> Lags:
         """What all people say together."""
-        return reduce(add, self.people.values())
+        return total(self.people)
 
     def without(self, person: str) -> "Population":
         """The same components, without the sums of one person.
@@ -72,6 +72,11 @@ class Population:
         there, own = vertices >= 0, self.autoencoder
         autoencoder = LinearAutoencoder(own.decoder[:, vertices] * there, own.rest[vertices] * there)
         return replace(self, autoencoder=autoencoder)
+
+
+def total(people: Mapping[str, Lags]) -> Lags:
+    """The sums of all people."""
+    return reduce(add, people.values())
 
 
 def merged(one: Population, other: Population) -> Population:

@@ -97,6 +97,12 @@ class EegPathway:
 
             self.correction.to(default_device())
 
+    def about(self, covariance: TemporalCovariance) -> "EegPathway":
+        """The same with another covariance about its mean, believed in every gap."""
+        other = replace(self, covariance=covariance, least_gap=0.0)
+        other._known.update(self._known)  # the features are the same
+        return other
+
     def believed(self, segment: Segment) -> bool:
         """Whether EEG counts in all of a segment: by the gap that missing frames lie in, on average."""
         if not segment.measured.any():

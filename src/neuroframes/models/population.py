@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import reduce
-from operator import add
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from neuroframes.errors import InputError, counted, listed
 from neuroframes.frames.adaptation import EEG, OTHERS, Choice, Prediction, chosen_prior
 from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.coupling import Lags
-from neuroframes.frames.population import Population, merged
+from neuroframes.frames.population import Population, merged, total
 from neuroframes.frames.temporal import ON_GRID
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
@@ -49,7 +48,7 @@ class GroupEeg:
 
     def pathway(self, bands: Mapping[str, tuple[float, float]]) -> EegPathway:
         """Its covariance is that of what the ridge leaves over of people whom it doesn't know."""
-        covariance = reduce(add, self.rest.values()).trusted().together(self.ridge.tr)
+        covariance = total(self.rest).trusted().together(self.ridge.tr)
         return EegPathway(self.ridge, covariance, self.channels, bands, least_gap=self.least_gap)
 
 
@@ -160,7 +159,7 @@ class PopulationModel(TrainedModel):
             population = population.at(segment.vertices)
         rows, tr = self._grid(segment)
         pathway = prediction = None
-        eeg = None if self.eeg is None else self.eeg.pathway(self.origin.bands)
+        eeg = self._pathway
         given = None if eeg is None else eeg.eeg_of(segment)
         if self.eeg is not None and eeg is not None and given is not None and eeg.believed(segment):
             mean, pathway = eeg.mean(given, segment.times[rows]), eeg
@@ -175,11 +174,7 @@ class PopulationModel(TrainedModel):
             eeg=prediction,
         )
         if pathway is not None:
-            pathway = (
-                replace(pathway, covariance=choice.prior.latents, least_gap=0.0)
-                if choice.name == EEG
-                else None
-            )
+            pathway = pathway.about(choice.prior.latents) if choice.name == EEG else None
         own = segment.person in people
         choice = _named(choice, len(people) - own)
         whose = f", {segment.person}, whose run this is{', among them' * (len(people) > 1)}" if own else ""
@@ -188,6 +183,11 @@ class PopulationModel(TrainedModel):
             note += "; the EEG isn't used, since it promises nothing certain beside these frames"
         logger.info("%s: %s", segment.run, note)
         return AdaptedModel(self.origin, choice.prior, pathway, note=note)
+
+    @cached_property
+    def _pathway(self) -> EegPathway | None:
+        """Of runs that nothing adapts; it knows what EEG it has been asked for."""
+        return None if self.eeg is None else self.eeg.pathway(self.origin.bands)
 
     def _grid(self, segment: Segment) -> tuple[NDArray[np.intp], float]:
         """Frames of the segment that are a TR apart, as those that are measured, and that TR in seconds."""

@@ -223,6 +223,7 @@ def load_segments(
     parts: Sequence[Part],
     bands: Mapping[str, tuple[float, float]],
     scale: Float32 | None = None,
+    channels: Sequence[str] | None = None,
 ) -> tuple[list[Segment], Float32]:
     """Read parts of a store, detrend each, and z-score them with one scale.
 
@@ -234,6 +235,8 @@ def load_segments(
     scale : array, shape (V,)
         Standard deviation per vertex; that of these parts' measured frames if None (so pass the training
         part's for any other).
+    channels : sequence of str
+        Of the EEG, as of `Store.eeg_of`.
 
     Returns
     -------
@@ -261,7 +264,8 @@ def load_segments(
         scale = vertex_scale(frames, np.concatenate(measured), size)
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
-    eeg = {name: store.eeg_of(runs[name], bands) for name in dict.fromkeys(part.run for part in parts)}
+    names = dict.fromkeys(part.run for part in parts)
+    eeg = {name: store.eeg_of(runs[name], bands, channels) for name in names}
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
         run, here = runs[part.run], slice(part.start, part.stop)

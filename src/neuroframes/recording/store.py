@@ -15,7 +15,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -118,12 +118,20 @@ class Store:
     runs: tuple[StoredRun, ...]
 
     def eeg_of(
-        self, run: StoredRun, bands: Mapping[str, tuple[float, float]]
+        self, run: StoredRun, bands: Mapping[str, tuple[float, float]], channels: Sequence[str] | None = None
     ) -> tuple[Signal | None, BandPower]:
-        """The EEG of a run, None where it comes as features, and its band power, or the features."""
+        """The EEG of a run, None where it comes as features, and its band power, or the features.
+
+        `channels` are by default all; with the average reference, some are referred to their own average.
+        """
         if self.features:
             return None, Features(run.eeg(), self.features, run.tr).power
-        signal = Signal(run.eeg(), run.eeg_rate, self.channels)
+        data, names = run.eeg(), tuple(self.channels if channels is None else channels)
+        if names != self.channels:
+            data = data[[self.channels.index(name) for name in names]]
+            if self.settings["reference"] == "average":
+                data -= data.mean(axis=0)
+        signal = Signal(data, run.eeg_rate, names)
         return signal, log_band_power(signal.data, signal.rate, bands)
 
 

@@ -11,8 +11,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.frames.coupling import Lags, fit_lags
-from neuroframes.frames.population import Population
+from neuroframes.frames.population import Population, total
 from neuroframes.frames.temporal import FEWEST_MEASURED, octave_groups
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
@@ -136,6 +134,7 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
     if covariances:
         mean = np.mean([of.covariances for of in covariances], axis=0)
         channels = replace(covariances[0], covariances=mean)
+    filters = None if channels is None else whitening(channels.total)
     with TemporaryDirectory() as folder:
         kept: list[Kept] = []
 
@@ -145,8 +144,8 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
                 if found.n_measured < FEWEST_MEASURED:
                     continue
                 power = segment.power
-                if channels is not None:
-                    power = eeg_features(segment.eeg_for(WHAT), origin.bands, whitening(channels.total))
+                if filters is not None:
+                    power = eeg_features(segment.eeg_for(WHAT), origin.bands, filters)
                 assert power is not None  # of each run
                 standard = Standardisation.of(power.values)(power.values)
                 latents = latents_of(found, group, known)[0]
@@ -246,9 +245,7 @@ def _least_gap(
     for of, m in zip(kept, predictions, strict=True):
         z, mask, *_ = of.load()
         runs.setdefault(of.person, []).extend(stretches([(z, mask, m)]))
-    together = (
-        reduce(add, people.values()).trusted().together(population.tr) for people in (population.people, rest)
-    )
+    together = (total(people).trusted().together(population.tr) for people in (population.people, rest))
     without, with_eeg = (replace(covariance, coupling=None) for covariance in together)
     return least_gap(runs.values(), without, with_eeg, population.autoencoder.importance)
 

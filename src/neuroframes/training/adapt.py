@@ -18,6 +18,7 @@ from neuroframes.models.population import GroupEeg, PopulationModel
 from neuroframes.models.ridge import Ridge, Standardisation, folds
 from neuroframes.recording.band_power import LAST_LAG
 from neuroframes.recording.segments import Segment
+from neuroframes.training.eeg_ridge import put_at_measured
 from neuroframes.training.population import frames_of, latents_of, sums_of
 from neuroframes.training.wiener import fit_wiener, smooth
 
@@ -86,10 +87,7 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
             "latents %s: weights start from %s, penalty %.3g", np.flatnonzero(these)[[0, -1]], name, penalty
         )
     predictions = [np.asarray(of @ weights, np.float64) for of in features]
-    for prediction, part, mask in zip(
-        predictions, np.split(left_out, np.cumsum(lengths)[:-1]), measured, strict=True
-    ):
-        prediction[mask] = part
+    put_at_measured(predictions, left_out, measured)
     of_measured = [np.where(mask[:, None], of, 0) for of, mask in zip(predictions, measured, strict=True)]
     kernels = fit_wiener(of_measured, latents, group, tr)
     if len(z) * tr < ENOUGH:  # but where other people's EEG says nothing, their filter lets nothing through

@@ -101,9 +101,7 @@ def fit_eeg_ridge(
         weights[:, these] = scale[:, None] * coefficients
         left_out[:, these] = ridge.left_out(targets[:, these], penalty)
     predictions = [np.zeros_like(z) for z in latents]
-    parts = np.split(left_out, np.cumsum(lengths)[:-1])
-    for prediction, part, mask in zip(predictions, parts, measured, strict=True):
-        prediction[mask] = part
+    put_at_measured(predictions, left_out, measured)
     targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
     kernels = fit_wiener(predictions, targets_of, group, tr)
     predictions = [smooth(prediction, kernels, group) for prediction in predictions]
@@ -111,6 +109,13 @@ def fit_eeg_ridge(
     found = EegRidge(standardisation, basis, lags, weights, kernels, group, *chosen)
     logger.info("%s", found)
     return found, predictions
+
+
+def put_at_measured(series: Sequence[Float], values: Float, measured: Sequence[NDArray[np.bool_]]) -> None:
+    """Write values (n, d), of the measured frames of all segments, into the segments' series (K, d)."""
+    ends = np.cumsum([mask.sum() for mask in measured])
+    for one, part, mask in zip(series, np.split(values, ends[:-1]), measured, strict=True):
+        one[mask] = part
 
 
 def _thinned(lengths: Sequence[int]) -> tuple[int, list[NDArray[np.int64]]]:

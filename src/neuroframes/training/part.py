@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from neuroframes.errors import InputError
 from neuroframes.models.model import Origin
 from neuroframes.models.ridge import Standardisation
-from neuroframes.recording.band_power import check_bands, log_band_power
+from neuroframes.recording.band_power import check_bands
 from neuroframes.recording.segments import Part, Segment, Split, load_segments
-from neuroframes.recording.signal import Signal
 from neuroframes.recording.store import Store
 
 logger = logging.getLogger(__name__)
@@ -116,17 +115,11 @@ class PeopleSegments(Sequence[Segment]):
         if isinstance(number, slice):
             return [self[each] for each in range(*number.indices(len(self)))]
         store, part = self._runs[number]
-        (segment,), _ = load_segments(store, [part], self._bands)
-        eeg, power, person = segment.eeg, segment.power, f"sub-{store.subject}"
+        (segment,), _ = load_segments(store, [part], self._bands, channels=self._channels)
+        power, person = segment.power, f"sub-{store.subject}"
         assert power is not None
-        if eeg is not None:
-            data = eeg.data[[eeg.channels.index(name) for name in self._channels]]
-            if store.settings["reference"] == "average":
-                data = data - data.mean(axis=0)
-            eeg = Signal(data, eeg.rate, tuple(self._channels))
-            power = log_band_power(data, eeg.rate, self._bands)
         standard = replace(power, values=Standardisation.of(power.values)(power.values))
-        return replace(segment, power=standard, eeg=eeg, person=person, run=f"{person} {part.run}")
+        return replace(segment, power=standard, person=person, run=f"{person} {part.run}")
 
 
 def check_alike(
