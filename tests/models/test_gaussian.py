@@ -252,6 +252,12 @@ def test_in_gaps_in_which_eeg_is_not_believed_it_is_left_out(model, patch):
     np.testing.assert_array_equal(never.fill(alone).mean, always.fill(alone).mean)
     gaps = replace(patch[1], measured=np.arange(40) % 10 < 4)  # of six frames
     assert [replace(model.eeg, least_gap=gap).believed(gaps) for gap in (1, 6, 7)] == [True, True, False]
+    censored = replace(gaps, measured=gaps.measured & (np.arange(40) != 12))  # and one frame that is alone
+    assert replace(model.eeg, least_gap=6).believed(censored)
+    between = replace(patch[1], measured=np.ones(40, bool))  # frames asked for at other times aren't missing
+    assert not replace(model.eeg, least_gap=1).believed(between)
+    alone = replace(gaps, measured=np.arange(40) % 2 == 0)
+    assert not replace(model.eeg, least_gap=6).believed(alone)
 
 
 def test_a_correction_is_taken_to_the_gpu_where_there_is_one(model, monkeypatch):

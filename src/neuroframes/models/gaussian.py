@@ -104,14 +104,14 @@ class EegPathway:
         return other
 
     def believed(self, segment: Segment) -> bool:
-        """Whether EEG counts in all of a segment: by the gap that missing frames lie in, on average."""
-        if not segment.measured.any():
+        """Whether EEG counts, all over a segment: where half of what is missing lies in long gaps."""
+        if self.least_gap == 0 or not segment.measured.any():
             return True
         times, tr = segment.time_in_run, self.covariance.tr
         ends = times[[0, -1]] + [-tr, tr]
         known = np.concatenate([ends[:1], times[segment.measured], ends[1:]])
         lengths = np.rint(np.diff(known) / tr) - 1
-        return float(np.square(lengths).sum() / max(lengths.sum(), 1)) >= self.least_gap
+        return 0 < float(lengths.sum()) <= 2 * float(lengths[lengths >= self.least_gap].sum())
 
     def eeg_of(self, segment: Segment) -> Signal | BandPower | None:
         """What the model takes of a segment: its EEG, or the features that it comes as; None without."""
@@ -259,7 +259,7 @@ class GaussianModel(TrainedModel):
 
         Only the standard deviation of draws holds how a learned correction varies. What looks like an
         artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
-        EEG is where gaps are on average shorter than those in which it is believed.
+        EEG is where most missing frames lie in gaps shorter than those in which it is believed.
         """
         generator = np.random.default_rng(0) if generator is None else generator
         if self.eeg is not None and not self.eeg.believed(segment):
