@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from scipy.stats import multivariate_normal
 
 from neuroframes.errors import InputError
 from neuroframes.frames.filling import fill_missing
@@ -258,6 +259,37 @@ def test_in_gaps_in_which_eeg_is_not_believed_it_is_left_out(model, patch):
     assert not replace(model.eeg, least_gap=1).believed(between)
     alone = replace(gaps, measured=np.arange(40) % 2 == 0)
     assert not replace(model.eeg, least_gap=6).believed(alone)
+
+
+def test_a_run_agrees_with_eeg_by_how_much_likelier_it_is_about_what_the_ridge_says(model, patch):
+    segment, n = patch[1], 40
+    eeg, times, pathway = segment.eeg, segment.times, model.eeg
+    said = pathway.ridge(pathway.features(eeg).power, times)
+    covariance = pathway.covariance
+
+    def gain(known):
+        dense = 0.0
+        for j in range(D):
+            kernel = covariance.variance[j] * covariance.kernel(covariance.group[j], times)
+            dense += multivariate_normal(said[:, j], kernel).logpdf(known[:, j])
+            dense -= multivariate_normal(np.zeros(n), kernel).logpdf(known[:, j])
+        return dense
+
+    generator = np.random.default_rng(0)
+    agreed = [factor * said + 0.3 * generator.standard_normal(said.shape) for factor in (1, 0.6, 0.4, -1)]
+    for known in agreed:
+        assert pathway.agrees(eeg, times, known) == (gain(known) > 0)
+    assert pathway.agrees(eeg, times, said) and not pathway.agrees(eeg, times, -said)
+    assert pathway.agrees(eeg, times[:15], -said[:15])  # too few to say anything
+
+
+def test_eeg_of_another_run_is_not_used(model, patch):
+    test = patch[1]
+    said = model.eeg.ridge(model.eeg.features(test.eeg).power, test.times)
+    opposite = replace(test, frames=model.prior.autoencoder.decode(-said)).given(np.arange(40) % 8 >= 3)
+    always = replace(model, eeg=replace(model.eeg, least_gap=0.0))
+    np.testing.assert_array_equal(always.fill(opposite).mean, model.without_eeg().fill(opposite).mean)
+    assert always.describe(opposite).endswith("the measured frames are as likely without it")
 
 
 def test_a_correction_is_taken_to_the_gpu_where_there_is_one(model, monkeypatch):

@@ -206,3 +206,12 @@ def test_it_says_where_eeg_is_not_used(model, stranger):
     assert "the EEG isn't used" in never.describe(given)
     assert "the EEG isn't used" not in never.describe(alone(stranger))
     assert "the EEG isn't used" not in model.without_eeg().describe(given)
+
+
+def test_eeg_of_somebody_else_is_not_used(model, stranger):
+    given = stranger.given(np.arange(K) % 20 < 8)
+    always = replace(model, eeg=replace(model.eeg, least_gap=1.0))
+    assert "the EEG isn't used" not in always.describe(given)
+    swapped = replace(given, eeg=replace(given.eeg, data=given.eeg.data[:, ::-1].copy()))
+    assert "the EEG isn't used" in always.describe(swapped)
+    np.testing.assert_array_equal(always.fill(swapped).mean, always.without_eeg().fill(swapped).mean)

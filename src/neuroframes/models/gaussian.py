@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from neuroframes.errors import need_torch
 from neuroframes.frames.artefacts import suspicious
@@ -23,7 +24,7 @@ from neuroframes.frames.autoencoder import LinearAutoencoder
 from neuroframes.frames.autoregression import Autoregression
 from neuroframes.frames.filling import draw_exactly, draw_missing, fill_missing
 from neuroframes.frames.prior import FramePrior
-from neuroframes.frames.temporal import TemporalCovariance
+from neuroframes.frames.temporal import FEWEST_MEASURED, TemporalCovariance, windows
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
 from neuroframes.models.features import eeg_features, whitening
@@ -46,6 +47,7 @@ COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 RIDGE_FIELDS = ("responses", "lags", "weights", "kernels")
 CHOSEN = ("response", "emphasis")  # of the ridge, by left-out error
 SAME_RATE = 1e-3
+DISAGREES = "the EEG isn't used, since the measured frames are as likely without it"
 Float = NDArray[np.float64]
 
 
@@ -98,8 +100,8 @@ class EegPathway:
             self.correction.to(default_device())
 
     def about(self, covariance: TemporalCovariance) -> "EegPathway":
-        """The same with another covariance about its mean, believed in every gap."""
-        other = replace(self, covariance=covariance, least_gap=0.0)
+        """The same with another covariance about its mean."""
+        other = replace(self, covariance=covariance)
         other._known.update(self._known)  # the features are the same
         return other
 
@@ -112,6 +114,28 @@ class EegPathway:
         known = np.concatenate([ends[:1], times[segment.measured], ends[1:]])
         lengths = np.rint(np.diff(known) / tr) - 1
         return 0 < float(lengths.sum()) <= 2 * float(lengths[lengths >= self.least_gap].sum())
+
+    def agrees(self, eeg: Signal | BandPower, times: Float, known: Float) -> bool:
+        """Whether latents of a run's measured frames are likelier about what the ridge says than about 0.
+
+        EEG of another run doesn't agree. Too few frames say nothing of their run.
+
+        Parameters
+        ----------
+        eeg : as in `mean`
+        times : array, shape (n,), seconds on the EEG clock, of the measured frames
+        known : array, shape (n, d)
+        """
+        if len(known) < FEWEST_MEASURED:
+            return True
+        said, gain = self.ridge(self.features(eeg).power, times), 0.0
+        for part in windows(len(times)):
+            for number, group in self.covariance.groups():
+                m, z = said[part][:, group], known[part][:, group]
+                factor = cho_factor(self.covariance.kernel(number, times[part]))
+                variance = np.maximum(self.covariance.variance[group], np.finfo(float).tiny)
+                gain += float((m * cho_solve(factor, z - m / 2) / variance).sum())
+        return gain > 0
 
     def eeg_of(self, segment: Segment) -> Signal | BandPower | None:
         """What the model takes of a segment: its EEG, or the features that it comes as; None without."""
@@ -237,9 +261,8 @@ class GaussianModel(TrainedModel):
         return replace(self, eeg=None)
 
     def describe(self, segment: Segment) -> str:
-        eeg = self.eeg
-        if eeg is not None and eeg.eeg_of(segment) is not None and not eeg.believed(segment):
-            return f"{self.without_eeg().describe(segment)}; EEG isn't believed beside so many frames"
+        if self.eeg is not None and (doubt := self._doubt(self.eeg, segment)):
+            return f"{self.without_eeg().describe(segment)}; {doubt}"
         known = ["the measured frames"] * bool(segment.measured.any())
         informed = self.eeg is not None and self.eeg.eeg_of(segment) is not None
         known += ["features of the EEG" if self.origin.features else "the EEG"] * informed
@@ -252,6 +275,18 @@ class GaussianModel(TrainedModel):
             + response
         )
 
+    def _doubt(self, eeg: EegPathway, segment: Segment) -> str:
+        """Why a segment's EEG isn't used; "" where it is, or where there is none."""
+        given = eeg.eeg_of(segment)
+        if given is None:
+            return ""
+        if not eeg.believed(segment):
+            return "EEG isn't believed beside so many frames"
+        prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
+        measured, times = segment.measured, segment.times
+        known = prior.encode(segment.frames, measured)[measured]
+        return "" if eeg.agrees(given, times[measured], known) else DISAGREES
+
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
     ) -> Estimate:
@@ -259,10 +294,10 @@ class GaussianModel(TrainedModel):
 
         Only the standard deviation of draws holds how a learned correction varies. What looks like an
         artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
-        EEG is where most missing frames lie in gaps shorter than those in which it is believed.
+        EEG is where it isn't believed in such gaps, or not in this run.
         """
         generator = np.random.default_rng(0) if generator is None else generator
-        if self.eeg is not None and not self.eeg.believed(segment):
+        if self.eeg is not None and self._doubt(self.eeg, segment):
             return self.without_eeg().fill(segment, draws=draws, generator=generator)
         doubted = suspicious(segment.frames, segment.measured)
         if not doubted.any():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, counted, listed
 from neuroframes.frames.adaptation import EEG, OTHERS, Choice, Prediction, chosen_prior
-from neuroframes.frames.autoencoder import LinearAutoencoder
+from neuroframes.frames.autoencoder import LinearAutoencoder, columns_of, rows_of
 from neuroframes.frames.coupling import Lags
 from neuroframes.frames.population import Population, merged, total
 from neuroframes.frames.temporal import ON_GRID
@@ -65,6 +65,9 @@ class AdaptedModel(GaussianModel):
 
     def describe(self, segment: Segment) -> str:
         return f"{super().describe(segment)}; {self.note}"
+
+    def _doubt(self, eeg: EegPathway, segment: Segment) -> str:
+        return ""  # it has been settled for this run
 
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
@@ -161,12 +164,17 @@ class PopulationModel(TrainedModel):
         pathway = prediction = None
         eeg = self._pathway
         given = None if eeg is None else eeg.eeg_of(segment)
+        frames, measured, times = segment.frames, segment.measured[rows], segment.times[rows]
+        if len(rows) < len(frames):
+            frames = np.take(frames.T, rows, axis=1).T
         if self.eeg is not None and eeg is not None and given is not None and eeg.believed(segment):
-            mean, pathway = eeg.mean(given, segment.times[rows]), eeg
-            prediction = Prediction(mean, replace(population, people=self.eeg.rest))
+            known = population.autoencoder.encode(rows_of(columns_of(frames), measured))
+            if eeg.agrees(given, times[measured], known):
+                pathway = eeg
+                prediction = Prediction(eeg.mean(given, times), replace(population, people=self.eeg.rest))
         choice = chosen_prior(
-            np.take(segment.frames.T, rows, axis=1).T if len(rows) < len(segment.times) else segment.frames,
-            segment.measured[rows],
+            frames,
+            measured,
             segment.time_in_run[rows],
             tr,
             np.random.default_rng(0),
