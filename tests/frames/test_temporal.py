@@ -211,6 +211,18 @@ def test_from_few_measured_frames_the_fit_is_neither_worse_nor_surer_than_it_sho
     assert 0.8 < coverage < 0.97
 
 
+@pytest.mark.parametrize("seed", [1, 6])
+def test_between_pairs_that_are_far_apart_memory_is_no_longer_than_measured_frames_say(seed):
+    driven = np.random.default_rng(seed).standard_normal((660, 4))
+    z = lfilter([1], [1, -1.3, 0.5], driven, axis=0)[100:]
+    z /= z.std(axis=0)
+    measured, times = TASKS["ends-only"](560), TR * np.arange(560)
+    fitted = fit_temporal_covariance([(z, measured)], TR, np.zeros(4, int))
+    assert np.abs(fitted.kernel(0, times[20:40], np.zeros(1))).max() < 0.2
+    found = posterior(fitted, times, FrameMask(measured), z[measured], np.zeros_like(z))
+    assert np.square(z - found.mean)[~measured].mean() < 1.05
+
+
 def test_long_runs_are_cut_and_runs_pooled():
     generator = np.random.default_rng(8)
     x, _ = autoregressive(2500, 4, generator)

@@ -16,12 +16,13 @@ an autoregression, whose order says how sharp a spectrum the data support: the o
 information criterion (Schwarz 1978) is low in short runs, high where a band has edges.
 
 The iterations end near where they start: missing frames may be smooth, or may not be. Both starts are tried,
-and the smooth one is kept if the measured frames are clearly likelier under it.
+and the smooth one is kept if the measured frames are clearly likelier under it. So are covariances that are
+damped, down to white noise.
 
 Latents may lead and lag each other too: see `frames.coupling`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -29,7 +30,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, make_interp_spline
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.signal.windows import dpss
 from scipy.special import ndtri
 
@@ -37,6 +38,7 @@ from neuroframes.errors import InputError
 from neuroframes.frames.autoregression import Autoregression
 
 Float = NDArray[np.float64]
+Start = Callable[[Float, NDArray[np.bool_]], tuple[Float, float]]
 
 HALF_BANDWIDTH = 4.0  # of the tapers, in units of a window's frequency resolution
 N_TAPERS = 2
@@ -47,6 +49,8 @@ FLOOR = 1e-11  # of the spectrum's peak: keeps covariances well conditioned in d
 FEWEST_MEASURED = 16  # frames
 FEW_MEASURED = 64  # frames; spectra of fewer are drawn towards white
 CLEARLY = 0.02  # log-likelihood for each value, by which a smooth start must be better
+SHORTER = 0.01  # the same for a shorter memory: chosen on the odd people of docs/prior.md
+MEMORIES = (0.98, 0.95, 0.9, 0.8, 0.6, 0.0)  # by which covariances are damped with each frame
 SMOOTH_ERROR = 0.002  # of a smooth start at missing frames, in variances
 FINER_GRIDS = (1, 2, 3, 4, 5, 8)  # parts of a TR: on these the kernel is a Fourier transform
 ON_GRID = 1e-3  # TR; nearer times count as on the grid, or as equal
@@ -213,13 +217,33 @@ def total_power(covariance: TemporalCovariance) -> Float:
 def _likeliest_power(stretches: Sequence[tuple[Float, NDArray[np.bool_]]], iterations: int) -> Float:
     """Power of the latents (K, d) of one group, of unit variance; shape (F,)."""
     if all(measured.all() for _, measured in stretches):
-        return _maximised([_Window(*stretch, smooth=False) for stretch in stretches], 1)[0]
-    (power, likelihood), (smooth, of_smooth) = (
-        _maximised([_Window(*stretch, smooth=smooth) for stretch in stretches], iterations)
-        for smooth in (False, True)
-    )
+        return _maximised([_Window(*stretch, _interpolated) for stretch in stretches], 1)[0]
     n_values = sum(latents[measured].size for latents, measured in stretches)
-    return smooth if of_smooth > likelihood + CLEARLY * n_values else power
+    (power, likelihood), (smooth, of_smooth) = (
+        _maximised([_Window(*stretch, start) for stretch in stretches], iterations)
+        for start in (_interpolated, _smooth)
+    )
+    if of_smooth > likelihood + CLEARLY * n_values:
+        power, likelihood = smooth, of_smooth
+    # Where few frames are measured the iterations end before they find out how short memory is.
+    known = [_Window(*stretch, _interpolated) for stretch in stretches]
+    shorter = [_damped(power, memory) for memory in MEMORIES]
+    likelihoods = [sum(window.given(_covariance(of))[1] for window in known) for of in shorter]
+    best = int(np.argmax(likelihoods))
+    return shorter[best] if likelihoods[best] > likelihood + SHORTER * n_values else power
+
+
+def _damped(power: Float, memory: float) -> Float:
+    """Power (F,) of covariances that are damped by `memory` with each frame."""
+    lags = np.arange(N_FFT)
+    damped = np.fft.rfft(_covariance(power) * memory ** np.minimum(lags, N_FFT - lags)).real / N_FFT
+    damped = np.maximum(damped, FLOOR * damped.max())
+    return np.asarray(damped / _sum(damped))
+
+
+def _covariance(power: Float) -> Float:
+    """Covariance at lags of 0, 1, 2, ... frames, shape (N_FFT,)."""
+    return np.fft.irfft(power * N_FFT, N_FFT)
 
 
 def _maximised(stretches: Sequence["_Window"], iterations: int) -> tuple[Float, float]:
@@ -234,24 +258,19 @@ def _maximised(stretches: Sequence["_Window"], iterations: int) -> tuple[Float, 
         power = np.maximum(power, FLOOR * power.max())
         power /= _sum(power)
         if iterations > 1:
-            table = np.fft.irfft(power * N_FFT, N_FFT)
-            likelihood = sum(window.fill(table) for window in stretches)
+            likelihood = sum(window.fill(_covariance(power)) for window in stretches)
     return power, likelihood
 
 
 class _Window:
     """A stretch of one run during the fit: latents of one group, filled, and what is uncertain in them."""
 
-    def __init__(self, latents: Float, measured: NDArray[np.bool_], *, smooth: bool) -> None:
+    def __init__(self, latents: Float, measured: NDArray[np.bool_], start: Start) -> None:
         self.measured = measured
         self.latents = np.where(measured[:, None], latents, 0.0)
-        at, missing = np.flatnonzero(measured), np.flatnonzero(~measured)
-        error = SMOOTH_ERROR
-        if len(missing) and smooth:
-            self.latents[missing] = _cubic(at, self.latents[at], missing)
-        elif len(missing):
-            self.latents[missing], errors = _interpolated(self.latents, measured)
-            error = float(errors.mean())
+        missing, error = np.flatnonzero(~measured), 0.0
+        if len(missing):
+            self.latents[missing], error = start(self.latents, measured)
         self.uncertain = error * np.eye(len(missing))
 
     def power(self) -> Float:
@@ -269,25 +288,24 @@ class _Window:
             power += np.maximum(np.fft.rfft(by_lag).real, 0)
         return power * len(self.latents) / len(own)
 
-    def fill(self, table: Float) -> float:
-        """Put the posterior mean at missing frames and remember the posterior covariance.
+    def given(self, table: Float) -> tuple[Float, float]:
+        """Cholesky factor of the covariance of measured frames, and their log-likelihood, less a constant."""
+        at = np.flatnonzero(self.measured)
+        factor = cholesky(table[np.abs(np.subtract.outer(at, at))], lower=True)
+        white = solve_triangular(factor, self.latents[at], lower=True)
+        log_determinant = 2 * np.log(np.diagonal(factor)).sum()
+        return factor, float(-(np.square(white).sum() + white.shape[1] * log_determinant) / 2)
 
-        Returns
-        -------
-        float
-            Log-likelihood of what is measured, less a constant.
-        """
-        missing, measured = np.flatnonzero(~self.measured), np.flatnonzero(self.measured)
-        known = self.latents[measured]
-        factor = cho_factor(table[np.abs(np.subtract.outer(measured, measured))], lower=True)
-        solved = cho_solve(factor, known)
+    def fill(self, table: Float) -> float:
+        """Put the posterior mean at missing frames; the log-likelihood of what is measured comes back."""
+        missing, at = np.flatnonzero(~self.measured), np.flatnonzero(self.measured)
+        factor, likelihood = self.given(table)
         if len(missing):
-            cross = table[np.abs(np.subtract.outer(missing, measured))]
-            self.latents[missing] = cross @ solved
+            cross = table[np.abs(np.subtract.outer(missing, at))]
+            self.latents[missing] = cross @ cho_solve((factor, True), self.latents[at])
             prior = table[np.abs(np.subtract.outer(missing, missing))]
-            self.uncertain = prior - cross @ cho_solve(factor, cross.T)
-        log_determinant = 2 * np.log(np.diagonal(factor[0])).sum()
-        return float(-(np.vdot(known, solved) + known.shape[1] * log_determinant) / 2)
+            self.uncertain = prior - cross @ cho_solve((factor, True), cross.T)
+        return likelihood
 
 
 def windows(n_frames: int) -> list[slice]:
@@ -331,8 +349,14 @@ def autoregressive(power: Float, n_values: int) -> Float:
     return np.asarray(best[1] / N_FFT / np.square(np.abs(np.fft.rfft(np.append(1, -best[0]), N_FFT))))
 
 
-def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, Float]:
-    """Where EM starts: latents at missing frames (M, d), and their mean squared error (d,), at most 1.
+def _smooth(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, float]:
+    """A start of EM: missing frames are as smooth as those around."""
+    at = np.flatnonzero(measured)
+    return _cubic(at, latents[at], np.flatnonzero(~measured)), SMOOTH_ERROR
+
+
+def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, float]:
+    """A start of EM: latents at missing frames (M, d), and their mean squared error, at most 1.
 
     By cubic spline or linearly, whichever comes nearer to every second measured frame from the others, held
     beyond the first and last measured one. Without the error what isn't known would count as smooth, and
@@ -346,7 +370,7 @@ def _interpolated(latents: Float, measured: NDArray[np.bool_]) -> tuple[Float, F
     filled = np.where(
         errors[0] <= errors[1], _cubic(at, latents[at], missing), _linear(at, latents[at], missing)
     )
-    return filled, np.minimum(np.minimum(*errors), 1.0)
+    return filled, float(np.minimum(np.minimum(*errors), 1.0).mean())
 
 
 def _cubic(at: NDArray[np.int64], values: Float, asked: NDArray[np.int64]) -> Float:
