@@ -39,12 +39,15 @@ class GroupEeg:
     channels : ChannelCovariance, mean over people, or None where EEG comes as features of each frame
     rest : mapping from a person's label to Lags of what the ridge of the others leaves over
     least_gap : float, as of EegPathway
+    change : array, shape (G,)
+        Penalty by which one person's weights are held to these, for each group of latents; inf: they are the same.
     """
 
     ridge: EegRidge
     channels: ChannelCovariance | None
     rest: Mapping[str, Lags]
     least_gap: float
+    change: NDArray[np.float64]
 
     def pathway(self, bands: Mapping[str, tuple[float, float]]) -> EegPathway:
         """Its covariance is that of what the ridge leaves over of people whom it doesn't know."""
@@ -97,7 +100,7 @@ class PopulationModel(TrainedModel):
     eeg : GroupEeg, or None: the population's EEG isn't known
     """
 
-    format = "neuroframes-model-population-3"
+    format = "neuroframes-model-population-4"
     states_deviation = draws = any_time = scaled_by_run = fills_channels = True
 
     origin: Origin
@@ -243,6 +246,7 @@ class PopulationModel(TrainedModel):
         tensors |= _stacked("people", population.people)
         if self.eeg is not None:
             tensors |= _stacked("eeg.rest", self.eeg.rest) | {"eeg.least_gap": np.array([self.eeg.least_gap])}
+            tensors["eeg.change"] = self.eeg.change
             tensors |= {f"eeg.{part}": getattr(self.eeg.ridge, part) for part in (*RIDGE_FIELDS, "group")}
             if self.eeg.channels is not None:
                 tensors["eeg.channel_covariances"] = self.eeg.channels.covariances
@@ -275,7 +279,8 @@ class PopulationModel(TrainedModel):
                 covariances = tensors["eeg.channel_covariances"]
                 channels = ChannelCovariance(origin.channels, covariances, origin.average)
             rest = _unstacked("eeg.rest", about["people"], tensors)
-            return replace(found, eeg=GroupEeg(ridge, channels, rest, float(tensors["eeg.least_gap"][0])))
+            settled = float(tensors["eeg.least_gap"][0]), tensors["eeg.change"]
+            return replace(found, eeg=GroupEeg(ridge, channels, rest, *settled))
 
 
 def _stacked(name: str, people: Mapping[str, Lags]) -> dict[str, NDArray[Any]]:

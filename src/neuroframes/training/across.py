@@ -26,7 +26,7 @@ from neuroframes.models.eeg_ridge import EegRidge, responses_to
 from neuroframes.models.features import eeg_features, whitening
 from neuroframes.models.population import GroupEeg, PopulationModel
 from neuroframes.models.response import response_of
-from neuroframes.models.ridge import PENALTIES, Standardisation
+from neuroframes.models.ridge import PENALTIES, Ridge, Standardisation
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.training.backbone import responses_asked
@@ -163,9 +163,9 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
 
         population = sums_of(scored(), group, known, origin.tr)
         kinds = responses_asked(settings, origin)
-        ridge, rest, gap = fit_group_ridge(kept, population, kinds)
+        ridge, rest, gap, change = fit_group_ridge(kept, population, kinds)
     model = PopulationModel(replace(origin, scale=known.astype(np.float32)), population)
-    return replace(model, eeg=GroupEeg(ridge, channels, rest, gap))
+    return replace(model, eeg=GroupEeg(ridge, channels, rest, gap, change))
 
 
 def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequence[str]) -> list[Response]:
@@ -186,8 +186,8 @@ def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequenc
 
 def fit_group_ridge(
     kept: Sequence[Kept], population: Population, kinds: Sequence[str]
-) -> tuple[EegRidge, Mapping[str, Lags], float]:
-    """The ridge of all people, Lags of what the others' ridges leave over of each person, and `least_gap`.
+) -> tuple[EegRidge, Mapping[str, Lags], float, Float]:
+    """The ridge of all people, Lags of what the others' leave over of each person, `least_gap`, `fit_change`.
 
     Parameters
     ----------
@@ -222,6 +222,7 @@ def fit_group_ridge(
         group,
         tr,
     )
+    change = fit_change(fit, predictions, group, importance, tr)
     predictions = [smooth(m, kernels, group) for m in predictions]
     rest: dict[str, Lags] = {}
     for run, m, (z, mask) in zip(kept, predictions, loaded, strict=True):
@@ -234,7 +235,46 @@ def fit_group_ridge(
         EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen),
         rest,
         gap,
+        change,
     )
+
+
+def fit_change(
+    fit: "LeftOut", predictions: Sequence[Float], group: NDArray[np.int64], importance: Float, tr: float
+) -> Float:
+    """How firmly one person's weights are held to those of all: a penalty for each group of latents.
+
+    Weights that start from those of the others are fitted to the first half of a person's runs, and tried on the
+    second. Inf, by which nothing changes, where over people the gain may be chance.
+
+    Parameters
+    ----------
+    fit : LeftOut
+    predictions : sequence of array, shape (K, d)
+        Of each run by the others, without the filter along time.
+    group : array of int, shape (d,)
+    importance : array, shape (d,), what a latent's squared error counts for
+    tr : float, seconds
+    """
+    penalties, member = fit.penalties, np.eye(int(group.max()) + 1)[group]
+    errors, margin = [], round(LAST_LAG / tr)
+    for person in fit.people:
+        halves: tuple[list[Any], list[Any]] = ([], [])
+        said = [m for of, m in zip(fit.kept, predictions, strict=True) if of.person == person]
+        for (latents, measured, features), m in zip(fit.runs(person), said, strict=True):
+            rest, middle = latents - m, len(latents) // 2
+            for half, part in zip(halves, (slice(middle), slice(middle + margin, None)), strict=True):
+                half.append((features[part][measured[part]], rest[part][measured[part]]))
+        (x, z), (x_later, z_later) = (map(np.concatenate, zip(*half, strict=True)) for half in halves)
+        ridge = Ridge(x, 0)
+        changes = [ridge.coefficients(z, penalty) for penalty in penalties]
+        turned = x_later @ ridge.right
+        left = [z_later, *(z_later - turned @ of for of in changes)]
+        errors.append(np.array([np.square(of).mean(axis=0) * importance for of in left]) @ member)
+    gain = np.array([1 - of[1:] / np.maximum(of[0], np.finfo(float).tiny) for of in errors])
+    mean, error = gain.mean(axis=0), gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
+    best, each = mean.argmax(axis=0), np.arange(len(member.T))
+    return np.where(mean[best, each] > error[best, each], penalties[best], np.inf)
 
 
 def _least_gap(
@@ -290,7 +330,7 @@ class LeftOut:
         """Mean squared error (1 + penalties, d) at a person's frames by the others; first without EEG."""
         values, vectors, projected = self._without(person)
         errors, n_frames = np.zeros((1 + len(self.penalties), projected.shape[1])), 0
-        for latents, measured, features in self._runs(person):
+        for latents, measured, features in self.runs(person):
             turned = features[measured] @ vectors
             found = [np.zeros_like(projected), *(projected / (values + of)[:, None] for of in self.penalties)]
             errors += np.array([np.square(latents[measured] - turned @ c).sum(axis=0) for c in found])
@@ -306,7 +346,7 @@ class LeftOut:
         for person in self.people:
             values, vectors, projected = self._without(person)
             weights = vectors @ self._shrunk(values, projected, best)
-            found[person] = [features @ weights for *_, features in self._runs(person)]
+            found[person] = [features @ weights for *_, features in self.runs(person)]
         return [found[of.person].pop(0) for of in self.kept]
 
     def weights(self, best: NDArray[np.int64]) -> Float32:
@@ -327,13 +367,14 @@ class LeftOut:
 
     def _products(self, person: str) -> tuple[Float, Float]:
         products = []
-        for latents, measured, features in self._runs(person):
+        for latents, measured, features in self.runs(person):
             x = features[measured].astype(np.float64)
             products.append((x.T @ x, x.T @ latents[measured]))
         gram, cross = (np.sum(of, axis=0) for of in zip(*products, strict=True))
         return gram, cross
 
-    def _runs(self, person: str) -> Iterator[tuple[Float, NDArray[np.bool_], Float32]]:
+    def runs(self, person: str) -> Iterator[tuple[Float, NDArray[np.bool_], Float32]]:
+        """Latents (K, d), measured (K,) and features of each run of a person."""
         for of in self.kept:
             if of.person == person:
                 latents, measured, times, power = of.load()
