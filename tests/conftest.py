@@ -120,11 +120,11 @@ def patch() -> tuple[TrainingPart, Segment]:
     split = Split((Part("run-1", 0, 70), Part("run-2", 0, 70)), (Part("run-3", 0, 40),), 40.0)
     scale = np.ones(n_vertices, np.float32)
     eeg_settings = {"rate": rate, "l_freq": 0.5, "reference": "average"}
-    origin = Origin(space, tr, scale, split, channels, eeg_settings, bands)
     directions = generator.standard_normal((6, 3))
     positions = 0.09 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    origin = Origin(space, tr, scale, split, channels, eeg_settings, bands, positions=positions)
     others = [replace(run(f"other-{n}", 60), person=f"sub-{n}") for n in range(3)]
-    return TrainingPart(origin, segments, positions, others=others), test
+    return TrainingPart(origin, segments, others=others), test
 
 
 @pytest.fixture(scope="session")

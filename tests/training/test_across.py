@@ -62,7 +62,7 @@ def person(number, sign=1.0, coupled=True):
 
 def fitted(**settings):
     people = [person(number, **settings) for number in range(5)]
-    return fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
+    return fit_across(TrainingPart(ORIGIN, people, several=True), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_adaptation_is_refused_where_it_means_nothing(model):
 def test_runs_of_too_few_measured_frames_are_left_out(model):
     few = replace(person(30), measured=np.arange(K) < 10)
     people = [*(person(number) for number in range(5)), few]
-    found = fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
+    found = fit_across(TrainingPart(ORIGIN, people, several=True), SETTINGS)
     assert "sub-30" not in found.population.people
     np.testing.assert_array_equal(found.eeg.rest["sub-1"].cross, model.eeg.rest["sub-1"].cross)
 

@@ -95,7 +95,7 @@ class PopulationModel(TrainedModel):
     """
 
     format = "neuroframes-model-population-3"
-    states_deviation = draws = any_time = scaled_by_run = fills_channels = True
+    states_deviation = draws = any_time = scaled_by_run = fills_channels = any_montage = True
 
     origin: Origin
     population: Population
