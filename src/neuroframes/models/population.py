@@ -36,7 +36,8 @@ class GroupEeg:
     Attributes
     ----------
     ridge : EegRidge, of band power that is standardised by run
-    channels : ChannelCovariance, mean over people, or None where EEG comes as features of each frame
+    channels : ChannelCovariance, or None where EEG comes as features of each frame
+        Mean over runs, each of trace 1.
     rest : mapping from a person's label to Lags of what the ridge of the others leaves over
     least_gap : float, as of EegPathway
     """
