@@ -84,6 +84,7 @@ def adapt(
         )
     segments = PeopleSegments([recording], origin.bands, electrodes, parts)
     found = adapted(across, [*segments])
-    found = replace(found, origin=replace(origin, split=replace(split, train=tuple(parts))))
+    used = replace(split, train=tuple(parts))
+    found = replace(found, origin=replace(origin, split=used, subject=recording.subject))
     found.save(out, overwrite=overwrite)
     return found

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.frames.coupling import fit_lags
@@ -24,13 +25,15 @@ from neuroframes.training.wiener import fit_wiener, smooth
 
 logger = logging.getLogger(__name__)
 
+Float = NDArray[np.float64]
+
 ENOUGH = 600.0  # seconds, with which a person's own filter along time takes the place of other people's
 
 
 def check_adaptable(model: PopulationModel, person: str) -> GroupEeg:
     """What the model knows of EEG; InputError where it knows nothing, or knows the person."""
     if model.eeg is None:
-        raise InputError("the model knows nothing of EEG; pass one that train made of several stores")
+        raise InputError("a prior knows nothing of EEG; pass a model that train made of several stores")
     if person in model.population.people:
         raise InputError(f"{person} is one of the people of the model; adapt it to somebody else")
     return model.eeg
@@ -83,9 +86,9 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
         change = ridge.right @ ridge.coefficients(unexplained, penalty)
         weights[:, these] = start[:, these] + change
         left_out[:, these] = prediction[:, these] + ridge.left_out(unexplained, penalty)
-        logger.info(
-            "latents %s: weights start from %s, penalty %.3g", np.flatnonzero(these)[[0, -1]], name, penalty
-        )
+        first, last = np.flatnonzero(these)[[0, -1]]
+        how = "latents %d to %d: weights start from %s, penalty %.3g"
+        logger.info(how, first, last, name, penalty)
     predictions = [np.asarray(of @ weights, np.float64) for of in features]
     put_at_measured(predictions, left_out, measured)
     of_measured = [np.where(mask[:, None], of, 0) for of, mask in zip(predictions, measured, strict=True)]
@@ -93,10 +96,19 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
     if len(z) * tr < ENOUGH:  # but where other people's EEG says nothing, their filter lets nothing through
         through = eeg.ridge.kernels.any(axis=1, keepdims=True)
         kernels = np.where(through, eeg.ridge.kernels, kernels)
-    lags = [
-        fit_lags(of - smooth(prediction, kernels, group), mask, tr)
-        for of, prediction, mask in zip(latents, predictions, measured, strict=True)
-    ]
+
+    def left_over(predictions: Sequence[Float], kernels: Float) -> list[Float]:
+        return [of - smooth(m, kernels, group) for of, m in zip(latents, predictions, strict=True)]
+
+    def error(series: Sequence[Float]) -> float:
+        of_frames = np.concatenate([of[mask] for of, mask in zip(series, measured, strict=True)])
+        return float(np.square(of_frames).mean(axis=0) @ population.autoencoder.importance)
+
+    rest_of_run, none = left_over(predictions, kernels), error(latents)
+    before = left_over([np.asarray(of @ eeg.ridge.weights, np.float64) for of in features], eeg.ridge.kernels)
+    found_error = "left-out error %.4f of that without EEG; %.4f without adaptation"
+    logger.info(found_error, error(rest_of_run) / none, error(before) / none)
+    lags = [fit_lags(of, mask, tr) for of, mask in zip(rest_of_run, measured, strict=True)]
     own = sums_of(((person, found) for found in runs), population.autoencoder, known, tr)
     both = replace(
         population,
