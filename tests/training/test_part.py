@@ -4,16 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter1d
 
-from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import FEWEST_FOR_SLOPE, Part, Split
 from neuroframes.recording.simulated_sources import make_montage
-from neuroframes.recording.store import Store, StoredRun, open_store
+from neuroframes.recording.store import open_store
 from neuroframes.training.across import fit_across
 from neuroframes.training.backbone import explaining_eeg
 from neuroframes.training.part import PeopleSegments, read_people, read_training_part
@@ -91,36 +89,12 @@ def test_what_one_model_cannot_serve_is_refused(store, change, message):
         read_training_part(replace(store, runs=runs), SPLIT, BANDS)
 
 
-def store_of(number, channels, positions, tmp_path, n_frames=120, tr=2.0, rate=64):
-    """A person whose parcels follow the alpha power of three places, 6 s later."""
-    generator, n_samples = np.random.default_rng(number), round(n_frames * tr * rate)
-    envelopes = gaussian_filter1d(generator.standard_normal((3, n_samples)), 3 * rate, axis=1)
-    envelopes /= envelopes.std(axis=1, keepdims=True)
-    phase = 20 * np.pi * np.arange(n_samples) / rate + 0.05 * generator.standard_normal(
-        (3, n_samples)
-    ).cumsum(1)
-    noise = generator.standard_normal((30, n_samples))
-    places = np.random.default_rng(1).standard_normal((33, 3))
-    places *= 0.065 / np.linalg.norm(places, axis=1, keepdims=True)
-    lead = 1 / np.linalg.norm(positions[:, None] - np.add(places, [0, 0, 0.04]), axis=2)
-    eeg = 1e-7 * lead @ np.concatenate([3 * np.exp(0.7 * envelopes) * np.sin(phase), noise])
-    times = tr * (np.arange(n_frames) + 0.5)
-    late = np.stack([np.interp(times - 6, np.arange(n_samples) / rate, of) for of in envelopes], axis=1)
-    bold = late @ np.random.default_rng(2).standard_normal((3, 20))
-    bold += generator.standard_normal(bold.shape)
-    group = {"bold": np.asfortranarray(bold, np.float32), "eeg": (eeg - eeg.mean(axis=0)).astype(np.float32)}
-    run = StoredRun("rest", tr, times, np.zeros(n_frames, bool), None, rate, {}, group)
-    settings = {"rate": rate, "l_freq": None, "reference": "average"}
-    space, of = CorticalSpace.from_parcels(20), (tuple(channels), positions)
-    return Store(tmp_path / f"sub-{number}", f"{number}", space, *of, (), rate, settings, (run,))
-
-
-def test_people_of_other_montages_are_brought_to_the_smallest(tmp_path):
+def test_people_of_other_montages_are_brought_to_the_smallest(store_of):
     cap = make_montage(64)
     shifted = cap.positions + 0.003 * np.random.default_rng(0).standard_normal((64, 3))
-    alike = [store_of(number, cap.names, cap.positions, tmp_path) for number in range(5)]
-    renamed = store_of(1, [f"E{n}" for n in range(64)], shifted, tmp_path)
-    small = store_of(2, cap.names[::2], cap.positions[::2], tmp_path)
+    alike = [store_of(number, cap.names, cap.positions) for number in range(5)]
+    renamed = store_of(1, [f"E{n}" for n in range(64)], shifted)
+    small = store_of(2, cap.names[::2], cap.positions[::2])
     whole, mixed = (
         read_people(stores, BANDS) for stores in (alike[:4], [alike[0], renamed, small, alike[3]])
     )
@@ -144,10 +118,10 @@ def test_people_of_other_montages_are_brought_to_the_smallest(tmp_path):
     assert r_of(mixed) > r_of(whole) - 0.03 > 0.3
 
 
-def test_people_with_nothing_in_common_are_refused(tmp_path):
+def test_people_with_nothing_in_common_are_refused(store_of):
     cap = make_montage(16)
     one, other = (
-        store_of(number, [f"{letter}{n}" for n in range(16)], cap.positions, tmp_path)
+        store_of(number, [f"{letter}{n}" for n in range(16)], cap.positions)
         for number, letter in enumerate("AE")
     )
     nowhere = replace(other, positions=np.full((16, 3), np.nan))

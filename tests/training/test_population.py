@@ -106,7 +106,7 @@ def test_it_holds_sums_and_neither_frames_nor_components_of_anybody(people):
     about = json.loads((people.prior / "model.json").read_text())
     assert set(about) == {
         *("format", "version", "space", "tr", "split", "channels", "eeg_settings", "bands", "features"),
-        *("people", "notes"),
+        *("positions", "subject", "people", "notes"),
     }
     assert sorted(path.name for path in people.prior.iterdir()) == ["model.json", "model.safetensors"]
     assert not [path for path in people.prior.parent.iterdir() if path.name.startswith(".")]

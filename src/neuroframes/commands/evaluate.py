@@ -239,10 +239,13 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
 
 
 def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> None:
-    from neuroframes.models.population import PopulationModel
-
     origin = model.origin
     origin.space.check_same(recording.space, recording.path.name)
+    if origin.subject not in ("", recording.subject):
+        raise InputError(
+            f"{path.name} was fitted to sub-{origin.subject}, not to sub-{recording.subject}, whose store "
+            "this is; pass the store that it was fitted to"
+        )
     names = NAMES[model.any_montage :]
     here = {**recording.settings, **{name: ", ".join(getattr(recording, name)) for name in names}}
     there = {**origin.eeg_settings, **{name: ", ".join(getattr(origin, name)) for name in names}}
@@ -250,12 +253,6 @@ def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> 
         raise InputError(
             f"the EEG of {recording.path.name} isn't what {path.name} was trained on: {'; '.join(differ)}; "
             "pass the store that it was trained on"
-        )
-    people = [] if not isinstance(model, PopulationModel) else [*model.population.people]
-    if people and origin.split.train and people[-1] != f"sub-{recording.subject}":  # who it was adapted to
-        raise InputError(
-            f"{path.name} was adapted to {people[-1]}, not to sub-{recording.subject}, whose store this is; "
-            "pass the store that it was adapted to"
         )
     known = {run.name: len(run.frame_times) for run in recording.runs}
     parts = (*origin.split.train, *origin.split.test)

@@ -146,6 +146,7 @@ class Origin:
     features : tuple of str, length F
         In place of channels, settings and bands, where EEG comes as features of each frame.
     positions : array, shape (C, 3), metres, of the electrodes; NaN where unknown
+    subject : str, whom it was fitted to; "" where that is several or not known
     """
 
     space: CorticalSpace
@@ -157,6 +158,7 @@ class Origin:
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     positions: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    subject: str = ""
 
     @property
     def electrodes(self) -> Electrodes:
@@ -179,6 +181,7 @@ class Origin:
             "bands": dict(self.bands),
             "features": self.features,
             "positions": positions_to_json(self.positions),
+            "subject": self.subject,
         }
 
     @classmethod
@@ -195,6 +198,7 @@ class Origin:
             {name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
             tuple(about.get("features", ())),
             positions_from_json(about.get("positions", [[None] * 3] * len(about["channels"]))),
+            about.get("subject", ""),
         )
 
 

@@ -74,7 +74,8 @@ def read_training_part(
     segments, scale = load_segments(store, split.train, bands, electrodes=electrodes)
     settings = {name: store.settings[name] for name in (() if store.features else EEG_SETTINGS)}
     of_eeg = electrodes.channels, settings, bands, store.features, electrodes.positions
-    return TrainingPart(Origin(store.space, store.runs[0].tr, scale, split, *of_eeg), segments)
+    origin = Origin(store.space, store.runs[0].tr, scale, split, *of_eeg, store.subject)
+    return TrainingPart(origin, segments)
 
 
 class PeopleSegments(Sequence[Segment]):
