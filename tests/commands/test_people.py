@@ -105,6 +105,10 @@ def test_what_cannot_be_adapted(folder, tmp_path):
             adapt(folder / model, folder / f"sub-0{number}.zarr", out=tmp_path / "out")
     with pytest.raises(InputError, match="too few minutes; at least 32 frames"):
         adapt(folder / "model", folder / "sub-04.zarr", out=tmp_path / "out", minutes=0.5)
+    prior = load_model(folder / "model").without_eeg()
+    replace(prior, origin=replace(prior.origin, features=())).save(tmp_path / "prior")
+    with pytest.raises(InputError, match="a prior knows nothing of EEG; pass a model that train made of"):
+        adapt(tmp_path / "prior", folder / "sub-04.zarr", out=tmp_path / "out")
 
 
 def test_stores_that_were_not_prepared_alike(folder):

@@ -226,9 +226,9 @@ def brought_to(eeg: Eeg, electrodes: Electrodes, file: str, *, average: bool) ->
     InputError
         If some look renamed, or positions aren't known: see `Electrodes.interpolation`.
     """
-    names, taken = electrodes.channels, electrodes.asked_of(eeg.channels)
+    names = electrodes.channels
     missing = [name for name in names if name not in eeg.channels]
-    if missing and taken is electrodes and not _renamed(eeg, missing):
+    if electrodes.asked_of(eeg.channels) is electrodes and not _renamed(eeg, missing):
         lacking = "%s: %d of the %d channels of the model are interpolated at their positions"
         logger.warning(lacking, file, len(missing), len(names))
         weights = electrodes.interpolation(Electrodes(eeg.channels, eeg.positions), file).astype(np.float32)

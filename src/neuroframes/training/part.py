@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, overload
 
 import numpy as np
@@ -189,10 +190,5 @@ def read_people(
 
 def _electrodes_of_all(stores: Sequence[Store]) -> Electrodes:
     """Those of the store with the fewest that all others have or can be interpolated at."""
-    found = []
-    for store in stores:
-        usable = store.electrodes
-        for other in stores:
-            usable = usable.within(other.electrodes)
-        found.append(usable)
-    return min(found, key=lambda usable: len(usable.channels))
+    each = [store.electrodes for store in stores]
+    return min((reduce(Electrodes.within, each, of) for of in each), key=lambda usable: len(usable.channels))
