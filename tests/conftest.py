@@ -24,7 +24,7 @@ from neuroframes.recording.bold import write_bold
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.simulate import simulate
-from neuroframes.recording.store import prepare
+from neuroframes.recording.store import Store, StoredRun, prepare
 from neuroframes.training.part import TrainingPart
 
 TR = 0.8
@@ -120,11 +120,11 @@ def patch() -> tuple[TrainingPart, Segment]:
     split = Split((Part("run-1", 0, 70), Part("run-2", 0, 70)), (Part("run-3", 0, 40),), 40.0)
     scale = np.ones(n_vertices, np.float32)
     eeg_settings = {"rate": rate, "l_freq": 0.5, "reference": "average"}
-    origin = Origin(space, tr, scale, split, channels, eeg_settings, bands)
     directions = generator.standard_normal((6, 3))
     positions = 0.09 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    origin = Origin(space, tr, scale, split, channels, eeg_settings, bands, positions=positions)
     others = [replace(run(f"other-{n}", 60), person=f"sub-{n}") for n in range(3)]
-    return TrainingPart(origin, segments, positions, others=others), test
+    return TrainingPart(origin, segments, others=others), test
 
 
 @pytest.fixture(scope="session")
@@ -243,3 +243,39 @@ def refused(tmp_path, capsys, monkeypatch) -> Iterator[Callable[..., str]]:
         return error
 
     yield run
+
+
+@pytest.fixture(scope="session")
+def store_of() -> Callable[..., Store]:
+    """A person's store in memory, whose parcels follow the alpha power of three places, 6 s later.
+
+    Of a person's number, channels, and positions of the electrodes.
+    """
+
+    def of(number: int, channels, positions, n_frames: int = 120, tr: float = 2.0, rate: int = 64) -> Store:
+        generator, n_samples = np.random.default_rng(number), round(n_frames * tr * rate)
+        envelopes = gaussian_filter1d(generator.standard_normal((3, n_samples)), 3 * rate, axis=1)
+        envelopes /= envelopes.std(axis=1, keepdims=True)
+        phase = 20 * np.pi * np.arange(n_samples) / rate + 0.05 * generator.standard_normal(
+            (3, n_samples)
+        ).cumsum(1)
+        noise = generator.standard_normal((30, n_samples))
+        places = np.random.default_rng(1).standard_normal((33, 3))
+        places *= 0.065 / np.linalg.norm(places, axis=1, keepdims=True)
+        lead = 1 / np.linalg.norm(positions[:, None] - np.add(places, [0, 0, 0.04]), axis=2)
+        eeg = 1e-7 * lead @ np.concatenate([3 * np.exp(0.7 * envelopes) * np.sin(phase), noise])
+        times = tr * (np.arange(n_frames) + 0.5)
+        late = np.stack([np.interp(times - 6, np.arange(n_samples) / rate, of) for of in envelopes], axis=1)
+        bold = late @ np.random.default_rng(2).standard_normal((3, 20))
+        bold += generator.standard_normal(bold.shape)
+        group = {
+            "bold": np.asfortranarray(bold, np.float32),
+            "eeg": (eeg - eeg.mean(axis=0)).astype(np.float32),
+        }
+        run = StoredRun("rest", tr, times, np.zeros(n_frames, bool), None, rate, {}, group)
+        settings = {"rate": rate, "l_freq": None, "reference": "average"}
+        space = CorticalSpace.from_parcels(20)
+        electrodes = tuple(channels), positions
+        return Store(Path(f"sub-{number}.zarr"), f"{number}", space, *electrodes, (), rate, settings, (run,))
+
+    return of

@@ -60,7 +60,7 @@ def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
     if name == OWN:
         origin = replace(part.origin, channels=(), bands={}, split=Split((), (), 0.0))
         run = replace(test.given(MASKS["gaps"](len(test.times))), eeg=None, power=None)
-        own = TrainingPart(origin, [run], np.empty((0, 3)), own=True)
+        own = TrainingPart(origin, [run], own=True)
         return fit_without_eeg(own, BackboneSettings())
     if METHODS[name].several:
         people = [replace(segment, person=f"sub-{n}") for n in range(3) for segment in part.segments]

@@ -105,6 +105,11 @@ def test_what_cannot_be_evaluated(recording, tmp_path):
     (everything / "model.json").write_text(json.dumps({**about, "channels": about["channels"][::-1]}))
     with pytest.raises(InputError, match="channels .*; pass the store that it was trained on"):
         evaluate([recording.store], model=everything, out=tmp_path / "out")
+    (everything / "model.json").write_text(json.dumps({**about, "subject": "02"}))
+    with pytest.raises(
+        InputError, match="was fitted to sub-02, not to sub-01, whose store this is; pass the"
+    ):
+        evaluate([recording.store], model=everything, out=tmp_path / "out")
     settings = {**about["eeg_settings"], "l_freq": 1.0, "reference": None}
     (everything / "model.json").write_text(json.dumps({**about, "eeg_settings": settings}))
     message = (

@@ -13,11 +13,15 @@ from neuroframes.commands.evaluate import BESIDE, evaluate
 from neuroframes.commands.reconstruct import reconstruct
 from neuroframes.commands.train import train
 from neuroframes.errors import InputError
+from neuroframes.models.settings import BackboneSettings
+from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.features import Features, write_features
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
+from neuroframes.recording.simulated_sources import make_montage
 from neuroframes.recording.store import open_store, prepare
 from neuroframes.registry import ACROSS, load_model
+from neuroframes.training.across import fit_across
 from neuroframes.training.part import check_alike, read_people
 
 TR, P, K = 2.0, 12, 200
@@ -47,13 +51,16 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def test_frames_of_a_stranger_are_in_units_of_a_run(folder, tmp_path):
+def test_frames_of_a_stranger_are_in_units_of_a_run(folder, tmp_path, caplog):
+    caplog.set_level("INFO")
     table = folder / "bids/sub-04/eeg/sub-04_task-rest_features.tsv"
     found = reconstruct(folder / "model", eeg=table, out=tmp_path / "from.tsv")[0]
     truth = read_bold(folder / "bids/derivatives/xcp_d/sub-04/func/sub-04_task-rest_timeseries.tsv").data
     pairs = zip(read_bold(found).data.T, truth.T, strict=True)
     assert np.mean([np.corrcoef(*pair)[0, 1] for pair in pairs]) > 0.4
-    assert "over a run, as of the people of the model" in read_sidecar(found)["Units"]
+    units = "standard deviations of each parcel about its mean over a run, as of the people of the model (z)"
+    assert read_sidecar(found)["Units"] == units
+    assert len([record for record in caplog.records if "a population of 3 people" in record.message]) == 1
 
 
 def test_a_person_is_added_to_the_model_and_scored_on_what_was_held_out(folder, tmp_path):
@@ -65,7 +72,7 @@ def test_a_person_is_added_to_the_model_and_scored_on_what_was_held_out(folder, 
 
 
 def test_a_person_whom_the_model_knows_whole_is_not_scored(folder, tmp_path):
-    with pytest.raises(InputError, match="adapted was adapted to sub-04, not to sub-01"):
+    with pytest.raises(InputError, match="adapted was fitted to sub-04, not to sub-01"):
         evaluate([folder / "sub-01.zarr"], model=folder / "adapted", out=tmp_path / "out")
     with pytest.raises(InputError, match="trained on everything; .* stores of several people"):
         evaluate([folder / "sub-04.zarr"], model=folder / "model", out=tmp_path / "out")
@@ -98,6 +105,10 @@ def test_what_cannot_be_adapted(folder, tmp_path):
             adapt(folder / model, folder / f"sub-0{number}.zarr", out=tmp_path / "out")
     with pytest.raises(InputError, match="too few minutes; at least 32 frames"):
         adapt(folder / "model", folder / "sub-04.zarr", out=tmp_path / "out", minutes=0.5)
+    prior = load_model(folder / "model").without_eeg()
+    replace(prior, origin=replace(prior.origin, features=())).save(tmp_path / "prior")
+    with pytest.raises(InputError, match="a prior knows nothing of EEG; pass a model that train made of"):
+        adapt(tmp_path / "prior", folder / "sub-04.zarr", out=tmp_path / "out")
 
 
 def test_stores_that_were_not_prepared_alike(folder):
@@ -107,3 +118,17 @@ def test_stores_that_were_not_prepared_alike(folder):
         read_people([one, slower], {})
     with pytest.raises(InputError, match="features .* prepare all people alike"):
         check_alike(other, TR, ("another",), {}, "the model")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_person_with_more_channels_is_adapted_to_and_scored(store_of, named, tmp_path, monkeypatch):
+    cap = make_montage(32)
+    people = [store_of(number, cap.names[::2], cap.positions[::2]) for number in range(3)]
+    settings = BackboneSettings(latents=4, response="haemodynamic")
+    fit_across(read_people(people, {"alpha": BANDS["alpha"]}), settings).save(tmp_path / "model")
+    own = store_of(3, cap.names if named else [f"E{n}" for n in range(32)], cap.positions, n_frames=200)
+    monkeypatch.setattr("neuroframes.recording.store.open_store", lambda _: own)
+    adapt(tmp_path / "model", own.path, out=tmp_path / "adapted")
+    results = evaluate([own.path], model=tmp_path / "adapted", out=tmp_path / "out", tasks="eeg")
+    r = results.query("metric == 'temporal_r' and region == 'whole'").set_index("method")["value"]
+    assert r[ACROSS] > 0.3

@@ -1,6 +1,7 @@
 """EEG files as other programs write them: units, channels, triggers, positions, and refusals."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -9,12 +10,16 @@ import pytest
 
 from neuroframes.errors import InputError
 from neuroframes.recording.eeg import (
+    Eeg,
+    brought_to,
     channels_there,
     check_channels,
     eeg_files,
     read_eeg,
     read_simultaneous_eeg,
 )
+from neuroframes.recording.montage import Electrodes
+from neuroframes.recording.simulated_sources import make_montage
 
 pybv = pytest.importorskip("pybv")
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
@@ -194,6 +199,25 @@ def test_some_channels_may_be_missing(tmp_path, caplog):
     with pytest.raises(InputError, match=r"1 of the 5 channels.*renamed here, it seems: Fz for fz; rename"):
         channels_there(eeg, ["fz", "Cz", "Pz", "Oz", "O1"], "rec")
     assert channels_there(eeg, ["Cz", "Oz"], "rec").channels == ("Cz", "Oz")  # a model of two
+
+
+def test_other_channels_are_interpolated_at_a_models_electrodes(tmp_path, caplog):
+    cap = make_montage(16)
+    data = np.random.default_rng(0).standard_normal((16, 50)).astype(np.float32)
+    eeg = Eeg(data - data.mean(axis=0), 100.0, tuple(f"A{n}" for n in range(16)), cap.positions, np.empty(0))
+    found = brought_to(eeg, Electrodes(tuple(cap.names), cap.positions), "rec", average=True)
+    assert found.channels == tuple(cap.names) and "rec: 16 of the 16 channels" in caplog.text
+    np.testing.assert_allclose(found.data, eeg.data, atol=0.03)  # splines go through what is there
+    model = Electrodes(tuple(cap.names[:9]), cap.positions[:9])
+    some = replace(eeg, channels=(*cap.names[:4], *eeg.channels[4:]))
+    np.testing.assert_allclose(
+        brought_to(some, model, "rec", average=True).data, eeg.data[:4] - eeg.data[:4].mean(axis=0), atol=1e-6
+    )
+    np.testing.assert_array_equal(brought_to(some, model, "rec", average=False).data, eeg.data[:4])
+    with pytest.raises(InputError, match=r"rec: 9 of the 9 .* add electrodes.tsv"):
+        brought_to(replace(eeg, positions=np.full((16, 3), np.nan)), model, "rec", average=True)
+    with pytest.raises(InputError, match="renamed here"):
+        brought_to(replace(eeg, channels=tuple(f"EEG {n}" for n in cap.names)), model, "rec", average=True)
 
 
 def test_files_that_cannot_be_read(tmp_path):

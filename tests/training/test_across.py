@@ -62,7 +62,7 @@ def person(number, sign=1.0, coupled=True):
 
 def fitted(**settings):
     people = [person(number, **settings) for number in range(5)]
-    return fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
+    return fit_across(TrainingPart(ORIGIN, people, several=True), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,14 @@ def test_eeg_of_another_moment_says_nothing(model, stranger):
     )
     found = model.fill(alone(replace(stranger, eeg=backwards)))
     assert abs(r_of(found.mean, stranger.frames)) < 0.15
+
+
+def test_nobody_counts_more_for_a_larger_eeg(model):
+    people = [person(number) for number in range(5)]
+    people[0] = replace(people[0], eeg=replace(people[0].eeg, data=10 * people[0].eeg.data))
+    found = fit_across(TrainingPart(ORIGIN, people, several=True), SETTINGS)
+    np.testing.assert_allclose(found.eeg.channels.covariances, model.eeg.channels.covariances, rtol=1e-4)
+    np.testing.assert_allclose(np.trace(found.eeg.channels.total), 1)
 
 
 def test_where_eeg_says_nothing_it_is_not_believed(stranger):
@@ -169,10 +177,14 @@ def test_people_stay_in_it(model):
         model.merged(model)
 
 
-def test_a_person_unlike_the_others_is_learned(model):
+def test_a_person_unlike_the_others_is_learned(model, caplog):
     """In whom alpha goes with more BOLD."""
     unlike, later = person(11, sign=-1.0), person(12, sign=-1.0)
-    own = adapted(model, [replace(unlike, person="sub-11")])
+    with caplog.at_level("INFO"):
+        own = adapted(model, [replace(unlike, person="sub-11")])
+    assert "latents 0 to " in caplog.text
+    (said,) = [record for record in caplog.records if "left-out error" in record.msg]
+    assert said.args[0] < 1 < said.args[1]  # with and without adaptation
     before, after = (of.fill(alone(later)).mean for of in (model, own))
     assert r_of(before, later.frames) < 0 < r_of(after, later.frames)
     assert "sub-11" in own.population.people and own.population.n_runs == 6
@@ -195,7 +207,7 @@ def test_adaptation_is_refused_where_it_means_nothing(model):
 def test_runs_of_too_few_measured_frames_are_left_out(model):
     few = replace(person(30), measured=np.arange(K) < 10)
     people = [*(person(number) for number in range(5)), few]
-    found = fit_across(TrainingPart(ORIGIN, people, np.zeros((4, 3)), several=True), SETTINGS)
+    found = fit_across(TrainingPart(ORIGIN, people, several=True), SETTINGS)
     assert "sub-30" not in found.population.people
     np.testing.assert_array_equal(found.eeg.rest["sub-1"].cross, model.eeg.rest["sub-1"].cross)
 

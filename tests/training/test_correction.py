@@ -87,7 +87,8 @@ def toy(*lengths, **options):
 def fit(segments, found, folder, settings=SETTINGS, **options):
     space, split = CorticalSpace.from_counts({"L": 20}), Split((Part("run-0", 0, 200),), (), GAP)
     scale, channels = np.ones(20, np.float32), segments[0].eeg.channels
-    part = TrainingPart(Origin(space, TR, scale, split, channels, bands=BANDS), segments, positions())
+    origin = Origin(space, TR, scale, split, channels, bands=BANDS, positions=positions())
+    part = TrainingPart(origin, segments)
     return fit_correction(part, found, np.eye(C), settings, state=folder, **{"accelerator": "cpu", **options})
 
 

@@ -45,7 +45,7 @@ def fit(segments, settings, folder, **options):
     """The network that is trained."""
     space, split = CorticalSpace.from_counts({"L": V}), Split((Part("run", 0, 40),), (), 40.0)
     origin = Origin(space, TR, np.ones(V, np.float32), split, segments[0].eeg.channels)
-    part = TrainingPart(origin, segments, np.zeros((C, 3)))
+    part = TrainingPart(origin, segments)
     options = {"checkpoint_every": 1, "accelerator": "cpu", **options}
     model = fit_paper(part, settings, state=folder, **options)
     assert (model.origin, model.settings, model.rate) == (origin, settings, RATE)

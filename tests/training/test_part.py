@@ -7,11 +7,14 @@ import pytest
 
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
+from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.segments import FEWEST_FOR_SLOPE, Part, Split
+from neuroframes.recording.simulated_sources import make_montage
 from neuroframes.recording.store import open_store
+from neuroframes.training.across import fit_across
 from neuroframes.training.backbone import explaining_eeg
-from neuroframes.training.part import read_training_part
+from neuroframes.training.part import PeopleSegments, read_people, read_training_part
 
 BANDS = {"alpha": (8.0, 13.0)}
 SPLIT = Split(
@@ -31,7 +34,7 @@ def test_it_says_where_it_comes_from(store):
     assert (part.origin.space, part.origin.tr, part.origin.split) == (store.space, 1.0, SPLIT)
     assert part.origin.channels == store.channels and part.origin.bands == BANDS
     assert part.origin.eeg_settings == {"rate": 200.0, "l_freq": 0.5, "reference": "average"}
-    np.testing.assert_array_equal(part.positions, store.positions)
+    np.testing.assert_array_equal(part.origin.positions, store.positions)
     assert [segment.run for segment in part.segments] == ["task-movie_run-1", "task-movie_run-2"]
     first, run = part.segments[0], store.runs[0]
     np.testing.assert_array_equal(first.times, run.frame_times[30:90])
@@ -84,3 +87,47 @@ def test_what_one_model_cannot_serve_is_refused(store, change, message):
     runs = (*store.runs[:2], replace(store.runs[2], **change))
     with pytest.raises(InputError, match=message):
         read_training_part(replace(store, runs=runs), SPLIT, BANDS)
+
+
+def test_people_of_other_montages_are_brought_to_the_smallest(store_of):
+    cap = make_montage(64)
+    shifted = cap.positions + 0.003 * np.random.default_rng(0).standard_normal((64, 3))
+    alike = [store_of(number, cap.names, cap.positions) for number in range(5)]
+    renamed = store_of(1, [f"E{n}" for n in range(64)], shifted)
+    small = store_of(2, cap.names[::2], cap.positions[::2])
+    whole, mixed = (
+        read_people(stores, BANDS) for stores in (alike[:4], [alike[0], renamed, small, alike[3]])
+    )
+    assert len(whole.origin.channels) == 64 and mixed.origin.channels == tuple(cap.names[::2])
+    np.testing.assert_array_equal(mixed.origin.positions, cap.positions[::2])
+    of_all, brought = whole.segments[1].eeg.data[::2], mixed.segments[1].eeg.data
+    r = [np.corrcoef(*pair)[0, 1] for pair in zip(of_all - of_all.mean(axis=0), brought, strict=True)]
+    assert np.median(r) > 0.97
+    powers = (of.segments[1].power.values for of in (whole, mixed))
+    there, here = next(powers)[:, ::2], next(powers)
+    r = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(there.T, here.T, strict=True)])
+    assert (r > 0.9).mean() > 0.8
+    np.testing.assert_allclose(brought.mean(axis=0), 0, atol=1e-10)  # of the 32, whose average it is
+
+    def r_of(part):
+        model = fit_across(part, BackboneSettings(latents=4, response="haemodynamic"))
+        (test,) = PeopleSegments([alike[4]], BANDS, part.origin.electrodes)
+        found = model.fill(test.given(np.zeros(len(test.times), bool))).mean
+        return np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(found.T, test.frames.T, strict=True)])
+
+    assert r_of(mixed) > r_of(whole) - 0.03 > 0.3
+
+
+def test_people_with_nothing_in_common_are_refused(store_of):
+    cap = make_montage(16)
+    one, other = (
+        store_of(number, [f"{letter}{n}" for n in range(16)], cap.positions)
+        for number, letter in enumerate("AE")
+    )
+    nowhere = replace(other, positions=np.full((16, 3), np.nan))
+    with pytest.raises(
+        InputError, match="0 EEG channels in common, .* at least 8 are needed; add electrodes"
+    ):
+        read_people([one, nowhere], BANDS)
+    renamed = replace(nowhere, channels=(*one.channels[:9], *other.channels[9:]))
+    assert read_people([one, renamed], BANDS).origin.channels == one.channels[:9]

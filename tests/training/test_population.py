@@ -106,7 +106,7 @@ def test_it_holds_sums_and_neither_frames_nor_components_of_anybody(people):
     about = json.loads((people.prior / "model.json").read_text())
     assert set(about) == {
         *("format", "version", "space", "tr", "split", "channels", "eeg_settings", "bands", "features"),
-        *("people", "notes"),
+        *("positions", "subject", "people", "notes"),
     }
     assert sorted(path.name for path in people.prior.iterdir()) == ["model.json", "model.safetensors"]
     assert not [path for path in people.prior.parent.iterdir() if path.name.startswith(".")]
@@ -144,7 +144,7 @@ def test_artefacts_in_other_people_s_runs_do_not_decide_the_prior_that_a_method_
             Segment(frames, times, times, mask, None, "run", person=f"sub-{number}")
             for number, (frames, mask) in enumerate([(first, known), *((z, everything) for z in runs[1:])])
         ]
-        part = TrainingPart(origin, [], np.empty((0, 3)), others=segments)
+        part = TrainingPart(origin, [], others=segments)
         return fit_population(part, BackboneSettings(6)).population
 
     got, without, whole = fitted(spoilt, everything), fitted(runs[0], measured), fitted(runs[0], everything)

@@ -59,8 +59,9 @@ def segments(space):
 def fit(segments, space, folder, settings=SETTINGS, *, positions=POSITIONS, bands=BANDS, **options):
     """The network that is trained."""
     split = Split((Part("run", 0, 160),), (), GAP)
-    origin = Origin(space, TR, np.ones(V, np.float32), split, segments[0].eeg.channels, bands=bands)
-    part = TrainingPart(origin, segments, positions)
+    of_eeg = {"channels": segments[0].eeg.channels, "bands": bands, "positions": positions}
+    origin = Origin(space, TR, np.ones(V, np.float32), split, **of_eeg)
+    part = TrainingPart(origin, segments)
     model = fit_surface(part, settings, state=folder, **{"accelerator": "cpu", **options})
     assert (model.origin, model.settings, model.rate) == (origin, settings, RATE)
     return model.network

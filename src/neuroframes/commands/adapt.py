@@ -54,7 +54,7 @@ def adapt(
     from neuroframes.recording.store import open_store
     from neuroframes.registry import load_model
     from neuroframes.training.adapt import adapted, check_adaptable
-    from neuroframes.training.part import PeopleSegments, check_alike
+    from neuroframes.training.part import PeopleSegments, check_alike, log_interpolated
 
     model, store, out = Path(model), Path(store), Path(out)
     refuse_existing(out, overwrite, folder="model.json", inputs=[model, store])
@@ -63,10 +63,10 @@ def adapt(
         raise InputError(f"{model} is a model of one person; pass one that train made of several stores")
     origin = across.origin
     origin.space.check_same(recording.space, store.name)
-    check_alike(recording, origin.tr, origin.features, origin.eeg_settings, model.name)
     check_adaptable(across, f"sub-{recording.subject}")
-    if lacking := [name for name in origin.channels if name not in recording.channels]:
-        raise InputError(f"{store.name} lacks the model's channels {', '.join(lacking)}")
+    check_alike(recording, origin.tr, origin.features, origin.eeg_settings, model.name)
+    electrodes = origin.electrodes.asked_of(recording.channels)
+    log_interpolated(recording, electrodes)
     tr = recording.runs[0].tr
     split = split_in_time(
         [(run.name, len(run.frame_times), run.tr) for run in recording.runs], test_fraction, gap
@@ -82,8 +82,9 @@ def adapt(
         raise InputError(
             f"{store.name}: too few minutes; at least {SHORTEST_PART} frames of a run are needed"
         )
-    segments = PeopleSegments([recording], origin.bands, origin.channels, parts)
+    segments = PeopleSegments([recording], origin.bands, electrodes, parts)
     found = adapted(across, [*segments])
-    found = replace(found, origin=replace(origin, split=replace(split, train=tuple(parts))))
+    used = replace(split, train=tuple(parts))
+    found = replace(found, origin=replace(origin, split=used, subject=recording.subject))
     found.save(out, overwrite=overwrite)
     return found

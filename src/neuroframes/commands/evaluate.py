@@ -179,7 +179,8 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
     models = _models(paths, recording)
     origin = next(iter(models.values())).origin
     logger.info("reading training and test part")
-    part = read_training_part(recording, origin.split, origin.bands)
+    electrodes = origin.electrodes.asked_of(recording.channels)
+    part = read_training_part(recording, origin.split, origin.bands, electrodes)
     fold = Fold(part, held_out(recording, part), tasks)
     yield Trial(recording.path.stem, OWN, fold, _preface(fold), models, ())
 
@@ -197,15 +198,15 @@ def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...], bands: str 
     if len(stores) < 3:
         raise InputError(f"{len(stores)} people; of at least 3 one can be left out of a model across people")
     used = parse_bands(bands)
-    channels = read_people(stores, used).origin.channels  # which says too whether all of them fit together
+    electrodes = read_people(stores, used).origin.electrodes  # says too whether all of them fit together
     preface = (
         f"# Evaluation by leaving people out\n\n{len(stores)} people. Each is scored in turn, with methods "
         "that were fitted to all others. Frames and band power are standardised by run.\n"
     )
     for store in stores:
         others = [of for of in stores if of is not store]
-        part = read_people(others, used, channels)
-        test = [*PeopleSegments([store], used, channels)]
+        part = read_people(others, used, electrodes)
+        test = [*PeopleSegments([store], used, electrodes)]
         first = part.segments[0]
         assert first.power is not None  # stores have EEG
         fold = Fold(part, test, tasks, other=(first.eeg, first.power))
@@ -220,10 +221,11 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
     for path in paths:
         trained = load_model(path)
         _check_trained_on(recording, trained, path)
-        if trained.origin.split != next(iter(models.values()), trained).origin.split:
+        first = next(iter(models.values()), trained).origin
+        if (trained.origin.split, trained.origin.channels) != (first.split, first.channels):
             raise InputError(
-                f"{path} was trained on another part of the recording; give all models the same "
-                "--test-fraction and --gap"
+                f"{path} was trained on another part of the recording, or other channels; give all models "
+                "the same --test-fraction and --gap"
             )
         settings = getattr(trained, "settings", None)  # of networks
         row = row_of(trained.name, settings.to_json() if settings else {})
@@ -237,22 +239,20 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
 
 
 def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> None:
-    from neuroframes.models.population import PopulationModel
-
     origin = model.origin
     origin.space.check_same(recording.space, recording.path.name)
-    here = {**recording.settings, **{name: ", ".join(getattr(recording, name)) for name in NAMES}}
-    there = {**origin.eeg_settings, **{name: ", ".join(getattr(origin, name)) for name in NAMES}}
+    if origin.subject not in ("", recording.subject):
+        raise InputError(
+            f"{path.name} was fitted to sub-{origin.subject}, not to sub-{recording.subject}, whose store "
+            "this is; pass the store that it was fitted to"
+        )
+    names = NAMES[model.any_montage :]
+    here = {**recording.settings, **{name: ", ".join(getattr(recording, name)) for name in names}}
+    there = {**origin.eeg_settings, **{name: ", ".join(getattr(origin, name)) for name in names}}
     if differ := [f"{name} {here[name]}, not {of}" for name, of in there.items() if here[name] != of]:
         raise InputError(
             f"the EEG of {recording.path.name} isn't what {path.name} was trained on: {'; '.join(differ)}; "
             "pass the store that it was trained on"
-        )
-    people = [] if not isinstance(model, PopulationModel) else [*model.population.people]
-    if people and origin.split.train and people[-1] != f"sub-{recording.subject}":  # who it was adapted to
-        raise InputError(
-            f"{path.name} was adapted to {people[-1]}, not to sub-{recording.subject}, whose store this is; "
-            "pass the store that it was adapted to"
         )
     known = {run.name: len(run.frame_times) for run in recording.runs}
     parts = (*origin.split.train, *origin.split.test)

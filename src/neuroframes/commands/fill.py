@@ -244,7 +244,7 @@ def _own_prior(segment: Segment, run: Run, own: NDArray[np.intp]) -> TrainedMode
         logger.warning(lacking, run.partial.sum(), run.data.sum())
     scale = np.ones(segment.frames.shape[1], np.float32)
     origin = Origin(run.bold.space, run.bold.tr, scale, Split((), (), 0.0))
-    return fit_without_eeg(TrainingPart(origin, [segment], np.empty((0, 3)), own=True), BackboneSettings())
+    return fit_without_eeg(TrainingPart(origin, [segment], own=True), BackboneSettings())
 
 
 def _carried(deviation: Float32, run: Run, kept: Mask, own: NDArray[np.intp]) -> Float32:

@@ -38,11 +38,12 @@ def reconstruct(
     model : path
         What train wrote.
     eeg : path
-        Any format that MNE reads, with at least a quarter of the model's channels; or, for a model of such,
-        a table of features of each frame (.tsv, .npz).
+        Any format that MNE reads, with at least a quarter of the model's channels, or for one across people
+        known positions; or, for a model of such, a table of features of each frame (.tsv, .npz).
     out : path
         Image to write, in the format that the model was trained on. Its values are in standard deviations of
-        each vertex about its mean in the training part (z), which is all that EEG can tell.
+        each vertex about its mean in the training part, of a model across people over a run (z), which is all
+        that EEG can tell.
     tr : float, seconds
         Step between frames; the model's by default. Where the volume triggers have it, frames are at them;
         another step counts from the first trigger to the end of the last volume, or without triggers from the
@@ -96,16 +97,17 @@ def reconstruct(
     frames = np.broadcast_to(np.float32(0), (len(times), space.V))
     segment = Segment(frames, times, times - times[0], nothing, power, eeg.name, signal)
     logger.info("reconstructing %d frames", len(times))
-    estimate = trained.fill(segment, draws=draws, generator=asked.generator)
+    of_run = trained.for_run(segment)
+    estimate = of_run.fill(segment, draws=draws, generator=asked.generator)
     of = "over a run, as of the people of the model" if trained.scaled_by_run else "in the training part"
     about: dict[str, Any] = {
         "Description": "fMRI frames reconstructed from EEG alone: estimates, not measurements.",
-        "Units": f"standard deviations of each vertex about its mean {of} (z)",
+        "Units": f"standard deviations of each {space.place} about its mean {of} (z)",
         "NeuroframesUnits": "z",
         "Sources": [eeg.name],
         "NeuroframesModel": str(model),
         "NeuroframesModelDigest": digest(model),
-        "NeuroframesMethod": trained.describe(segment) + asked.note,
+        "NeuroframesMethod": of_run.describe(segment) + asked.note,
         "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws, "seed": seed if draws else None},
     }
     return write_result(

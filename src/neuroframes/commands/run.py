@@ -281,11 +281,13 @@ def features_of(model: "TrainedModel", path: Path) -> "Features | None":
 def with_channels_of(model: "TrainedModel", eeg: "Eeg", name: str) -> "Eeg":
     """The EEG with the model's channels.
 
-    Those that the file `name` lacks are filled by models that can do that, with a warning; others need them
-    all.
+    Those that the file `name` lacks are filled by models that can do that, with a warning, or interpolated
+    where it is of another montage; other models need them all.
     """
-    from neuroframes.recording.eeg import channels_there, check_channels
+    from neuroframes.recording.eeg import brought_to, channels_there, check_channels
 
+    if model.any_montage:
+        return brought_to(eeg, model.origin.electrodes, name, average=model.origin.average)
     if model.fills_channels:
         return channels_there(eeg, model.origin.channels, name)
     return check_channels(eeg, model.origin.channels, "the model")

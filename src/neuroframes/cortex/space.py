@@ -177,6 +177,11 @@ class CorticalSpace:
         header = json.dumps({"count": count, "names": list(names)})
         return cls("parcels", "parcels", *_parcels(count), header, tuple(names))
 
+    @property
+    def place(self) -> str:
+        """What a value lies at."""
+        return {"vertices": "vertex", "voxels": "voxel", "parcels": "parcel"}[PLACES[self.kind]]
+
     def described(self, which: NDArray[np.bool_]) -> str:
         """Some of the values, `which` (V,), for a message: "2 of 24 parcels (V1, V2)"; numbers are from 0."""
         at = np.flatnonzero(which)

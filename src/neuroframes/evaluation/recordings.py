@@ -216,7 +216,8 @@ def folds_of_bold(bold: Bold, recording: Recording, tasks: tuple[str, ...]) -> I
 
 def held_out(store: Store, part: TrainingPart) -> list[Segment]:
     """The test part that belongs to a training part."""
-    return load_segments(store, part.origin.split.test, part.origin.bands, part.origin.scale)[0]
+    origin = part.origin
+    return load_segments(store, origin.split.test, origin.bands, origin.scale, origin.electrodes)[0]
 
 
 def lent_motion(recording: Recording, n_frames: int) -> NDArray[np.float64] | None:
@@ -265,7 +266,7 @@ def _fold_of_bold(
     frames, scale = _scaled(bold, given)
     run = replace(run, frames=frames)
     origin = Origin(bold.space, bold.tr, scale, Split((), (), 0.0))
-    part = TrainingPart(origin, [run.given(given)], np.empty((0, 3)), own=True, others=others)
+    part = TrainingPart(origin, [run.given(given)], own=True, others=others)
     # Regions are parcels; vertices of brainspace aren't, and have no mesh here.
     parcels = np.arange(bold.data.shape[1]) if recording.group in OF_REGIONS else None
     return Fold(part, [run], (task,), parcels=parcels)

@@ -36,7 +36,7 @@ class ChannelCovariance:
     Attributes
     ----------
     channels : tuple of str, length C
-    covariances : array, shape (bands, C, C), V^2, within each band
+    covariances : array, shape (bands, C, C), within each band, V^2 or of any one scale
     average : bool
         Whether the EEG has the average reference: then any subset of it is referred to its own average.
     """

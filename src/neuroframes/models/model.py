@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.models.stored import Stored, read_stored
+from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
 from neuroframes.recording.segments import Segment, Split
 
 Float32 = NDArray[np.float32]
@@ -57,6 +58,8 @@ class Model(ABC):
         It has frames at any times, not only a TR apart as those that it was fitted to.
     fills_channels : bool
         EEG may lack channels, which are filled from the others.
+    any_montage : bool
+        EEG may be of another montage, and is interpolated at the model's electrodes.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Model(ABC):
     draws: ClassVar[bool] = False
     any_time: ClassVar[bool] = False
     fills_channels: ClassVar[bool] = False
+    any_montage: ClassVar[bool] = False
 
     @property
     def reads_eeg(self) -> bool:
@@ -141,6 +145,8 @@ class Origin:
         Of the band power that methods were fitted to.
     features : tuple of str, length F
         In place of channels, settings and bands, where EEG comes as features of each frame.
+    positions : array, shape (C, 3), metres, of the electrodes; NaN where unknown
+    subject : str, whom it was fitted to; "" where that is several or not known
     """
 
     space: CorticalSpace
@@ -151,6 +157,12 @@ class Origin:
     eeg_settings: Mapping[str, Any] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    positions: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    subject: str = ""
+
+    @property
+    def electrodes(self) -> Electrodes:
+        return Electrodes(self.channels, self.positions)
 
     @property
     def average(self) -> bool:
@@ -168,6 +180,8 @@ class Origin:
             "eeg_settings": dict(self.eeg_settings),
             "bands": dict(self.bands),
             "features": self.features,
+            "positions": positions_to_json(self.positions),
+            "subject": self.subject,
         }
 
     @classmethod
@@ -183,6 +197,8 @@ class Origin:
             # JSON has no tuples.
             {name: (low, high) for name, (low, high) in dict(about["bands"]).items()},
             tuple(about.get("features", ())),
+            positions_from_json(about.get("positions", [[None] * 3] * len(about["channels"]))),
+            about.get("subject", ""),
         )
 
 

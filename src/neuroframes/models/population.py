@@ -36,11 +36,12 @@ class GroupEeg:
     Attributes
     ----------
     ridge : EegRidge, of band power that is standardised by run
-    channels : ChannelCovariance, mean over people, or None where EEG comes as features of each frame
+    channels : ChannelCovariance, or None where EEG comes as features of each frame
+        Mean over runs, each of trace 1.
     rest : mapping from a person's label to Lags of what the ridge of the others leaves over
     least_gap : float, as of EegPathway
     change : array, shape (G,)
-        Penalty by which one person's weights are held to these, for each group of latents; inf: they are the same.
+        Penalty on what one person's weights differ by, for each group of latents; inf: they don't.
     """
 
     ridge: EegRidge
@@ -101,7 +102,7 @@ class PopulationModel(TrainedModel):
     """
 
     format = "neuroframes-model-population-4"
-    states_deviation = draws = any_time = scaled_by_run = fills_channels = True
+    states_deviation = draws = any_time = scaled_by_run = fills_channels = any_montage = True
 
     origin: Origin
     population: Population

@@ -98,24 +98,23 @@ class Ridge:
 
     def left_out(self, targets: NDArray[np.floating], penalty: float) -> Float:
         """Prediction of each block by a fit without it and its margins, shape (n, q)."""
-        return targets - self._left_out_residual(targets, self.left.T @ targets, penalty)
+        return targets - self.left_out_residual(targets, penalty)
 
     def left_out_errors(self, targets: NDArray[np.floating], among: slice = slice(None)) -> Float:
         """Mean squared left-out error of each target, for each penalty, or some of them; (penalties, q).
 
         Rows that are in no block count as if they were without error.
         """
-        projected = self.left.T @ targets
-        residuals = (
-            self._left_out_residual(targets, projected, penalty) for penalty in self.penalties[among]
-        )
+        residuals = (self.left_out_residual(targets, penalty) for penalty in self.penalties[among])
         return np.array([np.square(residual).mean(axis=0) for residual in residuals])
 
     def best_penalty(self, targets: NDArray[np.floating]) -> float:
         """The penalty with the lowest left-out error, pooled over targets."""
         return float(self.penalties[self.left_out_errors(targets).mean(axis=1).argmin()])
 
-    def _left_out_residual(self, targets: NDArray[np.floating], projected: Float, penalty: float) -> Float:
+    def left_out_residual(self, targets: NDArray[np.floating], penalty: float) -> Float:
+        """What is left of the targets (n, q) by a fit without each row's block and its margins."""
+        projected = self.left.T @ targets
         shrinkage = 1 / (self.squared + penalty)
         residual = targets - self.left @ (shrinkage[:, None] * projected)
         left_out = np.zeros_like(residual)

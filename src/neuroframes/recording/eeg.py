@@ -7,7 +7,6 @@ after, at the lower rate.
 
 import glob
 import logging
-import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number
-from neuroframes.recording.montage import positions_by_name, standard_montage
+from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import check_covers, frame_times
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FEWEST_CHANNELS, FEWEST_SHARE = 4, 0.25  # of a model's channels: from fewer the others aren't filled
 # Channels that are recorded with EEG but aren't: by name, since most formats carry no types.
 NOT_EEG = re.compile(
     r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^RESP|^PULS|^PPG|^STI|^STATUS|^TRIG|^MISC|^AUX|^BIP|ANNOTATIONS", re.I
@@ -208,7 +206,7 @@ def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
         If some look renamed, or fewer than 4 or a quarter are there.
     """
     missing = [name for name in expected if name not in eeg.channels]
-    fewest = min(len(expected), max(FEWEST_CHANNELS, math.ceil(FEWEST_SHARE * len(expected))))
+    fewest = fewest_by_name(len(expected))
     if _renamed(eeg, missing) or len(expected) - len(missing) < fewest:
         remedy = f"rename the channels or use EEG that has at least {fewest} of them"
         raise _missing(eeg, missing, expected, "the model", remedy)
@@ -216,6 +214,30 @@ def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
         lacking = "%s: %d of the %d channels of the model are missing and are filled from the others: %s"
         logger.warning(lacking, file, len(missing), len(expected), ", ".join(missing))
     return _picked(eeg, [name for name in expected if name in eeg.channels])
+
+
+def brought_to(eeg: Eeg, electrodes: Electrodes, file: str, *, average: bool) -> Eeg:
+    """As `channels_there`, or where too few channels are there by name, interpolated at a model's electrodes.
+
+    With the average reference (`average`), the channels are referred to their own.
+
+    Raises
+    ------
+    InputError
+        If some look renamed, or positions aren't known: see `Electrodes.interpolation`.
+    """
+    names = electrodes.channels
+    missing = [name for name in names if name not in eeg.channels]
+    if electrodes.asked_of(eeg.channels) is electrodes and not _renamed(eeg, missing):
+        lacking = "%s: %d of the %d channels of the model are interpolated at their positions"
+        logger.warning(lacking, file, len(missing), len(names))
+        weights = electrodes.interpolation(Electrodes(eeg.channels, eeg.positions), file).astype(np.float32)
+        found = replace(eeg, data=weights @ eeg.data, channels=names, positions=electrodes.positions)
+    else:
+        found = channels_there(eeg, names, file)
+    if average and found.channels != eeg.channels:
+        found = replace(found, data=found.data - found.data.mean(axis=0))
+    return found
 
 
 def _picked(eeg: Eeg, names: Sequence[str]) -> Eeg:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.recording.band_power import LAST_LAG, BandPower
+from neuroframes.recording.montage import Electrodes
 from neuroframes.recording.signal import Signal
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def load_segments(
     parts: Sequence[Part],
     bands: Mapping[str, tuple[float, float]],
     scale: Float32 | None = None,
-    channels: Sequence[str] | None = None,
+    electrodes: Electrodes | None = None,
 ) -> tuple[list[Segment], Float32]:
     """Read parts of a store, detrend each, and z-score them with one scale.
 
@@ -235,7 +236,7 @@ def load_segments(
     scale : array, shape (V,)
         Standard deviation per vertex; that of these parts' measured frames if None (so pass the training
         part's for any other).
-    channels : sequence of str
+    electrodes : Electrodes
         Of the EEG, as of `Store.eeg_of`.
 
     Returns
@@ -265,7 +266,7 @@ def load_segments(
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
     names = dict.fromkeys(part.run for part in parts)
-    eeg = {name: store.eeg_of(runs[name], bands, channels) for name in names}
+    eeg = {name: store.eeg_of(runs[name], bands, electrodes) for name in names}
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
         run, here = runs[part.run], slice(part.start, part.stop)

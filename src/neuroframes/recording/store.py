@@ -15,7 +15,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -34,6 +34,7 @@ from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
+from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
@@ -117,18 +118,28 @@ class Store:
     settings: dict[str, Any]
     runs: tuple[StoredRun, ...]
 
+    @property
+    def electrodes(self) -> Electrodes:
+        return Electrodes(self.channels, self.positions)
+
     def eeg_of(
-        self, run: StoredRun, bands: Mapping[str, tuple[float, float]], channels: Sequence[str] | None = None
+        self, run: StoredRun, bands: Mapping[str, tuple[float, float]], electrodes: Electrodes | None = None
     ) -> tuple[Signal | None, BandPower]:
         """The EEG of a run, None where it comes as features, and its band power, or the features.
 
-        `channels` are by default all; with the average reference, some are referred to their own average.
+        `electrodes` are by default all of its own. Others are interpolated where it lacks them by name, and
+        with the average reference they are referred to their own average.
+
+        Raises
+        ------
+        InputError
+            As `Electrodes.interpolation`.
         """
         if self.features:
             return None, Features(run.eeg(), self.features, run.tr).power
-        data, names = run.eeg(), tuple(self.channels if channels is None else channels)
-        if names != self.channels:
-            data = data[[self.channels.index(name) for name in names]]
+        data, names = run.eeg(), self.channels if electrodes is None else electrodes.channels
+        if electrodes is not None and names != self.channels:
+            data = electrodes.interpolation(self.electrodes, self.path.name).astype(np.float32) @ data
             if self.settings["reference"] == "average":
                 data -= data.mean(axis=0)
         signal = Signal(data, run.eeg_rate, names)
@@ -157,7 +168,7 @@ def open_store(path: str | Path) -> Store:
         attributes["subject"],
         CorticalSpace.from_json(attributes["space"]),
         tuple(attributes["channels"]),
-        np.array(attributes["positions"], float).reshape(-1, 3),
+        positions_from_json(attributes["positions"]),
         tuple(attributes.get("features", ())),
         attributes["rate"],
         attributes["settings"],
@@ -395,10 +406,7 @@ def _fit_to_store(
         "subject": run.subject,
         "space": bold.space.to_json(),
         "channels": list(raw.channels) if raw else [],
-        # JSON has no NaN
-        "positions": [[x if np.isfinite(x) else None for x in row] for row in raw.positions.tolist()]
-        if raw
-        else [],
+        "positions": positions_to_json(raw.positions) if raw else [],
         "features": list(eeg.names) if isinstance(eeg, Features) else [],
         "rate": eeg.rate,
         "settings": settings,

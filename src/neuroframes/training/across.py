@@ -132,7 +132,9 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
     group, known = group_of(stack, varying, counts, settings.latents)
     channels = None
     if covariances:
-        mean = np.mean([of.covariances for of in covariances], axis=0)
+        # How large EEG is depends on skull and cap.
+        shares = [of.covariances / max(np.trace(of.total), np.finfo(float).tiny) for of in covariances]
+        mean = np.mean(shares, axis=0)
         channels = replace(covariances[0], covariances=mean)
     filters = None if channels is None else whitening(channels.total)
     with TemporaryDirectory() as folder:
@@ -244,8 +246,8 @@ def fit_change(
 ) -> Float:
     """How firmly one person's weights are held to those of all: a penalty for each group of latents.
 
-    Weights that start from those of the others are fitted to the first half of a person's runs, and tried on the
-    second. Inf, by which nothing changes, where over people the gain may be chance.
+    Weights that start from those of the others are fitted to the first half of a person's runs, and tried on
+    the second. Inf, by which nothing changes, where over people the gain may be chance.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """A model across people, adapted to one of them by minutes of that person's own EEG and frames.
 
-Weights start from the population's, W + D, with a ridge on D, or from 0. Left-out blocks choose between both,
-and the penalty, for each group of latents; a large penalty on D is the population's model again. What the
-person's frames say of latents is added to what other people's do.
+Weights are W + D: those of the population, and a ridge on D whose penalty, for each group of latents, is that
+which served best for other people (`training.across.fit_change`). The fewer minutes, the nearer they stay to
+the population's. Weights that start from 0 are taken where they predict left-out blocks better by a standard
+error. What the person's frames say of latents is added to what other people's do.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.frames.coupling import fit_lags
@@ -24,13 +26,15 @@ from neuroframes.training.wiener import fit_wiener, smooth
 
 logger = logging.getLogger(__name__)
 
+Float = NDArray[np.float64]
+
 ENOUGH = 600.0  # seconds, with which a person's own filter along time takes the place of other people's
 
 
 def check_adaptable(model: PopulationModel, person: str) -> GroupEeg:
     """What the model knows of EEG; InputError where it knows nothing, or knows the person."""
     if model.eeg is None:
-        raise InputError("the model knows nothing of EEG; pass one that train made of several stores")
+        raise InputError("a prior knows nothing of EEG; pass a model that train made of several stores")
     if person in model.population.people:
         raise InputError(f"{person} is one of the people of the model; adapt it to somebody else")
     return model.eeg
@@ -64,28 +68,36 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
         standard = replace(power, values=Standardisation.of(power.values)(power.values))
         features.append(responses_to(standard, segment.times, eeg.ridge.lags, eeg.ridge.responses))
         latents.append(latents_of(found, population.autoencoder, known)[0])
-    x = np.concatenate([of[mask] for of, mask in zip(features, measured, strict=True)])
     z = np.concatenate([of[mask] for of, mask in zip(latents, measured, strict=True)])
-    lengths, margin = [found.n_measured for found in runs], round(LAST_LAG / tr)
-    ridge, of_others = Ridge(x, margin, folds(lengths)), x @ eeg.ridge.weights
-    starts = {
-        "other people's": (eeg.ridge.weights, of_others),
-        "nothing": (np.zeros_like(eeg.ridge.weights), np.zeros_like(z)),
-    }
-    errors = {name: ridge.left_out_errors(z - start) for name, (_, start) in starts.items()}
-    weights, left_out = np.empty_like(eeg.ridge.weights), np.empty_like(z)
-    for number in np.unique(group):
+    x = np.concatenate([of[mask] for of, mask in zip(features, measured, strict=True)])
+    emphasis = (
+        np.array(eeg.ridge.emphasis)[standard.band] if eeg.ridge.emphasis else np.ones(len(standard.band))
+    )
+    scale = np.tile(emphasis, eeg.ridge.responses.shape[1])[
+        :, None
+    ]  # the penalty is for features with emphasis
+    ridge = Ridge(x * scale.T, round(LAST_LAG / tr), folds([found.n_measured for found in runs]))
+    errors = ridge.left_out_errors(z)
+    weights, left_out = eeg.ridge.weights.astype(np.float64), np.asarray(x @ eeg.ridge.weights, np.float64)
+    for number, penalty in enumerate(eeg.change):
         these = group == number
-        by_start = {name: error[:, these].mean(axis=1) for name, error in errors.items()}
-        name = min(by_start, key=lambda name: by_start[name].min())
-        penalty, (start, prediction) = float(ridge.penalties[by_start[name].argmin()]), starts[name]
-        unexplained = z[:, these] - prediction[:, these]
-        change = ridge.right @ ridge.coefficients(unexplained, penalty)
-        weights[:, these] = start[:, these] + change
-        left_out[:, these] = prediction[:, these] + ridge.left_out(unexplained, penalty)
-        logger.info(
-            "latents %s: weights start from %s, penalty %.3g", np.flatnonzero(these)[[0, -1]], name, penalty
-        )
+        unexplained, change = z[:, these] - left_out[:, these], np.zeros(())
+        if np.isfinite(penalty):
+            change = scale * (ridge.right @ ridge.coefficients(unexplained, penalty))
+            unexplained = ridge.left_out_residual(unexplained, penalty)
+        alone = float(ridge.penalties[errors[:, these].mean(axis=1).argmin()])
+        of_own = ridge.left_out_residual(z[:, these], alone)
+        gains = [np.square(unexplained[at]).mean() - np.square(of_own[at]).mean() for at in ridge.blocks]
+        unlike = np.mean(gains) > np.std(gains, ddof=1) / np.sqrt(len(gains))
+        if unlike:
+            weights[:, these] = scale * (ridge.right @ ridge.coefficients(z[:, these], alone))
+        else:
+            weights[:, these] += change
+        left_out[:, these] = z[:, these] - (of_own if unlike else unexplained)
+        start = "nothing" if unlike else "other people's"
+        first, last = np.flatnonzero(these)[[0, -1]]
+        how = "latents %d to %d: weights start from %s, penalty %.3g"
+        logger.info(how, first, last, start, alone if unlike else penalty)
     predictions = [np.asarray(of @ weights, np.float64) for of in features]
     put_at_measured(predictions, left_out, measured)
     of_measured = [np.where(mask[:, None], of, 0) for of, mask in zip(predictions, measured, strict=True)]
@@ -93,10 +105,19 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
     if len(z) * tr < ENOUGH:  # but where other people's EEG says nothing, their filter lets nothing through
         through = eeg.ridge.kernels.any(axis=1, keepdims=True)
         kernels = np.where(through, eeg.ridge.kernels, kernels)
-    lags = [
-        fit_lags(of - smooth(prediction, kernels, group), mask, tr)
-        for of, prediction, mask in zip(latents, predictions, measured, strict=True)
-    ]
+
+    def left_over(predictions: Sequence[Float], kernels: Float) -> list[Float]:
+        return [of - smooth(m, kernels, group) for of, m in zip(latents, predictions, strict=True)]
+
+    def error(series: Sequence[Float]) -> float:
+        of_frames = np.concatenate([of[mask] for of, mask in zip(series, measured, strict=True)])
+        return float(np.square(of_frames).mean(axis=0) @ population.autoencoder.importance)
+
+    rest_of_run, none = left_over(predictions, kernels), error(latents)
+    before = left_over([np.asarray(of @ eeg.ridge.weights, np.float64) for of in features], eeg.ridge.kernels)
+    found_error = "left-out error %.4f of that without EEG; %.4f without adaptation"
+    logger.info(found_error, error(rest_of_run) / none, error(before) / none)
+    lags = [fit_lags(of, mask, tr) for of, mask in zip(rest_of_run, measured, strict=True)]
     own = sums_of(((person, found) for found in runs), population.autoencoder, known, tr)
     both = replace(
         population,
@@ -105,5 +126,7 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
         rest_power=population.rest_power + own.rest_power,
     )
     rest = {**eeg.rest, person: sum(lags[1:], start=lags[0])}
-    found_eeg = replace(eeg, ridge=replace(eeg.ridge, weights=weights, kernels=kernels), rest=rest)
+    found_eeg = replace(
+        eeg, ridge=replace(eeg.ridge, weights=weights.astype(np.float32), kernels=kernels), rest=rest
+    )
     return replace(model, population=both, eeg=found_eeg)

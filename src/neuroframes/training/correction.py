@@ -250,7 +250,7 @@ def fit_correction(
     generator = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        correction = Correction(settings, part.origin.bands, group, part.positions, tr, data.rate)
+        correction = Correction(settings, part.origin.bands, group, part.origin.positions, tr, data.rate)
     blocks = [
         block
         for block in blocks_of(len(data.z), int(np.ceil(gap / tr)))
@@ -262,7 +262,7 @@ def fit_correction(
     for number, member in enumerate(correction.networks):
         chosen = generator.permutation(len(filters))[: settings.virtual_channels]
         scaled = filters[chosen] / np.abs(filters[chosen]).sum(axis=1, keepdims=True)
-        member.encoder.initialise_filters(part.positions, scaled)
+        member.encoder.initialise_filters(part.origin.positions, scaled)
         fit, validation = blocks[number % len(blocks)]
         training = CorrectionTraining(member, correction, data, backbone, fit, validation, seed + number)
         logger.info("training network %d of %d", number + 1, settings.members)

@@ -3,15 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
 from neuroframes.models.model import Origin
 from neuroframes.models.ridge import Standardisation
 from neuroframes.recording.band_power import check_bands
+from neuroframes.recording.montage import Electrodes
 from neuroframes.recording.segments import Part, Segment, Split, load_segments
 from neuroframes.recording.store import Store
 
@@ -30,7 +31,6 @@ class TrainingPart:
     origin : Origin
     segments : sequence of Segment
         Of one person, with one scale; or of several, each z-scored by itself and perhaps read when asked for.
-    positions : array, shape (C, 3), metres, of the electrodes
     own : bool
         The only segment is the very run that is to be filled.
     others : sequence of Segment
@@ -41,14 +41,15 @@ class TrainingPart:
 
     origin: Origin
     segments: Sequence[Segment]
-    positions: NDArray[np.float64]
     own: bool = False
     others: Sequence[Segment] = ()
     several: bool = False
 
 
-def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[float, float]]) -> TrainingPart:
-    """Read the training part of a split.
+def read_training_part(
+    store: Store, split: Split, bands: Mapping[str, tuple[float, float]], electrodes: Electrodes | None = None
+) -> TrainingPart:
+    """Read the training part of a split; with EEG of some `electrodes`, by default all of the store's.
 
     Raises
     ------
@@ -70,11 +71,12 @@ def read_training_part(store: Store, split: Split, bands: Mapping[str, tuple[flo
                 "prepare them into stores of their own"
             )
     logger.info("reading %d parts of %s", len(split.train), store.path.name)
-    segments, scale = load_segments(store, split.train, bands)
+    electrodes = store.electrodes if electrodes is None else electrodes
+    segments, scale = load_segments(store, split.train, bands, electrodes=electrodes)
     settings = {name: store.settings[name] for name in (() if store.features else EEG_SETTINGS)}
-    tr, of_eeg = store.runs[0].tr, (store.channels, settings, bands, store.features)
-    origin = Origin(store.space, tr, scale, split, *of_eeg)
-    return TrainingPart(origin, segments, store.positions)
+    of_eeg = electrodes.channels, settings, bands, store.features, electrodes.positions
+    origin = Origin(store.space, store.runs[0].tr, scale, split, *of_eeg, store.subject)
+    return TrainingPart(origin, segments)
 
 
 class PeopleSegments(Sequence[Segment]):
@@ -84,8 +86,8 @@ class PeopleSegments(Sequence[Segment]):
     ----------
     stores : sequence of Store
     bands : mapping from name to (low, high), Hz
-    channels : sequence of str
-        Of the EEG that all have; with the average reference, it is that of these.
+    electrodes : Electrodes
+        Of the EEG, as of `Store.eeg_of`.
     parts : sequence of Part
         Of a single store; by default whole runs.
     """
@@ -94,10 +96,10 @@ class PeopleSegments(Sequence[Segment]):
         self,
         stores: Sequence[Store],
         bands: Mapping[str, tuple[float, float]],
-        channels: Sequence[str],
+        electrodes: Electrodes,
         parts: Sequence[Part] = (),
     ) -> None:
-        self._bands, self._channels = bands, channels
+        self._bands, self._electrodes = bands, electrodes
         self._runs = [
             (store, part)
             for store in stores
@@ -115,11 +117,18 @@ class PeopleSegments(Sequence[Segment]):
         if isinstance(number, slice):
             return [self[each] for each in range(*number.indices(len(self)))]
         store, part = self._runs[number]
-        (segment,), _ = load_segments(store, [part], self._bands, channels=self._channels)
+        (segment,), _ = load_segments(store, [part], self._bands, electrodes=self._electrodes)
         power, person = segment.power, f"sub-{store.subject}"
         assert power is not None
         standard = replace(power, values=Standardisation.of(power.values)(power.values))
         return replace(segment, power=standard, person=person, run=f"{person} {part.run}")
+
+
+def log_interpolated(store: Store, electrodes: Electrodes) -> None:
+    """Say how many of a model's channels a store has by interpolation alone."""
+    if lacking := {*electrodes.channels} - {*store.channels}:
+        brought = "%s: %d of %d channels are interpolated at their positions"
+        logger.info(brought, store.path.name, len(lacking), len(electrodes.channels))
 
 
 def check_alike(
@@ -139,16 +148,18 @@ def check_alike(
 
 
 def read_people(
-    stores: Sequence[Store], bands: Mapping[str, tuple[float, float]], channels: Sequence[str] | None = None
+    stores: Sequence[Store], bands: Mapping[str, tuple[float, float]], electrodes: Electrodes | None = None
 ) -> TrainingPart:
     """The stores of several people as one training part, of which nothing is held out.
 
-    `channels` are by default those that all have.
+    `electrodes` are by default those of the store with the fewest, less those that another store neither has
+    by name nor can be interpolated at.
 
     Raises
     ------
     InputError
-        If somebody is there twice, or stores differ in space, TR or how EEG was read, or share few channels.
+        If somebody is there twice, stores differ in space, TR or how EEG was read, or too few electrodes are
+        left.
     """
     first = stores[0]
     subjects = [store.subject for store in stores]
@@ -160,16 +171,24 @@ def read_people(
         check_alike(store, first.runs[0].tr, first.features, settings, first.path.name)
         if not first.features:
             check_bands(min(run.eeg_rate for run in store.runs), bands)
-    if channels is None:
-        channels = [name for name in first.channels if all(name in store.channels for store in stores)]
-    if not first.features and len(channels) < FEWEST_CHANNELS:
+    if electrodes is None:
+        electrodes = _electrodes_of_all(stores)
+        for store in stores:
+            log_interpolated(store, electrodes)
+    n_channels = len(electrodes.channels)
+    if not first.features and n_channels < FEWEST_CHANNELS:
         raise InputError(
-            f"the stores have {len(channels)} EEG channels in common, at least {FEWEST_CHANNELS} are needed; "
-            "rename channels, or leave out the person whose montage is another"
+            f"the stores have {n_channels} EEG channels in common, by name or by electrode positions, at "
+            f"least {FEWEST_CHANNELS} are needed; add electrodes.tsv and prepare again, rename channels, or "
+            "leave out the person whose montage is another"
         )
     scale = np.ones(first.space.V, np.float32)
-    of_eeg = tuple(channels), settings, bands, first.features
+    of_eeg = electrodes.channels, settings, bands, first.features, electrodes.positions
     origin = Origin(first.space, first.runs[0].tr, scale, Split((), (), 0.0), *of_eeg)
-    segments = PeopleSegments(stores, bands, channels)
-    places = [first.channels.index(name) for name in channels]
-    return TrainingPart(origin, segments, first.positions[places], several=len(stores) > 1)
+    return TrainingPart(origin, PeopleSegments(stores, bands, electrodes), several=len(stores) > 1)
+
+
+def _electrodes_of_all(stores: Sequence[Store]) -> Electrodes:
+    """Those of the store with the fewest that all others have or can be interpolated at."""
+    each = [store.electrodes for store in stores]
+    return min((reduce(Electrodes.within, each, of) for of in each), key=lambda usable: len(usable.channels))

@@ -209,7 +209,7 @@ def fit_surface(
         channels=eeg.channels,
         rate=eeg.rate,
         tr=origin.tr,
-        positions=part.positions,
+        positions=origin.positions,
         bands=origin.bands,
         seed=seed,
         **settings.to_json(),
