@@ -45,6 +45,8 @@ class Fold:
     test : list of Segment
     tasks : tuple of str
     other : pair of Signal or None and BandPower, another person's EEG as segments have it; None without
+    lent : list of Segment
+        Of whose runs shuffled EEG consists, beside the test's; () for those of the training part.
     parcels : array, shape (V,), or None
         As of `cortex.regions.parcels`, where the space itself has none.
     """
@@ -53,6 +55,7 @@ class Fold:
     test: list[Segment]
     tasks: tuple[str, ...]
     other: tuple[Signal | None, BandPower] | None = None
+    lent: Sequence[Segment] = ()
     parcels: NDArray[np.intp] | None = None
 
 
@@ -145,7 +148,7 @@ class Assessment:
         With measured frames a single shuffle will do: r scatters less.
         """
         test, other, generator = self.fold.test, self.fold.other, np.random.default_rng(self.seed)
-        everywhere = [*self.fold.part.segments, *test]
+        everywhere = [*(self.fold.lent or self.fold.part.segments), *test]
         shuffles = [shuffled_segments(test, everywhere, generator) for _ in range(SHUFFLES)]
 
         found = {}

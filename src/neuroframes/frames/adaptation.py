@@ -140,17 +140,20 @@ def chosen_prior(
     if population is not None:
         candidates[OTHERS] = fits[OTHERS](some, left, at=sample)
     candidates[OWN] = fits[OWN](some, left)
-    misses, by_gap = {}, {}
-    for name, prior_of in candidates.items():
-        mean = eeg.mean if eeg is not None and name == EEG else None
-        for weight in WEIGHTS[name]:
-            prior, candidate = prior_of(weight), (name, weight)
-            known = prior.encode(some[context], left[context])[left[context]]
-            given = replace(prior, spread=1.0).given(
-                times[context], FrameMask(left[context]), known, None if mean is None else mean[context]
-            )
-            misses[candidate] = _missed(given, some[context], left[context], hidden[context])
-            by_gap[candidate] = _by_gap(misses[candidate][0], hidden[context])
+    near, there = left[context], hidden[context]
+
+    def given(name: str, weight: float) -> FramePosterior:
+        prior = candidates[name](weight)
+        known = prior.encode(some[context], near)[near]
+        mean = eeg.mean[context] if eeg is not None and name == EEG else None
+        return replace(prior, spread=1.0).given(times[context], FrameMask(near), known, mean)
+
+    every = slice(None)
+    errors, by_gap = {}, {}
+    for candidate in ((name, weight) for name in candidates for weight in WEIGHTS[name]):
+        found = given(*candidate).mean(some[context][near], every, there)
+        errors[candidate] = some[context][there] - found
+        by_gap[candidate] = _by_gap(errors[candidate], there)
     name, weight = taken = min(by_gap, key=lambda candidate: by_gap[candidate].mean())
     if population is not None:
         first = next(iter(by_gap))
@@ -159,7 +162,8 @@ def chosen_prior(
             name, weight = taken = first
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
-    spread = expected * (UNSTEADY * spread_of(*misses[taken]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
+    missed_by = UNSTEADY * spread_of(errors[taken], given(*taken).std(every, there)) / expected
+    spread = expected * missed_by ** (n_gaps / (n_gaps + PRIOR_GAPS))
     prior = replace(fits[name](frames, measured)(weight), spread=spread)
     return Choice(prior, name, weight, {key: float(squares.mean()) for key, squares in by_gap.items()})
 
@@ -233,9 +237,3 @@ def _by_gap(errors: Float32, hidden: Mask) -> Float:
     starts, lengths = runs_of(hidden)
     squares = np.square(errors).mean(axis=1)
     return np.add.reduceat(squares, np.cumsum(lengths) - lengths) * (len(starts) / lengths.sum())
-
-
-def _missed(given: FramePosterior, frames: Float32, near: Mask, hidden: Mask) -> tuple[Float32, Float32]:
-    """Errors (m, V) at hidden frames, and the standard deviation stated for them."""
-    every = slice(None)
-    return frames[hidden] - given.mean(frames[near], every, hidden), given.std(every, hidden)
