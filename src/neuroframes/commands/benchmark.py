@@ -106,8 +106,9 @@ def benchmark(
     here = partial(run_here, workers=workers, progress=progress)
     with set_aside(out, unless="cells/*/*/cell.json") if anew else nullcontext():
         claim(out, asked, found)
-        unmade = {store for of in found for store in (of.source, of.other) if store and not store.exists()}
-        if failed := here(partial(make_simulated, suite=asked), sorted(unmade)):
+        stores_of = {store for of in found for store in (of.source, of.other) if store}
+        unmade = sorted({store.parent for store in stores_of if not store.exists()})
+        if failed := here(partial(make_simulated, suite=asked), unmade):
             raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
         cells = list(cells_of(found, asked, out / "cells"))
         missing = [cell for cell in cells if not cell.folder.exists()]

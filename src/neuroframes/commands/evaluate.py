@@ -84,6 +84,7 @@ def evaluate(
     from neuroframes.evaluation.plan import slug
     from neuroframes.evaluation.summary import read_cells, write_tables
     from neuroframes.evaluation.tasks import TASKS, parse_names
+    from neuroframes.models.population import PopulationModel
 
     asked = Draws.asked(draws, save_draws=False, seed=seed)
     draws, seed = asked.number, asked.seed
@@ -113,6 +114,8 @@ def evaluate(
                     continue
                 cells.append(folder / "cells" / f"{len(cells)}-{slug(method)}")
                 found["cost"]["device"] = device()
+                if isinstance(fitted, PopulationModel) and not fitted.reads_eeg:
+                    del found["cost"]["ms per frame"]  # its adaptation was done for the model with EEG
                 write_cell(
                     cells[-1], {**about, "audit": False, "options": {}, **found, "method": method}, arrays
                 )
@@ -186,30 +189,19 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
 
 def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...], bands: str | None) -> Iterator[Trial]:
     """Each person in turn, with the others to fit to."""
-    from neuroframes.evaluation.assessment import Fold
-    from neuroframes.evaluation.recordings import LEFT_OUT
+    from neuroframes.evaluation.recordings import folds_of, left_out
     from neuroframes.recording.band_power import parse_bands
-    from neuroframes.recording.store import open_store
     from neuroframes.registry import ACROSS
-    from neuroframes.training.part import PeopleSegments, read_people
 
-    stores = [open_store(place) for place in places]
-    if len(stores) < 3:
-        raise InputError(f"{len(stores)} people; of at least 3 one can be left out of a model across people")
-    used = parse_bands(bands)
-    channels = read_people(stores, used).origin.channels  # which says too whether all of them fit together
+    if len(places) < 3:
+        raise InputError(f"{len(places)} people; of at least 3 one can be left out of a model across people")
     preface = (
-        f"# Evaluation by leaving people out\n\n{len(stores)} people. Each is scored in turn, with methods "
+        f"# Evaluation by leaving people out\n\n{len(places)} people. Each is scored in turn, with methods "
         "that were fitted to all others. Frames and band power are standardised by run.\n"
     )
-    for store in stores:
-        others = [of for of in stores if of is not store]
-        part = read_people(others, used, channels)
-        test = [*PeopleSegments([store], used, channels)]
-        first = part.segments[0]
-        assert first.power is not None  # stores have EEG
-        fold = Fold(part, test, tasks, other=(first.eeg, first.power))
-        yield Trial(f"sub-{store.subject}", LEFT_OUT, fold, preface, {}, (ACROSS,))
+    for recording in left_out(places):
+        for fold in folds_of(recording, tasks, parse_bands(bands)):
+            yield Trial(recording.person, recording.group, fold, preface, {}, (ACROSS,))
 
 
 def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedModel"]:

@@ -13,6 +13,7 @@ few frames over the normal one,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,7 @@ def chosen_prior(
     population: Population | None = None,
     n_latents: int | None = None,
     eeg: Prediction | None = None,
+    known: dict[Any, Any] | None = None,
 ) -> Choice:
     """The prior of a run, from its measured frames and perhaps other people's.
 
@@ -114,7 +116,10 @@ def chosen_prior(
         Of the run's own prior; by default as many as its frames support.
     eeg : Prediction of the population's latents
         Of the prior `EEG` the latents are those that the prediction leaves over.
+    known : dict
+        What other calls with the same frames and population found without EEG; it is added to.
     """
+    known = {} if known is None else known
     measured = measured & ~suspicious(frames, measured)
     fits: dict[str, Callable[..., PriorOf]] = {
         OWN: partial(_own, tr=tr, generator=generator, n_latents=n_latents)
@@ -123,6 +128,14 @@ def chosen_prior(
         fits[OTHERS] = partial(_adapted, population=population, tr=tr)
     if eeg is not None:
         fits[EEG] = partial(_adapted, population=eeg.rest, tr=tr, mean=eeg.mean)
+
+    def once(name: str, what: object, found: Callable[[], Any]) -> Any:
+        if name == EEG:
+            return found()
+        if (name, what) not in known:
+            known[name, what] = found()
+        return known[name, what]
+
     _, context = next(iter(windows_in_context(len(frames))))
     hidden = np.zeros(len(frames), bool)
     hidden[context] = hide_alike(measured[context])
@@ -138,21 +151,23 @@ def chosen_prior(
     # The likeliest first.
     candidates = {} if eeg is None else {EEG: fits[EEG](some, left, at=sample)}
     if population is not None:
-        candidates[OTHERS] = fits[OTHERS](some, left, at=sample)
-    candidates[OWN] = fits[OWN](some, left)
+        candidates[OTHERS] = once(OTHERS, "some", lambda: fits[OTHERS](some, left, at=sample))
+    candidates[OWN] = once(OWN, "some", lambda: fits[OWN](some, left))
     near, there = left[context], hidden[context]
 
     def given(name: str, weight: float) -> FramePosterior:
         prior = candidates[name](weight)
-        known = prior.encode(some[context], near)[near]
+        latents = prior.encode(some[context], near)[near]
         mean = eeg.mean[context] if eeg is not None and name == EEG else None
-        return replace(prior, spread=1.0).given(times[context], FrameMask(near), known, mean)
+        return replace(prior, spread=1.0).given(times[context], FrameMask(near), latents, mean)
+
+    def missed(name: str, weight: float) -> Float32:
+        return some[context][there] - given(name, weight).mean(some[context][near], every, there)
 
     every = slice(None)
     errors, by_gap = {}, {}
     for candidate in ((name, weight) for name in candidates for weight in WEIGHTS[name]):
-        found = given(*candidate).mean(some[context][near], every, there)
-        errors[candidate] = some[context][there] - found
+        errors[candidate] = once(*candidate, partial(missed, *candidate))
         by_gap[candidate] = _by_gap(errors[candidate], there)
     name, weight = taken = min(by_gap, key=lambda candidate: by_gap[candidate].mean())
     if population is not None:
@@ -162,9 +177,10 @@ def chosen_prior(
             name, weight = taken = first
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
-    missed_by = UNSTEADY * spread_of(errors[taken], given(*taken).std(every, there)) / expected
+    std = once(name, ("std", weight), lambda: given(*taken).std(every, there))
+    missed_by = UNSTEADY * spread_of(errors[taken], std) / expected
     spread = expected * missed_by ** (n_gaps / (n_gaps + PRIOR_GAPS))
-    prior = replace(fits[name](frames, measured)(weight), spread=spread)
+    prior = replace(once(name, "all", lambda: fits[name](frames, measured))(weight), spread=spread)
     return Choice(prior, name, weight, {key: float(squares.mean()) for key, squares in by_gap.items()})
 
 

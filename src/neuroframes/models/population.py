@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,8 @@ class PopulationModel(TrainedModel):
     population: Population
     notes: tuple[str, ...] = ()
     eeg: GroupEeg | None = None
+    # What measured frames say without EEG, which is asked again with other EEG of the run, and without.
+    _known: dict[Any, tuple[Any, dict[Any, Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -172,6 +174,7 @@ class PopulationModel(TrainedModel):
             np.random.default_rng(0),
             population,
             eeg=prediction,
+            known=self._known_of(segment),
         )
         if pathway is not None:
             pathway = pathway.about(choice.prior.latents) if choice.name == EEG else None
@@ -183,6 +186,12 @@ class PopulationModel(TrainedModel):
             note += "; the EEG isn't used, since it promises nothing certain beside these frames"
         logger.info("%s: %s", segment.run, note)
         return AdaptedModel(self.origin, choice.prior, pathway, note=note)
+
+    def _known_of(self, segment: Segment) -> dict[Any, Any]:
+        # What the key has the address of is kept, so that it is never another's.
+        of = self.population, segment.frames, segment.vertices
+        key = *map(id, of), segment.measured.tobytes(), segment.time_in_run.tobytes()
+        return self._known.setdefault(key, (of, {}))[1]
 
     @cached_property
     def _pathway(self) -> EegPathway | None:
