@@ -47,7 +47,9 @@ def benchmark(
     Parameters
     ----------
     stores : sequence of paths
-        Subjects that prepare wrote, each one a recording; simulated ones are made where there are none.
+        Subjects that prepare wrote, each one a recording; simulated ones are made where there are none. Of
+        three or more each is also left out of what is fitted to the others, in suites that have a model
+        across people.
     out : path
         Folder of the benchmark; an interrupted one is continued by the same call.
     suite : {"quick", "standard", "people", "paper"}
@@ -90,14 +92,16 @@ def benchmark(
     from neuroframes.evaluation.cells import run_cell
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.evaluation.plan import ABOUT, cells_of, chosen, claim
-    from neuroframes.evaluation.recordings import make_simulated, own, real_bold, to_simulate
+    from neuroframes.evaluation.recordings import make_simulated, own, own_people, real_bold, to_simulate
     from neuroframes.evaluation.summary import summarise
+    from neuroframes.registry import ACROSS
 
     out, paths = Path(out), [Path(store) for store in stores]
     data = None if bold_data is None else Path(bold_data)
     workers = int(check_number(workers, "--workers", at_least=1, whole=True))
     asked = chosen(suite, methods, tasks, cluster, people, band)
     found = own(paths) if paths else to_simulate(asked, out / "recordings")
+    found += own_people(paths) if len(paths) > 1 and ACROSS in asked.methods else []
     if asked.real_bold or data is not None:
         found += real_bold(data, asked.people, asked.band)
     anew = overwrite and (out / ABOUT).exists()

@@ -44,13 +44,13 @@ def evaluate(
 ) -> "pd.DataFrame":
     """Score a model and the baselines on held-out time, or on people who are left out.
 
-    Of several stores each person is left out in turn: all methods, the model across people among them, are
+    Of three stores or more each person is left out in turn: all methods, the model across people among them, are
     fitted to the others, and scored on that person.
 
     Parameters
     ----------
     stores : paths
-        Store that the model was trained on; or those of several people.
+        Store that the model was trained on; or those of three people or more.
     out : path
         Folder of the results: `evaluation.md`, `results.csv` with every number, `differences.csv`.
     model : path
@@ -189,12 +189,14 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
 
 def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...], bands: str | None) -> Iterator[Trial]:
     """Each person in turn, with the others to fit to."""
-    from neuroframes.evaluation.recordings import folds_of, left_out
+    from neuroframes.evaluation.recordings import FEWEST_PEOPLE, folds_of, left_out
     from neuroframes.recording.band_power import parse_bands
     from neuroframes.registry import ACROSS
 
-    if len(places) < 3:
-        raise InputError(f"{len(places)} people; of at least 3 one can be left out of a model across people")
+    if len(places) < FEWEST_PEOPLE:
+        raise InputError(
+            f"{len(places)} people; of at least {FEWEST_PEOPLE} one can be left out of a model across people"
+        )
     preface = (
         f"# Evaluation by leaving people out\n\n{len(places)} people. Each is scored in turn, with methods "
         "that were fitted to all others. Frames and band power are standardised by run.\n"

@@ -62,6 +62,7 @@ MOVING = (0.05, 0.5)  # least and largest share of frames hidden, of people whos
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
 OTHER_MINUTES = 6.0
 PEOPLE = {"minutes": 10.0, "tr": 2.0, "runs": 1, "seed": 51, "parcels": 50, "features": True}  # simulated
+FEWEST_PEOPLE = 3  # of whom one can be left out of a model across people
 TEST_FRACTION = 0.25
 GAP = 40.0  # seconds
 
@@ -132,6 +133,16 @@ def left_out(stores: Sequence[Path], group: str = LEFT_OUT) -> list[Recording]:
     """Each person's store, to be scored by what is fitted to all others'; the next one's EEG stands first."""
     found = [Recording(f"{of.stem}-left-out", group, of, person=of.stem) for of in stores]
     return [replace(of, others=(*found[number + 1 :], *found[:number])) for number, of in enumerate(found)]
+
+
+def own_people(stores: Sequence[Path]) -> list[Recording]:
+    """As `left_out`; nobody where stores are too few or don't fit together, which is said."""
+    try:
+        read_people([open_store(store) for store in stores], BANDS)
+    except InputError as error:
+        logger.warning("people aren't left out in turn: %s", error)
+        return []
+    return left_out(stores) if len(stores) >= FEWEST_PEOPLE else []
 
 
 def to_simulate(suite: Suite, folder: Path) -> list[Recording]:

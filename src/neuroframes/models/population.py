@@ -1,6 +1,5 @@
 """A population prior as a model: what other people's runs say, adapted to the run that is to be filled."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -23,8 +22,6 @@ from neuroframes.models.gaussian import CHOSEN, RIDGE_FIELDS, EegPathway, Gaussi
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
 from neuroframes.recording.segments import Segment
-
-logger = logging.getLogger(__name__)
 
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
 
@@ -184,7 +181,6 @@ class PopulationModel(TrainedModel):
         note = f"{choice}; a population of {counted(len(people), 'person', 'people')}{whose}"
         if given is not None and pathway is None:
             note += "; the EEG isn't used, since it promises nothing certain beside these frames"
-        logger.info("%s: %s", segment.run, note)
         return AdaptedModel(self.origin, choice.prior, pathway, note=note)
 
     def _known_of(self, segment: Segment) -> dict[Any, Any]:
