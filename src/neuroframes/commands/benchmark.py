@@ -101,7 +101,7 @@ def benchmark(
     workers = int(check_number(workers, "--workers", at_least=1, whole=True))
     asked = chosen(suite, methods, tasks, cluster, people, band)
     found = own(paths) if paths else to_simulate(asked, out / "recordings")
-    found += own_people(paths) if len(paths) > 1 and ACROSS in asked.methods else []
+    found += own_people(paths) if ACROSS in asked.methods else []
     if asked.real_bold or data is not None:
         found += real_bold(data, asked.people, asked.band)
     anew = overwrite and (out / ABOUT).exists()

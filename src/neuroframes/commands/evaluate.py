@@ -44,8 +44,8 @@ def evaluate(
 ) -> "pd.DataFrame":
     """Score a model and the baselines on held-out time, or on people who are left out.
 
-    Of three stores or more each person is left out in turn: all methods, the model across people among them, are
-    fitted to the others, and scored on that person.
+    Of three stores or more each person is left out in turn: all methods, the model across people among them,
+    are fitted to the others, and scored on that person.
 
     Parameters
     ----------

@@ -136,13 +136,15 @@ def left_out(stores: Sequence[Path], group: str = LEFT_OUT) -> list[Recording]:
 
 
 def own_people(stores: Sequence[Path]) -> list[Recording]:
-    """As `left_out`; nobody where stores are too few or don't fit together, which is said."""
+    """As `left_out`; nobody of too few stores, or of such as don't fit together, which is said."""
+    if len(stores) < FEWEST_PEOPLE:
+        return []
     try:
         read_people([open_store(store) for store in stores], BANDS)
     except InputError as error:
         logger.warning("people aren't left out in turn: %s", error)
         return []
-    return left_out(stores) if len(stores) >= FEWEST_PEOPLE else []
+    return left_out(stores)
 
 
 def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
