@@ -78,7 +78,7 @@ SUITES: Mapping[str, Suite] = {
         runs=6,
         space="fsaverage5",
         seeds=(31, 32),
-        n_people=8,
+        n_people=12,
         methods=tuple(name for name in METHODS if name not in SLOW),
         options={
             "banded ridge": {"samples": 8},
