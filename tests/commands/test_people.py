@@ -81,7 +81,7 @@ def test_a_person_whom_the_model_knows_whole_is_not_scored(folder, tmp_path):
 def test_each_person_is_left_out_in_turn(folder, tmp_path, caplog):
     stores = [folder / f"sub-0{number}.zarr" for number in (1, 2, 4)]
     with caplog.at_level(logging.INFO, logger="neuroframes"):
-        results = evaluate(stores, out=tmp_path / "out", tasks="eeg,gap-4")
+        results = evaluate(stores, out=tmp_path / "out", tasks="eeg,gap-4", latents=6)
     assert "prior: " not in caplog.text
     wide = results.query("region == 'whole'").pivot_table("value", ["metric", "task", "method"], "person")
     r, mismatched = (wide.loc[name, "eeg"] for name in ("temporal_r", "control, other subject"))
@@ -155,6 +155,12 @@ def test_more_latents_than_frames_have_are_said(folder, tmp_path, caplog):
 def test_people_who_cannot_be_left_out(folder, tmp_path, numbers, message):
     with pytest.raises(InputError, match=message):
         evaluate([folder / f"sub-0{number}.zarr" for number in numbers], out=tmp_path / "out")
+
+
+def test_a_model_has_bands_and_latents_of_its_own(folder, tmp_path):
+    for options in ({"bands": "alpha"}, {"latents": 4}):
+        with pytest.raises(InputError, match="--bands and --latents are of people who are left out; a model"):
+            evaluate([folder / "sub-04.zarr"], model=folder / "adapted", out=tmp_path / "out", **options)
 
 
 def test_what_cannot_be_adapted(folder, tmp_path):

@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuroframes.commands.run import Draws
 from neuroframes.errors import InputError
@@ -38,6 +38,7 @@ def evaluate(
     tasks: str = "eeg,gap-1,gap-2,gap-4,gap-8,gap-16,ends-only",
     beside: Sequence[str | Path] = (),
     bands: str | None = None,
+    latents: int | None = None,
     draws: int = 0,
     seed: int = 0,
     overwrite: bool = False,
@@ -61,6 +62,8 @@ def evaluate(
         Other models of the same split, which get rows of their own.
     bands : str
         Frequency bands of the EEG where people are left out, as of train; all by default.
+    latents : int
+        Size of the autoencoder where people are left out, as of train; time grows with its cube.
     draws : int
         Number of draws from which models that can draw take their standard deviation; 0 for the closed form,
         or the model's own number.
@@ -85,6 +88,7 @@ def evaluate(
     from neuroframes.evaluation.summary import read_cells, write_tables
     from neuroframes.evaluation.tasks import TASKS, parse_names
     from neuroframes.models.population import PopulationModel
+    from neuroframes.registry import settings_of
 
     asked = Draws.asked(draws, save_draws=False, seed=seed)
     draws, seed = asked.number, asked.seed
@@ -95,6 +99,10 @@ def evaluate(
         raise InputError(
             "pass one store and --model, or the stores of several people without: each is left out in turn"
         )
+    if paths and (bands, latents) != (None, None):
+        raise InputError("--bands and --latents are of people who are left out; a model has its own")
+    options = {} if latents is None else {"latents": latents}
+    settings_of("gaussian", options)  # checked before any data are read
     chosen = parse_names(tasks, TASKS, "tasks")
     with written_whole(out, overwrite=overwrite) as folder:
         folder.mkdir()
@@ -105,7 +113,7 @@ def evaluate(
         ):
             preface = preface or trial.preface
             about = {"group": trial.group, "recording": trial.name, "person": trial.name, "seed": seed}
-            for method, fitted in trial.models(folder / "state", seed):
+            for method, fitted in trial.models(folder / "state", seed, options):
                 logger.info("%s: %s", trial.name, method)
                 found, arrays = assess(
                     fitted, trial.fold, seed=seed, draws=draws, similarity=False, controlled=chosen
@@ -156,7 +164,7 @@ class Trial:
     trained: "dict[str, TrainedModel]"
     fitted: tuple[str, ...]
 
-    def models(self, state: Path, seed: int) -> "Iterator[tuple[str, Model]]":
+    def models(self, state: Path, seed: int, options: Mapping[str, Any]) -> "Iterator[tuple[str, Model]]":
         """Rows and models, each fitted when it is asked for, with its prior without EEG where it has one."""
         from neuroframes.models.model import TrainedModel
         from neuroframes.registry import fit
@@ -164,7 +172,7 @@ class Trial:
         yield from ((name, fit(name, self.fold.part, {}, state=state, seed=seed)) for name in BESIDE)
         yield from self.trained.items()
         for name in self.fitted:
-            model = fit(name, self.fold.part, {}, state=state, seed=seed)
+            model = fit(name, self.fold.part, options, state=state, seed=seed)
             yield name, model
             alone = model.without_eeg() if isinstance(model, TrainedModel) and model.reads_eeg else None
             if alone is not None:
