@@ -52,7 +52,6 @@ class RidgeFIR(Baseline):
         """For `Ridge`: standardised features (n, p) of the measured training frames, margin and blocks."""
         tr = repetition_time(train)
         self.lags_, _ = response_of(response, tr)
-        self.mean_ = training_mean(train)
         phi = np.concatenate([self.features(segment)[segment.measured] for segment in train])
         self.centre_ = phi.mean(axis=0)
         deviation = phi.std(axis=0)
@@ -67,19 +66,18 @@ class RidgeFIR(Baseline):
 
         `left_out_` is the left-out residual of the measured frames at those vertices.
         """
-        ridge = Ridge(*self.design(train))
-
+        self.mean_ = training_mean(train)
         every = -(-len(self.mean_) // VALIDATION_VERTICES)
         validation = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
         targets = validation.astype(np.float64) - self.mean_[::every]
-        if train[0].eeg is None:
-            error = ridge.left_out_errors(targets).mean(axis=1).min()
-            at_once = Ridge(*self.design(train, "convolved"))
-            if at_once.left_out_errors(targets).mean(axis=1).min() < error:
-                ridge = at_once
-            else:
-                ridge = Ridge(*self.design(train))
-        self.penalty_ = ridge.best_penalty(targets)
+        lowest = np.inf
+        for response in ("free", "convolved") if train[0].eeg is None else ("free",):
+            tried = Ridge(*self.design(train, response))
+            penalty, error = tried.best_penalty(targets)
+            if error < lowest:
+                lowest, chosen, ridge, self.penalty_ = error, response, tried, penalty
+        if chosen != response:
+            self.design(train, chosen)
         self.left_out_ = targets - ridge.left_out(targets, self.penalty_)
 
         # Columns of `left` have mean 0, so left' Y needs no centred copy of the frames.
