@@ -71,7 +71,8 @@ class RidgeFIR(Baseline):
         validation = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
         targets = validation.astype(np.float64) - self.mean_[::every]
         lowest = np.inf
-        for response in ("free", "convolved") if train[0].eeg is None else ("free",):
+        are_features = self.needs_eeg and train[0].eeg is None
+        for response in ("free", "convolved") if are_features else ("free",):
             tried = Ridge(*self.design(train, response))
             penalty, error = tried.best_penalty(targets)
             if error < lowest:
