@@ -47,7 +47,8 @@ SHOWN = {
 }
 COST = "cost"  # stands where a task does
 NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
-DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high", "n_blocks"]
+DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high"]
+DIFFERENCES += ["n_blocks", "n_people"]
 EVERYBODY = "all people"  # stands where a recording does
 HELD_OUT = "Held out is the end of each, at least 40 s after what methods were fitted to."
 SPLITS = {
@@ -82,7 +83,7 @@ def write_tables(out: Path, cells: Sequence[Cell], preface: str) -> tuple[pd.Dat
     audits = [cell for cell in cells if cell["audit"]]
     results = pd.DataFrame(_rows(scored), columns=NUMBERS)
     found = [*_differences(scored), *_over_everybody(results)]
-    differences = pd.DataFrame(found, columns=[*DIFFERENCES, "n_people"])
+    differences = pd.DataFrame(found, columns=DIFFERENCES)
     for name, table in (("results", results), ("differences", differences)):
         with written_whole(out.with_name(f"{name}.csv"), overwrite=True) as path:
             table.to_csv(path, index=False)
@@ -133,13 +134,8 @@ def _r_of(results: pd.DataFrame, controls: Mapping[str, str]) -> pd.DataFrame:
     """Rows of temporal r over the whole cortex, and of controls, whose methods have more to their names."""
     whole = results[results["region"] == WHOLE]
     names = {"temporal_r": "", **{f"control, {control}": suffix for control, suffix in controls.items()}}
-    return pd.concat(
-        [
-            rows.assign(method=rows["method"] + suffix)
-            for metric, suffix in names.items()
-            if len(rows := whole[whole["metric"] == metric])
-        ]
-    )
+    of = {metric: whole[whole["metric"] == metric] for metric in names}
+    return pd.concat([of[metric].assign(method=of[metric]["method"] + names[metric]) for metric in names])
 
 
 def _rows(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
