@@ -150,7 +150,8 @@ METHODS: Mapping[str, Method] = {
 PRESETS: Mapping[str, str] = {method.preset: name for name, method in METHODS.items() if method.preset}
 
 
-SHUFFLED, REDUCED = ", shuffled EEG", ", reduced"  # behind the names of rows
+# Behind the names of rows.
+SHUFFLED, OTHER_EEG, REDUCED = ", shuffled EEG", ", another person's EEG", ", reduced"
 
 
 def row_of(name: str, settings: Mapping[str, Any]) -> str:
@@ -173,13 +174,15 @@ def row_of(name: str, settings: Mapping[str, Any]) -> str:
 
 def method_of(row: str) -> Method | None:
     """The method of a row, with whatever stands behind its name; None of a model that has another name."""
-    return METHODS.get(row.removesuffix(SHUFFLED).removesuffix(REDUCED))
+    return METHODS.get(row.removesuffix(SHUFFLED).removesuffix(OTHER_EEG).removesuffix(REDUCED))
 
 
 def in_order(rows: Iterable[str]) -> list[str]:
-    """Rows as tables have them: by method, others last, shuffled EEG after what it belongs to."""
+    """Rows as tables have them: by method, others last, other EEG after what it belongs to."""
     place = {method: number for number, method in enumerate([*METHODS.values(), None])}
-    return sorted(dict.fromkeys(rows), key=lambda row: (place[method_of(row)], row.endswith(SHUFFLED)))
+    return sorted(
+        dict.fromkeys(rows), key=lambda row: (place[method_of(row)], row.endswith((SHUFFLED, OTHER_EEG)))
+    )
 
 
 def _imported(place: str) -> Any:

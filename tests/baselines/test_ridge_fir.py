@@ -80,3 +80,13 @@ def test_a_flat_channel_changes_nothing(coupled):
 def test_without_eeg_it_says_so(coupled):
     with pytest.raises(InputError, match="needs EEG"):
         RidgeFIR().fit([replace(coupled[0], power=None)])
+
+
+@pytest.mark.parametrize(("shift", "n_lags"), [(1, 5), (-8, 26)], ids=["convolved already", "not convolved"])
+def test_features_may_follow_frames_where_they_are_convolved(coupled, shift, n_lags):
+    """Frames one TR before the features that they follow, or 8 after them."""
+    train, _ = coupled
+    power = train.power.values[:500]
+    noise = np.random.default_rng(2).standard_normal((500, 5)).astype(np.float32)
+    train = replace(train, frames=np.roll(power, -shift, axis=0) + noise, times=train.power.times[:500])
+    assert len(RidgeFIR().fit([train]).lags_) == n_lags

@@ -72,6 +72,8 @@ def test_options_are_used(recording, tmp_path):
         ({"gap": 10.0}, "a gap of 10 s leaks"),
         ({"test_fraction": 1.0}, "test fraction is 1"),
         ({"test_fraction": 0.99}, "can't be split"),
+        ({"test_session": "01"}, "no run of ses-01; the store has no sessions"),
+        ({"test_session": "01", "test_fraction": 0.3}, "--test-session exclude each other; pass one"),
     ],
 )
 def test_options_that_cannot_be(recording, tmp_path, options, message):

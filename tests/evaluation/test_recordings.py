@@ -140,8 +140,10 @@ def test_a_cell_that_is_there_is_left_alone(data, tmp_path):
 def test_simulated_recordings_lend_each_other_their_eeg(tmp_path):
     (only,) = to_simulate(SUITES["quick"], tmp_path)
     assert only.other.parent.name == f"seed-{OTHER + only.seed}" and only.group == SIMULATED
-    first, second = to_simulate(SUITES["standard"], tmp_path)
+    first, second, *people = to_simulate(SUITES["standard"], tmp_path)
     assert (first.other, second.other) == (second.source, first.source)
+    assert len({of.source.parent for of in people}) == 1 and all(of.across for of in people)
+    assert {len(of.others) for of in people} == {len(people) - 1}
 
 
 def test_stores_need_names_of_their_own(recording, tmp_path):

@@ -98,7 +98,7 @@ def test_vertices_without_signal_are_no_part_of_a_difference(tmp_path):
         about = {"group": SIMULATED, "recording": "a", "method": name, "tr": 1.0, "lengths": [120]}
         write_cell(tmp_path / name, about, arrays)
         cells.append({**about, "scores": {"gap-1": {}}, "folder": tmp_path / name})
-    ((*_, reference, difference, _, _, _),) = _differences(cells)
+    ((*_, reference, difference, _, _, _, _),) = _differences(cells)
     assert reference == "kriging"
 
     def padded(x: np.ndarray) -> list[np.ndarray]:

@@ -256,3 +256,12 @@ def test_a_choice_says_why(others):
     )
     for (name, weight), error in choice.errors.items():
         assert f"{name} x {weight:g}: {error:.3f}" in str(choice)
+
+
+def test_what_is_known_of_a_run_is_not_found_again(others, monkeypatch):
+    frames, measured, known = person(200, 3), gaps(200), {}
+    first = chosen(frames, measured, others, known=known)
+    for name in ("_own", "_adapted"):
+        monkeypatch.setattr(f"neuroframes.frames.adaptation.{name}", lambda *_, **__: pytest.fail("again"))
+    again = chosen(frames, measured, others, known=known)
+    assert str(again) == str(first) and again.prior.spread == first.prior.spread

@@ -333,3 +333,14 @@ def test_measured_frames_on_no_grid_are_refused(coupled_prior):
     measured[20] = False
     found = posterior(coupled_prior, times, FrameMask(measured), np.ones((LONG - 1, D)))
     assert np.all(np.isfinite(found.mean)) and np.all(found.std[20] > 0)
+
+
+def test_where_nothing_is_measured_nothing_is_solved(coupled_prior, monkeypatch):
+    monkeypatch.setattr("neuroframes.frames.posterior.Smoother", None)
+    mean = np.random.default_rng(3).standard_normal((LONG, D))
+    none = FrameMask(np.zeros(LONG, bool))
+    got = posterior(coupled_prior, GRID, none, np.zeros((0, D)), mean)
+    np.testing.assert_array_equal(got.mean, mean)
+    np.testing.assert_allclose(
+        got.std, np.tile(np.sqrt(np.diagonal(coupled_prior.coupling.lags[0])), (LONG, 1))
+    )

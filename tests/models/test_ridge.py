@@ -58,9 +58,9 @@ def test_the_best_penalty_has_the_lowest_left_out_error(data):
     assert errors.shape == (len(ridge.penalties), Q)
     assert np.allclose(ridge.left_out_errors(targets), errors)
     assert np.allclose(ridge.left_out_errors(targets, slice(3, 6)), errors[3:6])
-    assert ridge.best_penalty(targets) == ridge.penalties[np.argmin(errors.mean(axis=1))]
+    assert ridge.best_penalty(targets)[0] == ridge.penalties[np.argmin(errors.mean(axis=1))]
     noise = np.random.default_rng(1).standard_normal((N, 200))
-    assert ridge.best_penalty(noise) >= ridge.penalties[-6]
+    assert ridge.best_penalty(noise)[0] >= ridge.penalties[-6]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_leaving_whole_runs_out_sees_what_runs_have_to_themselves(seed):
     penalties, promised, found = [], [], []
     for blocks in (folds([150] * 6), folds([900])):
         ridge = Ridge(features, 10, blocks)
-        penalties.append(ridge.best_penalty(targets))
+        penalties.append(ridge.best_penalty(targets)[0])
         promised.append(ridge.left_out_errors(targets).mean(axis=1).min())
         weights = ridge.right @ ridge.coefficients(targets, penalties[-1])
         found.append(np.mean([np.square(y - x @ weights).mean() for x, y in new]))

@@ -17,6 +17,7 @@ from neuroframes.recording.segments import (
     constant,
     detrend,
     load_segments,
+    split_by_session,
     split_in_time,
     trend_basis,
     vertex_scale,
@@ -318,3 +319,24 @@ def test_the_test_part_is_scaled_as_the_training_part_was(recording):
     (test,), same = load_segments(recording, [Part("b", 0, 60)], {"alpha": BANDS["alpha"]}, scale)
     assert same is scale
     assert test.frames[:, 0].std() == pytest.approx(3, rel=0.3)
+
+
+SESSIONS = [(f"ses-{of}_task-rest_run-{run}", 100, 2.0) for of in ("pre", "post") for run in (1, 2)]
+
+
+@pytest.mark.parametrize("label", ["pre", "ses-pre"])
+def test_a_session_is_held_out_whole(label):
+    train, test = ([Part(name, 0, n) for name, n, _ in of] for of in (SESSIONS[2:], SESSIONS[:2]))
+    assert split_by_session(SESSIONS, [label]) == Split(tuple(train), tuple(test), GAP)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["p"], "no run of ses-p; the store has ses-pre, ses-post"),
+        (["pre", "post"], "all runs are of ses-pre, ses-post: nothing is left to train on"),
+    ],
+)
+def test_sessions_that_cannot_be_held_out(labels, message):
+    with pytest.raises(InputError, match=message):
+        split_by_session(SESSIONS, labels)

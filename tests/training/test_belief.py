@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from neuroframes.frames.temporal import fit_temporal_covariance, octave_groups
-from neuroframes.training.belief import MASKS, STRETCH, least_gap, stretches
+from neuroframes.training.belief import MASKS, STRETCH, least_gap, said, stretches
 
 TR, D, K = 2.0, 3, 1024
 
@@ -44,3 +44,8 @@ def test_one_stretch_alone_may_be_chance():
     z, measured = latents(7)[:STRETCH], np.ones(STRETCH, bool)
     prior = fit_temporal_covariance([(z, measured)], TR, octave_groups(D))
     assert least_gap([[(z, measured, z)]], prior, prior, np.ones(D)) == np.inf
+
+
+def test_no_gap_is_infinitely_long():
+    assert said(8.0) == "EEG is believed in gaps of 8 frames or more"
+    assert said(np.inf) == "EEG isn't believed beside measured frames"

@@ -82,7 +82,7 @@ def test_weights_are_ridge_s_with_one_penalty_a_group(coupled, fitted):
     assert emphasis[0] == emphasis.max() > 1.2 * emphasis[1:].max()
     scale = np.tile(emphasis, phi.shape[1] // BANDS)
     ridge = Ridge(phi * scale, MARGIN, folds(lengths))
-    penalties = [ridge.best_penalty(targets[:, these]) for these in (slice(0, 2), slice(2, 4))]
+    penalties = [ridge.best_penalty(targets[:, these])[0] for these in (slice(0, 2), slice(2, 4))]
     assert penalties[0] < penalties[1]
     for these, penalty in zip((slice(0, 2), slice(2, 4)), penalties, strict=True):
         reference = Reference(alpha=penalty, fit_intercept=False).fit(phi * scale, targets[:, these])
@@ -175,7 +175,7 @@ def test_emphasis_predicts_a_new_run_better():
     errors = []
     for scale in (np.tile(emphasis, 16), np.ones(64)):
         ridge = Ridge(features * scale, 2, folds(lengths))
-        weights = ridge.right @ ridge.coefficients(targets, ridge.best_penalty(targets[:, :1]))
+        weights = ridge.right @ ridge.coefficients(targets, ridge.best_penalty(targets[:, :1])[0])
         errors.append(np.square(truth - new * scale @ weights)[:, 0].mean())
     assert errors[0] < 0.95 * errors[1]
 

@@ -18,6 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.baselines.interface import training_mean
 from neuroframes.baselines.ridge_fir import RidgeFIR
 from neuroframes.errors import InputError
 from neuroframes.frames.autoencoder import fit_autoencoder
@@ -62,6 +63,7 @@ class BandedRidge(RidgeFIR):
             raise InputError(f"{self.name} needs himalaya; pip install 'neuroframes[benchmark]'")
         from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 
+        self.mean_ = training_mean(train)
         phi, margin, blocks = self.design(train)
         rows = np.arange(len(phi))
         folds = [(rows[(rows < b[0] - margin) | (rows > b[-1] + margin)], b) for b in blocks]

@@ -34,7 +34,7 @@ class KrigingEeg(Baseline):
         for segment, rows in zip(train, np.split(self.ridge_.left_out_, ends), strict=True):
             frames = np.zeros((len(segment.times), rows.shape[1]), np.float32)
             frames[segment.measured] = rows
-            residuals.append(replace(segment, frames=frames))
+            residuals.append(replace(segment, frames=frames, eeg=None, power=None))
         self.kriging_ = Kriging().fit(residuals)
         return self
 

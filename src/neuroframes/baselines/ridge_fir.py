@@ -1,6 +1,8 @@
 """Ridge regression of every vertex on lagged log band power (a finite impulse response per feature).
 
 The features are the standardised log band power of all channels and bands at 0 to 20 s before each frame.
+Where EEG comes as features of each frame, which may be convolved with a response already, they may instead be
+those of 2 frames to either side (see `models.response`), as left-out error has it.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from neuroframes.baselines.interface import Baseline, repetition_time, training_mean
 from neuroframes.errors import InputError
+from neuroframes.models.response import response_of
 from neuroframes.models.ridge import Ridge, folds
 from neuroframes.recording.band_power import LAST_LAG, BandPower, lagged
 from neuroframes.recording.segments import Segment
@@ -43,11 +46,12 @@ class RidgeFIR(Baseline):
             raise InputError(f"{segment.run}: ridge on band power needs EEG; there is none for this run")
         return segment.power
 
-    def design(self, train: Sequence[Segment]) -> tuple[NDArray[np.float64], int, list[NDArray[np.int64]]]:
+    def design(
+        self, train: Sequence[Segment], response: str = "free"
+    ) -> tuple[NDArray[np.float64], int, list[NDArray[np.int64]]]:
         """For `Ridge`: standardised features (n, p) of the measured training frames, margin and blocks."""
         tr = repetition_time(train)
-        self.lags_ = np.arange(0, LAST_LAG + tr / 2, tr)
-        self.mean_ = training_mean(train)
+        self.lags_, _ = response_of(response, tr)
         phi = np.concatenate([self.features(segment)[segment.measured] for segment in train])
         self.centre_ = phi.mean(axis=0)
         deviation = phi.std(axis=0)
@@ -62,13 +66,19 @@ class RidgeFIR(Baseline):
 
         `left_out_` is the left-out residual of the measured frames at those vertices.
         """
-        phi, margin, blocks = self.design(train)
-        ridge = Ridge(phi, margin, blocks)
-
+        self.mean_ = training_mean(train)
         every = -(-len(self.mean_) // VALIDATION_VERTICES)
         validation = np.concatenate([segment.frames[segment.measured, ::every] for segment in train])
         targets = validation.astype(np.float64) - self.mean_[::every]
-        self.penalty_ = ridge.best_penalty(targets)
+        lowest = np.inf
+        are_features = self.needs_eeg and train[0].eeg is None
+        for response in ("free", "convolved") if are_features else ("free",):
+            tried = Ridge(*self.design(train, response))
+            penalty, error = tried.best_penalty(targets)
+            if error < lowest:
+                lowest, chosen, ridge, self.penalty_ = error, response, tried, penalty
+        if chosen != response:
+            self.design(train, chosen)
         self.left_out_ = targets - ridge.left_out(targets, self.penalty_)
 
         # Columns of `left` have mean 0, so left' Y needs no centred copy of the frames.

@@ -47,7 +47,9 @@ def benchmark(
     Parameters
     ----------
     stores : sequence of paths
-        Subjects that prepare wrote, each one a recording; simulated ones are made where there are none.
+        Subjects that prepare wrote, each one a recording; simulated ones are made where there are none. Of
+        three or more each is also left out of what is fitted to the others, in suites that have a model
+        across people.
     out : path
         Folder of the benchmark; an interrupted one is continued by the same call.
     suite : {"quick", "standard", "people", "paper"}
@@ -90,14 +92,16 @@ def benchmark(
     from neuroframes.evaluation.cells import run_cell
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.evaluation.plan import ABOUT, cells_of, chosen, claim
-    from neuroframes.evaluation.recordings import make_simulated, own, real_bold, to_simulate
+    from neuroframes.evaluation.recordings import make_simulated, own, own_people, real_bold, to_simulate
     from neuroframes.evaluation.summary import summarise
+    from neuroframes.registry import ACROSS
 
     out, paths = Path(out), [Path(store) for store in stores]
     data = None if bold_data is None else Path(bold_data)
     workers = int(check_number(workers, "--workers", at_least=1, whole=True))
     asked = chosen(suite, methods, tasks, cluster, people, band)
     found = own(paths) if paths else to_simulate(asked, out / "recordings")
+    found += own_people(paths) if ACROSS in asked.methods else []
     if asked.real_bold or data is not None:
         found += real_bold(data, asked.people, asked.band)
     anew = overwrite and (out / ABOUT).exists()
@@ -106,8 +110,9 @@ def benchmark(
     here = partial(run_here, workers=workers, progress=progress)
     with set_aside(out, unless="cells/*/*/cell.json") if anew else nullcontext():
         claim(out, asked, found)
-        unmade = {store for of in found for store in (of.source, of.other) if store and not store.exists()}
-        if failed := here(partial(make_simulated, suite=asked), sorted(unmade)):
+        stores_of = {store for of in found for store in (of.source, of.other) if store}
+        unmade = sorted({store.parent for store in stores_of if not store.exists()})
+        if failed := here(partial(make_simulated, suite=asked), unmade):
             raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
         cells = list(cells_of(found, asked, out / "cells"))
         missing = [cell for cell in cells if not cell.folder.exists()]

@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuroframes.commands.run import Draws
 from neuroframes.errors import InputError
@@ -38,19 +38,20 @@ def evaluate(
     tasks: str = "eeg,gap-1,gap-2,gap-4,gap-8,gap-16,ends-only",
     beside: Sequence[str | Path] = (),
     bands: str | None = None,
+    latents: int | None = None,
     draws: int = 0,
     seed: int = 0,
     overwrite: bool = False,
 ) -> "pd.DataFrame":
     """Score a model and the baselines on held-out time, or on people who are left out.
 
-    Of several stores each person is left out in turn: all methods, the model across people among them, are
-    fitted to the others, and scored on that person.
+    Of three stores or more each person is left out in turn: all methods, the model across people among them,
+    are fitted to the others, and scored on that person.
 
     Parameters
     ----------
     stores : paths
-        Store that the model was trained on; or those of several people.
+        Store that the model was trained on; or those of three people or more.
     out : path
         Folder of the results: `evaluation.md`, `results.csv` with every number, `differences.csv`.
     model : path
@@ -61,6 +62,8 @@ def evaluate(
         Other models of the same split, which get rows of their own.
     bands : str
         Frequency bands of the EEG where people are left out, as of train; all by default.
+    latents : int
+        Size of the autoencoder where people are left out, as of train; time grows with its cube.
     draws : int
         Number of draws from which models that can draw take their standard deviation; 0 for the closed form,
         or the model's own number.
@@ -84,6 +87,8 @@ def evaluate(
     from neuroframes.evaluation.plan import slug
     from neuroframes.evaluation.summary import read_cells, write_tables
     from neuroframes.evaluation.tasks import TASKS, parse_names
+    from neuroframes.models.population import PopulationModel
+    from neuroframes.registry import settings_of
 
     asked = Draws.asked(draws, save_draws=False, seed=seed)
     draws, seed = asked.number, asked.seed
@@ -94,6 +99,10 @@ def evaluate(
         raise InputError(
             "pass one store and --model, or the stores of several people without: each is left out in turn"
         )
+    if paths and (bands, latents) != (None, None):
+        raise InputError("--bands and --latents are of people who are left out; a model has its own")
+    options = {} if latents is None else {"latents": latents}
+    settings_of("gaussian", options)  # checked before any data are read
     chosen = parse_names(tasks, TASKS, "tasks")
     with written_whole(out, overwrite=overwrite) as folder:
         folder.mkdir()
@@ -104,7 +113,7 @@ def evaluate(
         ):
             preface = preface or trial.preface
             about = {"group": trial.group, "recording": trial.name, "person": trial.name, "seed": seed}
-            for method, fitted in trial.models(folder / "state", seed):
+            for method, fitted in trial.models(folder / "state", seed, options):
                 logger.info("%s: %s", trial.name, method)
                 found, arrays = assess(
                     fitted, trial.fold, seed=seed, draws=draws, similarity=False, controlled=chosen
@@ -113,6 +122,8 @@ def evaluate(
                     continue
                 cells.append(folder / "cells" / f"{len(cells)}-{slug(method)}")
                 found["cost"]["device"] = device()
+                if isinstance(fitted, PopulationModel) and not fitted.reads_eeg:
+                    del found["cost"]["ms per frame"]  # its adaptation was done for the model with EEG
                 write_cell(
                     cells[-1], {**about, "audit": False, "options": {}, **found, "method": method}, arrays
                 )
@@ -153,7 +164,7 @@ class Trial:
     trained: "dict[str, TrainedModel]"
     fitted: tuple[str, ...]
 
-    def models(self, state: Path, seed: int) -> "Iterator[tuple[str, Model]]":
+    def models(self, state: Path, seed: int, options: Mapping[str, Any]) -> "Iterator[tuple[str, Model]]":
         """Rows and models, each fitted when it is asked for, with its prior without EEG where it has one."""
         from neuroframes.models.model import TrainedModel
         from neuroframes.registry import fit
@@ -161,7 +172,7 @@ class Trial:
         yield from ((name, fit(name, self.fold.part, {}, state=state, seed=seed)) for name in BESIDE)
         yield from self.trained.items()
         for name in self.fitted:
-            model = fit(name, self.fold.part, {}, state=state, seed=seed)
+            model = fit(name, self.fold.part, options, state=state, seed=seed)
             yield name, model
             alone = model.without_eeg() if isinstance(model, TrainedModel) and model.reads_eeg else None
             if alone is not None:
@@ -187,30 +198,21 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
 
 def _left_out_people(places: Sequence[Path], tasks: tuple[str, ...], bands: str | None) -> Iterator[Trial]:
     """Each person in turn, with the others to fit to."""
-    from neuroframes.evaluation.assessment import Fold
-    from neuroframes.evaluation.recordings import LEFT_OUT
+    from neuroframes.evaluation.recordings import FEWEST_PEOPLE, folds_of, left_out
     from neuroframes.recording.band_power import parse_bands
-    from neuroframes.recording.store import open_store
     from neuroframes.registry import ACROSS
-    from neuroframes.training.part import PeopleSegments, read_people
 
-    stores = [open_store(place) for place in places]
-    if len(stores) < 3:
-        raise InputError(f"{len(stores)} people; of at least 3 one can be left out of a model across people")
-    used = parse_bands(bands)
-    electrodes = read_people(stores, used).origin.electrodes  # says too whether all of them fit together
+    if len(places) < FEWEST_PEOPLE:
+        raise InputError(
+            f"{len(places)} people; of at least {FEWEST_PEOPLE} one can be left out of a model across people"
+        )
     preface = (
-        f"# Evaluation by leaving people out\n\n{len(stores)} people. Each is scored in turn, with methods "
+        f"# Evaluation by leaving people out\n\n{len(places)} people. Each is scored in turn, with methods "
         "that were fitted to all others. Frames and band power are standardised by run.\n"
     )
-    for store in stores:
-        others = [of for of in stores if of is not store]
-        part = read_people(others, used, electrodes)
-        test = [*PeopleSegments([store], used, electrodes)]
-        first = part.segments[0]
-        assert first.power is not None  # stores have EEG
-        fold = Fold(part, test, tasks, other=(first.eeg, first.power))
-        yield Trial(f"sub-{store.subject}", LEFT_OUT, fold, preface, {}, (ACROSS,))
+    for recording in left_out(places):
+        for fold in folds_of(recording, tasks, parse_bands(bands)):
+            yield Trial(recording.person, recording.group, fold, preface, {}, (ACROSS,))
 
 
 def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedModel"]:

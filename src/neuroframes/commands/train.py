@@ -1,5 +1,6 @@
 """From a store to a model."""
 
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
     from neuroframes.models.model import TrainedModel
+
+logger = logging.getLogger(__name__)
 
 Preset = Literal["default", "gaussian", "paper", "surface"]
 Response = Literal["auto", "haemodynamic", "free", "convolved"]
@@ -32,7 +35,8 @@ def train(
     layers: int | None = None,
     epochs: int | None = None,
     members: int | None = None,
-    test_fraction: float = 0.25,
+    test_fraction: float | None = None,
+    test_session: str | None = None,
     gap: float = 40.0,
     devices: int = 1,
     precision: str = "32-true",
@@ -70,7 +74,10 @@ def train(
     members : int
         Number of networks that are averaged.
     test_fraction : float
-        Share of one person's recording, at its end, that is held out for evaluate; 0 uses everything.
+        Share of one person's recording, at its end, that is held out for evaluate; by default a quarter, 0
+        uses everything.
+    test_session : str
+        Labels of sessions (BIDS `ses-`), comma-separated, that are held out in place of the end.
     gap : float, seconds
         Time that is left out between training and test part of one run.
     devices : int
@@ -87,9 +94,10 @@ def train(
     Raises
     ------
     InputError
-        If the EEG's rate is too low for a band, the recording is too short, `out` exists, networks are to be
-        trained and PyTorch isn't installed, a preset needs a mesh and the space has none, or raw EEG where
-        the store has features of each frame.
+        If the EEG's rate is too low for a band, the recording is too short, there is no such session, `out`
+        exists, networks are to be trained and PyTorch isn't installed, a preset needs a mesh and the space
+        has none, or raw EEG where the store has features of each frame, or something is to be held out of
+        several people.
     """
     out, paths = Path(out), [Path(store) for store in stores]
     refuse_existing(out, overwrite, folder="model.json", inputs=paths)
@@ -102,7 +110,7 @@ def train(
     given = {name: value for name, value in sizes.items() if value is not None}
 
     from neuroframes.recording.band_power import parse_bands
-    from neuroframes.recording.segments import split_in_time
+    from neuroframes.recording.segments import split_by_session, split_in_time
     from neuroframes.recording.store import open_store
     from neuroframes.training.part import read_people, read_training_part
 
@@ -111,6 +119,13 @@ def train(
     several = len(paths) > 1
     if several and preset not in ("default", "gaussian"):
         raise InputError(f"--preset {preset} is of one person; pass one store, or --preset gaussian")
+    if several and (test_fraction, test_session) != (None, None):
+        raise InputError(
+            "--test-fraction and --test-session hold out a part of one person's store; leave them out: "
+            "evaluate leaves whole people out of several stores"
+        )
+    if test_fraction is not None and test_session is not None:
+        raise InputError("--test-fraction and --test-session exclude each other; pass one of them")
     method = ACROSS if several else PRESETS[preset]
     recordings = [open_store(path) for path in paths]
     raw = not recordings[0].features
@@ -122,11 +137,16 @@ def train(
         part = read_people(recordings, parse_bands(bands))
     else:
         runs = [(run.name, len(run.frame_times), run.tr) for run in recordings[0].runs]
-        split = split_in_time(runs, test_fraction, gap)
+        if test_session is None:
+            split = split_in_time(runs, 0.25 if test_fraction is None else test_fraction, gap)
+        else:
+            split = split_by_session(runs, [label.strip() for label in test_session.split(",")])
         part = read_training_part(recordings[0], split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")
     run: dict[str, Any] = {"devices": devices, "precision": precision, "progress": progress}
     model = cast("TrainedModel", fit(method, part, given, state=state, seed=seed, **run))
+    if latents is not None and model.n_latents is not None and model.n_latents < latents:
+        logger.warning("--latents %d, but these frames have no more than %d", latents, model.n_latents)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of this training writes it
         return model
     model.save(out, overwrite=overwrite)

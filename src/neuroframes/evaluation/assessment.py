@@ -45,6 +45,8 @@ class Fold:
     test : list of Segment
     tasks : tuple of str
     other : pair of Signal or None and BandPower, another person's EEG as segments have it; None without
+    lent : list of Segment
+        Of whose runs shuffled EEG consists, beside the test's; () for those of the training part.
     parcels : array, shape (V,), or None
         As of `cortex.regions.parcels`, where the space itself has none.
     """
@@ -53,6 +55,7 @@ class Fold:
     test: list[Segment]
     tasks: tuple[str, ...]
     other: tuple[Signal | None, BandPower] | None = None
+    lent: Sequence[Segment] = ()
     parcels: NDArray[np.intp] | None = None
 
 
@@ -99,13 +102,18 @@ class Assessment:
     def __init__(self, model: Model, fold: Fold, *, seed: int = 0, draws: int = 0) -> None:
         self.model, self.fold, self.seed = model, fold, seed
         self.draws = draws if model.draws else 0
+        self._seconds, self._n_frames = 0.0, 0  # that it took to fill, and how many
         # Where given frames make no difference to a model, it is asked once.
         self._alone: list[Float32] | None = None
         if not model.reads_frames:
             self._alone = [self._filled(s.given(np.zeros_like(s.measured))).mean for s in fold.test]
 
     def _filled(self, given: Segment) -> Estimate:
-        return self.model.fill(given, draws=self.draws, generator=np.random.default_rng(self.seed))
+        began = time.perf_counter()
+        found = self.model.fill(given, draws=self.draws, generator=np.random.default_rng(self.seed))
+        self._seconds += time.perf_counter() - began
+        self._n_frames += len(given.times)
+        return found
 
     def outcome(self, task: str, segments: Sequence[Segment] | None = None) -> Outcome:
         """What comes of a task; on the fold's test segments, or on these."""
@@ -132,12 +140,10 @@ class Assessment:
             if counted and not (task == ALONE and in_time_only):
                 yield task
 
+    @property
     def ms_per_frame(self) -> float:
-        """Milliseconds a frame of filling every second one of the first segment."""
-        segment = self.fold.test[0]
-        began = time.perf_counter()
-        self._filled(segment.given(np.arange(len(segment.times)) % 2 == 0))
-        return 1000 * (time.perf_counter() - began) / len(segment.times)
+        """Milliseconds a frame of all runs that were filled so far; nan before any was."""
+        return 1000 * self._seconds / self._n_frames if self._n_frames else float("nan")
 
     def controls(self, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
         """r of each task with shuffled EEG, and of EEG alone with other EEG that can't tell.
@@ -145,7 +151,7 @@ class Assessment:
         With measured frames a single shuffle will do: r scatters less.
         """
         test, other, generator = self.fold.test, self.fold.other, np.random.default_rng(self.seed)
-        everywhere = [*self.fold.part.segments, *test]
+        everywhere = [*(self.fold.lent or self.fold.part.segments), *test]
         shuffles = [shuffled_segments(test, everywhere, generator) for _ in range(SHUFFLES)]
 
         found = {}
@@ -208,6 +214,7 @@ def assess(
         if task == ALONE and model.reads_eeg:
             with suppress(TooFewBlocksError):
                 p = permutation_p(truth, frames, outcome.scored, tr, np.random.default_rng(seed)).p
+    ms_per_frame = of.ms_per_frame  # controls may find some of it done
     # Where given frames make no difference, no task but EEG alone says anything new.
     of_interest = controlled if model.reads_frames else (ALONE,)
     tasks = [task for task in of_interest if task in scores and model.reads_eeg]
@@ -217,6 +224,6 @@ def assess(
         "p": p,
         "tr": tr,
         "lengths": [len(segment.times) for segment in fold.test],
-        "cost": {"parameters": model.n_parameters, "ms per frame": of.ms_per_frame()},
+        "cost": {"parameters": model.n_parameters, "ms per frame": ms_per_frame},
     }
     return about, arrays

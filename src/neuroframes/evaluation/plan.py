@@ -12,8 +12,8 @@ from pathlib import Path
 from neuroframes import __version__
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
-from neuroframes.evaluation.recordings import OF_REGIONS, SIMULATED, Recording
-from neuroframes.evaluation.suites import PEOPLE, SUITES, Suite
+from neuroframes.evaluation.recordings import OF_REGIONS, SIMULATED, SIMULATED_PEOPLE, Recording
+from neuroframes.evaluation.suites import OF_OTHERS, PEOPLE, SUITES, Suite
 from neuroframes.evaluation.tasks import ALONE, TASKS, parse_names
 from neuroframes.files import written_whole
 from neuroframes.recording.band_pass import parse_band
@@ -60,8 +60,8 @@ def chosen(
 
 def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
     """Write down what `out` is for, or check that it is for the same."""
-    asked = json.loads(json.dumps(asdict(suite), default=dict))
-    sources = {of.name: str(of.source.resolve()) for of in found if of.group != SIMULATED}
+    asked, made = json.loads(json.dumps(asdict(suite), default=dict)), (SIMULATED, SIMULATED_PEOPLE)
+    sources = {of.name: str(of.source.resolve()) for of in found if of.group not in made}
     asked |= {"version": __version__, "recordings": [of.name for of in found], "sources": sources}
     about = out / ABOUT
     if about.exists():
@@ -86,7 +86,7 @@ def inapplicable(recording: Recording) -> dict[str, str]:
     if recording.has_eeg:
         store = open_store(recording.source)
         space, motion = store.space, all(run.motion is not None for run in store.runs)
-        others["raw"] = not store.features
+        others |= {"raw": not store.features, "several": recording.across}
     for name in METHODS:
         try:
             check_fits(name, space, motion, **others)
@@ -99,13 +99,16 @@ def cells_of(recordings: Sequence[Recording], suite: Suite, folder: Path) -> Ite
     """Every cell, those that take longest first: networks stand last among the methods."""
     left_out = {recording.name: inapplicable(recording) for recording in recordings}
     for name, recording in product(reversed(suite.methods), recordings):
+        if recording.across and name not in OF_OTHERS:
+            continue
         if reason := left_out[recording.name].get(name):
             if recording.has_eeg:
                 logger.warning("%s: %s", recording.name, reason)
             continue
         if not recording.has_eeg and set(suite.tasks) == {ALONE}:  # nothing to score
             continue
-        for audit in [False, True] if recording.has_eeg and name in suite.audited else [False]:
+        audited = recording.has_eeg and not recording.across and name in suite.audited
+        for audit in [False, True] if audited else [False]:
             place = folder / recording.name / (slug(name) + "-leak-audit" * audit)
             yield Cell(recording, name, suite.tasks, suite.options.get(name, {}), audit, place)
 

@@ -16,12 +16,13 @@ are read where that folder holds them:
   Runs of regions get the motion of somebody there, for the task of that name.
 
 Where a group has several people, methods may use the runs of all others, never another of the same person.
+Of EEG-fMRI of left-out people they are fitted to nothing else.
 """
 
 import importlib.util
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -45,18 +46,24 @@ from neuroframes.recording.bold import Bold
 from neuroframes.recording.segments import Segment, Split, detrend, load_segments, split_in_time, vertex_scale
 from neuroframes.recording.simulate import simulate
 from neuroframes.recording.store import Store, open_store, prepare
-from neuroframes.training.part import TrainingPart, read_training_part
+from neuroframes.registry import ACROSS
+from neuroframes.training.part import PeopleSegments, TrainingPart, read_people, read_training_part
 
 logger = logging.getLogger(__name__)
 
-SIMULATED, OWN, LEFT_OUT = "simulated EEG-fMRI", "EEG-fMRI", "EEG-fMRI of left-out people"
+SIMULATED, OWN = "simulated EEG-fMRI", "EEG-fMRI"
+SIMULATED_PEOPLE, LEFT_OUT = "simulated EEG-fMRI of left-out people", "EEG-fMRI of left-out people"
 HCP, BRAINSPACE, NEUROBOLT = "HCP, BOLD alone", "brainspace, BOLD alone", "NeuroBOLT, BOLD alone"
 OF_REGIONS = (HCP, NEUROBOLT)  # of several people
-GROUPS = (SIMULATED, OWN, LEFT_OUT, HCP, NEUROBOLT, BRAINSPACE)
+ACROSS_PEOPLE = (SIMULATED_PEOPLE, LEFT_OUT)
+GROUPS = (SIMULATED, SIMULATED_PEOPLE, OWN, LEFT_OUT, HCP, NEUROBOLT, BRAINSPACE)
+PEOPLE_FOLDER = "people"  # of simulated people's stores
 N_REGIONS = 64  # of NeuroBOLT's columns: the others are global signals
 MOVING = (0.05, 0.5)  # least and largest share of frames hidden, of people whose motion is lent
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
 OTHER_MINUTES = 6.0
+PEOPLE = {"minutes": 10.0, "tr": 2.0, "runs": 1, "seed": 51, "parcels": 50, "features": True}  # simulated
+FEWEST_PEOPLE = 3  # of whom one can be left out of a model across people
 TEST_FRACTION = 0.25
 GAP = 40.0  # seconds
 
@@ -98,7 +105,12 @@ class Recording:
 
     @property
     def has_eeg(self) -> bool:
-        return self.group in (SIMULATED, OWN)
+        return self.group in (SIMULATED, OWN, *ACROSS_PEOPLE)
+
+    @property
+    def across(self) -> bool:
+        """Whether methods are fitted to other people alone."""
+        return self.group in ACROSS_PEOPLE
 
 
 def own(stores: list[Path]) -> list[Recording]:
@@ -118,28 +130,50 @@ def own(stores: list[Path]) -> list[Recording]:
     return found
 
 
+def left_out(stores: Sequence[Path], group: str = LEFT_OUT) -> list[Recording]:
+    """Each person's store, to be scored by what is fitted to all others'; the next one's EEG stands first."""
+    found = [Recording(f"{of.stem}-left-out", group, of, person=of.stem) for of in stores]
+    return [replace(of, others=(*found[number + 1 :], *found[:number])) for number, of in enumerate(found)]
+
+
+def own_people(stores: Sequence[Path]) -> list[Recording]:
+    """As `left_out`; nobody of too few stores, or of such as don't fit together, which is said."""
+    if len(stores) < FEWEST_PEOPLE:
+        return []
+    try:
+        read_people([open_store(store) for store in stores], BANDS)
+    except InputError as error:
+        logger.warning("people aren't left out in turn: %s", error)
+        return []
+    return left_out(stores)
+
+
 def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
     """The suite's simulated recordings, made or not."""
     if not suite.seeds:
         return []
+    n_people = suite.n_people * (ACROSS in suite.methods)
+    people = [folder / PEOPLE_FOLDER / f"sub-{n + 1:02d}.zarr" for n in range(n_people)]
     seeds = suite.seeds if len(suite.seeds) > 1 else (*suite.seeds, OTHER + suite.seeds[0])
     stores = [folder / f"seed-{seed}" / "sub-01.zarr" for seed in seeds]
     return [
         Recording(store.parent.name, SIMULATED, store, seed, other)
         for seed, store, other in zip(suite.seeds, stores, [*stores[1:], stores[0]], strict=False)
-    ]
+    ] + left_out(people, SIMULATED_PEOPLE)
 
 
-def make_simulated(store: Path, suite: Suite) -> None:
-    """Simulate and prepare a recording; whole or not at all."""
-    seed = int(store.parent.name.removeprefix("seed-"))
-    only_eeg = seed not in suite.seeds
-    minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
-    with written_whole(store.parent, overwrite=False) as folder:
-        bids = folder / "bids"
-        root = simulate(
-            bids, minutes=minutes, runs=runs, space=suite.space, seed=seed, linear=True, progress=False
-        )
+def make_simulated(place: Path, suite: Suite) -> None:
+    """Simulate and prepare the recordings of a folder; whole or not at all."""
+    settings: dict[str, Any] = {"space": suite.space, "progress": False}
+    if place.name == PEOPLE_FOLDER:
+        settings |= PEOPLE | {"subjects": suite.n_people}
+    else:
+        seed = int(place.name.removeprefix("seed-"))
+        only_eeg = seed not in suite.seeds
+        minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
+        settings |= {"minutes": minutes, "runs": runs, "seed": seed, "linear": True}
+    with written_whole(place, overwrite=False) as folder:
+        root = simulate(folder / "bids", **settings)
         prepare(root, folder, progress=False)
         shutil.rmtree(root)
 
@@ -188,23 +222,48 @@ def real_bold(
     return chosen
 
 
-def folds_of(recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:
+def folds_of(
+    recording: Recording, tasks: tuple[str, ...], bands: Mapping[str, tuple[float, float]] = BANDS
+) -> Iterator[Fold]:
     """What methods are fitted to and scored on.
 
-    With EEG: the training part and the test part of a store, for all tasks. BOLD alone: for each task the
-    frames of the very run that it leaves, and the whole run.
+    With EEG: the training part and the test part of a store, or other people's stores and a person's, for all
+    tasks. BOLD alone: for each task the frames of the very run that it leaves, and the whole run.
     """
+    if recording.across:
+        yield _fold_of_left_out(recording, tasks, bands)
+        return
     if not recording.has_eeg:
         yield from folds_of_bold(read_real_bold(recording), recording, tasks)
         return
     store = open_store(recording.source)
     runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
-    part = read_training_part(store, split_in_time(runs, TEST_FRACTION, GAP), BANDS)
+    part = read_training_part(store, split_in_time(runs, TEST_FRACTION, GAP), bands)
     other = None
     if recording.other is not None:
         of = open_store(recording.other)
-        other = of.eeg_of(of.runs[-1], BANDS)
+        other = of.eeg_of(of.runs[-1], bands)
     yield Fold(part, held_out(store, part), tasks, other)
+
+
+def _fold_of_left_out(
+    recording: Recording, tasks: tuple[str, ...], bands: Mapping[str, tuple[float, float]]
+) -> Fold:
+    """All other people, read one run at a time, and a person's runs."""
+    store, *others = (open_store(of.source) for of in (recording, *recording.others))
+    electrodes = read_people([store, *others], bands).origin.electrodes  # that all of them have
+    part = read_people(others, bands, electrodes)
+    test = [*PeopleSegments([store], bands, electrodes)]
+    longest = max(len(of.power.values) for of in test if of.power is not None)
+    lent: list[Segment] = []
+    # Twice as much EEG as the longest run takes, and nobody's frames: memory doesn't grow with people.
+    for segment in part.segments:
+        lent.append(replace(segment, frames=np.empty((len(segment.times), 0), np.float32)))
+        if sum(len(of.power.values) for of in lent if of.power is not None) >= 2 * longest:
+            break
+    power = lent[0].power
+    assert power is not None  # stores have EEG
+    return Fold(replace(part, others=part.segments), test, tasks, (lent[0].eeg, power), lent)
 
 
 def folds_of_bold(bold: Bold, recording: Recording, tasks: tuple[str, ...]) -> Iterator[Fold]:

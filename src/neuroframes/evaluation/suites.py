@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from neuroframes.evaluation.tasks import ENDS, LATE, MOTION, TASKS
-from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE
+from neuroframes.registry import ACROSS, BACKBONE, METHODS, NO_EEG, ORACLE
 
 PEOPLE = ("all", "odd", "even")
+# What is fitted to other people alone.
+OF_OTHERS = ("mean frame", "linear", "kriging", "ridge FIR", "neuroframes population", ACROSS)
 SLOW = ("oscillating Matern process", "Hankel completion", "dynamic factors")  # hours on seven people
 
 
@@ -29,6 +31,8 @@ class Suite:
     space : {"fsLR", "fsaverage5"}
     seeds : tuple of int
         One simulated recording each, where no stores are given; a method is seeded by it too.
+    n_people : int
+        Simulated people who are left out in turn, beside these.
     methods, tasks : tuple of str
     audited : tuple of str
         Methods that are fitted a second time, under the split that leaks.
@@ -45,6 +49,7 @@ class Suite:
     runs: int
     space: Literal["fsLR", "fsaverage5"]
     seeds: tuple[int, ...]
+    n_people: int = 0
     methods: tuple[str, ...] = tuple(METHODS)
     tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in (*LATE, MOTION, ENDS))
     audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", BACKBONE)
@@ -73,6 +78,7 @@ SUITES: Mapping[str, Suite] = {
         runs=6,
         space="fsaverage5",
         seeds=(31, 32),
+        n_people=12,
         methods=tuple(name for name in METHODS if name not in SLOW),
         options={
             "banded ridge": {"samples": 8},

@@ -4,6 +4,8 @@ Recordings of one group are averaged, simulated and real ones never together. A 
 reference is that of temporal r at the vertices that cells keep, paired over time, with its block-bootstrap
 interval; over n recordings the mean's interval reaches sqrt(sum of squared reaches) / n to either side. A
 rank is the mean over recordings, and over the tasks that have measured frames, of a method's place by r.
+Where people are left out, the model across people is compared with all other rows over people, its own with
+EEG that can't tell among them.
 """
 
 import json
@@ -23,13 +25,14 @@ from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
 from neuroframes.evaluation.cells import kept
 from neuroframes.evaluation.metrics import WHOLE, standardised
-from neuroframes.evaluation.recordings import GROUPS, LEFT_OUT, OF_REGIONS, OWN, SIMULATED, TEST_FRACTION
+from neuroframes.evaluation.recordings import ACROSS_PEOPLE, GROUPS, OF_REGIONS, OWN, SIMULATED, TEST_FRACTION
 from neuroframes.evaluation.tasks import ALONE, TASKS
 from neuroframes.files import written_whole
-from neuroframes.registry import ORACLE, SHUFFLED, in_order
+from neuroframes.registry import ACROSS, ORACLE, OTHER_EEG, SHUFFLED, in_order
 
 Cell = Mapping[str, Any]  # as `read_cells` gives it
 
+OTHER_CONTROLS = {"shuffled": SHUFFLED, "other subject": OTHER_EEG}  # EEG that isn't the person's, in place
 FROM_EEG, IN_TIME = ("ridge FIR",), ("kriging + EEG", "kriging")  # references: the first that is there
 SHOWN = {
     "mse": "mean squared error",
@@ -44,7 +47,9 @@ SHOWN = {
 }
 COST = "cost"  # stands where a task does
 NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
-DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high", "n_blocks"]
+DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high"]
+DIFFERENCES += ["n_blocks", "n_people"]
+EVERYBODY = "all people"  # stands where a recording does
 HELD_OUT = "Held out is the end of each, at least 40 s after what methods were fitted to."
 SPLITS = {
     **dict.fromkeys(
@@ -52,7 +57,7 @@ SPLITS = {
     ),
     SIMULATED: HELD_OUT,
     OWN: HELD_OUT,
-    LEFT_OUT: "Methods were fitted to all other people.",
+    **dict.fromkeys(ACROSS_PEOPLE, "Methods were fitted to all other people."),
 }
 
 
@@ -77,7 +82,8 @@ def write_tables(out: Path, cells: Sequence[Cell], preface: str) -> tuple[pd.Dat
     scored = [cell for cell in cells if not cell["audit"]]
     audits = [cell for cell in cells if cell["audit"]]
     results = pd.DataFrame(_rows(scored), columns=NUMBERS)
-    differences = pd.DataFrame(_differences(scored), columns=DIFFERENCES)
+    found = [*_differences(scored), *_over_everybody(results)]
+    differences = pd.DataFrame(found, columns=DIFFERENCES)
     for name, table in (("results", results), ("differences", differences)):
         with written_whole(out.with_name(f"{name}.csv"), overwrite=True) as path:
             table.to_csv(path, index=False)
@@ -100,7 +106,8 @@ def summarise(out: Path, folders: Sequence[Path]) -> Path:
     results, differences = write_tables(report, cells, "# Benchmark\n\n" + _about(out))
     with written_whole(out / "results.parquet", overwrite=True) as path:
         results.to_parquet(path, index=False)
-    figures = draw_figures(out, results, differences, [cell for cell in cells if not cell["audit"]])
+    in_time = differences[differences["recording"] != EVERYBODY]
+    figures = draw_figures(out, results, in_time, [cell for cell in cells if not cell["audit"]])
     with written_whole(report, overwrite=True) as path:
         shown = "".join(f"![{figure.stem}]({figure.name})\n\n" for figure in figures)
         path.write_text(f"{report.read_text()}\n## Figures\n\n{shown}".rstrip() + "\n")
@@ -114,15 +121,21 @@ def means(results: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
     """Temporal r over the whole cortex, methods by tasks, shuffled EEG beside what it belongs to."""
-    whole = results[results["region"] == WHOLE]
-    shuffled = whole[whole["metric"] == "control, shuffled"].assign(method=lambda x: x["method"] + SHUFFLED)
-    return _mean(pd.concat([whole[whole["metric"] == "temporal_r"], shuffled]))
+    return _mean(_r_of(results, {"shuffled": SHUFFLED}))
 
 
 def r_text(results: pd.DataFrame, width: int | None = None) -> str:
     """`r_by_task` for a terminal, at most `width` characters wide, of the results of `evaluate`."""
     table = r_by_task(results).rename_axis(index=None, columns="temporal r")
     return str(table.to_string(float_format="{:.3f}".format, na_rep="", line_width=width))
+
+
+def _r_of(results: pd.DataFrame, controls: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of temporal r over the whole cortex, and of controls, whose methods have more to their names."""
+    whole = results[results["region"] == WHOLE]
+    names = {"temporal_r": "", **{f"control, {control}": suffix for control, suffix in controls.items()}}
+    of = {metric: whole[whole["metric"] == metric] for metric in names}
+    return pd.concat([of[metric].assign(method=of[metric]["method"] + names[metric]) for metric in names])
 
 
 def _rows(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
@@ -159,7 +172,22 @@ def _differences(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
                 generator = np.random.default_rng(0)
                 with suppress(TooFewBlocksError):
                     found = compare_r(truth, frames, against, scored, cell["tr"], generator, vertices=signal)
-                    yield *(cell[name] for name in DIFFERENCES[:3]), task, references[0], *astuple(found)
+                    yield *(cell[name] for name in DIFFERENCES[:3]), task, references[0], *astuple(found), 1
+
+
+def _over_everybody(results: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """r of the model across people less that of each other row, over left-out people."""
+    of_people = results[results["group"].isin(ACROSS_PEOPLE)]
+    if not len(of_people):
+        return
+    r = _r_of(of_people, OTHER_CONTROLS)
+    for (group, task), rows in r.groupby(["group", "task"], sort=False):
+        persons = rows.pivot_table("value", "person", "method")
+        if ACROSS in persons and len(persons) > 1:
+            for row in in_order(persons.columns.drop(ACROSS)):
+                less = (persons[ACROSS] - persons[row]).dropna()
+                interval = less.mean(), *_students(less)
+                yield group, EVERYBODY, ACROSS, task, row, *interval, None, len(less)
 
 
 def _about(out: Path) -> str:
@@ -191,7 +219,10 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
     text = f"{len(names)} recording{'s' * (len(names) > 1)}: {', '.join(names)}. "
     text += f"{SPLITS[cells[0]['group']]}\n"
     text += _section("Temporal r", pd.concat([r_by_task(results), _ranks(r)], axis=1))
-    if cells[0]["group"] in (*OF_REGIONS, LEFT_OUT) and r["person"].nunique() > 1:
+    over_people = differences["recording"] == EVERYBODY
+    across, differences = differences[over_people], differences[~over_people]
+    if cells[0]["group"] in (*OF_REGIONS, *ACROSS_PEOPLE) and r["person"].nunique() > 1:
+        r = _r_of(results, OTHER_CONTROLS)
         text += _section(
             f"Temporal r over {r['person'].nunique()} people, with its 95 % interval",
             _over_people(r),
@@ -200,6 +231,9 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
         for task, of in r.groupby("task", sort=False):
             persons = of.pivot_table("value", "person", "method")[in_order(of["method"])]
             text += _section(f"Temporal r by person, {task}", persons)
+        if len(across):
+            title = f"Temporal r of {ACROSS} less that of other rows, with its 95 % interval over people"
+            text += _section(title, _intervals(across.assign(method=across["reference"])))
     if len(differences):
         text += _section(
             "Difference of r to the reference, with its 95 % interval",
@@ -214,7 +248,7 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
         p = whole[whole["metric"] == "p"].groupby("method")["value"].max().rename("largest p of r")
         text += _section(
             "Controls: r from EEG alone with EEG that can't tell",
-            pd.concat([_mean(r)[ALONE].rename("r"), columns, p], axis=1).loc[columns.index],
+            pd.concat([r_by_task(results)[ALONE].rename("r"), columns, p], axis=1).loc[columns.index],
             "Expected is 0, but for backwards EEG: slow fluctuations are nearly symmetric in time, so "
             "reversing them leaves a little of their relation to the frames. Shuffled EEG is the mean of "
             f"{SHUFFLES} shuffles, each of which scatters by about .02.",
@@ -268,11 +302,17 @@ def _over_people(rows: pd.DataFrame) -> pd.DataFrame:
     """Text of the mean over people and its interval, by Student's t."""
 
     def text(values: pd.Series) -> str:
-        reach = t.ppf(0.975, len(values) - 1) * values.sem()
-        return f"{values.mean():.3f} ({values.mean() - reach:.3f} to {values.mean() + reach:.3f})"
+        low, high = _students(values)
+        return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
 
     persons = rows.groupby(["method", "task", "person"], sort=False)["value"].mean()
     return _ordered(persons.groupby(["method", "task"], sort=False).agg(text).unstack(sort=False))
+
+
+def _students(values: pd.Series) -> tuple[float, float]:
+    """Ends of the 95 % interval of a mean over people."""
+    reach = t.ppf(0.975, len(values) - 1) * values.sem()
+    return values.mean() - reach, values.mean() + reach
 
 
 def _audit(audits: Sequence[Cell], results: pd.DataFrame) -> str:

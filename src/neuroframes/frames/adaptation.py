@@ -13,6 +13,7 @@ few frames over the normal one,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,7 @@ def chosen_prior(
     population: Population | None = None,
     n_latents: int | None = None,
     eeg: Prediction | None = None,
+    known: dict[Any, Any] | None = None,
 ) -> Choice:
     """The prior of a run, from its measured frames and perhaps other people's.
 
@@ -114,7 +116,10 @@ def chosen_prior(
         Of the run's own prior; by default as many as its frames support.
     eeg : Prediction of the population's latents
         Of the prior `EEG` the latents are those that the prediction leaves over.
+    known : dict
+        What other calls with the same frames and population found without EEG; it is added to.
     """
+    known = {} if known is None else known
     measured = measured & ~suspicious(frames, measured)
     fits: dict[str, Callable[..., PriorOf]] = {
         OWN: partial(_own, tr=tr, generator=generator, n_latents=n_latents)
@@ -123,6 +128,14 @@ def chosen_prior(
         fits[OTHERS] = partial(_adapted, population=population, tr=tr)
     if eeg is not None:
         fits[EEG] = partial(_adapted, population=eeg.rest, tr=tr, mean=eeg.mean)
+
+    def once(name: str, what: object, found: Callable[[], Any]) -> Any:
+        if name == EEG:
+            return found()
+        if (name, what) not in known:
+            known[name, what] = found()
+        return known[name, what]
+
     _, context = next(iter(windows_in_context(len(frames))))
     hidden = np.zeros(len(frames), bool)
     hidden[context] = hide_alike(measured[context])
@@ -138,19 +151,24 @@ def chosen_prior(
     # The likeliest first.
     candidates = {} if eeg is None else {EEG: fits[EEG](some, left, at=sample)}
     if population is not None:
-        candidates[OTHERS] = fits[OTHERS](some, left, at=sample)
-    candidates[OWN] = fits[OWN](some, left)
-    misses, by_gap = {}, {}
-    for name, prior_of in candidates.items():
-        mean = eeg.mean if eeg is not None and name == EEG else None
-        for weight in WEIGHTS[name]:
-            prior, candidate = prior_of(weight), (name, weight)
-            known = prior.encode(some[context], left[context])[left[context]]
-            given = replace(prior, spread=1.0).given(
-                times[context], FrameMask(left[context]), known, None if mean is None else mean[context]
-            )
-            misses[candidate] = _missed(given, some[context], left[context], hidden[context])
-            by_gap[candidate] = _by_gap(misses[candidate][0], hidden[context])
+        candidates[OTHERS] = once(OTHERS, "some", lambda: fits[OTHERS](some, left, at=sample))
+    candidates[OWN] = once(OWN, "some", lambda: fits[OWN](some, left))
+    near, there = left[context], hidden[context]
+
+    def given(name: str, weight: float) -> FramePosterior:
+        prior = candidates[name](weight)
+        latents = prior.encode(some[context], near)[near]
+        mean = eeg.mean[context] if eeg is not None and name == EEG else None
+        return replace(prior, spread=1.0).given(times[context], FrameMask(near), latents, mean)
+
+    def missed(name: str, weight: float) -> Float32:
+        return some[context][there] - given(name, weight).mean(some[context][near], every, there)
+
+    every = slice(None)
+    errors, by_gap = {}, {}
+    for candidate in ((name, weight) for name in candidates for weight in WEIGHTS[name]):
+        errors[candidate] = once(*candidate, partial(missed, *candidate))
+        by_gap[candidate] = _by_gap(errors[candidate], there)
     name, weight = taken = min(by_gap, key=lambda candidate: by_gap[candidate].mean())
     if population is not None:
         first = next(iter(by_gap))
@@ -159,8 +177,10 @@ def chosen_prior(
             name, weight = taken = first
     # Errors within a gap go together: a factor from few gaps is shrunk towards what is expected.
     n_gaps = len(runs_of(hidden)[0])
-    spread = expected * (UNSTEADY * spread_of(*misses[taken]) / expected) ** (n_gaps / (n_gaps + PRIOR_GAPS))
-    prior = replace(fits[name](frames, measured)(weight), spread=spread)
+    std = once(name, ("std", weight), lambda: given(*taken).std(every, there))
+    missed_by = UNSTEADY * spread_of(errors[taken], std) / expected
+    spread = expected * missed_by ** (n_gaps / (n_gaps + PRIOR_GAPS))
+    prior = replace(once(name, "all", lambda: fits[name](frames, measured))(weight), spread=spread)
     return Choice(prior, name, weight, {key: float(squares.mean()) for key, squares in by_gap.items()})
 
 
@@ -233,9 +253,3 @@ def _by_gap(errors: Float32, hidden: Mask) -> Float:
     starts, lengths = runs_of(hidden)
     squares = np.square(errors).mean(axis=1)
     return np.add.reduceat(squares, np.cumsum(lengths) - lengths) * (len(starts) / lengths.sum())
-
-
-def _missed(given: FramePosterior, frames: Float32, near: Mask, hidden: Mask) -> tuple[Float32, Float32]:
-    """Errors (m, V) at hidden frames, and the standard deviation stated for them."""
-    every = slice(None)
-    return frames[hidden] - given.mean(frames[near], every, hidden), given.std(every, hidden)

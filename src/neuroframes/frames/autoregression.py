@@ -23,6 +23,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri
 
 Float = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -177,11 +178,11 @@ class Smoother:
         for number in range(len(self._blocks) - 1, -1, -1):
             block = self._blocks[number]
             n = len(block.rows)
-            inverse = solve_triangular(block.factor, np.eye(n * self._d), lower=True)
-            covariance, across = inverse.T @ inverse, None
+            lower, _ = dpotri(block.factor, lower=True)
+            covariance, across = np.tril(lower) + np.tril(lower, -1).T, None
             link = self._blocks[number + 1].link if number + 1 < len(self._blocks) else None
             if link is not None and after is not None:
-                gain = link @ inverse
+                gain = solve_triangular(block.factor, link.T, lower=True, trans=1).T
                 across = -after @ gain
                 covariance -= gain.T @ across
                 across = across.reshape(-1, self._d, n, self._d)

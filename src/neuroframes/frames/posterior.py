@@ -163,26 +163,36 @@ class CoupledPosterior:
         measured = operator.measured if isinstance(operator, FrameMask) else np.zeros(len(times), bool)
         anchors = measured if measured.any() else np.arange(len(times)) == 0
         self._grid = _Grid.of(prior, times, anchors)
-        missing = np.ones(self._grid.n_frames, bool)
+        self._missing = np.ones(self._grid.n_frames, bool)
         if exact:
-            missing[self._grid.frame[measured]] = False
-        span = prior.coupling.order if self._grid.on.all() else 2 * NEIGHBOURS
+            self._missing[self._grid.frame[measured]] = False
+        # Where nothing is measured it is the prior, whose covariance is the same at every frame.
+        self._is_prior = exact and not measured.any() and bool(self._grid.on.all())
+        self.mean = self.given(measurements, mean)
+
+    @cached_property
+    def _smoother(self) -> Smoother:
+        coupling = self.prior.coupling
+        assert coupling is not None
+        span = coupling.order if self._grid.on.all() else 2 * NEIGHBOURS
+        exact = isinstance(self._operator, FrameMask) and not self._noise
         noisy = None if exact else self._noisy_measurements()
         if noisy is not None:
             span = max(span, int(np.abs(np.subtract(*np.nonzero(noisy[0]))).max(initial=0)))
-        self._smoother = Smoother(prior.coupling, missing, span, noisy)
-        self.mean = self.given(measurements, mean)
+        return Smoother(coupling, self._missing, span, noisy)
 
     def given(self, measurements: NDArray[np.floating], mean: Float | None = None) -> Float:
         """Posterior mean (K, d) given other measurements (M, d) of the same frames."""
         base = np.zeros((len(self._grid.on), len(self.prior.variance))) if mean is None else mean
         surprise = np.asarray(measurements - self._operator.apply(base), np.float64)
+        if not len(surprise):
+            return np.array(base, np.float64)
         known, told = np.zeros((self._grid.n_frames, base.shape[1])), None
-        if self._smoother.missing.all() and len(surprise):
+        if self._smoother.missing.all():
             told = np.zeros_like(known)
             _, weights = self._noisy_measurements()
             told[self._grid.frame] = (self._operator.matrix.T @ surprise) * weights
-        elif len(surprise):
+        else:
             known[~self._smoother.missing] = surprise
         known[self._smoother.missing] = self._smoother.mean(known, told)
         return base + self._grid.at_times(known)
@@ -201,6 +211,9 @@ class CoupledPosterior:
     def _covariances(self) -> Float:
         """Posterior covariance of the latents at each time, shape (K, d, d)."""
         grid, d = self._grid, len(self.prior.variance)
+        if self._is_prior:
+            assert self.prior.coupling is not None
+            return np.broadcast_to(self.prior.coupling.lags[0], (len(grid.on), d, d))
         found = np.zeros((len(grid.on), d, d))
         # Which times a frame of the grid tells something, and by how much.
         pairs: list[tuple[NDArray[np.intp], NDArray[np.intp], Float]] = []
@@ -228,11 +241,12 @@ class CoupledPosterior:
 
     def variance(self, decoder: Float32, rows: Rows = slice(None)) -> Float32:
         """As of `Posterior`."""
-        covariances = self._covariances[rows].astype(np.float32)
-        found = np.empty((len(covariances), decoder.shape[1]), np.float32)
-        for row, covariance in zip(found, covariances, strict=True):
-            np.einsum("dv,dv->v", covariance @ decoder, decoder, out=row)
-        return np.maximum(found, 0)
+        covariances = self._covariances[rows]
+        different = covariances[:1] if self._is_prior else covariances
+        found = np.empty((len(different), decoder.shape[1]), np.float32)
+        for row, covariance in zip(found, different, strict=True):
+            np.einsum("dv,dv->v", covariance.astype(np.float32) @ decoder, decoder, out=row)
+        return np.maximum(found, 0).repeat(len(covariances) // max(1, len(different)), axis=0)
 
     def draw(self, generator: np.random.Generator, mean: Float | None = None) -> Float:
         """One sample path of all latents about `mean` (K, d), by default the posterior's; shape (K, d).

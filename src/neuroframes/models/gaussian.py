@@ -256,6 +256,10 @@ class GaussianModel(TrainedModel):
     def reads_eeg(self) -> bool:
         return self.eeg is not None
 
+    @property
+    def n_latents(self) -> int:
+        return self.prior.autoencoder.n_latents
+
     def without_eeg(self) -> "GaussianModel":
         """The prior alone."""
         return replace(self, eeg=None)

@@ -217,6 +217,11 @@ class TrainedModel(Model):
     origin: Origin
     scaled_by_run: ClassVar[bool] = False
 
+    @property
+    def n_latents(self) -> int | None:
+        """Size of its autoencoder; None without one."""
+        return None
+
     def without_eeg(self) -> "TrainedModel | None":
         """What of the model does not use EEG, as a model of its own; None where nothing is left."""
         return None

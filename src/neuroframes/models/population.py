@@ -1,8 +1,7 @@
 """A population prior as a model: what other people's runs say, adapted to the run that is to be filled."""
 
-import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from neuroframes.models.gaussian import CHOSEN, RIDGE_FIELDS, EegPathway, Gaussi
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
 from neuroframes.recording.segments import Segment
-
-logger = logging.getLogger(__name__)
 
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
 
@@ -108,6 +105,8 @@ class PopulationModel(TrainedModel):
     population: Population
     notes: tuple[str, ...] = ()
     eeg: GroupEeg | None = None
+    # What measured frames say without EEG, which is asked again with other EEG of the run, and without.
+    _known: dict[Any, tuple[Any, dict[Any, Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -184,6 +183,7 @@ class PopulationModel(TrainedModel):
             np.random.default_rng(0),
             population,
             eeg=prediction,
+            known=self._known_of(segment),
         )
         if pathway is not None:
             pathway = pathway.about(choice.prior.latents) if choice.name == EEG else None
@@ -193,8 +193,13 @@ class PopulationModel(TrainedModel):
         note = f"{choice}; a population of {counted(len(people), 'person', 'people')}{whose}"
         if given is not None and pathway is None:
             note += "; the EEG isn't used, since it promises nothing certain beside these frames"
-        logger.info("%s: %s", segment.run, note)
         return AdaptedModel(self.origin, choice.prior, pathway, note=note)
+
+    def _known_of(self, segment: Segment) -> dict[Any, Any]:
+        # What the key has the address of is kept, so that it is never another's.
+        of = self.population, segment.frames, segment.vertices
+        key = *map(id, of), segment.measured.tobytes(), segment.time_in_run.tobytes()
+        return self._known.setdefault(key, (of, {}))[1]
 
     @cached_property
     def _pathway(self) -> EegPathway | None:

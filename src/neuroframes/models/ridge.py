@@ -108,9 +108,10 @@ class Ridge:
         residuals = (self.left_out_residual(targets, penalty) for penalty in self.penalties[among])
         return np.array([np.square(residual).mean(axis=0) for residual in residuals])
 
-    def best_penalty(self, targets: NDArray[np.floating]) -> float:
-        """The penalty with the lowest left-out error, pooled over targets."""
-        return float(self.penalties[self.left_out_errors(targets).mean(axis=1).argmin()])
+    def best_penalty(self, targets: NDArray[np.floating]) -> tuple[float, float]:
+        """The penalty with the lowest left-out error, pooled over targets, and that error."""
+        errors = self.left_out_errors(targets).mean(axis=1)
+        return float(self.penalties[errors.argmin()]), float(errors.min())
 
     def left_out_residual(self, targets: NDArray[np.floating], penalty: float) -> Float:
         """What is left of the targets (n, q) by a fit without each row's block and its margins."""
@@ -120,7 +121,10 @@ class Ridge:
         left_out = np.zeros_like(residual)
         for block in self.blocks:
             around = slice(max(block[0] - self.margin, 0), block[-1] + 1 + self.margin)
-            hat = (self.left[around] * shrinkage) @ self.left[around].T
-            error = np.linalg.solve(np.eye(len(hat)) - hat, residual[around])
+            left, error = self.left[around], residual[around]
+            if len(left) < left.shape[1]:
+                error = np.linalg.solve(np.eye(len(left)) - (left * shrinkage) @ left.T, error)
+            else:  # the same by Woodbury's identity
+                error = error + left @ np.linalg.solve(np.diag(1 / shrinkage) - left.T @ left, left.T @ error)
             left_out[block] = error[block - around.start]
         return left_out

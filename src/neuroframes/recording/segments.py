@@ -5,7 +5,7 @@ answer. A split here is by run or by contiguous block, with a gap longer than th
 haemodynamic response between what is fitted and what is scored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
@@ -177,6 +177,35 @@ def split_in_time(
             f"and a test part of {test_fraction:.0%}; record longer or lower --test-fraction"
         )
     return Split(tuple(train), tuple(test), gap)
+
+
+def split_by_session(runs: Sequence[tuple[str, int, float]], sessions: Collection[str]) -> Split:
+    """Hold out all runs of some sessions.
+
+    Parameters
+    ----------
+    runs : sequence of (name, number of frames, TR in seconds), in order
+    sessions : collection of str
+        Labels, with or without `ses-`.
+
+    Raises
+    ------
+    InputError
+        If no run is of one of them, or all runs are of these.
+    """
+    asked = [f"ses-{label.removeprefix('ses-')}" for label in sessions]
+    there = [next((of for of in name.split("_") if of.startswith("ses-")), "") for name, *_ in runs]
+    if unknown := [label for label in asked if label not in there]:
+        known = ", ".join(dict.fromkeys(filter(None, there))) or "no sessions"
+        raise InputError(f"no run of {', '.join(unknown)}; the store has {known}")
+    parts = [Part(name, 0, n_frames) for name, n_frames, _ in runs]
+    train, test = (
+        tuple(part for part, label in zip(parts, there, strict=True) if (label in asked) == held)
+        for held in (False, True)
+    )
+    if not train:
+        raise InputError(f"all runs are of {', '.join(asked)}: nothing is left to train on")
+    return Split(train, test, LEAST_GAP)
 
 
 def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:

@@ -30,7 +30,7 @@ from neuroframes.models.ridge import PENALTIES, Ridge, Standardisation
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.training.backbone import responses_asked
-from neuroframes.training.belief import Run, least_gap, stretches
+from neuroframes.training.belief import Run, least_gap, said, stretches
 from neuroframes.training.eeg_ridge import WEIGHED, weigh_bands
 from neuroframes.training.part import TrainingPart
 from neuroframes.training.population import (
@@ -231,7 +231,7 @@ def fit_group_ridge(
         lags = fit_lags(z - m, mask, tr)
         rest[run.person] = rest[run.person] + lags if run.person in rest else lags
     gap = _least_gap(kept, predictions, population, rest)
-    logger.info("EEG is believed in gaps of %g frames or more", gap)
+    logger.info(said(gap))
     chosen = tr, response.name, response.emphasis
     return (
         EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen),

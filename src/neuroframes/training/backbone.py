@@ -25,7 +25,7 @@ from neuroframes.models.model import Origin
 from neuroframes.models.settings import RESPONSES, BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment
-from neuroframes.training.belief import least_gap, stretches
+from neuroframes.training.belief import least_gap, said, stretches
 from neuroframes.training.eeg_ridge import fit_eeg_ridge
 from neuroframes.training.part import TrainingPart
 
@@ -209,7 +209,7 @@ def _fitted(
     runs = ((z, s.measured, m) for s, z, m in zip(segments, found.latents, found.left_out, strict=True))
     of_prior = found.prior.latents, found.with_eeg, found.prior.autoencoder.importance
     gap = least_gap([[stretch] for stretch in stretches(runs)], *of_prior)
-    logger.info("EEG is believed in gaps of %g frames or more", gap)
+    logger.info(said(gap))
     pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands, least_gap=gap)
     return GaussianModel(origin, found.prior, pathway), found
 

@@ -31,6 +31,13 @@ def stretches(runs: Iterable[Run]) -> list[Run]:
     ]
 
 
+def said(gap: float) -> str:
+    """What `least_gap` means."""
+    if np.isinf(gap):
+        return "EEG isn't believed beside measured frames"
+    return f"EEG is believed in gaps of {gap:g} frames or more"
+
+
 def least_gap(
     units: Iterable[Sequence[Run]],
     without: TemporalCovariance,
