@@ -17,7 +17,7 @@ from neuroframes.recording.bold import read_bold
 from neuroframes.recording.features import Features, write_features
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.store import open_store, prepare
-from neuroframes.registry import ACROSS, load_model
+from neuroframes.registry import ACROSS, ACROSS_NETWORKS, load_model
 from neuroframes.training.part import check_alike, read_people
 
 TR, P, K = 2.0, 12, 200
@@ -45,6 +45,13 @@ def folder(tmp_path_factory) -> Path:
     train([root / f"sub-0{number}.zarr" for number in (1, 2, 3)], out=root / "model")
     adapt(root / "model", root / "sub-04.zarr", out=root / "adapted")
     return root
+
+
+def test_networks_are_trained_only_where_they_are_asked_for_and_take_raw_eeg(folder, tmp_path):
+    assert load_model(folder / "model").name == ACROSS
+    stores = [folder / f"sub-0{number}.zarr" for number in (1, 2, 3)]
+    with pytest.raises(InputError, match=f"{ACROSS_NETWORKS} takes raw EEG, .* --preset gaussian"):
+        train(stores, out=tmp_path / "model", preset="default")
 
 
 def test_frames_of_a_stranger_are_in_units_of_a_run(folder, tmp_path):

@@ -26,7 +26,7 @@ from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import TemporalCovariance
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
-from neuroframes.models.features import eeg_features, whitening
+from neuroframes.models.features import eeg_features, equalised, whitening
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.ridge import Standardisation
 from neuroframes.models.stored import Stored, write_stored
@@ -132,14 +132,15 @@ class EegPathway:
             if names != known.channels:
                 filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
             power = eeg_features(filled, self.bands, filters)
+            tokens = self._tokens(filled, power)
             if names != known.channels:
                 # What the conditional mean of a channel lacks in power is a constant of its log.
                 offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
                 power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
-            self._known[eeg] = EegFeatures(power, self._tokens(filled))
+            self._known[eeg] = EegFeatures(power, tokens)
         return self._known[eeg]
 
-    def _tokens(self, eeg: Signal) -> Any:
+    def _tokens(self, eeg: Signal, power: BandPower) -> Any:
         """Tokens of EEG with all channels, where the learned correction has something to say."""
         learned = self.correction
         if learned is None or not learned.gate.any():
@@ -151,6 +152,8 @@ class EegPathway:
                 learned.rate,
             )
             return None
+        if self.ridge.standardisation is None:  # of several people
+            eeg = equalised(eeg, power, self.bands)
         return learned.tokens(eeg)
 
     def mean(
@@ -202,6 +205,22 @@ class EegPathway:
             return corrected, STEPS
 
         return of
+
+
+def stored_correction(stored: Stored) -> "Correction | None":
+    """The learned correction of a model, or None where it has none."""
+    if not (stored.path / "correction.json").exists():
+        return None
+    need_torch(f"{stored.path.name} holds networks, which take PyTorch")
+    from neuroframes.models.correction import Correction
+
+    return Correction.load(stored.path)
+
+
+def n_parameters(tensors: Mapping[str, NDArray[Any]], correction: "Correction | None") -> int:
+    """Numbers that a model consists of, those of its networks among them."""
+    networks = () if correction is None else correction.parameters()
+    return sum(tensor.size for tensor in tensors.values()) + sum(p.numel() for p in networks)
 
 
 @dataclass(frozen=True)
@@ -311,9 +330,7 @@ class GaussianModel(TrainedModel):
 
     @property
     def n_parameters(self) -> int:
-        learned = None if self.eeg is None else self.eeg.correction
-        networks = () if learned is None else learned.parameters()
-        return sum(tensor.size for tensor in self._tensors().values()) + sum(p.numel() for p in networks)
+        return n_parameters(self._tensors(), None if self.eeg is None else self.eeg.correction)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """What is stored as arrays."""
@@ -374,11 +391,6 @@ class GaussianModel(TrainedModel):
                 channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
             least_gap = float(tensors["eeg.least_gap"][0])
             pathway = EegPathway(ridge, with_eeg, channels, origin.bands, least_gap=least_gap)
-            if not (stored.path / "correction.json").exists():
-                return cls(origin, prior, pathway)
-            need_torch(f"{stored.path.name} holds networks, which take PyTorch")
-            from neuroframes.models.correction import Correction
-
-            correction = Correction.load(stored.path)
+            correction = stored_correction(stored)
         # Out here, since a GPU without room is no damage.
         return cls(origin, prior, replace(pathway, correction=correction))
