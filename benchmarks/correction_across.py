@@ -6,12 +6,13 @@ STORES is the folder that `prepare` wrote of `neuroframes simulate OUT --subject
 --parcels 100 --tr 2 --space fsaverage5 --channels 32`, with `--without vigilance,saturation` or not. In each
 fold a model with networks of reduced size is trained on the people of the other folds, and asked with and
 without them, from EEG alone and in gaps of 16 frames. A run's own prior isn't weighed. Printed are r by
-person, and of the first run from EEG alone CRPS and how far from flat rank histograms are: of the Gaussian in
-closed form, of draws of the backbone and of draws with networks. Differences have 95 % intervals (Student's t
-over people).
+person, from EEG alone also of networks whose gates are open, and of the first run from EEG alone CRPS and how
+far from flat rank histograms are: of the Gaussian in closed form, of draws of the backbone and of draws with
+networks. Differences have 95 % intervals (Student's t over people).
 """
 
 import argparse
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,7 +52,10 @@ def of_draws(networks: GaussianModel, backbone: GaussianModel, segment: Segment)
     """CRPS and flatness of ranks over the measured frames of a run, from EEG alone."""
     given, rows = segment.given(np.zeros(len(segment.times), bool)), segment.measured
     truth, found = segment.frames[rows].astype(float), {}
-    for name, model in (("backbone", backbone), ("networks", networks)):
+    # Draws follow networks beside a Gaussian without lead and lag; from EEG alone it has the same deviation.
+    covariance = replace(backbone.eeg.covariance, coupling=None)
+    for name, of in (("backbone", backbone), ("networks", networks)):
+        model = replace(of, eeg=of.eeg.about(covariance))
         draws = np.stack([draw[rows] for draw in model.fill(given, draws=DRAWS).draws]).astype(float)
         found[f"CRPS, draws, {name}"] = ensemble_crps(truth, draws).mean()
         found[f"ranks, draws, {name}"] = reliability_index(rank_histogram(truth, draws))
@@ -74,12 +78,16 @@ def fold(stores: list[Path], left_out: list[Path], state: Path) -> Iterator[dict
     prior = prior_of(model.population, model.origin.tr)
     networks = GaussianModel(model.origin, prior, replace(pathway, least_gap=0.0))
     backbone = replace(networks, eeg=replace(networks.eeg, correction=None))
+    everything = copy.deepcopy(pathway.correction)
+    everything.gate.fill_(1.0)
+    ungated = replace(networks, eeg=replace(networks.eeg, correction=everything))
     for path in left_out:
         segments = list(read_people([open_store(path)], BANDS, part.origin.channels).segments)
         row = {"person": path.stem}
         for task in TASKS:
             row[f"r, {task}, backbone"], after = (r_of(each, segments, task) for each in (backbone, networks))
             row[f"r, {task}, networks"] = after
+        row[f"r, {ALONE}, open gates"] = r_of(ungated, segments, ALONE)
         yield row | of_draws(networks, backbone, segments[0])
 
 

@@ -319,8 +319,9 @@ class GaussianModel(TrainedModel):
     ) -> NDArray[np.floating]:
         """Draws (S, K, d) of the latents given the measured frames and the EEG."""
         times, measured = segment.time_in_run, segment.measured
-        mean_of = None
-        if self.eeg is not None and (given := self.eeg.eeg_of(segment)) is not None:
+        mean_of, coupling = None, prior.latents.coupling
+        # The flow along which a correction follows what is drawn knows no lead and lag.
+        if self.eeg and coupling is None and (given := self.eeg.eeg_of(segment)) is not None:
             mean_of = self.eeg.mean_of_draws(given, segment.times, latents, measured)
         if mean_of is None:
             return draw_exactly(prior, times, latents, measured, mean, draws, generator)
