@@ -207,11 +207,8 @@ def _adapted(
     `at` are the population's vertices that the frames have, by default all.
     """
     population = population if at is None else population.at(at)
-    autoencoder, theirs, prior = (
-        population.autoencoder,
-        population.total().trusted(),
-        prior_of(population, tr),
-    )
+    autoencoder, theirs = population.autoencoder, population.total().trusted()
+    prior = prior_of(population, tr)
     if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
         return lambda weight: prior
     latents = prior.encode(frames, measured)

@@ -276,7 +276,8 @@ class GaussianModel(TrainedModel):
     ) -> Estimate:
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
-        Only the standard deviation of draws holds how a learned correction varies. What looks like an
+        Only the standard deviation of draws holds how a learned correction varies, where latents don't lead
+        and lag each other. What looks like an
         artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
         EEG is where most missing frames lie in gaps shorter than those in which it is believed.
         """
@@ -319,10 +320,11 @@ class GaussianModel(TrainedModel):
     ) -> NDArray[np.floating]:
         """Draws (S, K, d) of the latents given the measured frames and the EEG."""
         times, measured = segment.time_in_run, segment.measured
-        mean_of, coupling = None, prior.latents.coupling
+        mean_of = None
         # The flow along which a correction follows what is drawn knows no lead and lag.
-        if self.eeg and coupling is None and (given := self.eeg.eeg_of(segment)) is not None:
-            mean_of = self.eeg.mean_of_draws(given, segment.times, latents, measured)
+        eeg = self.eeg if prior.latents.coupling is None else None
+        if eeg is not None and (given := eeg.eeg_of(segment)) is not None:
+            mean_of = eeg.mean_of_draws(given, segment.times, latents, measured)
         if mean_of is None:
             return draw_exactly(prior, times, latents, measured, mean, draws, generator)
         from neuroframes.models.draws import draw_latents

@@ -164,7 +164,8 @@ def fit_across_default(
             [run.load()[0] for run in kept],
             left_out,
         )
-        total, size = eeg.channels.total, np.sqrt(np.diag(eeg.channels.total))
+        total = eeg.channels.total
+        size = np.sqrt(np.maximum(np.diag(total), np.finfo(float).tiny))
         correction = fit_correction(
             replace(part, segments=[run.segment(origin.channels) for run in kept]),
             found,
