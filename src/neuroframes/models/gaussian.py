@@ -277,9 +277,9 @@ class GaussianModel(TrainedModel):
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
         Only the standard deviation of draws holds how a learned correction varies, where latents don't lead
-        and lag each other. What looks like an
-        artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
-        EEG is where most missing frames lie in gaps shorter than those in which it is believed.
+        and lag each other. What looks like an artefact informs nothing: see `frames.artefacts`. Beside
+        partial frames lead and lag are left out, and EEG is where most missing frames lie in gaps shorter
+        than those in which it is believed.
         """
         generator = np.random.default_rng(0) if generator is None else generator
         if self.eeg is not None and not self.eeg.believed(segment):
