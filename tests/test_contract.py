@@ -16,15 +16,19 @@ import torch
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
 from neuroframes.models.model import Model, TrainedModel
+from neuroframes.models.population import PopulationModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.segments import Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, OURS, fit, load_model
+from neuroframes.registry import ACROSS_NETWORKS, BACKBONE, METHODS, NO_EEG, ORACLE, OURS, fit, load_model
 from neuroframes.training.backbone import fit_without_eeg
 from neuroframes.training.part import TrainingPart
 
 OWN, POPULATION = "a run's own prior", "neuroframes population"
+CORRECTED = (ACROSS_NETWORKS, OURS)
+CORRECTION = {"latents": 4, "frames": 24, "width": 8, "depth": 1, "heads": 2, "virtual_channels": 4}
+CORRECTION |= {"filters": 2, "members": 1, "epochs": 1}
 NETWORK = {"epochs": 1, "latents": 3, "batch": 32, "accelerator": "cpu"}
 SMALL = {
     "banded ridge": {"latents": 4, "samples": 2},
@@ -43,8 +47,8 @@ SMALL = {
     POPULATION: {"latents": 4},
     "neuroframes across people": {"latents": 4},
     "neuroframes backbone": {"latents": 4},
-    OURS: {"latents": 4, "frames": 24, "width": 8, "depth": 1, "heads": 2, "virtual_channels": 4}
-    | {"filters": 2, "members": 1, "epochs": 1},
+    ACROSS_NETWORKS: CORRECTION,
+    OURS: CORRECTION,
 }  # fmt: skip
 MASKS = {
     "gaps": lambda k: np.arange(k) % 10 < 6,
@@ -69,7 +73,7 @@ def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
     with pytest.MonkeyPatch.context() as patched:  # models go to a GPU where there is one
         patched.setattr(torch.cuda, "is_available", lambda: False)
         model = fit(name, part, SMALL.get(name, {}), state=state, seed=3, **run)
-    if name == OURS:
+    if name in CORRECTED:
         model.eeg.correction.gate.fill_(1.0)
     return model
 
@@ -344,7 +348,7 @@ def test_some_vertices_are_filled_too(fitted):
 
 
 def networks_of(model: Model) -> torch.nn.Module:
-    if isinstance(model, GaussianModel):
+    if isinstance(model, GaussianModel | PopulationModel):
         return model.eeg.correction
     return model.network if isinstance(model, TrainedModel) else model.network_
 
@@ -357,7 +361,7 @@ def test_a_model_is_applied_on_the_gpu_as_it_was_trained(fitted, patch, tmp_path
     model = fit(fitted.name, patch[0], sizes, state=tmp_path, seed=3, **run)
     networks = networks_of(model)
     assert {tensor.device.type for tensor in networks.state_dict().values()} == {"cuda"}
-    if fitted.name == OURS:
+    if fitted.name in CORRECTED:
         networks.gate.fill_(1.0)
     estimate = model.fill(fitted.segment.given(fitted.measured), draws=draws_of(model))
     assert all(np.isfinite(values).all() for values in (estimate.mean, *estimate.draws))

@@ -85,7 +85,7 @@ _trained_network = partial(Method, frames=True, family="network", needs=TORCH)
 _ours = partial(Method, frames=True, family="neuroframes", model="models.gaussian.GaussianModel")
 
 ORACLE = "global signal (oracle)"
-ACROSS = "neuroframes across people"
+ACROSS, ACROSS_NETWORKS = "neuroframes across people", "neuroframes across people with networks"
 OURS, BACKBONE, NO_EEG = "neuroframes", "neuroframes backbone", "neuroframes without EEG"
 
 METHODS: Mapping[str, Method] = {
@@ -139,6 +139,13 @@ METHODS: Mapping[str, Method] = {
         "training.across.fit_across",
         several=True,
         settings=BackboneSettings(),
+        model="models.population.PopulationModel",
+    ),
+    ACROSS_NETWORKS: _ours(
+        "training.across.fit_across_default",
+        needs=TORCH,
+        several=True,
+        settings=CorrectionSettings(),
         model="models.population.PopulationModel",
     ),
     BACKBONE: _ours("training.backbone.fit_gaussian", preset="gaussian", settings=BackboneSettings()),

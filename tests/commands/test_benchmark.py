@@ -20,7 +20,7 @@ from neuroframes.evaluation.plan import cells_of, inapplicable
 from neuroframes.evaluation.recordings import BRAINSPACE, HCP, OWN, Recording
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
-from neuroframes.registry import BACKBONE, METHODS, NO_EEG, ORACLE, _imported
+from neuroframes.registry import ACROSS, ACROSS_NETWORKS, BACKBONE, METHODS, NO_EEG, ORACLE, _imported
 
 CHOSEN = {
     "methods": "mean frame,linear,kriging,motion alone,ridge FIR,neuroframes backbone",
@@ -91,10 +91,12 @@ def other_store(recording, tmp_path):
 def test_methods_that_cannot_be_fitted_are_left_out(recording, other_store):
     assert inapplicable(Recording("a", OWN, other_store)) == {
         "motion alone": "motion alone needs motion parameters, and the confounds have none",
-        "neuroframes across people": "neuroframes across people takes the stores of two people or more; "
-        "pass more",
         "surface model": "surface model needs a cortical mesh, and there is none of the space unknown; "
         "prepare frames on fsLR-32k or fsaverage5, or use another method",
+        **{
+            name: f"{name} takes the stores of two people or more; pass more"
+            for name in (ACROSS, ACROSS_NETWORKS)
+        },
         **{
             name: f"{name} needs runs of other people, and there are none"
             for name in ("gap ridge of others", "gap ridge of both", "neuroframes population")

@@ -27,7 +27,7 @@ from neuroframes.recording.features import Features, write_features
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.simulated_sources import make_montage
 from neuroframes.recording.store import open_store, prepare
-from neuroframes.registry import ACROSS, OTHER_EEG, SHUFFLED, load_model
+from neuroframes.registry import ACROSS, ACROSS_NETWORKS, OTHER_EEG, SHUFFLED, load_model
 from neuroframes.training.across import fit_across
 from neuroframes.training.part import check_alike, read_people
 
@@ -56,6 +56,13 @@ def folder(tmp_path_factory) -> Path:
     train([root / f"sub-0{number}.zarr" for number in (1, 2, 3)], out=root / "model")
     adapt(root / "model", root / "sub-04.zarr", out=root / "adapted")
     return root
+
+
+def test_networks_are_trained_only_where_they_are_asked_for_and_take_raw_eeg(folder, tmp_path):
+    assert load_model(folder / "model").name == ACROSS
+    stores = [folder / f"sub-0{number}.zarr" for number in (1, 2, 3)]
+    with pytest.raises(InputError, match=f"{ACROSS_NETWORKS} takes raw EEG, .* --preset gaussian"):
+        train(stores, out=tmp_path / "model", preset="default")
 
 
 def test_frames_of_a_stranger_are_in_units_of_a_run(folder, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuroframes.models.features import LOADING, eeg_features, whitening
+from neuroframes.models.features import EQUAL, LOADING, eeg_features, equalised, whitening
 from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.signal import Signal
 
@@ -69,3 +69,21 @@ def test_features_are_channels_then_filters_band_fastest():
     for index, row in enumerate(filters):
         alone = log_band_power((row @ eeg)[None].astype(np.float32), 100.0, BANDS).values
         assert np.allclose(power.values[:, 6 + 2 * index : 8 + 2 * index], alone, atol=1e-4)
+
+
+def test_equalised_eeg_has_one_power_in_every_band_whatever_its_size():
+    generator, rate, channels = np.random.default_rng(2), 64.0, ("Fz", "Cz", "Pz")
+    # Slow waves are strong, and each channel has another size.
+    noise = generator.standard_normal((3, 4000))
+    data = np.float32([[1e-5], [4e-5], [1e-6]] * (noise + 5 * noise.cumsum(axis=1)))
+
+    def found(eeg):
+        signal = Signal(eeg, rate, channels)
+        return equalised(signal, eeg_features(signal, BANDS, np.identity(3)), BANDS)
+
+    once = found(data)
+    power = log_band_power(once.data, rate, BANDS).values.mean(axis=0)
+    np.testing.assert_allclose(power, np.log(EQUAL**2), atol=0.35)  # a slope within a band is left
+    assert np.ptp(log_band_power(data, rate, BANDS).values.mean(axis=0)) > 5
+    other = found(np.float32([[3.0], [0.2], [7.0]]) * data)
+    np.testing.assert_allclose(other.data, once.data, rtol=1e-3, atol=1e-3 * once.data.std())

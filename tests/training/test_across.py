@@ -11,11 +11,11 @@ from neuroframes.errors import InputError
 from neuroframes.frames.adaptation import EEG
 from neuroframes.models.model import Origin
 from neuroframes.models.population import PopulationModel
-from neuroframes.models.settings import BackboneSettings
+from neuroframes.models.settings import BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.segments import Segment, Split
 from neuroframes.recording.signal import Signal
-from neuroframes.training.across import Kept, LeftOut, Response, fit_across
+from neuroframes.training.across import Kept, LeftOut, Response, fit_across, fit_across_default
 from neuroframes.training.adapt import adapted
 from neuroframes.training.part import TrainingPart
 
@@ -175,6 +175,70 @@ def test_people_stay_in_it(model):
         model.without_person("sub-1")
     with pytest.raises(InputError, match="can't be merged"):
         model.merged(model)
+
+
+NETWORKS = CorrectionSettings(
+    latents=8, frames=24, width=8, depth=1, heads=2, virtual_channels=4, filters=2, members=1, epochs=1
+)
+POSITIONS = 0.09 * np.array([[0, 0.7, 0.7], [0, 0, 1], [0, -0.7, 0.7], [0, -1, 0]])
+
+
+def learned(people, state):
+    part = TrainingPart(replace(ORIGIN, positions=POSITIONS), people, several=True)
+    return fit_across_default(part, NETWORKS, state=state, accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory):
+    """The same people and networks that were trained for a moment, with an open gate."""
+    state = tmp_path_factory.mktemp("state") / "new"
+    found = learned([person(number) for number in range(5)], state)
+    assert [path.name for path in state.iterdir()] == ["member-0"]  # EEG isn't left there
+    found.eeg.correction.gate.fill_(1.0)
+    return found
+
+
+def test_networks_stand_beside_the_same_backbone(model, corrected, stranger):
+    assert corrected.name == "neuroframes across people with networks"
+    assert corrected.n_parameters > model.n_parameters
+    backbone = replace(corrected, eeg=replace(corrected.eeg, correction=None))
+    for given in (alone(stranger), stranger.given(np.arange(K) % 24 < 8)):
+        np.testing.assert_array_equal(backbone.fill(given).mean, model.fill(given).mean)
+        assert not np.array_equal(corrected.fill(given).mean, model.fill(given).mean)
+        assert "learned correction" in corrected.describe(given)
+
+
+def test_networks_take_eeg_whatever_its_size(corrected, stranger):
+    """Of channels too: that is a matter of skull and cap."""
+    sizes = np.array([[3.0], [0.5], [8.0], [1.0]], np.float32)
+    larger = Signal(sizes * stranger.eeg.data, RATE, CHANNELS)
+    found, pathway = [], corrected.eeg.pathway(USED)
+    for eeg in (stranger.eeg, larger):
+        given = pathway.features(eeg)
+        query = corrected.eeg.correction.query(stranger.times, lambda at: np.zeros((len(at), 8)))
+        found.append(corrected.eeg.correction.shift(query, given.tokens).numpy())
+    assert found[0].std() > 0
+    np.testing.assert_allclose(found[1], found[0], atol=1e-2 * found[0].std())
+
+
+def test_networks_are_read_as_they_were_written(corrected, stranger, tmp_path):
+    corrected.save(tmp_path / "model")
+    again, given = PopulationModel.load(tmp_path / "model"), alone(stranger)
+    assert (again.name, again.n_parameters) == (corrected.name, corrected.n_parameters)
+    np.testing.assert_array_equal(again.fill(given).mean, corrected.fill(given).mean)
+
+
+def test_networks_are_trained_at_one_rate(tmp_path):
+    slower = person(1)
+    slower = replace(slower, eeg=Signal(slower.eeg.data[:, ::2].copy(), RATE / 2, CHANNELS))
+    with pytest.raises(InputError, match="EEG at 32 and 64 Hz, but networks take one rate; prepare all"):
+        learned([person(0), slower], tmp_path)
+
+
+def test_an_adapted_model_has_no_networks(model, corrected, stranger, caplog):
+    own = adapted(corrected, [stranger])
+    assert own.eeg.correction is None and "the adapted model has none" in caplog.text
+    np.testing.assert_array_equal(own.eeg.ridge.weights, adapted(model, [stranger]).eeg.ridge.weights)
 
 
 def test_a_person_unlike_the_others_is_learned(model, caplog):

@@ -22,7 +22,15 @@ from neuroframes.recording.signal import Signal
 from neuroframes.training import trainer as module
 from neuroframes.training.backbone import Backbone
 from neuroframes.training.correction import CorrectionTraining, fit_correction, gates
-from neuroframes.training.data import BLOCKS, EMPTY_MASKS, TrainingData, blocks_of, mean_r, random_masks
+from neuroframes.training.data import (
+    BLOCKS,
+    EMPTY_MASKS,
+    TrainingData,
+    blocks_of,
+    blocks_of_people,
+    mean_r,
+    random_masks,
+)
 from neuroframes.training.part import TrainingPart
 
 TR, RATE, D, C, GAP = 2.0, 50.0, 3, 4, 40.0
@@ -224,6 +232,17 @@ def test_no_window_of_training_comes_near_those_of_validation(n_frames):
     assert (validated == 1).all()
 
 
+@pytest.mark.parametrize(("n_people", "n_blocks"), [(2, 2), (5, 2), (8, 3), (12, 4), (40, BLOCKS)])
+def test_blocks_of_people_are_of_whole_people(n_people, n_blocks):
+    person = torch.arange(n_people).repeat_interleave(7)
+    blocks = [*blocks_of_people(person)]
+    assert len(blocks) == n_blocks
+    assert (torch.stack([validation for _, validation in blocks]).sum(dim=0) == 1).all()
+    for fitted, validation in blocks:
+        assert torch.equal(fitted, ~validation) and fitted.any()
+        assert not set(person[fitted].tolist()) & set(person[validation].tolist())
+
+
 def test_a_window_is_told_the_same_in_training_and_in_use():
     segments, found = toy(200)
     training, correction = training_of(segments, found, replace(SETTINGS, members=1))
@@ -293,6 +312,20 @@ def test_gates_of_noise_and_of_signal():
     assert (gate(3 * moved) == 1).all() and (gate(-moved) == 0).all()
     assert not gates(torch.ones(1, 2), torch.ones(1, 2)).any()  # one window tells nothing
     assert not gates(torch.zeros(5, 2), torch.zeros(5, 2)).any()
+
+
+def test_what_helps_one_person_alone_is_no_gain(monkeypatch):
+    segments, found = toy(144, 144, 144)
+    segments = [replace(each, person=f"sub-{number}") for number, each in enumerate(segments)]
+    training, _ = training_of(segments, found, validated=torch.ones(432, dtype=torch.bool))
+    person = training.data.person[training.validation_starts]
+    assert person.tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    power = torch.ones(1, 18, 1)
+    for gains, opened in (((0.5, 0.6, 0.7), True), ((1.8, 0.0, 0.0), False)):
+        gain = torch.tensor(gains)[person][None, :, None]
+        monkeypatch.setattr(training, "gate_sums", lambda gain=gain: (gain, power))
+        assert gates(gain, power) > 0.2  # over windows
+        assert bool(training.gate() > 0.2) == opened
 
 
 def test_mean_r():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from neuroframes.errors import InputError, check_number
 from neuroframes.files import refuse_existing
 from neuroframes.models.settings import PRECISIONS
-from neuroframes.registry import ACROSS, PRESETS, check_fits, fit, settings_of
+from neuroframes.registry import ACROSS, ACROSS_NETWORKS, PRESETS, check_fits, fit, settings_of
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def train(
     stores: Sequence[Path],
     *,
     out: Path,
-    preset: Preset = "default",
+    preset: Preset | None = None,
     bands: str | None = None,
     latents: int | None = None,
     response: Response = "auto",
@@ -56,7 +56,7 @@ def train(
         Folder of the model.
     preset : {"default", "gaussian", "paper", "surface"}
         The Gaussian backbone with a learned correction, the backbone alone, the published recipe, or graph
-        convolutions over the cortical mesh.
+        convolutions over the cortical mesh; by default the first of one person, the second of several.
     bands : str
         Frequency bands of raw EEG, some of delta,theta,alpha,beta,gamma; all by default.
     latents : int
@@ -117,7 +117,9 @@ def train(
     if not paths:
         raise InputError("no store; pass what prepare wrote for one person, or for each of several")
     several = len(paths) > 1
-    if several and preset not in ("default", "gaussian"):
+    preset = preset or ("gaussian" if several else "default")
+    across = {"default": ACROSS_NETWORKS, "gaussian": ACROSS}
+    if several and preset not in across:
         raise InputError(f"--preset {preset} is of one person; pass one store, or --preset gaussian")
     if several and (test_fraction, test_session) != (None, None):
         raise InputError(
@@ -126,10 +128,10 @@ def train(
         )
     if test_fraction is not None and test_session is not None:
         raise InputError("--test-fraction and --test-session exclude each other; pass one of them")
-    method = ACROSS if several else PRESETS[preset]
     recordings = [open_store(path) for path in paths]
     raw = not recordings[0].features
-    settings_of("gaussian" if several else preset, given)  # checked before any data are read
+    settings_of(preset, given)  # checked before any data are read
+    method = across[preset] if several else PRESETS[preset]
     check_fits(method, recordings[0].space, several=several, raw=raw)
     if bands is not None and not raw:
         raise InputError(f"--bands: {paths[0].name} has features of each frame, with no bands; leave it out")

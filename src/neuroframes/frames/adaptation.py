@@ -228,7 +228,7 @@ def _adapted(
     """
     population = population if at is None else population.at(at)
     autoencoder, theirs = population.autoencoder, population.total().trusted()
-    prior = FramePrior(autoencoder, theirs.together(tr), _rest_of(population.rest_power, tr))
+    prior = prior_of(population, tr)
     if measured.sum() < FEWEST_MEASURED:  # too few to say anything of their run
         return lambda weight: prior
     latents = prior.encode(frames, measured)
@@ -244,8 +244,10 @@ def _adapted(
     return lambda weight: replace(adapted, latents=both.together(tr, weight))
 
 
-def _rest_of(power: Float, tr: float) -> TemporalCovariance:
-    return TemporalCovariance.of_power(power[None], np.zeros(1, int), np.ones(1), tr)
+def prior_of(population: Population, tr: float) -> FramePrior:
+    """The prior of a run of which nothing is known."""
+    rest = TemporalCovariance.of_power(population.rest_power[None], np.zeros(1, int), np.ones(1), tr)
+    return FramePrior(population.autoencoder, population.total().trusted().together(tr), rest)
 
 
 def _by_gap(errors: Float32, hidden: Mask) -> Float:

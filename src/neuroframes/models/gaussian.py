@@ -27,7 +27,7 @@ from neuroframes.frames.prior import FramePrior
 from neuroframes.frames.temporal import FEWEST_MEASURED, TemporalCovariance, windows
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
-from neuroframes.models.features import eeg_features, whitening
+from neuroframes.models.features import eeg_features, equalised, whitening
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.ridge import Standardisation
 from neuroframes.models.stored import Stored, write_stored
@@ -156,14 +156,15 @@ class EegPathway:
             if names != known.channels:
                 filled = Signal(known.fill(eeg.data, names), eeg.rate, known.channels)
             power = eeg_features(filled, self.bands, filters)
+            tokens = self._tokens(filled, power)
             if names != known.channels:
                 # What the conditional mean of a channel lacks in power is a constant of its log.
                 offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
                 power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
-            self._known[eeg] = EegFeatures(power, self._tokens(filled))
+            self._known[eeg] = EegFeatures(power, tokens)
         return self._known[eeg]
 
-    def _tokens(self, eeg: Signal) -> Any:
+    def _tokens(self, eeg: Signal, power: BandPower) -> Any:
         """Tokens of EEG with all channels, where the learned correction has something to say."""
         learned = self.correction
         if learned is None or not learned.gate.any():
@@ -175,6 +176,8 @@ class EegPathway:
                 learned.rate,
             )
             return None
+        if self.ridge.standardisation is None:  # of several people
+            eeg = equalised(eeg, power, self.bands)
         return learned.tokens(eeg)
 
     def mean(
@@ -226,6 +229,22 @@ class EegPathway:
             return corrected, STEPS
 
         return of
+
+
+def stored_correction(stored: Stored) -> "Correction | None":
+    """The learned correction of a model, or None where it has none."""
+    if not (stored.path / "correction.json").exists():
+        return None
+    need_torch(f"{stored.path.name} holds networks, which take PyTorch")
+    from neuroframes.models.correction import Correction
+
+    return Correction.load(stored.path)
+
+
+def n_parameters(tensors: Mapping[str, NDArray[Any]], correction: "Correction | None") -> int:
+    """Numbers that a model consists of, those of its networks among them."""
+    networks = () if correction is None else correction.parameters()
+    return sum(tensor.size for tensor in tensors.values()) + sum(p.numel() for p in networks)
 
 
 @dataclass(frozen=True)
@@ -296,9 +315,10 @@ class GaussianModel(TrainedModel):
     ) -> Estimate:
         """As `Model.fill`, partial frames included: see `frames.partial`.
 
-        Only the standard deviation of draws holds how a learned correction varies. What looks like an
-        artefact informs nothing: see `frames.artefacts`. Beside partial frames lead and lag are left out, and
-        EEG is where it isn't believed in such gaps, or not in this run.
+        Only the standard deviation of draws holds how a learned correction varies, where latents don't lead
+        and lag each other. What looks like an artefact informs nothing: see `frames.artefacts`. Beside
+        partial frames lead and lag are left out, and EEG is where it isn't believed in such gaps, or not in
+        this run.
         """
         generator = np.random.default_rng(0) if generator is None else generator
         if self.eeg is not None and self._doubt(self.eeg, segment):
@@ -340,8 +360,10 @@ class GaussianModel(TrainedModel):
         """Draws (S, K, d) of the latents given the measured frames and the EEG."""
         times, measured = segment.time_in_run, segment.measured
         mean_of = None
-        if self.eeg is not None and (given := self.eeg.eeg_of(segment)) is not None:
-            mean_of = self.eeg.mean_of_draws(given, segment.times, latents, measured)
+        # The flow along which a correction follows what is drawn knows no lead and lag.
+        eeg = self.eeg if prior.latents.coupling is None else None
+        if eeg is not None and (given := eeg.eeg_of(segment)) is not None:
+            mean_of = eeg.mean_of_draws(given, segment.times, latents, measured)
         if mean_of is None:
             return draw_exactly(prior, times, latents, measured, mean, draws, generator)
         from neuroframes.models.draws import draw_latents
@@ -350,9 +372,7 @@ class GaussianModel(TrainedModel):
 
     @property
     def n_parameters(self) -> int:
-        learned = None if self.eeg is None else self.eeg.correction
-        networks = () if learned is None else learned.parameters()
-        return sum(tensor.size for tensor in self._tensors().values()) + sum(p.numel() for p in networks)
+        return n_parameters(self._tensors(), None if self.eeg is None else self.eeg.correction)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """What is stored as arrays."""
@@ -413,11 +433,6 @@ class GaussianModel(TrainedModel):
                 channels = ChannelCovariance(origin.channels, tensors["channel_covariances"], origin.average)
             least_gap = float(tensors["eeg.least_gap"][0])
             pathway = EegPathway(ridge, with_eeg, channels, origin.bands, least_gap=least_gap)
-            if not (stored.path / "correction.json").exists():
-                return cls(origin, prior, pathway)
-            need_torch(f"{stored.path.name} holds networks, which take PyTorch")
-            from neuroframes.models.correction import Correction
-
-            correction = Correction.load(stored.path)
+            correction = stored_correction(stored)
         # Out here, since a GPU without room is no damage.
         return cls(origin, prior, replace(pathway, correction=correction))

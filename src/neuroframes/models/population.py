@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,20 @@ from neuroframes.frames.population import Population, merged, total
 from neuroframes.frames.temporal import ON_GRID
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
-from neuroframes.models.gaussian import CHOSEN, RIDGE_FIELDS, EegPathway, GaussianModel
+from neuroframes.models.gaussian import (
+    CHOSEN,
+    RIDGE_FIELDS,
+    EegPathway,
+    GaussianModel,
+    n_parameters,
+    stored_correction,
+)
 from neuroframes.models.model import Estimate, Origin, TrainedModel
 from neuroframes.models.stored import Stored, write_stored
 from neuroframes.recording.segments import Segment
+
+if TYPE_CHECKING:
+    from neuroframes.models.correction import Correction
 
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
 
@@ -36,7 +46,8 @@ class GroupEeg:
     channels : ChannelCovariance, or None where EEG comes as features of each frame
         Mean over runs, each of trace 1.
     rest : mapping from a person's label to Lags of what the ridge of the others leaves over
-    least_gap : float, as of EegPathway
+    least_gap, correction : as of EegPathway
+        `rest` is what the ridge leaves over with or without a correction.
     change : array, shape (G,)
         Penalty on what one person's weights differ by, for each group of latents; inf: they don't.
     """
@@ -46,11 +57,12 @@ class GroupEeg:
     rest: Mapping[str, Lags]
     least_gap: float
     change: NDArray[np.float64]
+    correction: "Correction | None" = None
 
     def pathway(self, bands: Mapping[str, tuple[float, float]]) -> EegPathway:
         """Its covariance is that of what the ridge leaves over of people whom it doesn't know."""
         covariance = total(self.rest).trusted().together(self.ridge.tr)
-        return EegPathway(self.ridge, covariance, self.channels, bands, least_gap=self.least_gap)
+        return EegPathway(self.ridge, covariance, self.channels, bands, self.correction, self.least_gap)
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,9 @@ class PopulationModel(TrainedModel):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return "neuroframes population" if self.eeg is None else "neuroframes across people"
+        if self.eeg is None:
+            return "neuroframes population"
+        return "neuroframes across people" + " with networks" * (self.eeg.correction is not None)
 
     @property
     def reads_eeg(self) -> bool:
@@ -238,7 +252,7 @@ class PopulationModel(TrainedModel):
 
     @property
     def n_parameters(self) -> int:
-        return sum(tensor.size for tensor in self._tensors().values())
+        return n_parameters(self._tensors(), None if self.eeg is None else self.eeg.correction)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """What is stored as arrays; people are in their order in `model.json`, which has their runs."""
@@ -263,7 +277,9 @@ class PopulationModel(TrainedModel):
         about = self.origin.to_json() | {"people": people, "notes": self.notes}
         if self.eeg is not None:
             about |= {name: getattr(self.eeg.ridge, name) for name in CHOSEN}
-        write_stored(path, self.format, about, self._tensors(), overwrite=overwrite)
+        learned = None if self.eeg is None else self.eeg.correction
+        beside = None if learned is None else learned.save
+        write_stored(path, self.format, about, self._tensors(), overwrite=overwrite, beside=beside)
 
     @classmethod
     def from_stored(cls, stored: Stored) -> "PopulationModel":
@@ -285,7 +301,7 @@ class PopulationModel(TrainedModel):
                 covariances = tensors["eeg.channel_covariances"]
                 channels = ChannelCovariance(origin.channels, covariances, origin.average)
             rest = _unstacked("eeg.rest", about["people"], tensors)
-            settled = float(tensors["eeg.least_gap"][0]), tensors["eeg.change"]
+            settled = float(tensors["eeg.least_gap"][0]), tensors["eeg.change"], stored_correction(stored)
             return replace(found, eeg=GroupEeg(ridge, channels, rest, *settled))
 
 

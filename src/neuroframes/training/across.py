@@ -18,18 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.errors import InputError
+from neuroframes.frames.adaptation import prior_of
 from neuroframes.frames.coupling import Lags, fit_lags
 from neuroframes.frames.population import Population, total
 from neuroframes.frames.temporal import FEWEST_MEASURED, octave_groups
 from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge, responses_to
-from neuroframes.models.features import eeg_features, whitening
+from neuroframes.models.features import eeg_features, equalised, whitening
 from neuroframes.models.population import GroupEeg, PopulationModel
 from neuroframes.models.response import response_of
 from neuroframes.models.ridge import PENALTIES, Ridge, Standardisation
-from neuroframes.models.settings import BackboneSettings
+from neuroframes.models.settings import BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
-from neuroframes.training.backbone import responses_asked
+from neuroframes.recording.segments import Segment
+from neuroframes.recording.signal import Signal
+from neuroframes.training.backbone import Backbone, responses_asked
 from neuroframes.training.belief import Run, least_gap, said, stretches
 from neuroframes.training.eeg_ridge import WEIGHED, weigh_bands
 from neuroframes.training.part import TrainingPart
@@ -62,16 +66,25 @@ class Kept:
     ----------
     person : str
     file : Path
+    rate : float, Hz, of EEG (C, N) beside it, equalised, on which networks are trained; 0 without
     """
 
     person: str
     file: Path
+    rate: float = 0.0
 
     def load(self) -> tuple[Float, NDArray[np.bool_], Float, BandPower]:
         """Latents (K, d), measured (K,), times (K,) in seconds, band power standardised over the run."""
         with np.load(self.file) as found:
             power = BandPower(found["power"], found["power_times"], found["band"])
             return found["latents"], found["measured"], found["times"], power
+
+    def segment(self, channels: tuple[str, ...]) -> Segment:
+        """What networks take of it, with EEG that stays on disk; its frames are of no vertices."""
+        latents, measured, times, _ = self.load()
+        eeg = Signal(np.load(self.file.with_suffix(".npy"), mmap_mode="r"), self.rate, channels)
+        frames = np.zeros((len(latents), 0), np.float32)
+        return Segment(frames, times, times, measured, None, self.file.stem, eeg, person=self.person)
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ class Response:
         return found * np.tile(self.scale, self.basis.shape[1])
 
 
-def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0, **_: Any) -> PopulationModel:
+def fit_across(part: TrainingPart, settings: BackboneSettings, **_: Any) -> PopulationModel:
     """The model of all people of a training part.
 
     Parameters
@@ -110,11 +123,68 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
     part : TrainingPart
         Its segments are of two people or more, each z-scored by itself; they are read one at a time.
     settings : BackboneSettings
-    seed : int
     **_ : what networks take
     """
+    with TemporaryDirectory() as folder:
+        return _fitted(part, settings, Path(folder), networks=False)[0]
+
+
+def fit_across_default(
+    part: TrainingPart, settings: CorrectionSettings, *, state: Path, seed: int = 0, **options: Any
+) -> PopulationModel:
+    """The same and networks that may correct it, each validated on people whom it wasn't fitted to.
+
+    Parameters
+    ----------
+    part : TrainingPart, as in `fit_across`, with EEG
+    settings : CorrectionSettings
+    state : Path
+        Folder for the state of training; everybody's EEG lies in it meanwhile, 4 bytes a sample.
+    seed : int
+    **options
+        Of `training.trainer.run`.
+
+    Raises
+    ------
+    InputError
+        If EEG has different rates.
+    """
+    from neuroframes.training.correction import fit_correction
+
+    state.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=state) as folder:
+        model, kept, left_out = _fitted(part, settings, Path(folder), networks=True)
+        eeg, origin = model.eeg, part.origin
+        assert eeg is not None and eeg.channels is not None  # networks are trained where there is raw EEG
+        # Networks and what is exact about them know nothing of lead and lag.
+        found = Backbone(
+            prior_of(model.population, origin.tr),
+            replace(eeg.pathway(origin.bands).covariance, coupling=None),
+            eeg.ridge,
+            [run.load()[0] for run in kept],
+            left_out,
+        )
+        total = eeg.channels.total
+        size = np.sqrt(np.maximum(np.diag(total), np.finfo(float).tiny))
+        correction = fit_correction(
+            replace(part, segments=[run.segment(origin.channels) for run in kept]),
+            found,
+            whitening(total / np.outer(size, size)),  # of EEG that is equalised
+            settings,
+            state=state,
+            seed=seed,
+            **options,
+        )
+    return replace(model, eeg=replace(eeg, correction=correction))
+
+
+def _fitted(
+    part: TrainingPart, settings: BackboneSettings, folder: Path, *, networks: bool
+) -> tuple[PopulationModel, list[Kept], list[Float]]:
+    """The model without networks, what `folder` has of each run, and left-out predictions (K, d)."""
     origin, segments = part.origin, part.segments
     covariances: list[ChannelCovariance] = []
+    rates: set[float] = set()
 
     def runs() -> Iterator[Frames]:
         for segment in segments:
@@ -124,6 +194,12 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
             if not origin.features:
                 eeg = segment.eeg_for(WHAT)
                 of = origin.channels, origin.bands
+                rates.add(eeg.rate)
+                if networks and len(rates) > 1:
+                    raise InputError(
+                        f"EEG at {' and '.join(f'{rate:g}' for rate in sorted(rates))} Hz, but networks take "
+                        "one rate; prepare all people with the lower --rate, or pass --preset gaussian"
+                    )
                 covariances.append(ChannelCovariance.fit([(eeg.data, eeg.rate)], *of, average=origin.average))
             yield found
 
@@ -137,37 +213,40 @@ def fit_across(part: TrainingPart, settings: BackboneSettings, *, seed: int = 0,
         mean = np.mean(shares, axis=0)
         channels = replace(covariances[0], covariances=mean)
     filters = None if channels is None else whitening(channels.total)
-    with TemporaryDirectory() as folder:
-        kept: list[Kept] = []
+    kept: list[Kept] = []
 
-        def scored() -> Iterator[tuple[str, Frames]]:
-            for segment in segments:
-                found, file = frames_of(segment), Path(folder) / f"{len(kept)}.npz"
-                if found.n_measured < FEWEST_MEASURED:
-                    continue
-                power = segment.power
-                if filters is not None:
-                    power = eeg_features(segment.eeg_for(WHAT), origin.bands, filters)
-                assert power is not None  # of each run
-                standard = Standardisation.of(power.values)(power.values)
-                latents = latents_of(found, group, known)[0]
-                np.savez(
-                    file,
-                    latents=latents,
-                    measured=found.measured,
-                    times=segment.times,
-                    power=standard,
-                    power_times=power.times,
-                    band=power.band,
-                )
-                kept.append(Kept(segment.person, file))
-                yield segment.person, found
+    def scored() -> Iterator[tuple[str, Frames]]:
+        for segment in segments:
+            found, file = frames_of(segment), folder / f"{len(kept)}.npz"
+            if found.n_measured < FEWEST_MEASURED:
+                continue
+            power, rate = segment.power, 0.0
+            if filters is not None:
+                eeg = segment.eeg_for(WHAT)
+                power = eeg_features(eeg, origin.bands, filters)
+                if networks:
+                    rate = eeg.rate
+                    np.save(file.with_suffix(".npy"), equalised(eeg, power, origin.bands).data)
+            assert power is not None  # of each run
+            standard = Standardisation.of(power.values)(power.values)
+            latents = latents_of(found, group, known)[0]
+            np.savez(
+                file,
+                latents=latents,
+                measured=found.measured,
+                times=segment.times,
+                power=standard,
+                power_times=power.times,
+                band=power.band,
+            )
+            kept.append(Kept(segment.person, file, rate))
+            yield segment.person, found
 
-        population = sums_of(scored(), group, known, origin.tr)
-        kinds = responses_asked(settings, origin)
-        ridge, rest, gap, change = fit_group_ridge(kept, population, kinds)
+    population = sums_of(scored(), group, known, origin.tr)
+    kinds = responses_asked(settings, origin)
+    eeg, left_out = fit_group_ridge(kept, population, kinds, channels)
     model = PopulationModel(replace(origin, scale=known.astype(np.float32)), population)
-    return replace(model, eeg=GroupEeg(ridge, channels, rest, gap, change))
+    return replace(model, eeg=eeg), kept, left_out
 
 
 def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequence[str]) -> list[Response]:
@@ -187,15 +266,16 @@ def responses(kept: Sequence[Kept], importance: Float, tr: float, kinds: Sequenc
 
 
 def fit_group_ridge(
-    kept: Sequence[Kept], population: Population, kinds: Sequence[str]
-) -> tuple[EegRidge, Mapping[str, Lags], float, Float]:
-    """The ridge of all people, Lags of what the others' leave over of each person, `least_gap`, `fit_change`.
+    kept: Sequence[Kept], population: Population, kinds: Sequence[str], channels: ChannelCovariance | None
+) -> tuple[GroupEeg, list[Float]]:
+    """What EEG says of all people, and what the ridge of the others predicts of each segment's latents.
 
     Parameters
     ----------
     kept : sequence of Kept
     population : Population
     kinds : sequence of str, of responses that are tried
+    channels : ChannelCovariance, or None where EEG comes as features of each frame
     """
     autoencoder, tr = population.autoencoder, population.tr
     group, importance = octave_groups(autoencoder.n_latents), autoencoder.importance
@@ -233,12 +313,8 @@ def fit_group_ridge(
     gap = _least_gap(kept, predictions, population, rest)
     logger.info(said(gap))
     chosen = tr, response.name, response.emphasis
-    return (
-        EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen),
-        rest,
-        gap,
-        change,
-    )
+    ridge = EegRidge(None, response.basis, response.lags, fit.weights(best), kernels, group, *chosen)
+    return GroupEeg(ridge, channels, rest, gap, change), predictions
 
 
 def fit_change(

@@ -56,6 +56,9 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
     """
     population, (person,) = model.population, {segment.person for segment in segments}
     eeg = check_adaptable(model, person)
+    if eeg.correction is not None:
+        logger.warning("networks were validated beside other people's ridge: the adapted model has none")
+        eeg = replace(eeg, correction=None)
     group, tr, known = eeg.ridge.group, model.origin.tr, model.origin.scale > 0
     pathway = eeg.pathway(model.origin.bands)
     runs = [frames_of(segment) for segment in segments]

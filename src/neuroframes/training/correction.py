@@ -28,7 +28,7 @@ from neuroframes.models.device import default_device
 from neuroframes.models.eeg_encoder import TOKEN_WINDOW, Tokens
 from neuroframes.models.settings import CorrectionSettings
 from neuroframes.training.backbone import Backbone
-from neuroframes.training.data import TrainingData, blocks_of, mean_r, random_masks
+from neuroframes.training.data import PEOPLE, TrainingData, blocks_of, blocks_of_people, mean_r, random_masks
 from neuroframes.training.part import TrainingPart
 from neuroframes.training.trainer import SeedEachStep, Training, seed_of
 
@@ -188,6 +188,17 @@ class CorrectionTraining(Training):
         gain, power = (torch.stack(parts).unflatten(0, (len(LEVELS), 2)) for parts in found)
         return gain, power
 
+    def gate(self) -> Tensor:
+        """The member's gate (levels, 2, G): over windows and, of enough people, over these; the smaller."""
+        sums = self.gate_sums()
+        found, person = gates(*sums), self.data.person[self.validation_starts]
+        people = person.unique()
+        if len(people) < PEOPLE:
+            return found
+        of = (person[:, None] == people).to(sums[0])
+        by_person = (torch.einsum("...wg,wp->...pg", part, of) for part in sums)
+        return torch.minimum(found, gates(*by_person))
+
     def train_dataloader(self) -> DataLoader[Any]:
         settings = self.settings
         n_steps = max(FEWEST_STEPS, len(self.fit_starts) // (settings.frames * settings.batch))
@@ -204,8 +215,8 @@ class CorrectionTraining(Training):
 def gates(gain: Tensor, power: Tensor) -> Tensor:
     """How far to go, from sums over windows (..., W, G) to (..., G) within [0, 1].
 
-    The least-squares step at the lower end of its one-sided 95 % interval (Student's t over windows): 0
-    where a gain may be chance, or one window can't tell.
+    The least-squares step at the lower end of its one-sided 95 % interval (Student's t over windows, or
+    people): 0 where a gain may be chance, or one window can't tell.
     """
     n_windows = gain.shape[-2]
     if n_windows < 2:
@@ -235,7 +246,8 @@ def fit_correction(
     Parameters
     ----------
     part : TrainingPart, with EEG
-        The gap of its split is left out between what a member is fitted to and validated on.
+        The gap of its split is left out between what a member is fitted to and validated on; of several
+        people these are others.
     backbone : Backbone, fitted to it
     filters : array, shape (F, C), from which spatial filters start
     settings : CorrectionSettings
@@ -253,7 +265,9 @@ def fit_correction(
         correction = Correction(settings, part.origin.bands, group, part.origin.positions, tr, data.rate)
     blocks = [
         block
-        for block in blocks_of(len(data.z), int(np.ceil(gap / tr)))
+        for block in (
+            blocks_of_people(data.person) if part.several else blocks_of(len(data.z), int(np.ceil(gap / tr)))
+        )
         if all(len(data.starts(among, settings.frames, 1)) for among in block)
     ]
     if not blocks:
@@ -278,5 +292,5 @@ def fit_correction(
             ],
             **options,
         )
-        correction.gate[number].copy_(gates(*training.gate_sums()))
+        correction.gate[number].copy_(training.gate())
     return correction.to(default_device()).eval()

@@ -27,6 +27,7 @@ Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 BLOCKS = 5  # of the training part, one of which a member is validated on
+PEOPLE = 3  # that a block of whole people has, or so
 EMPTY_MASKS = 16  # patterns of measured frames in which nothing is measured
 
 
@@ -40,7 +41,7 @@ class TrainingData:
         Latents, censored ones filled by their posterior mean, and their left-out prediction from EEG.
     scored : tensor of bool, shape (n,)
     times : tensor, shape (n,), seconds on the run's EEG clock
-    segment : tensor of int, shape (n,)
+    segment, person : tensor of int, shape (n,)
     eeg : list of array, shape (C, N), volts, one a segment, of its whole run
     rate : float, Hz
     importance : tensor, shape (d,), sums to 1
@@ -51,6 +52,7 @@ class TrainingData:
     scored: Tensor
     times: Tensor
     segment: Tensor
+    person: Tensor
     eeg: list[NDArray[np.float32]]
     rate: float
     importance: Tensor
@@ -62,6 +64,7 @@ class TrainingData:
             for segment, z, m in zip(segments, backbone.latents, backbone.left_out, strict=True)
         ]
         signals = [segment.eeg for segment in segments if segment.eeg is not None]
+        people = [segment.person for segment in segments]
         # What a latent costs on the cortex, which is where errors count.
         importance = torch.as_tensor(backbone.prior.autoencoder.importance, dtype=torch.float32)
 
@@ -74,6 +77,7 @@ class TrainingData:
             joined([segment.measured for segment in segments], torch.bool),
             joined([segment.times for segment in segments], torch.float64),
             joined([np.full(len(s.times), number) for number, s in enumerate(segments)], torch.int64),
+            joined([np.full(len(s.times), people.index(s.person)) for s in segments], torch.int64),
             [signal.data for signal in signals],
             signals[0].rate,
             importance / importance.sum(),
@@ -151,6 +155,14 @@ def blocks_of(n_frames: int, margin: int) -> Iterator[tuple[Tensor, Tensor]]:
     for block in reversed(range(BLOCKS)):
         low, high = n_frames * block // BLOCKS, n_frames * (block + 1) // BLOCKS
         yield (row < low - margin) | (row >= high + margin), (row >= low) & (row < high)
+
+
+def blocks_of_people(person: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Frames (n,) to fit to, and those of whole people to validate on, by each frame's person (n,)."""
+    people = person.unique()
+    for block in people.tensor_split(min(max(round(len(people) / PEOPLE), 2), BLOCKS)):
+        validation = torch.isin(person, block)
+        yield ~validation, validation
 
 
 def window_starts(measured: NDArray[np.bool_], length: int) -> NDArray[np.int64]:
