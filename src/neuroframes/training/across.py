@@ -323,7 +323,7 @@ def fit_change(
     """How firmly one person's weights are held to those of all: a penalty for each group of latents.
 
     Weights that start from those of the others are fitted to the first half of a person's runs, and tried on
-    the second. Inf, by which nothing changes, where over people the gain may be chance.
+    the second. Inf, by which nothing changes, where none does better.
 
     Parameters
     ----------
@@ -349,10 +349,8 @@ def fit_change(
         turned = x_later @ ridge.right
         left = [z_later, *(z_later - turned @ of for of in changes)]
         errors.append(np.array([np.square(of).mean(axis=0) * importance for of in left]) @ member)
-    gain = np.array([1 - of[1:] / np.maximum(of[0], np.finfo(float).tiny) for of in errors])
-    mean, error = gain.mean(axis=0), gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
-    best, each = mean.argmax(axis=0), np.arange(len(member.T))
-    return np.where(mean[best, each] > error[best, each], penalties[best], np.inf)
+    lowest = np.mean(errors, axis=0).argmin(axis=0)
+    return np.append(np.inf, penalties)[lowest]
 
 
 def _least_gap(
