@@ -291,3 +291,12 @@ def test_eeg_of_somebody_else_is_not_used(model, stranger):
     swapped = replace(given, eeg=replace(given.eeg, data=given.eeg.data[:, ::-1].copy()))
     assert "the EEG isn't used" in always.describe(swapped)
     np.testing.assert_array_equal(always.fill(swapped).mean, always.without_eeg().fill(swapped).mean)
+
+
+def test_a_persons_weights_change_by_as_much_as_those_of_others_differ(model):
+    """People who differ hold each other less than people who are alike; runs too short for halves hold all."""
+    differ = [person(number, sign=(-1.0) ** number) for number in range(6)]
+    found = fit_across(TrainingPart(ORIGIN, differ, several=True), SETTINGS)
+    assert found.eeg.change[0] < model.eeg.change[0]
+    short = [segment.given(np.arange(K) < 36) for segment in differ]  # nothing is left of their second halves
+    assert np.isinf(fit_across(TrainingPart(ORIGIN, short, several=True), SETTINGS).eeg.change).all()

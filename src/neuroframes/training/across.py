@@ -335,7 +335,7 @@ def fit_change(
     tr : float, seconds
     """
     penalties, member = fit.penalties, np.eye(int(group.max()) + 1)[group]
-    errors, margin = [], round(LAST_LAG / tr)
+    errors, margin = np.zeros((1 + len(penalties), len(member.T))), round(LAST_LAG / tr)
     for person in fit.people:
         halves: tuple[list[Any], list[Any]] = ([], [])
         said = [m for of, m in zip(fit.kept, predictions, strict=True) if of.person == person]
@@ -348,9 +348,9 @@ def fit_change(
         changes = [ridge.coefficients(z, penalty) for penalty in penalties]
         turned = x_later @ ridge.right
         left = [z_later, *(z_later - turned @ of for of in changes)]
-        errors.append(np.array([np.square(of).mean(axis=0) * importance for of in left]) @ member)
-    lowest = np.mean(errors, axis=0).argmin(axis=0)
-    return np.append(np.inf, penalties)[lowest]
+        of_person = np.array([np.square(of).sum(axis=0) * importance for of in left]) @ member
+        errors += of_person / max(1, len(z_later))
+    return np.append(np.inf, penalties)[errors.argmin(axis=0)]
 
 
 def _least_gap(
