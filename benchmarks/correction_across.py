@@ -66,7 +66,6 @@ def of_draws(networks: GaussianModel, backbone: GaussianModel, segment: Segment)
     return found
 
 
-@few_threads
 def fold(stores: list[Path], left_out: list[Path], state: Path) -> Iterator[dict[str, object]]:
     """A row of each left-out person."""
     began = time.perf_counter()
@@ -82,7 +81,7 @@ def fold(stores: list[Path], left_out: list[Path], state: Path) -> Iterator[dict
     everything.gate.fill_(1.0)
     ungated = replace(networks, eeg=replace(networks.eeg, correction=everything))
     for path in left_out:
-        segments = list(read_people([open_store(path)], BANDS, part.origin.channels).segments)
+        segments = list(read_people([open_store(path)], BANDS, part.origin.electrodes).segments)
         row = {"person": path.stem}
         for task in TASKS:
             row[f"r, {task}, backbone"], after = (r_of(each, segments, task) for each in (backbone, networks))
@@ -91,6 +90,7 @@ def fold(stores: list[Path], left_out: list[Path], state: Path) -> Iterator[dict
         yield row | of_draws(networks, backbone, segments[0])
 
 
+@few_threads
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -294,9 +294,27 @@ def test_eeg_of_somebody_else_is_not_used(model, stranger):
 
 
 def test_a_persons_weights_change_by_as_much_as_those_of_others_differ(model):
-    """People who differ hold each other less than people who are alike; runs too short for halves hold all."""
+    """People who differ are held less than people who are alike; runs too short for halves hold all."""
     differ = [person(number, sign=(-1.0) ** number) for number in range(6)]
     found = fit_across(TrainingPart(ORIGIN, differ, several=True), SETTINGS)
     assert found.eeg.change[0] < model.eeg.change[0]
-    short = [segment.given(np.arange(K) < 36) for segment in differ]  # nothing is left of their second halves
-    assert np.isinf(fit_across(TrainingPart(ORIGIN, short, several=True), SETTINGS).eeg.change).all()
+    for some in (np.arange(K) < 36, np.arange(K) >= K // 2):  # of a half nothing is left
+        halved = TrainingPart(ORIGIN, [segment.given(some) for segment in differ], several=True)
+        assert np.isinf(fit_across(halved, SETTINGS).eeg.change).all()
+
+
+def test_artefacts_have_no_say_in_whether_eeg_is_used(model, stranger):
+    given = stranger.given(np.arange(K) % 20 < 8)
+    always = replace(model, eeg=replace(model.eeg, least_gap=1.0))
+    spoilt, pathway = given.frames.copy(), model.eeg.pathway(USED)
+    at = [42, 104, 165]
+    spoilt[at] = -40 * model.population.autoencoder.decode(pathway.mean(given.eeg, given.times)[at])
+    known = model.population.autoencoder.encode(lambda block: spoilt[given.measured, block])
+    assert not pathway.agrees(given.eeg, given.times[given.measured], known)
+    assert "the EEG isn't used" not in always.describe(replace(given, frames=spoilt))
+
+
+def test_channels_that_are_filled_keep_their_bands(model, stranger):
+    pathway, eeg = model.eeg.pathway(USED), stranger.eeg
+    fewer = Signal(eeg.data[1:], eeg.rate, eeg.channels[1:])
+    np.testing.assert_array_equal(pathway.features(fewer).power.band, pathway.features(eeg).power.band)

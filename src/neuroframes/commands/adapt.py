@@ -1,5 +1,6 @@
 """From a model across people to one of a person."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
     from neuroframes.models.population import PopulationModel
+
+logger = logging.getLogger(__name__)
 
 
 @few_threads
@@ -67,6 +70,10 @@ def adapt(
     check_alike(recording, origin.tr, origin.features, origin.eeg_settings, model.name)
     electrodes = origin.electrodes.asked_of(recording.channels)
     log_interpolated(recording, electrodes)
+    if filled := len(origin.channels) - len(electrodes.channels):
+        logger.warning(
+            "%s lacks %d of the model's channels; they are filled from the others", store.name, filled
+        )
     tr = recording.runs[0].tr
     split = split_in_time(
         [(run.name, len(run.frame_times), run.tr) for run in recording.runs], test_fraction, gap

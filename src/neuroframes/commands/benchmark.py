@@ -94,14 +94,14 @@ def benchmark(
     from neuroframes.evaluation.plan import ABOUT, cells_of, chosen, claim
     from neuroframes.evaluation.recordings import make_simulated, own, own_people, real_bold, to_simulate
     from neuroframes.evaluation.summary import summarise
-    from neuroframes.registry import ACROSS
+    from neuroframes.registry import ACROSS, ACROSS_NETWORKS
 
     out, paths = Path(out), [Path(store) for store in stores]
     data = None if bold_data is None else Path(bold_data)
     workers = int(check_number(workers, "--workers", at_least=1, whole=True))
     asked = chosen(suite, methods, tasks, cluster, people, band)
     found = own(paths) if paths else to_simulate(asked, out / "recordings")
-    found += own_people(paths) if ACROSS in asked.methods else []
+    found += own_people(paths) if {ACROSS, ACROSS_NETWORKS} & {*asked.methods} else []
     if asked.real_bold or data is not None:
         found += real_bold(data, asked.people, asked.band)
     anew = overwrite and (out / ABOUT).exists()

@@ -37,7 +37,7 @@ def train(
     members: int | None = None,
     test_fraction: float | None = None,
     test_session: str | None = None,
-    gap: float = 40.0,
+    gap: float | None = None,
     devices: int = 1,
     precision: str = "32-true",
     progress: bool = True,
@@ -79,7 +79,7 @@ def train(
     test_session : str
         Labels of sessions (BIDS `ses-`), comma-separated, that are held out in place of the end.
     gap : float, seconds
-        Time that is left out between training and test part of one run.
+        Time that is left out between training and test part of one run; by default 40.
     devices : int
         GPUs or processes to train networks on.
     precision : str
@@ -110,7 +110,7 @@ def train(
     given = {name: value for name, value in sizes.items() if value is not None}
 
     from neuroframes.recording.band_power import parse_bands
-    from neuroframes.recording.segments import split_by_session, split_in_time
+    from neuroframes.recording.segments import LEAST_GAP, split_by_session, split_in_time
     from neuroframes.recording.store import open_store
     from neuroframes.training.part import read_people, read_training_part
 
@@ -121,11 +121,13 @@ def train(
     across = {"default": ACROSS_NETWORKS, "gaussian": ACROSS}
     if several and preset not in across:
         raise InputError(f"--preset {preset} is of one person; pass one store, or --preset gaussian")
-    if several and (test_fraction, test_session) != (None, None):
+    if several and (test_fraction, test_session, gap) != (None, None, None):
         raise InputError(
-            "--test-fraction and --test-session hold out a part of one person's store; leave them out: "
+            "--test-fraction, --test-session and --gap hold out a part of one person; leave them out: "
             "evaluate leaves whole people out of several stores"
         )
+    if test_session is not None and gap is not None:
+        raise InputError("--gap is of --test-fraction: sessions have no gap in common; leave it out")
     if test_fraction is not None and test_session is not None:
         raise InputError("--test-fraction and --test-session exclude each other; pass one of them")
     recordings = [open_store(path) for path in paths]
@@ -140,7 +142,9 @@ def train(
     else:
         runs = [(run.name, len(run.frame_times), run.tr) for run in recordings[0].runs]
         if test_session is None:
-            split = split_in_time(runs, 0.25 if test_fraction is None else test_fraction, gap)
+            split = split_in_time(
+                runs, 0.25 if test_fraction is None else test_fraction, LEAST_GAP if gap is None else gap
+            )
         else:
             split = split_by_session(runs, [label.strip() for label in test_session.split(",")])
         part = read_training_part(recordings[0], split, parse_bands(bands))

@@ -46,7 +46,7 @@ from neuroframes.recording.bold import Bold
 from neuroframes.recording.segments import Segment, Split, detrend, load_segments, split_in_time, vertex_scale
 from neuroframes.recording.simulate import simulate
 from neuroframes.recording.store import Store, open_store, prepare
-from neuroframes.registry import ACROSS
+from neuroframes.registry import ACROSS, ACROSS_NETWORKS
 from neuroframes.training.part import PeopleSegments, TrainingPart, read_people, read_training_part
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
     """The suite's simulated recordings, made or not."""
     if not suite.seeds:
         return []
-    n_people = suite.n_people * (ACROSS in suite.methods)
+    n_people = suite.n_people * bool({ACROSS, ACROSS_NETWORKS} & {*suite.methods})
     people = [folder / PEOPLE_FOLDER / f"sub-{n + 1:02d}.zarr" for n in range(n_people)]
     seeds = suite.seeds if len(suite.seeds) > 1 else (*suite.seeds, OTHER + suite.seeds[0])
     stores = [folder / f"seed-{seed}" / "sub-01.zarr" for seed in seeds]

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from neuroframes.evaluation.tasks import ENDS, LATE, MOTION, TASKS
-from neuroframes.registry import ACROSS, BACKBONE, METHODS, NO_EEG, ORACLE
+from neuroframes.registry import ACROSS, ACROSS_NETWORKS, BACKBONE, METHODS, NO_EEG, ORACLE
 
 PEOPLE = ("all", "odd", "even")
 # What is fitted to other people alone.
-OF_OTHERS = ("mean frame", "linear", "kriging", "ridge FIR", "neuroframes population", ACROSS)
+OF_OTHERS = (
+    *("mean frame", "linear", "kriging", "ridge FIR", "neuroframes population"),
+    *(ACROSS, ACROSS_NETWORKS),
+)
 SLOW = ("oscillating Matern process", "Hankel completion", "dynamic factors")  # hours on seven people
 
 
@@ -79,7 +82,7 @@ SUITES: Mapping[str, Suite] = {
         space="fsaverage5",
         seeds=(31, 32),
         n_people=12,
-        methods=tuple(name for name in METHODS if name not in SLOW),
+        methods=tuple(name for name in METHODS if name not in (*SLOW, ACROSS_NETWORKS)),
         options={
             "banded ridge": {"samples": 8},
             "CNN-TC": {"epochs": 10, "batch": 16},

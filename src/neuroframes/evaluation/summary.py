@@ -50,7 +50,7 @@ NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "
 DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high"]
 DIFFERENCES += ["n_blocks", "n_people"]
 EVERYBODY = "all people"  # stands where a recording does
-HELD_OUT = "Held out is the end of each, at least 40 s after what methods were fitted to."
+HELD_OUT = "Held out is the end of each, or what a model was told to; methods were fitted to the rest."
 SPLITS = {
     **dict.fromkeys(
         GROUPS, "Methods were fitted to the frames that a task leaves, and scored on those that it hides."
@@ -194,7 +194,7 @@ def _about(out: Path) -> str:
     about = json.loads((out / "benchmark.json").read_text())
     text = (
         f"neuroframes {about['version']}. Settings: `benchmark.json`; every number: `results.csv`. Of "
-        f"recordings with EEG the last {100 * TEST_FRACTION:g} % are held out.\n"
+        f"recordings with EEG the last {100 * TEST_FRACTION:g} % are held out, or whole people.\n"
     )
     if smaller := {name: of for name, of in about["options"].items() if name in about["methods"]}:
         options = (

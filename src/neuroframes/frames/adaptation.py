@@ -122,7 +122,7 @@ def chosen_prior(
     known = {} if known is None else known
     measured = measured & ~suspicious(frames, measured)
     fits: dict[str, Callable[..., PriorOf]] = {
-        OWN: partial(_own, tr=tr, generator=generator, n_latents=n_latents)
+        OWN: partial(_own, tr=tr, seed=int(generator.integers(2**32)), n_latents=n_latents)
     }
     if population is not None:
         fits[OTHERS] = partial(_adapted, population=population, tr=tr)
@@ -194,14 +194,13 @@ def _spread_of_few(n_frames: float) -> float:
     return float(UNSTEADY * half_width / norm.ppf(0.95))
 
 
-def _own(
-    frames: Float32, measured: Mask, *, tr: float, generator: np.random.Generator, n_latents: int | None
-) -> PriorOf:
+def _own(frames: Float32, measured: Mask, *, tr: float, seed: int, n_latents: int | None) -> PriorOf:
     """The run's own prior; at weight 0 its latents are independent."""
     n_measured = int(measured.sum())
     n_latents = default_latents(n_measured) if n_latents is None else n_latents
     run = [(slice(0, len(frames)), measured)]
     columns, folds = columns_of(frames), folds_for(n_measured)
+    generator = np.random.default_rng(seed)  # of each fit, whichever was asked for before
     prior = fit_frame_prior(columns, frames.shape[1], run, tr, n_latents, generator, folds)
 
     @cache

@@ -159,7 +159,7 @@ class CoupledPosterior:
     ) -> None:
         assert prior.coupling is not None
         self.prior, self._operator, self._noise = prior, operator, noise
-        exact = isinstance(operator, FrameMask) and not noise
+        self._exact = exact = isinstance(operator, FrameMask) and not noise
         measured = operator.measured if isinstance(operator, FrameMask) else np.zeros(len(times), bool)
         anchors = measured if measured.any() else np.arange(len(times)) == 0
         self._grid = _Grid.of(prior, times, anchors)
@@ -175,8 +175,7 @@ class CoupledPosterior:
         coupling = self.prior.coupling
         assert coupling is not None
         span = coupling.order if self._grid.on.all() else 2 * NEIGHBOURS
-        exact = isinstance(self._operator, FrameMask) and not self._noise
-        noisy = None if exact else self._noisy_measurements()
+        noisy = None if self._exact else self._noisy_measurements()
         if noisy is not None:
             span = max(span, int(np.abs(np.subtract(*np.nonzero(noisy[0]))).max(initial=0)))
         return Smoother(coupling, self._missing, span, noisy)

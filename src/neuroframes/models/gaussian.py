@@ -47,7 +47,7 @@ COVARIANCE_FIELDS = ("power", "noise", "group", "variance")
 RIDGE_FIELDS = ("responses", "lags", "weights", "kernels")
 CHOSEN = ("response", "emphasis")  # of the ridge, by left-out error
 SAME_RATE = 1e-3
-DISAGREES = "the EEG isn't used, since the measured frames are as likely without it"
+DISAGREES = "the measured frames are as likely without it"
 Float = NDArray[np.float64]
 
 
@@ -160,7 +160,7 @@ class EegPathway:
             if names != known.channels:
                 # What the conditional mean of a channel lacks in power is a constant of its log.
                 offsets = known.power_offset(names, np.concatenate([np.eye(len(filters)), filters]))
-                power = BandPower(power.values + offsets.ravel().astype(np.float32), power.times)
+                power = replace(power, values=power.values + offsets.ravel().astype(np.float32))
             self._known[eeg] = EegFeatures(power, tokens)
         return self._known[eeg]
 
@@ -306,9 +306,9 @@ class GaussianModel(TrainedModel):
         if not eeg.believed(segment):
             return "EEG isn't believed beside so many frames"
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
-        measured, times = segment.measured, segment.times
+        measured, times = segment.measured & ~suspicious(segment.frames, segment.measured), segment.times
         known = prior.encode(segment.frames, measured)[measured]
-        return "" if eeg.agrees(given, times[measured], known) else DISAGREES
+        return "" if eeg.agrees(given, times[measured], known) else f"the EEG isn't used, since {DISAGREES}"
 
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None

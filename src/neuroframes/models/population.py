@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, counted, listed
 from neuroframes.frames.adaptation import EEG, OTHERS, Choice, Prediction, chosen_prior
+from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import LinearAutoencoder, columns_of, rows_of
 from neuroframes.frames.coupling import Lags
 from neuroframes.frames.population import Population, merged, total
@@ -20,6 +21,7 @@ from neuroframes.models.channels import ChannelCovariance
 from neuroframes.models.eeg_ridge import EegRidge
 from neuroframes.models.gaussian import (
     CHOSEN,
+    DISAGREES,
     RIDGE_FIELDS,
     EegPathway,
     GaussianModel,
@@ -33,6 +35,7 @@ from neuroframes.recording.segments import Segment
 if TYPE_CHECKING:
     from neuroframes.models.correction import Correction
 
+MOST_KNOWN = 2**29  # bytes of frames whose fits are kept
 SAME_TR = 0.01  # of it, by which the TR of a run may differ
 
 
@@ -178,17 +181,20 @@ class PopulationModel(TrainedModel):
         if segment.vertices is not None:
             population = population.at(segment.vertices)
         rows, tr = self._grid(segment)
-        pathway = prediction = None
+        pathway, prediction, doubt = None, None, "it promises nothing certain beside these frames"
         eeg = self._pathway
         given = None if eeg is None else eeg.eeg_of(segment)
         frames, measured, times = segment.frames, segment.measured[rows], segment.times[rows]
         if len(rows) < len(frames):
             frames = np.take(frames.T, rows, axis=1).T
         if self.eeg is not None and eeg is not None and given is not None and eeg.believed(segment):
-            known = population.autoencoder.encode(rows_of(columns_of(frames), measured))
-            if eeg.agrees(given, times[measured], known):
+            trusted = measured & ~suspicious(frames, measured)
+            known = population.autoencoder.encode(rows_of(columns_of(frames), trusted))
+            if eeg.agrees(given, times[trusted], known):
                 pathway = eeg
                 prediction = Prediction(eeg.mean(given, times), replace(population, people=self.eeg.rest))
+            else:
+                doubt = DISAGREES
         choice = chosen_prior(
             frames,
             measured,
@@ -206,12 +212,14 @@ class PopulationModel(TrainedModel):
         whose = f", {segment.person}, whose run this is{', among them' * (len(people) > 1)}" if own else ""
         note = f"{choice}; a population of {counted(len(people), 'person', 'people')}{whose}"
         if given is not None and pathway is None:
-            note += "; the EEG isn't used, since it promises nothing certain beside these frames"
+            note += f"; the EEG isn't used, since {doubt}"
         return AdaptedModel(self.origin, choice.prior, pathway, note=note)
 
     def _known_of(self, segment: Segment) -> dict[Any, Any]:
         # What the key has the address of is kept, so that it is never another's.
         of = self.population, segment.frames, segment.vertices
+        while len(self._known) >= max(1, MOST_KNOWN // max(1, segment.frames.nbytes)):
+            del self._known[next(iter(self._known))]
         key = *map(id, of), segment.measured.tobytes(), segment.time_in_run.tobytes()
         return self._known.setdefault(key, (of, {}))[1]
 

@@ -105,7 +105,8 @@ class Ridge:
 
         Rows that are in no block count as if they were without error.
         """
-        residuals = (self.left_out_residual(targets, penalty) for penalty in self.penalties[among])
+        projected = self.left.T @ targets
+        residuals = (self.left_out_residual(targets, penalty, projected) for penalty in self.penalties[among])
         return np.array([np.square(residual).mean(axis=0) for residual in residuals])
 
     def best_penalty(self, targets: NDArray[np.floating]) -> tuple[float, float]:
@@ -113,9 +114,14 @@ class Ridge:
         errors = self.left_out_errors(targets).mean(axis=1)
         return float(self.penalties[errors.argmin()]), float(errors.min())
 
-    def left_out_residual(self, targets: NDArray[np.floating], penalty: float) -> Float:
-        """What is left of the targets (n, q) by a fit without each row's block and its margins."""
-        projected = self.left.T @ targets
+    def left_out_residual(
+        self, targets: NDArray[np.floating], penalty: float, projected: Float | None = None
+    ) -> Float:
+        """What is left of the targets (n, q) by a fit without each row's block and its margins.
+
+        `projected` is left^T Y, where it is known.
+        """
+        projected = self.left.T @ targets if projected is None else projected
         shrinkage = 1 / (self.squared + penalty)
         residual = targets - self.left @ (shrinkage[:, None] * projected)
         left_out = np.zeros_like(residual)

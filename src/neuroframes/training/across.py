@@ -164,12 +164,12 @@ def fit_across_default(
             [run.load()[0] for run in kept],
             left_out,
         )
-        total = eeg.channels.total
-        size = np.sqrt(np.maximum(np.diag(total), np.finfo(float).tiny))
+        together = eeg.channels.total
+        size = np.sqrt(np.maximum(np.diag(together), np.finfo(float).tiny))
         correction = fit_correction(
             replace(part, segments=[run.segment(origin.channels) for run in kept]),
             found,
-            whitening(total / np.outer(size, size)),  # of EEG that is equalised
+            whitening(together / np.outer(size, size)),  # of EEG that is equalised
             settings,
             state=state,
             seed=seed,
@@ -338,18 +338,20 @@ def fit_change(
     errors, margin = np.zeros((1 + len(penalties), len(member.T))), round(LAST_LAG / tr)
     for person in fit.people:
         halves: tuple[list[Any], list[Any]] = ([], [])
-        said = [m for of, m in zip(fit.kept, predictions, strict=True) if of.person == person]
-        for (latents, measured, features), m in zip(fit.runs(person), said, strict=True):
+        by_others = [m for of, m in zip(fit.kept, predictions, strict=True) if of.person == person]
+        for (latents, measured, features), m in zip(fit.runs(person), by_others, strict=True):
             rest, middle = latents - m, len(latents) // 2
             for half, part in zip(halves, (slice(middle), slice(middle + margin, None)), strict=True):
                 half.append((features[part][measured[part]], rest[part][measured[part]]))
         (x, z), (x_later, z_later) = (map(np.concatenate, zip(*half, strict=True)) for half in halves)
+        if not (len(x) and len(x_later)):
+            continue
         ridge = Ridge(x, 0)
         changes = [ridge.coefficients(z, penalty) for penalty in penalties]
         turned = x_later @ ridge.right
         left = [z_later, *(z_later - turned @ of for of in changes)]
         of_person = np.array([np.square(of).sum(axis=0) * importance for of in left]) @ member
-        errors += of_person / max(1, len(z_later))
+        errors += of_person / len(z_later)
     return np.append(np.inf, penalties)[errors.argmin(axis=0)]
 
 

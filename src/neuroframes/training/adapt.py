@@ -73,12 +73,9 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
         latents.append(latents_of(found, population.autoencoder, known)[0])
     z = np.concatenate([of[mask] for of, mask in zip(latents, measured, strict=True)])
     x = np.concatenate([of[mask] for of, mask in zip(features, measured, strict=True)])
-    emphasis = (
-        np.array(eeg.ridge.emphasis)[standard.band] if eeg.ridge.emphasis else np.ones(len(standard.band))
-    )
-    scale = np.tile(emphasis, eeg.ridge.responses.shape[1])[
-        :, None
-    ]  # the penalty is for features with emphasis
+    # Penalties are for features with emphasis.
+    emphasis = np.array(eeg.ridge.emphasis or np.ones(1 + standard.band.max()))
+    scale = np.tile(emphasis[standard.band], eeg.ridge.responses.shape[1])[:, None]
     ridge = Ridge(x * scale.T, round(LAST_LAG / tr), folds([found.n_measured for found in runs]))
     errors = ridge.left_out_errors(z)
     weights, left_out = eeg.ridge.weights.astype(np.float64), np.asarray(x @ eeg.ridge.weights, np.float64)

@@ -160,7 +160,7 @@ def blocks_of(n_frames: int, margin: int) -> Iterator[tuple[Tensor, Tensor]]:
 def blocks_of_people(person: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Frames (n,) to fit to, and those of whole people to validate on, by each frame's person (n,)."""
     people = person.unique()
-    for block in people.tensor_split(min(max(round(len(people) / PEOPLE), 2), BLOCKS)):
+    for block in people.tensor_split(min(max(len(people) // PEOPLE, 2), BLOCKS)):
         validation = torch.isin(person, block)
         yield ~validation, validation
 

@@ -191,4 +191,9 @@ def read_people(
 def _electrodes_of_all(stores: Sequence[Store]) -> Electrodes:
     """Those of the store with the fewest that all others have or can be interpolated at."""
     each = [store.electrodes for store in stores]
-    return min((reduce(Electrodes.within, each, of) for of in each), key=lambda usable: len(usable.channels))
+
+    def usable(of: Electrodes) -> Electrodes:
+        found = reduce(Electrodes.within, each, of)
+        return found if len(found.channels) == len(of.channels) else usable(found)
+
+    return min(map(usable, each), key=lambda found: len(found.channels))
