@@ -92,7 +92,9 @@ def test_models_beside_have_rows_of_their_own(recording, tmp_path):
 def test_what_cannot_be_evaluated(recording, tmp_path):
     everything = tmp_path / "everything"
     train([recording.store], out=everything, preset="gaussian", test_fraction=0, latents=4, bands="alpha")
-    with pytest.raises(InputError, match="trained on everything; train with --test-fraction"):
+    with pytest.raises(
+        InputError, match="trained on everything; train it on one person, or adapt it, with --test-fraction"
+    ):
         evaluate([recording.store], model=everything, out=tmp_path / "out")
     with pytest.raises(InputError, match="unknown tasks gap-3, x; choose from eeg, gap-1"):
         evaluate([recording.store], model=recording.model, out=tmp_path / "out", tasks="eeg,gap-3,x")

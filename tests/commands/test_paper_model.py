@@ -117,7 +117,10 @@ def test_models_beside_have_the_same_split(recording, paper, tmp_path):
     other = tmp_path / "other"
     train([recording.store], out=other, preset="gaussian", latents=4, bands="alpha", test_fraction=0.6)
     for beside, message in (
-        ([paper, other], "another part of the recording; give all models the same --test-fraction"),
+        (
+            [paper, other],
+            "another part of the recording, or other channels; give all models the same --test-fraction",
+        ),
         ([paper, paper, paper], "names two models model"),
         ([tmp_path / "none"], "no such folder"),
     ):

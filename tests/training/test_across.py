@@ -318,3 +318,17 @@ def test_channels_that_are_filled_keep_their_bands(model, stranger):
     pathway, eeg = model.eeg.pathway(USED), stranger.eeg
     fewer = Signal(eeg.data[1:], eeg.rate, eeg.channels[1:])
     np.testing.assert_array_equal(pathway.features(fewer).power.band, pathway.features(eeg).power.band)
+
+
+def test_adaptation_that_gains_nothing_is_not_kept(model, stranger, caplog):
+    opposite = replace(model.eeg, change=np.zeros_like(model.eeg.change))  # no penalty: weights fit noise
+    own = adapted(replace(model, eeg=opposite), [stranger.given(np.arange(K) < 60)])
+    assert "other people's weights are kept" in caplog.text
+    np.testing.assert_array_equal(own.eeg.ridge.weights, model.eeg.ridge.weights)
+
+
+def test_it_is_said_where_eeg_predicts_nothing(caplog):
+    nothing = fitted(coupled=False)
+    assert nothing.eeg.ridge.weights.any() or "from EEG alone all will be 0" in caplog.text
+    silent = replace(nothing.eeg.ridge, weights=np.zeros_like(nothing.eeg.ridge.weights))
+    assert str(silent).endswith("no latent follows EEG")

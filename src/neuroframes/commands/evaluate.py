@@ -265,8 +265,8 @@ def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> 
         )
     if not origin.split.test:
         raise InputError(
-            f"{path.name} was trained on everything; train with --test-fraction 0.25 to evaluate, or pass "
-            "the stores of several people without --model"
+            f"{path.name} was trained on everything; train it on one person, or adapt it, with "
+            "--test-fraction 0.25 to evaluate, or pass the stores of several people without --model"
         )
 
 

@@ -53,7 +53,9 @@ class EegRidge:
     emphasis: tuple[float, ...]
 
     def __str__(self) -> str:
-        return f"response along lags: {self.response}; {'an' if self.emphasis else 'no'} emphasis on bands"
+        nothing = "" if self.weights.any() else "; no latent follows EEG"
+        emphasis = "an" if self.emphasis else "no"
+        return f"response along lags: {self.response}; {emphasis} emphasis on bands{nothing}"
 
     def __call__(self, power: BandPower, times: Float) -> Float:
         """Prior mean of the latents, shape (K, d), at `times` (K,), seconds on the EEG clock."""

@@ -296,6 +296,8 @@ def fit_group_ridge(
     best = np.where(gain.mean(axis=0) > gain.std(axis=0, ddof=1) / np.sqrt(len(gain)), best, 0)[group]
     response = fit.response
     logger.info("response: %s; %d of %d latents follow EEG", response, (best > 0).sum(), len(best))
+    if not best.any():
+        logger.warning("EEG says nothing certain of left-out people's frames: from EEG alone all will be 0")
     predictions = fit.predictions(best)
     loaded = [of.load()[:2] for of in kept]
     kernels = fit_wiener(

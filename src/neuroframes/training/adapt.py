@@ -117,6 +117,9 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
     before = left_over([np.asarray(of @ eeg.ridge.weights, np.float64) for of in features], eeg.ridge.kernels)
     found_error = "left-out error %.4f of that without EEG; %.4f without adaptation"
     logger.info(found_error, error(rest_of_run) / none, error(before) / none)
+    if error(rest_of_run) >= error(before):
+        logger.warning("adaptation gains nothing: other people's weights are kept")
+        weights, kernels, rest_of_run = eeg.ridge.weights.astype(np.float64), eeg.ridge.kernels, before
     lags = [fit_lags(of, mask, tr) for of, mask in zip(rest_of_run, measured, strict=True)]
     own = sums_of(((person, found) for found in runs), population.autoencoder, known, tr)
     both = replace(
