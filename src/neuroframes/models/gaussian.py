@@ -284,7 +284,8 @@ class GaussianModel(TrainedModel):
         return replace(self, eeg=None)
 
     def describe(self, segment: Segment) -> str:
-        if self.eeg is not None and (doubt := self._doubt(self.eeg, segment)):
+        measured = segment.measured & ~suspicious(segment.frames, segment.measured)
+        if self.eeg is not None and (doubt := self._doubt(self.eeg, segment, measured)):
             return f"{self.without_eeg().describe(segment)}; {doubt}"
         known = ["the measured frames"] * bool(segment.measured.any())
         informed = self.eeg is not None and self.eeg.eeg_of(segment) is not None
@@ -298,17 +299,23 @@ class GaussianModel(TrainedModel):
             + response
         )
 
-    def _doubt(self, eeg: EegPathway, segment: Segment) -> str:
-        """Why a segment's EEG isn't used; "" where it is, or where there is none."""
+    def _doubt(self, eeg: EegPathway, segment: Segment, measured: NDArray[np.bool_]) -> str:
+        """Why a segment's EEG isn't used; "" where it is, or where there is none.
+
+        `measured` (K,) are frames that don't look like artefacts.
+        """
         given = eeg.eeg_of(segment)
         if given is None:
             return ""
         if not eeg.believed(segment):
             return "EEG isn't believed beside so many frames"
         prior = self.prior if segment.vertices is None else self.prior.restricted(segment.vertices)
-        measured, times = segment.measured & ~suspicious(segment.frames, segment.measured), segment.times
         known = prior.encode(segment.frames, measured)[measured]
-        return "" if eeg.agrees(given, times[measured], known) else f"the EEG isn't used, since {DISAGREES}"
+        return (
+            ""
+            if eeg.agrees(given, segment.times[measured], known)
+            else f"the EEG isn't used, since {DISAGREES}"
+        )
 
     def fill(
         self, segment: Segment, *, draws: int = 0, generator: np.random.Generator | None = None
@@ -321,13 +328,14 @@ class GaussianModel(TrainedModel):
         this run.
         """
         generator = np.random.default_rng(0) if generator is None else generator
-        if self.eeg is not None and self._doubt(self.eeg, segment):
-            return self.without_eeg().fill(segment, draws=draws, generator=generator)
         doubted = suspicious(segment.frames, segment.measured)
+        measured = segment.measured & ~doubted
+        unused = self.eeg is not None and self._doubt(self.eeg, segment, measured)
+        model = self.without_eeg() if unused else self
         if not doubted.any():
-            return self._fill(segment, draws, generator)
-        trusted = replace(segment, measured=segment.measured & ~doubted)
-        asked, found = ~doubted[~trusted.measured], self._fill(trusted, draws, generator)
+            return model._fill(segment, draws, generator)
+        asked = ~doubted[~measured]
+        found = model._fill(replace(segment, measured=measured), draws, generator)
         std = None if found.std is None else found.std[asked]
         return Estimate(found.mean[asked], std, (draw[asked] for draw in found.draws))
 

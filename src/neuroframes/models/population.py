@@ -82,7 +82,7 @@ class AdaptedModel(GaussianModel):
     def describe(self, segment: Segment) -> str:
         return f"{super().describe(segment)}; {self.note}"
 
-    def _doubt(self, eeg: EegPathway, segment: Segment) -> str:
+    def _doubt(self, eeg: EegPathway, segment: Segment, measured: NDArray[np.bool_]) -> str:
         return ""  # it has been settled for this run
 
     def fill(

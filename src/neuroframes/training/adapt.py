@@ -115,9 +115,10 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
 
     rest_of_run, none = left_over(predictions, kernels), error(latents)
     before = left_over([np.asarray(of @ eeg.ridge.weights, np.float64) for of in features], eeg.ridge.kernels)
+    adapted_error, error_before = error(rest_of_run) / none, error(before) / none
     found_error = "left-out error %.4f of that without EEG; %.4f without adaptation"
-    logger.info(found_error, error(rest_of_run) / none, error(before) / none)
-    if error(rest_of_run) >= error(before):
+    logger.info(found_error, adapted_error, error_before)
+    if adapted_error >= error_before:
         logger.warning("adaptation gains nothing: other people's weights are kept")
         weights, kernels, rest_of_run = eeg.ridge.weights.astype(np.float64), eeg.ridge.kernels, before
     lags = [fit_lags(of, mask, tr) for of, mask in zip(rest_of_run, measured, strict=True)]
