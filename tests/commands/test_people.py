@@ -199,6 +199,14 @@ def test_stores_that_were_not_prepared_alike(folder):
         read_people([one, slower], {})
     with pytest.raises(InputError, match="features .* prepare all people alike"):
         check_alike(other, TR, ("another",), {}, "the model")
+    with pytest.raises(InputError, match="has features of each frame, but the model raw EEG; prepare"):
+        check_alike(other, TR, (), {}, "the model")
+
+
+def test_a_prior_has_no_store_to_be_evaluated_on(folder, tmp_path):
+    load_model(folder / "model").without_eeg().save(tmp_path / "prior")
+    with pytest.raises(InputError, match="prior is a prior, of no store; pass a model that train"):
+        evaluate([folder / "sub-04.zarr"], model=tmp_path / "prior", out=tmp_path / "out")
 
 
 @pytest.mark.parametrize("named", [True, False])

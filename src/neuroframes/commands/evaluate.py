@@ -241,7 +241,11 @@ def _models(paths: Sequence[Path], recording: "Store") -> dict[str, "TrainedMode
 
 
 def _check_trained_on(recording: "Store", model: "TrainedModel", path: Path) -> None:
+    from neuroframes.models.population import PopulationModel
+
     origin = model.origin
+    if isinstance(model, PopulationModel) and not model.reads_eeg:
+        raise InputError(f"{path.name} is a prior, of no store; pass a model that train or adapt made")
     origin.space.check_same(recording.space, recording.path.name)
     if origin.subject not in ("", recording.subject):
         raise InputError(

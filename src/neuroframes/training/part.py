@@ -135,6 +135,12 @@ def check_alike(
     store: Store, tr: float, features: Sequence[str], settings: Mapping[str, Any], what: str
 ) -> None:
     """Raise InputError where a store has another TR, other features or EEG settings than `what`."""
+    if bool(store.features) != bool(features):
+        kind = {True: "features of each frame", False: "raw EEG"}
+        raise InputError(
+            f"{store.path.name} has {kind[bool(store.features)]}, but {what} {kind[bool(features)]}; "
+            "prepare all people alike"
+        )
     trs = sorted({round(run.tr, 4) for run in store.runs})
     for name, here, there in (
         ("TR", trs, [round(tr, 4)]),
