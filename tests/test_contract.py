@@ -59,6 +59,12 @@ MASKS = {
 }
 
 
+def with_people(part: TrainingPart) -> TrainingPart:
+    """The same runs of three people."""
+    people = [replace(segment, person=f"sub-{n}") for n in range(3) for segment in part.segments]
+    return replace(part, segments=people, several=True)
+
+
 def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
     """The method of that name with few parameters, on the CPU; a learned correction with an open gate."""
     if name == OWN:
@@ -66,9 +72,7 @@ def fitted_to(name: str, part: TrainingPart, test: Segment, state) -> Model:
         run = replace(test.given(MASKS["gaps"](len(test.times))), eeg=None, power=None)
         own = TrainingPart(origin, [run], own=True)
         return fit_without_eeg(own, BackboneSettings())
-    if METHODS[name].several:
-        people = [replace(segment, person=f"sub-{n}") for n in range(3) for segment in part.segments]
-        part = replace(part, segments=people, several=True)
+    part = with_people(part) if METHODS[name].several else part
     run = {"accelerator": "cpu"} if METHODS[name].model and METHODS[name].needs else {}
     with pytest.MonkeyPatch.context() as patched:  # models go to a GPU where there is one
         patched.setattr(torch.cuda, "is_available", lambda: False)
@@ -358,7 +362,8 @@ def networks_of(model: Model) -> torch.nn.Module:
 def test_a_model_is_applied_on_the_gpu_as_it_was_trained(fitted, patch, tmp_path):
     run = {"accelerator": "gpu"} if fitted.name in TRAINED else {}
     sizes = SMALL[fitted.name] | ({} if run else {"accelerator": "gpu"})
-    model = fit(fitted.name, patch[0], sizes, state=tmp_path, seed=3, **run)
+    part = with_people(patch[0]) if METHODS[fitted.name].several else patch[0]
+    model = fit(fitted.name, part, sizes, state=tmp_path, seed=3, **run)
     networks = networks_of(model)
     assert {tensor.device.type for tensor in networks.state_dict().values()} == {"cuda"}
     if fitted.name in CORRECTED:

@@ -102,9 +102,8 @@ class SurfaceGraphEncoder(nn.Module):
     def forward(self, vertex: Tensor, eeg: Tensor) -> Tensor:
         """From features (B, V, F) of vertices and (B, G) of the EEG to (B, V, w)."""
         size = (vertex.shape[1], vertex.shape[1])
-        graph = torch.sparse_coo_tensor(
-            self.indices, self.values, size, is_coalesced=True, check_invariants=False
-        )
+        with torch.sparse.check_sparse_tensor_invariants(False):
+            graph = torch.sparse_coo_tensor(self.indices, self.values, size, is_coalesced=True)
         h = self.vertex(vertex) + self.eeg(eeg)[:, None]
         for convolution in self.convolutions:
             h = h + functional.gelu(convolution(h, graph))
