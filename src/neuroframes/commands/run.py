@@ -170,7 +170,7 @@ def read_run(
     dvars_threshold : float
         Frames with a larger standardised DVARS in the confounds count as missing; by default none do.
     censor : path
-        Table of one line a frame, 1 = missing.
+        Table of one line a frame: 1 = missing, or, as names or program say, 1 = kept; see docs/files.md.
     frames : str
         Missing frames as 10:14,40: counted from 0, the end included.
     censor_before : int
@@ -318,7 +318,8 @@ def _missing(
     """Frames to be filled, shape (K,)."""
     import numpy as np
 
-    from neuroframes.recording.timeline import parse_frames, read_censor
+    from neuroframes.recording.censor import read_censor
+    from neuroframes.recording.timeline import parse_frames
 
     n_frames = len(run.data)
     missing = np.logical_not(np.isfinite(run.data).any(axis=1))
