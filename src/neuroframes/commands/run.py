@@ -204,8 +204,9 @@ def read_run(
         raise InputError("--leave-out needs --model, with what neuroframes prior wrote")
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
-    if eeg is not None:
-        check_same_run(Path(eeg), Path(bold))
+    for path in (eeg, confounds, censor):
+        if path is not None:
+            check_same_run(Path(path), Path(bold))
     if dvars_threshold is not None and confounds is None:
         raise InputError("--dvars-threshold needs --confounds, whose table has the DVARS of each frame")
     rules = Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)
