@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroframes.errors import InputError
 from neuroframes.recording.censor import read_censor
@@ -124,3 +126,64 @@ def test_a_table_that_is_not_there(tmp_path):
     for path in (tmp_path / "absent.tsv", tmp_path):
         with pytest.raises(InputError, match="no such file"):
             read_censor(path, 3)
+
+
+MARKS = st.lists(st.booleans(), min_size=1, max_size=40)
+NUMBERS = [
+    ("0", "1"),
+    ("0.0", "1.0"),
+    ("0.000000000000000000e+00", "1.000000000000000000e+00"),
+    ("False", "TRUE"),
+]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("masks") / "mask.tsv"
+
+
+@given(
+    MARKS,
+    st.sampled_from(NUMBERS),
+    st.sampled_from(["\t", ",", ";", " ", "   "]),
+    st.sampled_from([("censored", False), ("Motion_Outlier00", False), ("keep", True), ("retained", True)]),
+    st.integers(0, 2),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_a_named_column_says_the_same_in_every_format(file, marks, numbers, separator, named, n_before, end):
+    name, keeps = named
+    rows = [[f"other{i}" for i in range(n_before)] + [name]]
+    rows += [["7"] * n_before + [numbers[mark != keeps]] for mark in marks]
+    file.write_bytes(end.join(separator.join(row) for row in rows).encode())
+    assert read_censor(file, len(marks)).tolist() == marks
+
+
+@given(st.data(), st.integers(3, 40), st.sampled_from(NUMBERS), st.sampled_from("\t, ;"))
+def test_one_hot_columns_leave_out_the_frames_of_their_ones(file, data, n_frames, numbers, separator):
+    columns = data.draw(st.lists(st.none() | st.integers(0, n_frames - 1), min_size=2, max_size=9))
+    rows = [separator.join(numbers[frame == at] for at in columns) for frame in range(n_frames)]
+    file.write_text("\n".join(rows))
+    assert np.flatnonzero(read_censor(file, n_frames)).tolist() == sorted({*columns} - {None})
+
+
+@given(MARKS, st.sampled_from(["", "mask\n", "censor\n", "tmask\n"]))
+def test_a_column_without_a_clear_name_never_leaves_out_most_frames(file, marks, header):
+    file.write_text(header + "\n".join(str(int(mark)) for mark in marks))
+    keeps = header in ("censor\n", "tmask\n")
+    expected = np.array(marks) != keeps
+    if expected.mean() > 0.5:
+        with pytest.raises(InputError, match="means left out"):
+            read_censor(file, len(marks))
+    else:
+        assert read_censor(file, len(marks)).tolist() == expected.tolist()
+
+
+@given(st.binary(max_size=60) | st.text("01 \t,;.#ncek\n\"'", max_size=60).map(str.encode), st.integers(1, 6))
+def test_whatever_a_file_holds_is_a_mask_of_the_run_or_refused(file, content, n_frames):
+    file.write_bytes(content)
+    try:
+        left_out = read_censor(file, n_frames)
+    except InputError as error:
+        assert file.name in str(error)
+    else:
+        assert left_out.shape == (n_frames,) and left_out.dtype == bool

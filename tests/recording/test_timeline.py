@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroframes.errors import InputError
 from neuroframes.recording.timeline import MOTION, Censoring, check_covers, frame_times, motion, parse_frames
@@ -220,3 +222,41 @@ def test_parse_frames():
 def test_parse_frames_refuses(text):
     with pytest.raises(InputError, match=r"out of range|is no frame or range"):
         parse_frames(text, 41)
+
+
+@given(st.data(), st.integers(1, 60))
+def test_frames_that_are_named_are_those_that_are_marked(data, n_frames):
+    frame = st.integers(0, n_frames - 1)
+    ranges = data.draw(st.lists(st.tuples(frame, frame).map(sorted), min_size=1, max_size=6))
+    blank = st.sampled_from(["", " ", "  "])
+    parts = [
+        "".join(data.draw(blank) + word for word in ([f"{a}"] if a == b else [f"{a}", ":", f"{b}"]))
+        for a, b in ranges
+    ]
+    named = {k for a, b in ranges for k in range(a, b + 1)}
+    assert {*np.flatnonzero(parse_frames(",".join(parts), n_frames))} == named
+
+
+@given(st.text("0123456789:, -", max_size=12) | st.text(max_size=12), st.integers(1, 60))
+def test_any_text_names_frames_of_the_run_or_is_refused(text, n_frames):
+    try:
+        marked = parse_frames(text, n_frames)
+    except InputError as error:
+        assert repr(text) in str(error)
+    else:
+        assert marked.shape == (n_frames,) and marked.any()
+
+
+MARKS = st.lists(st.booleans(), min_size=1, max_size=40).map(np.array)
+COUNT = st.integers(0, 5)
+
+
+@given(MARKS, COUNT, COUNT, COUNT)
+def test_no_short_stretch_is_left_and_no_outlier_comes_back(missing, before, after, between):
+    rules = Censoring(censor_before=before, censor_after=after, censor_between=between)
+    left_out = rules.widened(missing, np.ones_like(missing))
+    assert not (missing & ~left_out).any()
+    near = [np.roll(np.pad(missing, 5), shift)[5:-5] for shift in range(-before, after + 1)]
+    assert not (np.any(near, axis=0) & ~left_out).any()
+    stretches = "".join("x" if out else "." for out in left_out).split("x")
+    assert all(not stretch or len(stretch) > between for stretch in stretches)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroframes.errors import InputError
 from neuroframes.recording.tsv import numbers, read_lines, read_tsv
@@ -98,3 +100,46 @@ def test_a_table_that_is_not_there(tmp_path):
     for path in (tmp_path / "absent.tsv", tmp_path):
         with pytest.raises(InputError, match="no such file"):
             read_tsv(path)
+
+
+FIELD = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters='"'), min_size=1, max_size=8)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tables") / "a.tsv"
+
+
+@given(
+    st.lists(FIELD, min_size=2, max_size=5, unique=True).flatmap(
+        lambda names: st.tuples(
+            st.just(names), st.lists(st.lists(FIELD, min_size=len(names), max_size=len(names)))
+        )
+    ),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    st.sampled_from(["\n", "\r\n", "\r", "\n\n"]),
+)
+def test_a_table_is_read_as_it_was_written_in_every_encoding(file, written, encoding, end):
+    names, rows = written
+    file.write_bytes(end.join("\t".join(row) for row in [names, *rows]).encode(encoding))
+    read = read_tsv(file)
+    assert [*read] == names and read.to_numpy().tolist() == rows
+
+
+@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_numbers_are_read_to_the_bit(file, values):
+    file.write_text("x\ty\n" + "\n".join(f"{'n/a' if v is None else repr(v)}\t0" for v in values))
+    read = numbers(file, read_tsv(file), "x")
+    np.testing.assert_array_equal(read, [np.nan if v is None else v for v in values])
+
+
+@given(st.binary(max_size=60) | st.text("ab1 \t,;\n\r\"'", max_size=60).map(str.encode))
+def test_whatever_a_file_holds_is_a_table_of_text_or_refused(file, content):
+    file.write_bytes(content)
+    try:
+        table = read_tsv(file)
+    except InputError as error:
+        assert file.name in str(error)
+    else:
+        assert table.columns.is_unique
+        assert all(isinstance(entry, str) for entry in [*table, *table.to_numpy().ravel()])

@@ -230,7 +230,7 @@ def read_run(
             "give --eeg to resample, with the run as it was recorded"
         )
     missing = _missing(run, rules, confounds, censor, frames)
-    partial = _partial(run, run.measured & ~missing, trained)
+    partial = partial_frames(run, run.measured & ~missing, trained)
     _check_enough(run, run.measured & ~missing, partial, fewest_frames)
     clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
     signal, power, times = None, None, run.times
@@ -333,7 +333,9 @@ def _missing(
     return rules.widened(missing, run.measured)
 
 
-def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None") -> "NDArray[np.bool_]":
+def partial_frames(
+    run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None"
+) -> "NDArray[np.bool_]":
     """Measured frames that lack values which can be estimated, shape (K,)."""
     import numpy as np
 

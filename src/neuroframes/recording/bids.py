@@ -170,6 +170,12 @@ def confounds_of(bold: Path) -> Path | None:
     return next((file for file in beside if run and _run_of(file) == run), None)
 
 
+def confounds_beside(bold: Path) -> Path:
+    """Where confounds of a BOLD file go, so that `confounds_of` and nilearn's `load_confounds` find them."""
+    run = [f"{name}-{label}" for name, label in _entities(bold).items() if name not in RENDERING]
+    return bold.with_name("_".join([*(run or [split_suffix(bold)[0]]), "desc-confounds_timeseries.tsv"]))
+
+
 def person_of(path: Path, unnamed: str | None = None) -> str:
     """Whose run a file is, as "sub-01": by its name, or else by that of the nearest folder above it.
 
