@@ -270,3 +270,11 @@ def test_a_store_prepared_too_slow_for_gamma_or_of_copies(recording, refused, tm
     assert "was prepared with rate=125.0" in error and "--overwrite" in error
     assert "no such folder" in refused("prepare", "nowhere", "--out", "stores")
     assert "no EEG of sub-02" in refused("prepare", recording.root, "--out", "stores", "--subject", "02")
+
+
+@pytest.mark.parametrize("option", ["--confounds", "--censor"])
+def test_tables_of_another_run(run_of, refused, tmp_path, option):
+    table = tmp_path / "sub-01_task-rest_outliers.tsv"
+    table.write_text("framewise_displacement\n" + "0\n" * 99 + "1\n")
+    error = refused("complete", run_of(100), "--out", "o_bold.dtseries.nii", option, table)
+    assert "is of task-rest but" in error and "of task-run; pass the file of the same run" in error

@@ -27,8 +27,6 @@ from docstring_parser import parse as parse_docstring
 from neuroframes.errors import InputError
 
 IN_PYTHON_ONLY = {"progress"}  # a bar is drawn on a terminal and nowhere else: nothing to choose
-
-
 FLAGS = {word: on for on, words in ((True, "true yes on"), (False, "false no off")) for word in words.split()}
 
 

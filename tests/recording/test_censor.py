@@ -65,10 +65,12 @@ def test_c_pac_keeps_1_and_what_means_the_opposite_is_refused(tmp_path):
             read_censor(path, 12)
 
 
-@pytest.mark.parametrize("settings", [{}, {"header": "mask"}, {"header": "censor_tr"}, {"fmt": "%.18e"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"header": "mask"}, {"header": "censor_tr"}, {"header": "non_outlier"}, {"fmt": "%.18e"}]
+)
 def test_a_column_that_leaves_out_most_frames_is_refused_until_it_is_named(tmp_path, settings):
     path = saved(tmp_path / "mask.tsv", ~BAD, **settings)
-    with pytest.raises(InputError, match="9 of 12 frames are; begin the file with a line that names"):
+    with pytest.raises(InputError, match="9 of 12 frames are; let its first line call the column"):
         read_censor(path, 12)
     values = path.read_text().splitlines()[-12:]
     for name, expected in (("keep", BAD), ("censored", ~BAD)):  # the remedy

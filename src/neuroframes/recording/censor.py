@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = re.compile(
-    r"(.+_)?outliers?_?\d*|denoising|interpolation|framewise_?displacement|(std_?)?dvars"
+    r"(?!no[nt]_outlier)(.+_)?outliers?_?\d*|denoising|interpolation|framewise_?displacement|(std_?)?dvars"
     r"|censor_(before|after|between)|scrub(bed)?|spikes?_?\d*|bad|censored|missing"
 )
 MEASURES = re.compile(r"framewise_?displacement|(std_?)?dvars")  # marks only where they are 0 and 1
 KEPT = re.compile(r"keep|kept|retain(ed)?|included?|good|uncensored|not_censored")
 DECISIVE = {"censored", "keep"}  # whatever stands beside them
 KEPT_AS_A_RULE = {"censor", "tmask"}
-NAME_IT = "begin the file with a line that names the column 'keep' (1 = kept) or 'censored' (1 = left out)"
+NAME_IT = "let its first line call the column 'keep' (1 = kept) or 'censored' (1 = left out)"
 
 
 def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
@@ -63,6 +63,7 @@ def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
             f"{path.name}: {len(table)} lines but the BOLD has {n_frames} frames; pass the table of this run"
         )
     marks = table.apply(_numbers)
+    # Columns that say by name which of 0 and 1 is left out; of measures those that are marks, if any are.
     clear = [name for name in table if LEFT_OUT.fullmatch(name) or KEPT.fullmatch(name)]
     clear = [name for name in clear if name in DECISIVE] or clear
     of_marks = [name for name in clear if not MEASURES.fullmatch(name) or marks[name].isin((0, 1)).all()]
