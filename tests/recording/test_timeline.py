@@ -4,17 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroframes.errors import InputError
-from neuroframes.recording.timeline import (
-    MOTION,
-    Censoring,
-    check_covers,
-    frame_times,
-    motion,
-    parse_frames,
-    read_censor,
-)
+from neuroframes.recording.timeline import MOTION, Censoring, check_covers, frame_times, motion, parse_frames
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -219,38 +213,6 @@ def test_confounds_of_fmriprep_21():
     assert Censoring(1e9).outliers(path, len(table)).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "0\n1\n0",
-        "censored\n0\n1\n0",
-        "a censored\n9 0\n9 1\n9 0",
-        "framewise_displacement x\n0 1\n1 1\n0 1",
-        "framewise_displacement censor_between denoising\n0 0 0\n0 1 1\n0 0 0",
-    ],
-)
-def test_censor_tables(tmp_path, text):
-    assert read_censor(table(tmp_path / "censor.tsv", text), 3).tolist() == [False, True, False]
-
-
-def test_censor_tables_that_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"frame 1 has '0.3'; expected 0 or 1"):
-        read_censor(table(tmp_path / "fd.tsv", "censored\n0\n0.3"), 2)
-    with pytest.raises(InputError, match="which column of a, b"):
-        read_censor(table(tmp_path / "two.tsv", "a b\n0 1"), 1)
-    with pytest.raises(InputError, match="2 lines but the BOLD has 3"):
-        read_censor(table(tmp_path / "short.tsv", "0\n1"), 3)
-    with pytest.raises(InputError, match="AFNI"):
-        read_censor(tmp_path / "censor.1D", 3)
-    with pytest.raises(InputError, match="no such file"):
-        read_censor(tmp_path / "absent.tsv", 3)
-    with pytest.raises(InputError, match="not a table"):
-        (tmp_path / "empty.tsv").write_text("")
-        read_censor(tmp_path / "empty.tsv", 3)
-    with pytest.raises(InputError, match="line 3 has 1 fields but the first has 2"):
-        read_censor(table(tmp_path / "cut.tsv", "censored b\n0 1\n0"), 2)
-
-
 def test_parse_frames():
     assert np.flatnonzero(parse_frames("10:14,40", 41)).tolist() == [10, 11, 12, 13, 14, 40]
     assert np.flatnonzero(parse_frames(" 0 , 2:2", 3)).tolist() == [0, 2]
@@ -260,3 +222,41 @@ def test_parse_frames():
 def test_parse_frames_refuses(text):
     with pytest.raises(InputError, match=r"out of range|is no frame or range"):
         parse_frames(text, 41)
+
+
+@given(st.data(), st.integers(1, 60))
+def test_frames_that_are_named_are_those_that_are_marked(data, n_frames):
+    frame = st.integers(0, n_frames - 1)
+    ranges = data.draw(st.lists(st.tuples(frame, frame).map(sorted), min_size=1, max_size=6))
+    blank = st.sampled_from(["", " ", "  "])
+    parts = [
+        "".join(data.draw(blank) + word for word in ([f"{a}"] if a == b else [f"{a}", ":", f"{b}"]))
+        for a, b in ranges
+    ]
+    named = {k for a, b in ranges for k in range(a, b + 1)}
+    assert {*np.flatnonzero(parse_frames(",".join(parts), n_frames))} == named
+
+
+@given(st.text("0123456789:, -", max_size=12) | st.text(max_size=12), st.integers(1, 60))
+def test_any_text_names_frames_of_the_run_or_is_refused(text, n_frames):
+    try:
+        marked = parse_frames(text, n_frames)
+    except InputError as error:
+        assert repr(text) in str(error)
+    else:
+        assert marked.shape == (n_frames,) and marked.any()
+
+
+MARKS = st.lists(st.booleans(), min_size=1, max_size=40).map(np.array)
+COUNT = st.integers(0, 5)
+
+
+@given(MARKS, COUNT, COUNT, COUNT)
+def test_no_short_stretch_is_left_and_no_outlier_comes_back(missing, before, after, between):
+    rules = Censoring(censor_before=before, censor_after=after, censor_between=between)
+    left_out = rules.widened(missing, np.ones_like(missing))
+    assert not (missing & ~left_out).any()
+    near = [np.roll(np.pad(missing, 5), shift)[5:-5] for shift in range(-before, after + 1)]
+    assert not (np.any(near, axis=0) & ~left_out).any()
+    stretches = "".join("x" if out else "." for out in left_out).split("x")
+    assert all(not stretch or len(stretch) > between for stretch in stretches)
