@@ -269,10 +269,10 @@ def check_reads_eeg(model: "TrainedModel") -> None:
 
 def features_of(model: "TrainedModel", path: Path) -> "Features | None":
     """The features of each frame that a model of such takes; None where model and file are of raw EEG."""
-    from neuroframes.recording.features import is_table, read_features
+    from neuroframes.recording.features import FORMATS, is_table, read_features
 
     if is_table(path) != bool(model.origin.features):
-        kinds = ("raw EEG", "features of each frame (.tsv, .npz)")
+        kinds = ("raw EEG", f"features of each frame ({', '.join(FORMATS)})")
         given, taken = kinds if model.origin.features else kinds[::-1]
         raise InputError(f"{path.name}: {given}, but the model takes {taken}; pass those, or another model")
     if not model.origin.features:

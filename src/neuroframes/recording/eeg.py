@@ -8,7 +8,9 @@ after, at the lower rate.
 import glob
 import logging
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +126,7 @@ def read_eeg(
         data = only(data, rate, part)
     if l_freq is not None:
         data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
-    data = volts(data, names, {name: row.get("units", "") for name, row in table.items()}, file.name)
+    data = volts(data, rate, names, {n: row.get("units", "") for n, row in table.items()}, file.name)
     warn_of_samples(data, rate, names, clipped, file.name)
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
     bad = {*raw.info["bads"], *stated_bad}
@@ -144,10 +146,10 @@ def eeg_files(path: Path) -> list[Path]:
     """Every file that `read_eeg` of `path` depends on.
 
     What the recording consists of (those of the same stem, as .vmrk, .eeg and .fdt, those that a BrainVision
-    header names, and further parts of a FIF file), and the BIDS tables that belong to it.
+    header names, further parts of a FIF file, and what is in a folder), and the BIDS tables of it.
     """
     stem = glob.escape(path.stem)
-    files = {path, *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
+    files = {path, *path.rglob("*"), *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
     if path.suffix == ".vhdr":
         named = re.findall(r"^(?:Data|Marker)File=(.*)", path.read_text(errors="replace"), re.M)
         files |= {path.parent / name.strip() for name in named}
@@ -297,7 +299,8 @@ def _samples(
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """What `resampled` gives; InputError if any sample isn't finite."""
     try:
-        data, rate, clipped = resampled(raw, picks, rate)
+        with redirect_stdout(sys.stderr):  # see `open_eeg`
+            data, rate, clipped = resampled(raw, picks, rate)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"

@@ -7,8 +7,10 @@ after sample n. EDF+D is refused where it has one, for its events have another c
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +75,12 @@ def open_eeg(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     try:
-        with warnings.catch_warnings(record=True) as said:
+        # mffpy prints remarks, where results are printed.
+        with (
+            warnings.catch_warnings(record=True) as said,
+            mne.utils.catch_logging(),
+            redirect_stdout(sys.stderr),
+        ):
             warnings.simplefilter("always")
             raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
     # MNE's readers raise whatever their parsers meet.
@@ -170,8 +177,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     if package := PACKAGE.search(text):
         name = next(filter(None, package.groups()))
         return InputError(f"{path.name}: MNE reads it with the package {name}: pip install {name}")
-    if path.is_dir():  # as some formats are
-        return InputError(f"{path} is a folder that MNE cannot read as EEG ({text}); pass a file")
+    if path.is_dir() and path.suffix != ".mff":
+        return InputError(f"{path} is a folder that MNE cannot read as EEG; pass a file")
     return InputError(
         f"{path.name}: MNE cannot read it as EEG ({text}); it or a file that belongs to it is "
         "truncated, missing or renamed: copy or export it again"

@@ -16,7 +16,7 @@ from neuroframes.errors import InputError, counted, listed
 
 logger = logging.getLogger(__name__)
 
-PLAUSIBLE = (1e-8, 0.05)  # V, standard deviation of a channel; of neither noise nor a saturated amplifier
+PLAUSIBLE = (1e-8, 1e-2)  # V; amplifiers' noise is above it, and what gradients leave below 80 Hz is below
 MOST_CLIPPED = 0.01
 LINES = (50.0, 60.0)  # Hz
 DOMINANT = 0.5
@@ -24,13 +24,14 @@ UNITS = {"v": 1.0, "mv": 1e-3, "uv": 1e-6, "nv": 1e-9}
 
 
 def volts(
-    data: NDArray[np.float64], names: Sequence[str], stated: Mapping[str, str], file: str
+    data: NDArray[np.float64], rate: float, names: Sequence[str], stated: Mapping[str, str], file: str
 ) -> NDArray[np.float64]:
     """EEG in volts: as it is, or where that can't be in the units that channels.tsv states, in place.
 
     Parameters
     ----------
     data : array, shape (C, N)
+    rate : float, Hz
     names : sequence of str, length C
     stated : mapping from a channel's name to its unit
     file : str
@@ -41,35 +42,34 @@ def volts(
     InputError
         If all channels are flat, or half of the others or more vary as EEG can't.
     """
-    deviation = data.std(axis=1)
-    flat = deviation <= 1e-9 * np.abs(data).max(axis=1)
+    lag = min(max(1, round(0.1 * rate)), data.shape[1] - 1)
+    changes = np.array([np.std(row[lag:] - row[:-lag]) for row in data])
+    flat = changes <= 1e-9 * np.abs(data).max(axis=1)
     if flat.all():
         raise InputError(f"{file}: each of the {len(names)} EEG channels is constant; export it again")
     low, high = PLAUSIBLE
-    middle = np.median(deviation[~flat])
+    middle = np.median(changes[~flat])
     if low <= middle <= high:
-        if (odd := [name for name, each in zip(names, deviation, strict=True) if each > high]) or flat.any():
-            still = [name for name, each in zip(names, flat, strict=True) if each]
-            said = f"constant: {listed(still)}" if still else ""
-            said += f"{'; ' * bool(still)}varying by more than {high:g} V: {listed(odd)}" if odd else ""
-            logger.warning(
-                "%s: EEG channels that are %s; give them the status bad or another type in channels.tsv",
-                *(file, said),
-            )
+        for odd, what in ((flat, "constant"), (changes > high, f"changing by more than {high:g} V")):
+            if odd.any():
+                named = listed([name for name, each in zip(names, odd, strict=True) if each])
+                remedy = "give them the status bad, or another type, in channels.tsv"
+                logger.warning("%s: EEG channels that are %s: %s; %s", file, what, named, remedy)
         return data
-    scale = [UNITS.get(stated.get(n, "").replace("µ", "u").replace("μ", "u").lower(), 1.0) for n in names]
-    if low <= np.median((deviation * scale)[~flat]) <= high:
+    units = [stated.get(name, "").replace("µ", "u").replace("μ", "u").lower() for name in names]
+    scale = np.array([UNITS.get(unit, 1.0) for unit in units])
+    if low <= np.median((changes * scale)[~flat]) <= high:
         logger.warning(
-            "%s: as volts the EEG would vary by %.3g V; its unit is that of channels.tsv, %s",
-            *(file, middle, stated[names[int(np.argmin(scale))]]),
+            "%s: as volts the EEG would change by %.3g V; its unit is that of channels.tsv, %s",
+            *(file, middle, stated[names[int(scale.argmin())]]),
         )
-        data *= np.array(scale)[:, None]
+        data *= scale[:, None]
         return data
+    also = ", or state it for each channel in channels.tsv (name, units) if the file has none"
     raise InputError(
-        f"{file}: the EEG varies by {middle:.3g} V (standard deviation, median of {len(names)} channels), "
-        f"but scalp EEG by microvolts; its unit is missing or wrong: export it again with the right unit, or "
-        f"where its numbers are microvolts state uV as units of each channel in the file's channels.tsv "
-        "(columns name and units)"
+        f"{file}: the EEG changes by {middle:.3g} V in a tenth of a second (median of {len(names)} channels)"
+        ", but scalp EEG by microvolts; its unit is missing or wrong: export it again with the right one"
+        f"{also if middle > high else ''}"
     )
 
 

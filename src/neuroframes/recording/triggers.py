@@ -248,9 +248,16 @@ def _events(raw: Any) -> Events:
         if not GAP.fullmatch(str(description)):
             times[str(description)].append(onset)
     for channel in np.array(raw.ch_names)[np.array(raw.get_channel_types()) == "stim"]:
-        found = mne.find_events(raw, channel, shortest_event=1, initial_event=True, verbose="ERROR")
-        for sample, _, value in found:
-            times[f"{channel}/{value}"].append((sample - raw.first_samp) / raw.info["sfreq"])
+        options = {"consecutive": True, "shortest_event": 1, "initial_event": True, "verbose": "ERROR"}
+        found = mne.find_events(raw, channel, **options)
+        at = (found[:, 0] - raw.first_samp) / raw.info["sfreq"]
+        before, value = found[:, 1:].T
+        for each in np.unique(value[value > before]):
+            times[f"{channel}/{each}"] = [*at[(value == each) & (value > before)]]
+            # A button that is held while the scanner sends its bit makes another value of it.
+            rises = (value & each == each) & (before & each == 0)
+            if each.bit_count() == 1 and (value[rises] != each).any():
+                times[f"{channel}/bit {each}"] = [*at[rises]]
     return {name: np.sort(np.array(found, float)) for name, found in times.items()}
 
 
