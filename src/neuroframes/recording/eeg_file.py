@@ -29,7 +29,7 @@ SMALLEST_GAP = 0.1  # seconds; the clock of the computer, which dates segments, 
 # Of filters that the header states, people, dates, and positions, which aren't used or are missed elsewhere.
 HARMLESS = re.compile(
     r"filter|pass cutoff|patient|measurement date|birth|outside the data range|montage|position"
-    r"|coordinate|'boundary' events|preload=False",
+    r"|coordinate|'boundary' events",
     re.I,
 )
 PACKAGE = re.compile(r"pip install (\S+)|No module named '?(\w+)|(\w+) is required to")
