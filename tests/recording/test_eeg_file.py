@@ -206,7 +206,7 @@ def test_what_mne_warns_of_is_said(tmp_path, caplog):
 def test_a_file_without_a_unit_has_that_of_channels_tsv(tmp_path):
     path = edf(tmp_path / "sub-01_eeg.edf", unit="")
     with pytest.raises(
-        InputError, match=r"^sub-01_eeg.edf: the EEG changes by 14.* V .*in channels.tsv \(name, u"
+        InputError, match=r"^sub-01_eeg.edf: the EEG changes by 11.* V .*in channels.tsv \(name, u"
     ):
         read_eeg(path)
     lines = ["name\ttype\tunits", *(f"{name}\tEEG\tµV" for name in NAMES)]

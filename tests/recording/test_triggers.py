@@ -84,6 +84,8 @@ def test_of_one_a_slice_every_nth_begins_a_volume(caplog, pause):
         InputError, match=r"479 events 'R128'.* of 12 a TR some are missing or too many after"
     ):
         found(raw_of({"R128": without(slices, 200)}))
+    with pytest.raises(InputError, match=r"479 events 'R128'.* of 12 a TR 11 are left over"):
+        found(raw_of({"R128": slices[:-1]}))
     if pause:
         with pytest.raises(InputError, match="of 12 a TR there are 9 before the first pause"):
             found(raw_of({"R128": slices[3:]}))

@@ -94,7 +94,7 @@ def reconstruct(
         refuse_options(file, reconstruct, {"trigger": trigger, "onset": onset})
         times, signal, power = _times(table, step, tr is None, 0.0, file.name), None, table.power
     else:
-        recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
+        recording = read_eeg(eeg, trigger=trigger, tr=trained.origin.tr, **trained.origin.eeg_settings)
         begin = check_number(onset or 0.0, "--onset", at_least=0, below=recording.duration)
         times, power = _times(recording, step, tr is None, begin, file.name), None
         signal = with_channels_of(trained, recording, file.name)

@@ -184,6 +184,8 @@ def _volumes(times: Times, tr: float | None, name: str, source: str, note: str) 
     n, fits = per_volume(times, tr)
     said = departures(times, tr)[2] if _nearly(times, tr) else []
     if n > 1:
+        if len(times) % n:
+            said = [f"of {n} a TR {len(times) % n} are left over"]
         if not fits.all():
             wrong = int(fits.argmin())
             said = [f"of {n} a TR some are missing or too many after {times[wrong]:.3f} s"]
