@@ -158,7 +158,9 @@ def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monk
     (path,) = prepare(root, out, progress=False)
     read = []
     original = store_module.read_bold
-    monkeypatch.setattr(store_module, "read_bold", lambda file: read.append(file) or original(file))
+    monkeypatch.setattr(
+        store_module, "read_bold", lambda file, tr: read.append(file) or original(file, tr=tr)
+    )
     prepare(root, out, progress=False)
     assert read == []
     changed = write_run(root, "01", 2)

@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 TABLES = (*SEPARATORS, ".npz")
 FEW = 0.5  # frames a parcel: a table of fewer may lie on its side
 
-Contents = tuple[NDArray[np.float32], tuple[str, ...], float]  # frames (K, P), names or (), TR or 0
+Contents = tuple[NDArray[np.float32], tuple[str, ...]]  # frames (K, P), names or ()
 
 
 def read_parcels(path: Path) -> Contents:
-    """Frames (K, P) in Fortran order, the parcels' names, () where there are none, and the TR, 0 if unknown.
+    """Frames (K, P) in Fortran order, and the parcels' names, () where there are none.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_parcels(path: Path) -> Contents:
     OSError, ValueError, zipfile.BadZipFile
         If an NPZ is damaged.
     """
-    data, names, tr = _read_arrays(path) if path.suffix == ".npz" else _read_text(path)
+    data, names = _read_text(path) if path.suffix in SEPARATORS else _read_arrays(path)
     n_frames, n_parcels = data.shape
     if names and len(names) != n_parcels:
         remedy = "transpose the table" if len(names) == n_frames else "name each parcel, or none"
@@ -60,7 +60,7 @@ def read_parcels(path: Path) -> Contents:
             n_frames,
             n_parcels,
         )
-    return data, names, tr
+    return data, names
 
 
 def stated_tr(path: Path) -> float:
@@ -117,7 +117,7 @@ def _read_text(path: Path) -> Contents:
             f"{lines.iat[row, column]!r}; rows are frames and columns parcels, with a name for each or for "
             "none, and no column of row numbers or times"
         )
-    return np.asfortranarray(values, np.float32), names, 0.0
+    return np.asfortranarray(values, np.float32), names
 
 
 def _numbers(text: "DataFrame") -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -153,4 +153,4 @@ def _read_arrays(path: Path) -> Contents:
             "expected frames x parcels called bold, or no other table; save it with np.savez(FILE, bold=...)"
         )
     names = tuple(arrays["names"].astype(str).ravel().tolist()) if "names" in arrays else ()
-    return np.asfortranarray(arrays[tables[0]], np.float32), names, stated_tr(path)
+    return np.asfortranarray(arrays[tables[0]], np.float32), names

@@ -195,6 +195,7 @@ def prepare(
     censor_between: int = 0,
     space: str | None = None,
     atlas: str | None = None,
+    bold_tr: float | None = None,
     eeg_root: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -238,6 +239,8 @@ def prepare(
         The BOLD's space entity, where there are several; by default fsLR before fsaverage before parcels.
     atlas : str
         Atlas of parcels, which are then taken rather than vertices.
+    bold_tr : float, seconds
+        TR of all runs, where files state none or a wrong one.
     eeg_root : path
         BIDS root of the EEG, where it is another.
     overwrite : bool
@@ -263,6 +266,7 @@ def prepare(
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
         "reference": reference,
+        "bold_tr": bold_tr,
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
@@ -377,9 +381,9 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
 def _read(
     run: RunFiles, settings: dict[str, Any]
 ) -> tuple[Bold, Eeg | Features, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
-    bold = read_bold(run.bold[0])
+    bold = read_bold(run.bold[0], tr=settings["bold_tr"])
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
-    left_out = rules.left_out(bold.data, bold.measured, run.confounds)
+    left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
     if is_table(run.eeg):
         features = read_features(run.eeg, tr=bold.tr)
