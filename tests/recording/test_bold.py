@@ -51,6 +51,7 @@ FORMATS = {
     ".nii": volume_space,
     ".mgz": volume_space,
     ".npz": lambda: CorticalSpace.from_parcels(7, [f"area {number}" for number in range(7)]),
+    ".mat": lambda: CorticalSpace.from_parcels(7, [f"area {number}" for number in range(7)]),
     ".ptseries.nii": lambda: CorticalSpace.from_axis(parcels_axis()),
 }
 
@@ -358,3 +359,91 @@ def test_a_sidecar_of_another_image_is_refused(tmp_path, content, message):
     write_sidecar(path, content)
     with pytest.raises(InputError, match=message):
         read_bold(path)
+
+
+@pytest.mark.parametrize(
+    ("step", "tr"),
+    [("2000 ms", 2), ("2000", 2), ("2", 2), ("2.0 s", 2), (" 800.0msec ", 0.8), ("25 s", 25), ("20", 20)],
+)
+def test_steps_of_gifti(tmp_path, step, tr):
+    space = CorticalSpace.from_counts({"L": 12})
+    (path,) = write_bold(tmp_path / "run_hemi-L.func.gii", np.ones((K, 12)), space, tr=0.8)
+    image = nib.load(path)
+    image.meta["TimeStep"] = step
+    nib.save(image, path)
+    assert read_bold(path).tr == read_tr(path) == tr
+
+
+@pytest.mark.parametrize("step", ["two", "2000 mm", "ms", "2,0", "nan", "-2000", "2\n0"])
+def test_a_step_of_gifti_that_says_no_time(tmp_path, step):
+    space = CorticalSpace.from_counts({"L": 12})
+    (path,) = write_bold(tmp_path / "run_hemi-L.func.gii", np.ones((K, 12)), space, tr=0.8)
+    image = nib.load(path)
+    image.meta["TimeStep"] = step
+    nib.save(image, path)
+    with pytest.raises(InputError, match=r"run_hemi-L.func.gii: .*--bold-tr"):
+        read_bold(path)
+    assert read_bold(path, tr=0.8).tr == read_tr(path, tr=0.8) == 0.8
+
+
+def test_hemispheres_that_contradict_each_other_about_the_tr(tmp_path):
+    space = FORMATS[".func.gii"]()
+    left, right = write_bold(tmp_path / "run.func.gii", frames(space), space, tr=2)
+    image = nib.load(right)
+    image.meta["TimeStep"] = "800"
+    nib.save(image, right)
+    for read in (read_bold, read_tr):
+        with pytest.raises(InputError, match="run_hemi-L.* says a TR of 2 s but run_hemi-R.* says 0.8 s"):
+            read(left)
+    image.meta["TimeStep"] = "2000"
+    nib.save(image, right)
+    write_sidecar(right, {"RepetitionTime": 1.5})
+    with pytest.raises(InputError, match="run_hemi-L.* says a TR of 2 s but run_hemi-R.json says 1.5 s"):
+        read_bold(left)
+
+
+def test_milliseconds_are_named(tmp_path):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", frames(space), space, tr=1000)
+    with pytest.raises(InputError, match="a TR of 1000 s is .*--bold-tr 1, if milliseconds are meant"):
+        read_bold(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".func.gii", ".tsv"])
+def test_volume_timing(tmp_path, suffix):
+    space = {".tsv": CorticalSpace.from_parcels(7)}.get(suffix) or FORMATS[suffix]()
+    paths = write_bold(tmp_path / f"run{suffix}", np.ones((K, space.V)), space, tr=2)
+    write_sidecar(paths[0], {"VolumeTiming": [0, 2, 4.001, 6, 8, 10]})
+    assert read_bold(paths[0]).tr == 2.0
+    write_sidecar(paths[0], {"VolumeTiming": [0, 2, 4, 184, 186, 188]}, overwrite=True)
+    for read in (read_bold, read_tr):
+        with pytest.raises(InputError, match="frames 2 and 3 are 180 s apart, others 2 s; .* --bold-tr 2 to"):
+            read(paths[0])
+    assert read_bold(paths[0], tr=2).tr == 2.0
+
+
+@pytest.mark.parametrize(
+    ("onsets", "message"),
+    [
+        ([0, 2, 4], "VolumeTiming has 3 entries; expected the onset of each of 6 frames in seconds"),
+        ([0, 2, 4, 6, 8, "10"], r"VolumeTiming has \[0, 2, 4, 6, 8, '10'\]"),
+        ("0 2 4", "VolumeTiming has '0 2 4'"),
+        ([0, 0, 0, 0, 0, 0], "VolumeTiming frames 0 and 1 are 0 s apart"),
+        ([0, -2, -4, -6, -8, -10], "VolumeTiming frames 0 and 1 are -2 s apart"),
+        ([0, float("nan"), 4, 6, 8, 10], "VolumeTiming frames 0 and 1 are nan s apart"),
+        ([0, 3, 6, 9, 12, 15], "run.nii says a TR of 2 s but run.json says 3 s"),
+    ],
+)
+def test_volume_timing_that_cannot_be(tmp_path, onsets, message):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", frames(space), space, tr=2)
+    write_sidecar(path, {"VolumeTiming": onsets})
+    with pytest.raises(InputError, match=message):
+        read_bold(path)
+
+
+def test_a_mask_is_for_volumes(tmp_path):
+    space = cifti_space()
+    (path,) = write_bold(tmp_path / "run.dtseries.nii", frames(space), space, tr=2)
+    with pytest.raises(InputError, match="--mask m.nii: run.dtseries.nii is no volume but cifti; leave"):
+        read_bold(path, mask="m.nii")

@@ -77,6 +77,17 @@ def test_a_store_holds_what_the_readers_give(root, tmp_path):
     assert zarr.open_group(path, mode="r").metadata.zarr_format == 3
 
 
+def test_a_wrong_tr_may_be_corrected(root, tmp_path):
+    """By the option that the error names."""
+    bold = next(root.rglob("*run-1_hemi-L*_bold.func.gii"))
+    write_sidecar(bold, {"RepetitionTime": 1.5 * TR})
+    with pytest.raises(InputError, match="says a TR of .* pass --bold-tr"):
+        prepare(root, tmp_path / "out", progress=False)
+    assert not list((tmp_path / "out").glob("*"))
+    (path,) = prepare(root, tmp_path / "out", bold_tr=TR, progress=False)
+    assert {run.tr for run in open_store(path).runs} == {TR}
+
+
 def test_what_is_censored_around_outliers(root, tmp_path):
     (path,) = prepare(
         root, tmp_path / "out", censor_before=1, censor_after=2, censor_between=1, progress=False
@@ -324,7 +335,7 @@ def test_eeg_that_does_not_fit_the_bold(tmp_path, misfit, message):
     write_run(tmp_path / "bids", "01", 1, **misfit)
     with pytest.raises(InputError, match=message):
         prepare(tmp_path / "bids", tmp_path / "out", progress=False)
-    assert not list(tmp_path.glob("out/*"))  # nothing was written
+    assert not list((tmp_path / "out").glob("*"))  # nothing was written
 
 
 def test_runs_of_one_subject_must_agree(root, tmp_path):

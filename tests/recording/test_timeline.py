@@ -14,6 +14,7 @@ from neuroframes.recording.timeline import (
     motion,
     parse_frames,
     read_censor,
+    without_values,
 )
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
@@ -260,3 +261,18 @@ def test_parse_frames():
 def test_parse_frames_refuses(text):
     with pytest.raises(InputError, match=r"out of range|is no frame or range"):
         parse_frames(text, 41)
+
+
+def test_frames_of_one_value_hold_nothing(caplog):
+    frames = np.random.default_rng(0).standard_normal((9, 8)).astype(np.float32)
+    frames[1], frames[2], frames[3], frames[4, 1:] = np.nan, 0, 5, 0
+    frames[5, ::2], frames[5, 1::2] = 0, np.nan  # zeros where there is anything
+    frames[6] = 0  # an estimate of an earlier call, as that gave it
+    frames[7, 1:] = np.nan  # a single value is no sign of that
+    measured = np.arange(9) != 6
+    empty = without_values(frames, measured, "run.nii")
+    assert np.flatnonzero(empty).tolist() == [1, 2, 3, 5]
+    assert "run.nii: 3 frames without a signal, the same value throughout (2, 3, 5): not meas" in caplog.text
+    np.testing.assert_array_equal(Censoring().left_out(frames, measured, None), empty | ~measured)
+    caplog.clear()
+    assert not without_values(np.ones((9, 3), np.float32), measured, "run.tsv").any() and not caplog.text

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".tsv", ".npz")),)
 EEG_SUFFIXES += ("_features.tsv", "_features.npz")
-PARCEL_SUFFIXES = tuple(f"_{k}{s}" for k in ("timeseries", "bold") for s in (".ptseries.nii", ".tsv", ".npz"))
+PARCEL_FORMATS = (".ptseries.nii", ".tsv", ".npz", ".mat")
+PARCEL_SUFFIXES = tuple(f"_{kind}{suffix}" for kind in ("timeseries", "bold") for suffix in PARCEL_FORMATS)
 BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", *PARCEL_SUFFIXES)
 CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
 SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in the order of preference

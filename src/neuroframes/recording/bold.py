@@ -485,7 +485,7 @@ def _regular_step(file: str, onsets: Any, n_frames: int | None) -> float:
         )
     steps = np.diff(onsets)
     usual = float(np.median(steps))
-    away = ~(np.abs(steps - usual) <= MAX_JITTER * usual)
+    away = ~((steps > 0) & (np.abs(steps - usual) <= MAX_JITTER * usual))
     if away.any():
         frame = int(away.argmax())
         raise InputError(

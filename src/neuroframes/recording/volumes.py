@@ -129,7 +129,7 @@ def volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: floa
     in_space, in_time = unit_codes.label.get(units & 0b111, "unknown"), _unit_of_time(image.header)
     in_time = in_time if in_time in SECONDS else "sec"
     image.header.set_xyzt_units(in_space if kept else "mm", in_time)
-    image.header["pixdim"][4:] = tr / SECONDS[in_time], 0, 0, 0
+    image.header["pixdim"][4] = tr / SECONDS[in_time]
     # An affine beside a header would be written over what that says.
     return kind(values, None, image.header) if kept else image
 
@@ -190,7 +190,7 @@ def _brain(
     brain = brain[..., 0] if brain.shape == (*shape, 1) else brain
     if brain.shape == shape and np.allclose(image.affine, affine, atol=SAME_GRID):
         if not (brain & inside).any():
-            raise InputError(f"{mask.name}: {path.name} has no value inside this mask; pass another --mask")
+            raise InputError(f"{mask.name}: {path.name} has no value inside this mask; replace or remove it")
         if asked is None:
             logger.info("%s: values are the %d voxels of %s beside it", path.name, brain.sum(), mask.name)
         return brain
