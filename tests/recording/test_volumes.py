@@ -1,5 +1,7 @@
 """Volumes: what nibabel reads is read, and what its header says of place and units is written again."""
 
+import gzip
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -213,3 +215,27 @@ def test_air_is_said_to_be_filled_too(tmp_path, caplog):
     nib.save(image, path)
     read_bold(path, tr=1.0)
     assert "run.nii: 100 % of its voxels are values, air too" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_no_memory_is_taken_for_what_a_header_states(tmp_path, suffix):
+    path = save(tmp_path / "run.nii", values(), nib.Nifti2Image)
+    content = bytearray(path.read_bytes())
+    content[24:56] = np.array([2**14, 2**13, 2**12, 2**11], "<i8").tobytes()  # of dim
+    path = path.with_suffix(suffix)
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    with pytest.raises(InputError, match=r"run.nii.*: cannot be read, .* its header states 4,503,599"):
+        read_bold(path)
+
+
+@pytest.mark.parametrize("damage", range(20))
+def test_damaged_headers_are_refused_or_read(tmp_path, damage):
+    """By bytes of a header that were changed; nothing else is raised."""
+    generator = np.random.default_rng(damage)
+    for path in (save(tmp_path / "run.nii", values()), write_afni(tmp_path, values(), 77002, 2)):
+        content = bytearray(path.read_bytes())
+        for place in generator.integers(min(len(content), 348), size=3):
+            content[place] = generator.integers(256)
+        path.write_bytes(content)
+        with suppress(InputError):
+            read_bold(path)

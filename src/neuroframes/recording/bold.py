@@ -34,7 +34,7 @@ from neuroframes.recording.timeline import MAX_JITTER
 from neuroframes.recording.volumes import (
     UNREADABLE,
     brain_mask_of,
-    check_real,
+    check_values,
     read_volume,
     volume_image,
     volume_step,
@@ -146,7 +146,7 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
     # Frame by frame: the first nearly always decides.
     if not any(np.isfinite(frame).any() for frame in data):
         raise InputError(
-            f"{path.name}: NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
+            f"{path.name}: 0 or NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
             "a finite number; export it again"
         )
     tr = _agreed_tr(images, sidecars, tr, len(data))
@@ -309,7 +309,7 @@ def _reading(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         raise InputError(
             f"{path.name}: cannot be read, truncated or of an unknown format ({error}); expected CIFTI "
-            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI/MGZ, or parcels as "
+            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or parcels as "
             f"{' or '.join(TABLES)}: copy or export the file again"
         ) from error
 
@@ -325,7 +325,7 @@ def _open(path: Path) -> Any:
 
 def _read_cifti(path: Path, image: Any) -> tuple[Float32, CorticalSpace, float]:
     axes = _series_axes(path, image)
-    check_real(path, image)
+    check_values(path, image)
     # No copy where the file holds unscaled float32, as it nearly always does.
     data = np.asfortranarray(np.asarray(image.dataobj), dtype=np.float32)
     return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start)

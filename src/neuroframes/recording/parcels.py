@@ -82,7 +82,8 @@ def write_parcels(path: Path, data: NDArray[np.floating[Any]], names: Sequence[s
         return
     if path.suffix == ".mat":
         cells: dict[str, Any] = {"names": np.array(names, object)} if names else {}
-        scipy.io.savemat(path, {"bold": data, "tr": float(tr), **cells})
+        # Compressed, as MATLAB does it: with checksums, as its reader trusts sizes that a file states.
+        scipy.io.savemat(path, {"bold": data, "tr": float(tr), **cells}, do_compression=True)
         return
     # Nine digits tell every two float32 apart.
     pd.DataFrame(data, columns=names or None).to_csv(

@@ -5,6 +5,7 @@ and the units of its voxels travels with the space, and is written as it was rea
 """
 
 import logging
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from zipfile import BadZipFile
 import nibabel as nib
 import numpy as np
 from nibabel.brikhead import AFNIHeader
+from nibabel.cifti2 import Cifti2HeaderError
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, unit_codes
 from nibabel.nifti2 import Nifti2Header
@@ -31,9 +33,10 @@ logger = logging.getLogger(__name__)
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-DAMAGED = (EOFError, LookupError, zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError)
 # Encryption and methods of compression that it doesn't know are RuntimeErrors of zipfile.
-UNREADABLE = (OSError, ValueError, RuntimeError, *DAMAGED)
+OF_PYTHON = (OSError, ValueError, RuntimeError, EOFError, LookupError, OverflowError, TypeError)
+OF_FORMATS = (zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError, Cifti2HeaderError)
+UNREADABLE = (*OF_PYTHON, *OF_FORMATS)
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 AFNI_SECONDS = {77001: 1e-3, 77002: 1.0}
 # Of a NIfTI header: where voxels lie, exactly as it states it, the units, and what the values are.
@@ -42,12 +45,23 @@ KEPT = (
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units", "intent_code"),
 )
 MOST_FRAMES = 32_767  # of NIfTI-1
+# Times: deflate can't do better; of other methods there is no bound.
+MOST_COMPRESSED = {".gz": 1032, ".mgz": 1032, ".bz2": math.inf, ".zst": math.inf}
 NEARLY_ALL = 0.9  # of an image's voxels: brains take less
 
 
-def check_real(path: Path, image: Any) -> None:
-    """Raise InputError unless an image holds one real number at each place and time."""
-    dtype = image.get_data_dtype()
+def check_values(path: Path, image: Any) -> None:
+    """Raise InputError unless an image holds one real number at each place and time, as many as it states.
+
+    The size is checked before memory is taken for it: a damaged header may state any.
+    """
+    dtype, file = image.get_data_dtype(), Path(image.file_map["image"].filename)
+    stated = math.prod(image.shape) * dtype.itemsize
+    if stated > MOST_COMPRESSED.get(file.suffix, 1) * file.stat().st_size:
+        raise InputError(
+            f"{path.name}: cannot be read, truncated: its header states {stated:,} bytes of values, the file "
+            f"has {file.stat().st_size:,}; copy or export it again"
+        )
     if dtype.kind not in "biuf":
         kind = "complex" if dtype.kind == "c" else "colours"
         raise InputError(
@@ -80,7 +94,7 @@ def read_volume(
         If it is truncated.
     """
     axis = _time_axis(path, image)
-    check_real(path, image)
+    check_values(path, image)
     shape = image.shape[:3]
     values = np.asarray(np.asarray(image.dataobj), np.float32).reshape(*shape, image.shape[axis])
     inside = _stated_mask(path, sidecar, shape)
@@ -183,7 +197,7 @@ def _brain(
     try:
         image: Any = nib.load(mask)
         brain = np.asarray(image.dataobj) > 0
-    except (TypeError, *UNREADABLE) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{mask}: no mask that can be read ({error}); expected a 3-D image, 0 outside"
         ) from error
@@ -212,7 +226,7 @@ def _stated_mask(path: Path, sidecar: Mapping[str, Any], shape: tuple[int, ...])
         space = CorticalSpace.from_json(stated)
         if space.grid()[0] != shape:
             raise InputError(f"a grid of {space.grid()[0]} for an image of {shape}")
-    except (InputError, TypeError, *UNREADABLE) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{sidecar_path(path)}: NeuroframesSpace isn't that of {path.name} ({error}); copy the sidecar "
             "that was written with the image, or remove that entry"
