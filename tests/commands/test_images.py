@@ -9,7 +9,7 @@ from neuroframes import complete, complete_image, resample_image
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold
 
-K, TR = 100, 0.8
+K, TR = 60, 0.8
 FRAMES = "30:34"
 MISSING = np.isin(np.arange(K), np.arange(30, 35))
 

@@ -144,8 +144,8 @@ def volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: floa
     in_time = in_time if in_time in SECONDS else "sec"
     image.header.set_xyzt_units(in_space if kept else "mm", in_time)
     image.header["pixdim"][4] = tr / SECONDS[in_time]
-    # An affine beside a header would be written over what that says.
-    return kind(values, None, image.header) if kept else image
+    # Its affine is as the header says, and isn't written over it.
+    return kind(values, image.header.get_best_affine(), image.header) if kept else image
 
 
 def _time_axis(path: Path, image: Any) -> int:
