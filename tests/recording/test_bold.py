@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
+from nilearn.image import load_img
+from nilearn.surface import load_surf_data
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -124,6 +126,8 @@ def test_gifti_arrays_as_nibabel_reads_them(tmp_path):
     assert right.meta["AnatomicalStructurePrimary"] == "CortexRight"
     assert {array.intent for array in right.darrays} == {nib.nifti1.intent_codes["NIFTI_INTENT_TIME_SERIES"]}
     np.testing.assert_array_equal(right.agg_data().T, frames(space)[:, 12:])
+    # As nilearn reads it.
+    np.testing.assert_array_equal(load_surf_data(paths[1]).T, frames(space)[:, 12:])
 
 
 def test_volume_as_nibabel_reads_it(tmp_path):
@@ -134,13 +138,14 @@ def test_volume_as_nibabel_reads_it(tmp_path):
     assert image.header.get_zooms() == pytest.approx((2, 2, 3, 2.5))
     assert image.header.get_xyzt_units() == ("mm", "sec")
     np.testing.assert_array_equal(image.affine, space.grid()[1])
+    np.testing.assert_array_equal(load_img(path).get_fdata(), image.get_fdata())
     flat = image.get_fdata().reshape(-1, K)
     np.testing.assert_array_equal(flat[space.vertex].T, frames(space))
     assert not np.delete(flat, space.vertex, axis=0).any()
 
 
 @pytest.mark.skipif(shutil.which("wb_command") is None, reason="Connectome Workbench is not installed")
-@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii", ".ptseries.nii"])
+@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii", ".ptseries.nii", ".nii.gz"])
 def test_workbench_reads_what_is_written(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8, start=0.4)[0]
@@ -149,9 +154,12 @@ def test_workbench_reads_what_is_written(tmp_path, suffix):
     facts = dict(line.split(":", 1) for line in result.stdout.splitlines() if ":" in line)
     facts = {name.strip(): value.strip() for name, value in facts.items()}
     assert facts["Number of Maps"] == str(K)
-    if suffix != ".func.gii":
+    if suffix in (".dtseries.nii", ".ptseries.nii"):
         assert (facts["Map Interval Start"], facts["Map Interval Step"]) == ("0.400", "0.800")
         assert facts["Number of Rows"] == str(space.V)
+    elif suffix == ".nii.gz":  # of which it doesn't read where time begins
+        assert (facts["Map Interval Units"], facts["Map Interval Step"]) == ("NIFTI_UNITS_SEC", "0.800")
+        assert (facts["Dimensions"], facts["Spacing"]) == ("5, 4, 3, 6", "2, 2, 3")
     else:
         assert (facts["Structure"], facts["Number of Vertices"]) == ("CortexLeft", "12")
 
@@ -447,3 +455,17 @@ def test_a_mask_is_for_volumes(tmp_path):
     (path,) = write_bold(tmp_path / "run.dtseries.nii", frames(space), space, tr=2)
     with pytest.raises(InputError, match="--mask m.nii: run.dtseries.nii is no volume but cifti; leave"):
         read_bold(path, mask="m.nii")
+
+
+@pytest.mark.parametrize("unit", ["sec", "msec"])
+def test_where_nifti_begins(tmp_path, unit):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", frames(space), space, tr=2, start=-0.5)
+    image = nib.Nifti1Image.from_bytes(path.read_bytes())
+    image.header.set_xyzt_units("mm", unit)
+    nib.save(image, path)
+    parts = {"sec": 1, "msec": 1000}[unit]
+    bold = read_bold(path, tr=2)
+    assert bold.times[0] == -0.5 / parts
+    (path,) = write_bold(tmp_path / "again.nii", bold.data, bold.space, tr=2, start=3)
+    assert nib.load(path).header["toffset"] == 3 * parts

@@ -37,6 +37,7 @@ from neuroframes.recording.volumes import (
     check_values,
     read_volume,
     volume_image,
+    volume_start,
     volume_step,
 )
 
@@ -141,6 +142,7 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
             data, space, start = _read_cifti(path, image)
         else:
             data, space = read_volume(path, image, sidecars[path], None if mask is None else Path(mask))
+            start = volume_start(image)
     if mask is not None and space.kind != "volume":
         raise InputError(f"--mask {mask}: {path.name} is no volume but {space.kind}; leave it out")
     # Frame by frame: the first nearly always decides.
@@ -152,7 +154,7 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
     tr = _agreed_tr(images, sidecars, tr, len(data))
     measured = _measured(sidecars, len(data))
     sidecar = next((content for content in sidecars.values() if content), {})
-    own = seconds(sources[0], sidecar, "NeuroframesStart")  # which only CIFTI has a place for
+    own = seconds(sources[0], sidecar, "NeuroframesStart")  # which GIFTI, MGH and tables have no place for
     times = (start if own is None else own) + tr * np.arange(len(data), dtype=np.float64)
     named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
     deviation = next((companion(file, name) for file, name in named if name is not None), None)
@@ -219,7 +221,7 @@ def write_bold(
     data : array, shape (K, V)
         Written as float32. Fortran order is fastest for CIFTI.
     tr, start : float, seconds
-        Only CIFTI has a place for `start`, and tables of text have none for `tr`.
+        Only CIFTI and NIfTI have a place for `start`, and tables of text have none for `tr`.
 
     Returns
     -------
@@ -250,7 +252,8 @@ def write_bold(
         elif space.kind == "parcels":
             write_parcels(folder / path.name, data, space.names, tr)
         else:
-            nib.save(volume_image(data, space, tr, path.suffix), folder / path.name)
+            mgh = path.suffix == ".mgz"
+            nib.save(volume_image(data, space, tr, start, mgh=mgh), folder / path.name)
     return targets
 
 

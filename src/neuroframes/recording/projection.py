@@ -47,8 +47,8 @@ def projected(bold: Bold, name: str) -> Bold:
             f"{file}: a {bold.space.kind}, not projected to {name}; expected a volume with space-MNI... "
             "in its name: choose one by --space, or leave --surface out"
         )
-    image = volume_image(bold.data, bold.space, bold.tr, ".nii")
-    inside = volume_image(np.ones((1, bold.space.V), np.float32), bold.space, bold.tr, ".nii").slicer[..., 0]
+    image = volume_image(bold.data, bold.space, bold.tr)
+    inside = volume_image(np.ones((1, bold.space.V), np.float32), bold.space, bold.tr).slicer[..., 0]
     halves = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice")  # of vertices that are to be NaN

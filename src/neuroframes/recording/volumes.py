@@ -78,6 +78,12 @@ def volume_step(path: Path, image: Any) -> float:
     return stated * _time_unit(path, header) if stated else 0.0
 
 
+def volume_start(image: Any) -> float:
+    """When the first frame begins, in seconds, as a NIfTI header states it; otherwise 0."""
+    stated = float(image.header["toffset"]) if isinstance(image.header, Nifti1Header) else 0.0
+    return stated * SECONDS.get(_unit_of_time(image.header), 1.0) if stated and np.isfinite(stated) else 0.0
+
+
 def read_volume(
     path: Path, image: Any, sidecar: Mapping[str, Any], mask: Path | None
 ) -> tuple[Float32, CorticalSpace]:
@@ -125,12 +131,14 @@ def brain_mask_of(path: Path) -> Path | None:
     return beside if beside != path and beside.is_file() else None
 
 
-def volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: float, suffix: str) -> Any:
-    """Frames (K, V) as an image of nibabel: NIfTI, or MGH where the suffix is `.mgz`."""
+def volume_image(
+    data: NDArray[np.floating[Any]], space: CorticalSpace, tr: float, start: float = 0.0, *, mgh: bool = False
+) -> Any:
+    """Frames (K, V) as an image of nibabel, NIfTI or MGH; `tr` and `start` in seconds."""
     shape, affine = space.grid()
     values = np.zeros((*shape, len(data)), np.float32, order="F")
     values[np.unravel_index(space.vertex, shape)] = data.T
-    if suffix == ".mgz":
+    if mgh:
         image: Any = nib.MGHImage(values, affine)
         image.header.set_zooms((*image.header.get_zooms()[:3], tr * 1000))
         return image
@@ -143,7 +151,7 @@ def volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: floa
     in_space, in_time = unit_codes.label.get(units & 0b111, "unknown"), _unit_of_time(image.header)
     in_time = in_time if in_time in SECONDS else "sec"
     image.header.set_xyzt_units(in_space if kept else "mm", in_time)
-    image.header["pixdim"][4] = tr / SECONDS[in_time]
+    image.header["pixdim"][4], image.header["toffset"] = tr / SECONDS[in_time], start / SECONDS[in_time]
     # Its affine is as the header says, and isn't written over it.
     return kind(values, image.header.get_best_affine(), image.header) if kept else image
 
