@@ -123,7 +123,7 @@ def test_integers_are_no_header(tmp_path):
         ("\ta\tb\n0\t1\t2\n", "line 1, column 2: .* no column of row numbers"),
         ("a\tb\n1\t2\n3\n", "line 3 has 1 fields but the first has 2; the file is truncated or not tab-sep"),
         ("a\ta\n1\t2\n", "more than one parcel is called 'a'; rename one"),
-        ("a\tb\n", "NaN throughout"),
+        ("a\tb\n", "0 or NaN throughout"),
         ("", "not a table of tab-separated text"),
     ],
 )

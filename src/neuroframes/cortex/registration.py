@@ -55,12 +55,9 @@ def sphere_weights(sphere: str | Path, target: str | Path) -> scipy.sparse.csr_a
     face, least = np.zeros(len(places), np.intp), np.full(len(places), -np.inf)
     for candidates in np.moveaxis(around[near], 0, -1).reshape(-1, len(places)):
         weights = _barycentric(vertices[faces[candidates]], places)
-        better = weights.min(axis=1) > least
-        face[better], best[better], least[better] = (
-            candidates[better],
-            weights[better],
-            weights.min(axis=1)[better],
-        )
+        inward = weights.min(axis=1)
+        better = inward > least
+        face[better], best[better], least[better] = candidates[better], weights[better], inward[better]
     if (least < -OUTSIDE).any():
         raise InputError(
             f"{Path(sphere).name}: {int((least < -OUTSIDE).sum())} vertices of {Path(target).name} lie in no "

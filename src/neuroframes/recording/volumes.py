@@ -194,7 +194,7 @@ def _brain(
     """Voxels of the brain (X, Y, Z), as `mask` or the one beside the image says; `inside` without either."""
     asked, mask = mask, brain_mask_of(path) if mask is None else mask
     if mask is None:
-        if inside.mean() > NEARLY_ALL and inside.size > 1000:
+        if inside.mean() > NEARLY_ALL:
             logger.warning(
                 "%s: %.0f %% of its voxels are values, air too if it isn't skull-stripped; complete and "
                 "resample take a brain mask as --mask (nilearn.masking.compute_epi_mask makes one)",
