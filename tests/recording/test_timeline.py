@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroframes.errors import InputError
-from neuroframes.recording.timeline import MOTION, Censoring, check_covers, frame_times, motion, parse_frames
+from neuroframes.recording.timeline import (
+    MOTION,
+    Censoring,
+    check_covers,
+    frame_times,
+    motion,
+    parse_frames,
+    without_values,
+)
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -270,3 +278,18 @@ def test_no_short_stretch_is_left_and_no_outlier_comes_back(missing, before, aft
     assert not (np.any(near, axis=0) & ~left_out).any()
     stretches = "".join("x" if out else "." for out in left_out).split("x")
     assert all(not stretch or len(stretch) > between for stretch in stretches)
+
+
+def test_frames_of_one_value_hold_nothing(caplog):
+    frames = np.random.default_rng(0).standard_normal((9, 8)).astype(np.float32)
+    frames[1], frames[2], frames[3], frames[4, 1:] = np.nan, 0, 5, 0
+    frames[5, ::2], frames[5, 1::2] = 0, np.nan  # zeros where there is anything
+    frames[6] = 0  # an estimate of an earlier call, as that gave it
+    frames[7, 1:] = np.nan  # a single value is no sign of that
+    measured = np.arange(9) != 6
+    empty = without_values(frames, measured, "run.nii")
+    assert np.flatnonzero(empty).tolist() == [1, 2, 3, 5]
+    assert "run.nii: 3 frames without a signal, the same value throughout (2, 3, 5): not meas" in caplog.text
+    np.testing.assert_array_equal(Censoring().left_out(frames, measured, None), empty | ~measured)
+    caplog.clear()
+    assert not without_values(np.ones((9, 3), np.float32), measured, "run.tsv").any() and not caplog.text

@@ -134,6 +134,7 @@ def read_run(
     censor_between: int = 0,
     fewest_frames: int = 16,
     bold_tr: float | None = None,
+    mask: str | Path | None = None,
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
@@ -184,6 +185,9 @@ def read_run(
         Refuse a run that has fewer frames measured in full; 16 is the least that can be asked for.
     bold_tr : float, seconds
         TR of the run, where the file states none or a wrong one.
+    mask : path
+        Image of a volume's grid, 0 at voxels to leave out, which are 0 in what is written; by default
+        fMRIPrep's desc-brain_mask beside the BOLD, otherwise what is 0 throughout is left out.
     trigger : str
         Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
@@ -221,7 +225,7 @@ def read_run(
         trained.check(eeg=eeg is not None, draws=draws, between=between)
         if eeg is not None:
             check_reads_eeg(trained)
-    run = read_bold(bold, tr=bold_tr)
+    run = read_bold(bold, tr=bold_tr, mask=mask)
     check_result(out, run.space, overwrite, n_draws=asked.saved, inputs=run.sources)
     if trained is not None:
         trained = trained.in_space(run.space, run.sources[0].name)
@@ -243,7 +247,7 @@ def read_run(
     elif trained is not None and file is not None:
         recorded, times = read_eeg_of_bold(eeg, run, **clock, **trained.origin.eeg_settings)
         signal = with_channels_of(trained, recorded, file.name)
-    beside = [Path(path).name for path in (file, confounds, censor) if path]
+    beside = [Path(path).name for path in (file, confounds, censor, mask) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["NeuroframesEarlier"] = earlier
     about["Sources"] = [*(path.name for path in run.sources), *beside]
@@ -319,13 +323,12 @@ def _missing(
     frames: str | None,
 ) -> "NDArray[np.bool_]":
     """Frames to be filled, shape (K,)."""
-    import numpy as np
 
     from neuroframes.recording.censor import read_censor
-    from neuroframes.recording.timeline import parse_frames
+    from neuroframes.recording.timeline import parse_frames, without_values
 
     n_frames = len(run.data)
-    missing = np.logical_not(np.isfinite(run.data).any(axis=1))
+    missing = without_values(run.data, run.measured, run.sources[0].name)
     if confounds is not None:
         missing |= rules.outliers(confounds, n_frames)
     if censor is not None:

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".mff", *FORMATS)),)
 EEG_SUFFIXES += (*(f"_features{s}" for s in FORMATS),)
-PARCEL_SUFFIXES = tuple(f"_{k}{s}" for k in ("timeseries", "bold") for s in (".ptseries.nii", ".tsv", ".npz"))
+PARCEL_FORMATS = (".ptseries.nii", ".tsv", ".npz", ".mat")
+PARCEL_SUFFIXES = tuple(f"_{kind}{suffix}" for kind in ("timeseries", "bold") for suffix in PARCEL_FORMATS)
 BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", *PARCEL_SUFFIXES)
 # fMRIPrep's since 20.2, then before; XCP-D's.
 CONFOUNDS = (

@@ -35,6 +35,7 @@ from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
+from neuroframes.recording.projection import check_surface, projected
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
@@ -45,6 +46,7 @@ FORMAT = "neuroframes-store-1"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
+VOLUMES = "MNI152NLin2009cAsym"  # fMRIPrep's own space, whose volumes --surface projects
 OF_EEG = ("rate", "l_freq", "reference", "trigger", "onset", "skip_volumes")  # settings of raw EEG alone
 
 
@@ -195,6 +197,8 @@ def prepare(
     censor_between: int = 0,
     space: str | None = None,
     atlas: str | None = None,
+    surface: str | None = None,
+    bold_tr: float | None = None,
     eeg_root: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -238,6 +242,10 @@ def prepare(
         The BOLD's space entity, where there are several; by default fsLR before fsaverage before parcels.
     atlas : str
         Atlas of parcels, which are then taken rather than vertices.
+    surface : {"fsaverage5"}
+        Surface to which volumes in MNI space are projected, by default fMRIPrep's MNI152NLin2009cAsym.
+    bold_tr : float, seconds
+        TR of all runs, where files state none or a wrong one.
     eeg_root : path
         BIDS root of the EEG, where it is another.
     overwrite : bool
@@ -263,11 +271,14 @@ def prepare(
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
         "reference": reference,
+        "bold_tr": bold_tr,
+        "surface": None if surface is None else check_surface(surface),
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
     }
+    space = space or (VOLUMES if surface else None)
     runs = find_runs(bids_root, subject=subject, space=space, atlas=atlas, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
     for of_subject in by_subject.values():
@@ -377,9 +388,11 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
 def _read(
     run: RunFiles, settings: dict[str, Any]
 ) -> tuple[Bold, Eeg | Features, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
-    bold = read_bold(run.bold[0])
+    bold = read_bold(run.bold[0], tr=settings["bold_tr"])
+    if settings["surface"]:
+        bold = projected(bold, settings["surface"])
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
-    left_out = rules.left_out(bold.data, bold.measured, run.confounds)
+    left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
     if is_table(run.eeg):
         features = read_features(run.eeg, tr=bold.tr)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.recording.tsv import numbers, read_tsv
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ MOTION = (
     ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"),
     ("X", "Y", "Z", "RotX", "RotY", "RotZ"),
 )
+FEWEST_ALIKE = 4  # values of a frame: of fewer it is no wonder that all are the same
 
 
 def frame_times(
@@ -210,9 +211,13 @@ class Censoring:
         return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
 
     def left_out(
-        self, frames: NDArray[np.float32], measured: NDArray[np.bool_], confounds: str | Path | None
+        self,
+        frames: NDArray[np.float32],
+        measured: NDArray[np.bool_],
+        confounds: str | Path | None,
+        name: str = "BOLD",
     ) -> NDArray[np.bool_]:
-        """Frames that are no data: left out by these rules, NaN throughout, or estimates of an earlier call.
+        """Frames that are no data: left out by these rules, without values, or estimates of an earlier call.
 
         Parameters
         ----------
@@ -220,12 +225,14 @@ class Censoring:
         measured : array, shape (K,), False at estimates
         confounds : path, or None
             As in `outliers`.
+        name : str
+            The BOLD file's, for messages.
 
         Returns
         -------
         array, shape (K,), bool
         """
-        missing = np.logical_not(np.isfinite(frames).any(axis=1))
+        missing = without_values(frames, measured, name)
         if confounds is not None:
             missing |= self.outliers(confounds, len(frames))
         return self.widened(missing, measured) | ~measured
@@ -256,6 +263,35 @@ class Censoring:
             if following - last - 1 <= self.censor_between:
                 result[last + 1 : following] = True
         return result
+
+
+def without_values(frames: NDArray[np.float32], measured: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
+    """Frames that hold nothing: no finite value or, where they pass for measured, the same one throughout.
+
+    Other tools leave zeros at frames that they censored, such as AFNI's `-cenmode ZERO`.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V)
+    measured : array, shape (K,)
+    name : str
+        The file's, for the warning that names frames of one value.
+
+    Returns
+    -------
+    array, shape (K,), bool
+    """
+    n_finite = np.isfinite(frames).sum(axis=1)
+    alike = np.fmin.reduce(frames, axis=1) == np.fmax.reduce(frames, axis=1)
+    alike &= measured & (n_finite >= max(FEWEST_ALIKE, frames.shape[1] / 2))
+    if alike.any():
+        logger.warning(
+            "%s: %s without a signal, the same value throughout (%s): not measured",
+            name,
+            counted(int(alike.sum()), "frame"),
+            listed(np.flatnonzero(alike).tolist()),
+        )
+    return np.asarray(alike | (n_finite == 0))
 
 
 def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
