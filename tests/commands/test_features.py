@@ -126,11 +126,11 @@ def test_what_takes_raw_eeg_refuses_features(tables, refused, recording):
     assert {"neuroframes", "CNN-TC", "paper's recipe"} < set(left_out)
     assert not {"ridge FIR", "banded ridge", "kriging + EEG", "neuroframes backbone"} & set(left_out)
     table, raw = tables.features(4), recording.eeg(3)
-    assert "features of each frame (.tsv, .npz), but the model takes raw EEG" in refused(
+    assert "features of each frame (.tsv, .npz, .parquet, .mat), but the model takes raw EEG" in refused(
         *("reconstruct", recording.model, "--eeg", table, "--out", "x_hemi-L_bold.func.gii")
     )
     assert (
-        "_eeg.vhdr: raw EEG, but the model takes features of each frame (.tsv, .npz); pass those"
+        "_eeg.vhdr: raw EEG, but the model takes features of each frame (.tsv, .npz, .parquet, .mat); "
         in refused(*("reconstruct", tables.model, "--eeg", raw, "--out", "x.tsv"))
     )
 

@@ -63,12 +63,22 @@ def test_times_need_numbers(numbers, option):
 
 def test_trigger_count_must_be_the_frame_count():
     triggers = 0.8 * np.arange(105)
-    with pytest.raises(InputError, match=r"105 volume triggers but 100 frames; pass --skip-volumes 5"):
+    with pytest.raises(
+        InputError, match=r"105 volume .* 100 frames; pass --skip-volumes 5 .*--onset 0.000 if it lacks"
+    ):
         frame_times(triggers, 0.8, 100, name="a.vhdr")
     with pytest.raises(InputError, match="105 volume triggers but 110 frames; the EEG lacks volumes"):
         frame_times(triggers, 0.8, 110)
     with pytest.raises(InputError, match="after 4 skipped volumes"):
         frame_times(triggers, 0.8, 100, skip=4)
+
+
+def test_one_trigger_is_the_first_volume_s(caplog):
+    np.testing.assert_allclose(frame_times(np.array([3.0]), 2.0, 3, name="a.vhdr"), [4, 6, 8])
+    assert caplog.messages == ["a.vhdr: one volume trigger, at 3.000 s; frames are counted from it"]
+    np.testing.assert_allclose(frame_times(np.array([3.0]), 2.0, 1), [4])
+    np.testing.assert_allclose(frame_times(np.array([3.0]), 2.0, 1, skip=2), [8])
+    assert len(caplog.messages) == 2
 
 
 def test_jitter_beyond_five_percent_is_refused():

@@ -16,12 +16,13 @@ from itertools import groupby
 from pathlib import Path
 
 from neuroframes.errors import InputError, listed
+from neuroframes.recording.features import FORMATS
 from neuroframes.recording.sidecar import split_suffix
 
 logger = logging.getLogger(__name__)
 
-EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".tsv", ".npz")),)
-EEG_SUFFIXES += ("_features.tsv", "_features.npz")
+EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".mff", *FORMATS)),)
+EEG_SUFFIXES += (*(f"_features{s}" for s in FORMATS),)
 PARCEL_SUFFIXES = tuple(f"_{k}{s}" for k in ("timeseries", "bold") for s in (".ptseries.nii", ".tsv", ".npz"))
 BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", *PARCEL_SUFFIXES)
 CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
