@@ -170,7 +170,7 @@ def read_run(
     dvars_threshold : float
         Frames with a larger standardised DVARS in the confounds count as missing; by default none do.
     censor : path
-        Table of one line a frame, 1 = missing.
+        Table of one line a frame: 1 = missing, or, as names or program say, 1 = kept; see docs/files.md.
     frames : str
         Missing frames as 10:14,40: counted from 0, the end included.
     censor_before : int
@@ -204,8 +204,9 @@ def read_run(
         raise InputError("--leave-out needs --model, with what neuroframes prior wrote")
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
-    if eeg is not None:
-        check_same_run(Path(eeg), Path(bold))
+    for path in (eeg, confounds, censor):
+        if path is not None:
+            check_same_run(Path(path), Path(bold))
     if dvars_threshold is not None and confounds is None:
         raise InputError("--dvars-threshold needs --confounds, whose table has the DVARS of each frame")
     rules = Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)
@@ -318,7 +319,8 @@ def _missing(
     """Frames to be filled, shape (K,)."""
     import numpy as np
 
-    from neuroframes.recording.timeline import parse_frames, read_censor
+    from neuroframes.recording.censor import read_censor
+    from neuroframes.recording.timeline import parse_frames
 
     n_frames = len(run.data)
     missing = np.logical_not(np.isfinite(run.data).any(axis=1))
