@@ -151,7 +151,7 @@ def test_triggers_that_are_there_cannot_be_ignored(tmp_path, caplog):
     assert not caplog.records
     np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=1.0).triggers, times)
     assert "frames are at the volume triggers; the onset isn't used" in caplog.text
-    path = brainvision(tmp_path, {"Stimulus/7": 1.0 + 0.5 * np.arange(20)})
+    path = brainvision(tmp_path, {"Stimulus/7": 1.0 + 0.7 * np.arange(20)})
     assert read_simultaneous_eeg(path, trigger=None, onset=None, tr=2.0).triggers.size == 0  # no volumes
 
 

@@ -123,7 +123,7 @@ def read_run(
     seed: int = 0,
     model: str | Path | None = None,
     leave_out: str | None = None,
-    eeg: str | Path | None = None,
+    eeg: str | Path | Any | None = None,
     confounds: str | Path | None = None,
     fd_threshold: float = 0.5,
     dvars_threshold: float | None = None,
@@ -162,7 +162,8 @@ def read_run(
     leave_out : str
         Person to leave out of a prior.
     eeg : path
-        The run's EEG, or a table of features of each frame (.tsv, .npz); needs a model of the same.
+        The run's EEG, in Python also an mne.io.Raw, or a table of features of each frame (.tsv, .npz,
+        .parquet, .mat); needs a model of the same.
     confounds : path
         fMRIPrep's table of this run; frames above the threshold and marked outliers are missing.
     fd_threshold : float, mm
@@ -194,7 +195,7 @@ def read_run(
     from neuroframes.models.stored import digest
     from neuroframes.recording.bids import check_same_run
     from neuroframes.recording.bold import read_bold
-    from neuroframes.recording.eeg import read_eeg_of_bold
+    from neuroframes.recording.eeg import eeg_path, read_eeg_of_bold
     from neuroframes.recording.features import check_frames, refuse_options
     from neuroframes.recording.timeline import Censoring
     from neuroframes.registry import load_model
@@ -204,7 +205,8 @@ def read_run(
         raise InputError("--leave-out needs --model, with what neuroframes prior wrote")
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
-    for path in (eeg, confounds, censor):
+    file = None if eeg is None else eeg_path(eeg)
+    for path in (file, confounds, censor):
         if path is not None:
             check_same_run(Path(path), Path(bold))
     if dvars_threshold is not None and confounds is None:
@@ -234,14 +236,14 @@ def read_run(
     _check_enough(run, run.measured & ~missing, partial, fewest_frames)
     clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
     signal, power, times = None, None, run.times
-    if trained is not None and eeg is not None and (table := features_of(trained, Path(eeg))) is not None:
-        refuse_options(Path(eeg), read_run, clock)
-        check_frames(Path(eeg), table, len(run.data), run.tr)
+    if trained is not None and file is not None and (table := features_of(trained, file)) is not None:
+        refuse_options(file, read_run, clock)
+        check_frames(file, table, len(run.data), run.tr)
         power, times = table.power, table.times
-    elif trained is not None and eeg is not None:
-        recorded, times = read_eeg_of_bold(Path(eeg), run, **clock, **trained.origin.eeg_settings)
-        signal = with_channels_of(trained, recorded, Path(eeg).name)
-    beside = [Path(path).name for path in (eeg, confounds, censor) if path]
+    elif trained is not None and eeg is not None and file is not None:
+        recorded, times = read_eeg_of_bold(eeg, run, **clock, **trained.origin.eeg_settings)
+        signal = with_channels_of(trained, recorded, file.name)
+    beside = [Path(path).name for path in (file, confounds, censor) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["NeuroframesEarlier"] = earlier
     about["Sources"] = [*(path.name for path in run.sources), *beside]

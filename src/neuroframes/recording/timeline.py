@@ -50,7 +50,8 @@ def frame_times(
     Parameters
     ----------
     triggers : array, shape (n_frames + skip,), seconds, or None
-        Volume triggers, one at the start of each volume. None or none at all: `onset` counts.
+        Volume triggers, one at the start of each volume, or the first alone. None or none at all: `onset`
+        counts.
     tr : float, seconds
     n_frames : int
         Frames in the BOLD file.
@@ -82,6 +83,9 @@ def frame_times(
             logger.warning("%s: no volume triggers; frames are counted from the EEG's start", name)
             onset = 0.0
         return onset + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
+    if len(triggers) == 1 < n_frames + skip:
+        logger.warning("%s: one volume trigger, at %.3f s; frames are counted from it", name, triggers[0])
+        return triggers[0] + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
     # Triggers are the scanner's own clock: an onset beside them counts for nothing.
     _check_triggers(triggers, tr, n_frames, skip, name)
     return triggers[skip:] + offset
@@ -93,6 +97,7 @@ def _check_triggers(triggers: NDArray[np.float64], tr: float, n_frames: int, ski
         surplus = len(triggers) - n_frames
         remedy = (
             f"pass --skip-volumes {surplus} if the first {surplus} were dummy scans that the BOLD file lacks"
+            f", or --trigger none --onset {triggers[0]:.3f} if it lacks the last"
             if surplus > 0
             else "the EEG lacks volumes: cut the BOLD to the frames that were recorded with it, or pass "
             "--trigger none --onset SECONDS to count from the first frame"
