@@ -82,7 +82,7 @@ def test_too_little_measured(run_of, refused, tmp_path, smooth_frames, cifti_spa
         ("--frames", "", ("'' is no frame or range",)),
         ("--censor", "censored\n" + "0\n" * 99, ("99 lines", "100 frames")),
         ("--censor", "censored\n" + "0\n" * 99 + "2\n", ("frame 99 has '2'", "expected 0 or 1")),
-        ("--censor", "a\tb\n" + "0\t1\n" * 100, ("which column of a, b?",)),
+        ("--censor", "a\tb\n" + "0\t1\n" * 100, ("which of its 2 columns (a, b)?", "'keep'")),
         ("--confounds", "csf\n" + "0\n" * 100, ("no framewise_displacement", "--censor")),
         ("--confounds", "framewise_displacement\n" + "0\n" * 60, ("60 lines", "100 frames")),
         ("--confounds", "framewise_displacement\n" + "0\n" * 99 + "high\n", ("line 101", "'high'")),

@@ -123,7 +123,7 @@ def test_integers_are_no_header(tmp_path):
         ("a\tb\n1\t2\n3\n", "line 3 has 1 fields but the first has 2; the file is truncated or not tab-sep"),
         ("a\ta\n1\t2\n", "more than one parcel is called 'a'; rename one"),
         ("a\tb\n", "NaN throughout"),
-        ("", "not a table of tab-separated text"),
+        ("", "not a table: it is empty"),
     ],
 )
 def test_text_that_is_no_table_of_frames(tmp_path, text, message):

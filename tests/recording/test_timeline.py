@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.timeline import (
-    MOTION,
-    Censoring,
-    check_covers,
-    frame_times,
-    motion,
-    parse_frames,
-    read_censor,
-)
+from neuroframes.recording.timeline import MOTION, Censoring, check_covers, frame_times, motion, parse_frames
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -227,38 +219,6 @@ def test_confounds_of_fmriprep_21():
     expected = np.any([table[name] == 1 for name in outliers], axis=0)
     assert len(outliers) == 26 and 3 <= expected.sum() < len(table)
     assert Censoring(1e9).outliers(path, len(table)).tolist() == expected.tolist()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "0\n1\n0",
-        "censored\n0\n1\n0",
-        "a censored\n9 0\n9 1\n9 0",
-        "framewise_displacement x\n0 1\n1 1\n0 1",
-        "framewise_displacement censor_between denoising\n0 0 0\n0 1 1\n0 0 0",
-    ],
-)
-def test_censor_tables(tmp_path, text):
-    assert read_censor(table(tmp_path / "censor.tsv", text), 3).tolist() == [False, True, False]
-
-
-def test_censor_tables_that_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"frame 1 has '0.3'; expected 0 or 1"):
-        read_censor(table(tmp_path / "fd.tsv", "censored\n0\n0.3"), 2)
-    with pytest.raises(InputError, match="which column of a, b"):
-        read_censor(table(tmp_path / "two.tsv", "a b\n0 1"), 1)
-    with pytest.raises(InputError, match="2 lines but the BOLD has 3"):
-        read_censor(table(tmp_path / "short.tsv", "0\n1"), 3)
-    with pytest.raises(InputError, match="AFNI"):
-        read_censor(tmp_path / "censor.1D", 3)
-    with pytest.raises(InputError, match="no such file"):
-        read_censor(tmp_path / "absent.tsv", 3)
-    with pytest.raises(InputError, match="not a table"):
-        (tmp_path / "empty.tsv").write_text("")
-        read_censor(tmp_path / "empty.tsv", 3)
-    with pytest.raises(InputError, match="line 3 has 1 fields but the first has 2"):
-        read_censor(table(tmp_path / "cut.tsv", "censored b\n0 1\n0"), 2)
 
 
 def test_parse_frames():

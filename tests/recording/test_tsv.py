@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuroframes.errors import InputError
-from neuroframes.recording.tsv import numbers, read_tsv
+from neuroframes.recording.tsv import numbers, read_lines, read_tsv
 
 
 def table(path: Path, content: bytes) -> Path:
@@ -42,21 +42,56 @@ def test_entries_that_are_no_numbers_are_named(tmp_path, entry):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a table of tab-separated text"),
-        (b"\n\n", "not a table of tab-separated text"),
-        (b"a\tb\n1\t\xe9\n", "not a table of tab-separated text .*utf-8"),
-        ("a\tb\n1\t2\n".encode("utf-16"), "not a table of tab-separated text .*utf-8"),
+        (b"", "not a table: it is empty"),
+        (b"\n \n", "not a table: it is empty"),
+        (b"a\tb\n1\t\xe9\n", "not a table of text in UTF-8 .*; save it as UTF-8"),
+        ("a\tb\n1\t2\n".encode("utf-16") + b"\n", "not a table of text in UTF-8 .*truncated"),
+        ("a\tb\n1\t2\n".encode("utf-16-le"), "it holds NUL bytes"),
+        (b"a\tb\n1\t\x002\n", "it holds NUL bytes"),
+        (b"a,b\n1,2\n", "commas between fields, expected tabs; export it with tabs"),
+        (b"a;b\n0,1;2\n", "semicolons between fields, expected tabs"),
+        (b"a b\n1 2", "blanks between fields, expected tabs"),
+        (b"1," * 70_000, "commas between fields, expected tabs"),
         (b"a\tb\n1\t" + b"0" * 131_073 + b"\n", "not a table of tab-separated text .*131072"),
         (b"a\tb\n1\t2\t3\n", "Expected 2 fields in line 2, saw 3"),
         (b"a\tb\n1\t2\n3\n4\t5\n", "line 3 has 1 fields but the first has 2; .* copy it again"),
         (b'a\tb\n1\t"2\n3\t4\n', "not a table of tab-separated text"),
         (b"a\tb\ta \n1\t2\t3\n", "more than one column is called 'a'"),
     ],
-    ids=["empty", "blank", "Latin-1", "UTF-16", "long field", "long line", "cut", "quote", "twice"],
+    ids=[
+        *(
+            "empty",
+            "blank",
+            "Latin-1",
+            "half UTF-16",
+            "UTF-16 unmarked",
+            "NUL",
+            "comma",
+            "semicolon",
+            "space",
+        ),
+        *("long line of commas", "long field", "long line", "cut", "quote", "twice"),
+    ],
 )
 def test_tables_that_cannot_be_read(tmp_path, content, message):
     with pytest.raises(InputError, match=f"a.tsv: .*{message}|a.tsv: {message}"):
         read_tsv(table(tmp_path / "a.tsv", content))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_spreadsheets_write(tmp_path, encoding, end):
+    path = table(tmp_path / "a.tsv", f"\u00b5V\tb{end}1\tx,y{end}".encode(encoding))
+    assert read_tsv(path).to_dict("list") == {"\u00b5V": ["1"], "b": ["x,y"]}
+
+
+def test_decimal_commas_are_refused(tmp_path):
+    path = table(tmp_path / "a.tsv", b"x\ty\n0,5\t1\n")
+    with pytest.raises(InputError, match="got '0,5'; export it with decimal points"):
+        numbers(path, read_tsv(path), "x")
+    path = table(tmp_path / "a.csv", b"0,5;1,5\n1,5;2,5\n")
+    with pytest.raises(InputError, match="semicolons between fields, expected commas; export it with commas"):
+        read_lines(path, ",")
 
 
 def test_a_table_that_is_not_there(tmp_path):

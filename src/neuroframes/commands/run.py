@@ -171,7 +171,7 @@ def read_run(
     dvars_threshold : float
         Frames with a larger standardised DVARS in the confounds count as missing; by default none do.
     censor : path
-        Table of one line a frame, 1 = missing.
+        Table of one line a frame: 1 = missing, or, as names or program say, 1 = kept; see docs/files.md.
     frames : str
         Missing frames as 10:14,40: counted from 0, the end included.
     censor_before : int
@@ -206,8 +206,9 @@ def read_run(
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
     file = None if eeg is None else eeg_path(eeg)
-    if file is not None:
-        check_same_run(file, Path(bold))
+    for path in (file, confounds, censor):
+        if path is not None:
+            check_same_run(Path(path), Path(bold))
     if dvars_threshold is not None and confounds is None:
         raise InputError("--dvars-threshold needs --confounds, whose table has the DVARS of each frame")
     rules = Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)
@@ -320,7 +321,8 @@ def _missing(
     """Frames to be filled, shape (K,)."""
     import numpy as np
 
-    from neuroframes.recording.timeline import parse_frames, read_censor
+    from neuroframes.recording.censor import read_censor
+    from neuroframes.recording.timeline import parse_frames
 
     n_frames = len(run.data)
     missing = np.logical_not(np.isfinite(run.data).any(axis=1))

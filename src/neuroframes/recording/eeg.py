@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number, listed
-from neuroframes.recording.eeg_file import continuous_part, gaps, only, open_eeg
+from neuroframes.recording.eeg_file import Gap, continuous_part, gaps, only, open_eeg
 from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
 from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
@@ -58,6 +58,37 @@ class Eeg(Signal):
         Volume triggers on the clock whose zero is the first sample; empty where there are none.
     """
 
+    positions: NDArray[np.float64]
+    triggers: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording whose samples aren't read yet.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    raw : mne.io.BaseRaw
+    picks : list of int, length C
+        Numbers of its EEG channels.
+    channels : tuple of str, length C
+    units : mapping from a channel's name to the unit that channels.tsv states
+    bad : set of str
+        Channels marked as bad.
+    gaps : list of Gap
+        Where samples don't follow each other in time.
+    positions, triggers : see `Eeg`
+    """
+
+    name: str
+    raw: Any
+    picks: list[int]
+    channels: tuple[str, ...]
+    units: dict[str, str]
+    bad: set[str]
+    gaps: list[Gap]
     positions: NDArray[np.float64]
     triggers: NDArray[np.float64]
 
@@ -103,13 +134,31 @@ def read_eeg(
     import mne
 
     rate = check_number(rate, "--rate", above=0)
+    opened = open_recording(path, trigger=trigger, tr=tr)
+    raw, names, holes, name = opened.raw, opened.channels, opened.gaps, opened.name
+    # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
+    nyquist = min(rate, raw.info["sfreq"]) / 2
+    l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
+    part = continuous_part(holes, opened.triggers, name) if holes else None
+    data, rate, clipped = _samples(raw, opened.picks, rate, name)
+    if part is not None:
+        data = only(data, rate, part)
+    if l_freq is not None:
+        data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
+    data = volts(data, rate, names, opened.units, name)
+    warn_of_samples(data, rate, names, clipped, name)
+    _rereference(data, names, opened.bad, reference, name)
+    return Eeg(data.astype(np.float32), rate, names, opened.positions, opened.triggers)
+
+
+def open_recording(
+    path: "str | Path | BaseRaw", *, trigger: str | None = "auto", tr: float | None = None
+) -> Recording:
+    """A recording as `read_eeg` would read it, but for its samples; InputError as there."""
     tr = None if tr is None else check_number(tr, "TR (s)", above=0)
     file = eeg_path(path)
     beside = file if isinstance(path, str | Path) else None
     raw: Any = path if beside is None else open_eeg(beside)
-    # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
-    nyquist = min(rate, raw.info["sfreq"]) / 2
-    l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
     found = _bids_table(beside, "channels")
     table = {row.get("name"): row for row in read_tsv(found).to_dict("records")} if found else {}
     picks = _eeg_channels(raw, table, file.name)
@@ -120,18 +169,12 @@ def read_eeg(
     if trigger is not None:
         events = _bids_table(beside, "events")
         triggers = volume_triggers(raw, trigger, tr, file.name, table=events, note=note)
-    part = continuous_part(holes, triggers, file.name) if holes else None
-    data, rate, clipped = _samples(raw, picks, rate, file.name)
-    if part is not None:
-        data = only(data, rate, part)
-    if l_freq is not None:
-        data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
-    data = volts(data, rate, names, {n: row.get("units", "") for n, row in table.items()}, file.name)
-    warn_of_samples(data, rate, names, clipped, file.name)
+    units = {name: row.get("units", "") for name, row in table.items()}
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
     bad = {*raw.info["bads"], *stated_bad}
-    _rereference(data, names, bad, reference, file.name)
-    return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, beside), triggers)
+    return Recording(
+        file.name, raw, picks, names, units, bad, holes, _positions(raw, names, beside), triggers
+    )
 
 
 def eeg_path(eeg: "str | Path | BaseRaw") -> Path:

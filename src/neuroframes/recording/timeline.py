@@ -33,8 +33,6 @@ MOTION = (
     ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"),
     ("X", "Y", "Z", "RotX", "RotY", "RotZ"),
 )
-# The last two are XCP-D's; `denoising`, where it is, has frames between outliers too.
-CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "denoising", "framewise_displacement")
 
 
 def frame_times(
@@ -279,45 +277,6 @@ def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
         if set(names) <= set(table):
             return np.nan_to_num(np.stack([numbers(path, table, name) for name in names], axis=1))
     return None
-
-
-def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
-    """Frames to leave out, from a table of one line a frame: 1 = censored, 0 = kept.
-
-    Either one column, with or without a header line, or several of which one is named `censored`, `outlier`
-    or, as XCP-D has them, `denoising` or `framewise_displacement`. AFNI's `.1D` files mean the opposite
-    (1 = kept): refused.
-
-    Returns
-    -------
-    array, shape (n_frames,), bool
-
-    Raises
-    ------
-    InputError
-        If the number of lines is not `n_frames` or an entry is neither 0 nor 1.
-    """
-    path = Path(path)
-    if path.suffix == ".1D":
-        raise InputError(f"{path.name}: AFNI's .1D marks kept frames with 1; write a .tsv with 1 = censored")
-    table = read_tsv(path)
-    name = next((name for name in CENSOR_COLUMNS if name in table), None)
-    if name is None and table.shape[1] == 1:
-        (name,) = table
-        if name in ("0", "1"):  # no header line: it is the first frame
-            table.loc[0] = name
-            table = table.sort_index()
-    if name is None:
-        raise InputError(
-            f"{path.name}: which column of {', '.join(table)}? Name the one with 1 = censored 'censored'"
-        )
-    _check_length(path, len(table), n_frames)
-    values = numbers(path, table, name)
-    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
-    if wrong.size:
-        got = table[name].iloc[wrong[0]]
-        raise InputError(f"{path.name}: frame {wrong[0]} has {got!r}; expected 0 or 1 (1 = censored)")
-    return values == 1
 
 
 def parse_frames(text: str, n_frames: int) -> NDArray[np.bool_]:
