@@ -254,7 +254,7 @@ def _note_samples(run: RunCheck, eeg: Recording) -> None:
     run.flat = _of(eeg, ends[0][:, 0] == ends[1][:, 0])
     # A constant channel less its first sample is 0 to the bit.
     changes = np.concatenate([detrend(piece - piece[:, :1]) for piece in pieces], axis=1)
-    changes = volts(changes, eeg.channels, eeg.units, eeg.name)
+    changes = volts(changes, rate, eeg.channels, eeg.units, eeg.name)
     run.amplitude = float(np.median(changes.std(axis=1)))
     warn_of_samples(changes, rate, eeg.channels, clipped, eeg.name)
 

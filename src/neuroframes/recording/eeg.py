@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number, listed
 from neuroframes.recording.eeg_file import Gap, continuous_part, gaps, only, open_eeg
+from neuroframes.recording.gradient import WithoutGradient
 from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
 from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
@@ -41,6 +42,7 @@ NOT_EEG = re.compile(
     r"|^MISC|^AUX|^BIP|ANNOTATIONS",
     re.I,
 )
+ECG = re.compile("ECG|EKG", re.I)
 TABLES = ("channels", "electrodes", "events")  # of BIDS, that are read
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
@@ -56,10 +58,13 @@ class Eeg(Signal):
         From the file, BIDS electrodes.tsv or the standard 10-05 montage; NaN where unknown.
     triggers : array, shape (n,), seconds
         Volume triggers on the clock whose zero is the first sample; empty where there are none.
+    ecg : array, shape (N,), volts, or None
+        The electrocardiogram, where it was recorded with the EEG; not filtered.
     """
 
     positions: NDArray[np.float64]
     triggers: NDArray[np.float64]
+    ecg: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +85,8 @@ class Recording:
     gaps : list of Gap
         Where samples don't follow each other in time.
     positions, triggers : see `Eeg`
+    ecg : list of int
+        Number of the ECG channel, if there is one.
     """
 
     name: str
@@ -91,6 +98,7 @@ class Recording:
     gaps: list[Gap]
     positions: NDArray[np.float64]
     triggers: NDArray[np.float64]
+    ecg: list[int]
 
 
 def read_eeg(
@@ -100,6 +108,7 @@ def read_eeg(
     rate: float = 200.0,
     l_freq: float | None = 0.5,
     reference: str | None = "average",
+    gradient: bool = False,
     tr: float | None = None,
 ) -> Eeg:
     """Read EEG of any format that MNE reads (BrainVision, EDF, BDF, EEGLAB, FIF, ...).
@@ -120,6 +129,8 @@ def read_eeg(
         High-pass cut-off (zero-phase FIR).
     reference : "average", the name of a channel, or None
         What is subtracted from each channel. The average leaves out channels that the file marks as bad.
+    gradient : bool
+        Remove the scanner's gradient artefact first: see `recording.gradient`.
     tr : float, seconds, optional
         Helps "auto": of several usual names, and of trains with other names, those with this interval count.
         Triggers that nearly have it are refused.
@@ -129,7 +140,7 @@ def read_eeg(
     InputError
         If the file can't be read, has no EEG channels or a channel with NaN, its unit is wrong, it isn't
         continuous while the volumes were acquired, the triggers are ambiguous or incomplete, or a number is
-        out of range.
+        out of range; about the gradient artefact as `WithoutGradient`.
     """
     import mne
 
@@ -140,15 +151,18 @@ def read_eeg(
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
     part = continuous_part(holes, opened.triggers, name) if holes else None
-    data, rate, clipped = _samples(raw, opened.picks, rate, name)
+    source = WithoutGradient(raw, opened.triggers, name) if gradient else raw
+    data, rate, clipped = _samples(source, opened, rate)
     if part is not None:
         data = only(data, rate, part)
+    data, ecg = data[: len(names)], [row.astype(np.float32) for row in data[len(names) :]]
     if l_freq is not None:
         data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
     data = volts(data, rate, names, opened.units, name)
     warn_of_samples(data, rate, names, clipped, name)
     _rereference(data, names, opened.bad, reference, name)
-    return Eeg(data.astype(np.float32), rate, names, opened.positions, opened.triggers)
+    cardiac = next(iter(ecg), None)
+    return Eeg(data.astype(np.float32), rate, names, opened.positions, opened.triggers, cardiac)
 
 
 def open_recording(
@@ -172,9 +186,12 @@ def open_recording(
     units = {name: row.get("units", "") for name, row in table.items()}
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
     bad = {*raw.info["bads"], *stated_bad}
-    return Recording(
-        file.name, raw, picks, names, units, bad, holes, _positions(raw, names, beside), triggers
-    )
+    kinds = raw.get_channel_types()
+    types = [table.get(name, {}).get("type", kind) for name, kind in zip(raw.ch_names, kinds, strict=True)]
+    cardiac = [n for n, kind in enumerate(types) if kind.lower() == "ecg" or ECG.search(raw.ch_names[n])]
+    ecg = [n for n in cardiac if n not in picks][:1]
+    positions = _positions(raw, names, beside)
+    return Recording(file.name, raw, picks, names, units, bad, holes, positions, triggers, ecg)
 
 
 def eeg_path(eeg: "str | Path | BaseRaw") -> Path:
@@ -338,23 +355,26 @@ def _plain_name(name: str) -> str:
 
 
 def _samples(
-    raw: Any, picks: list[int], rate: float, file: str
+    raw: Any, opened: Recording, rate: float
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """What `resampled` gives; InputError if any sample isn't finite."""
+    """What `resampled` gives of EEG and ECG; InputError if any sample of the EEG isn't finite."""
+    picks, file = opened.picks, opened.name
     try:
         with redirect_stdout(sys.stderr):  # see `open_eeg`
-            data, rate, clipped = resampled(raw, picks, rate)
+            data, rate, clipped = resampled(raw, [*picks, *opened.ecg], rate)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
         ) from error
-    broken = [raw.ch_names[pick] for pick, row in zip(picks, data, strict=True) if not np.isfinite(row).all()]
+    broken = [
+        raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()
+    ]
     if broken:
         raise InputError(
             f"{file}: NaN in {len(broken)} of {len(picks)} channels ({listed(broken, 8)}); interpolate them "
             "first, or leave them out by another type than EEG in the file's channels.tsv"
         )
-    return data, rate, clipped
+    return data, rate, clipped[: len(picks)]
 
 
 def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]], file: str) -> list[int]:

@@ -34,6 +34,7 @@ HIGHEST = 45.0  # Hz; the mains' 50 and 60 Hz are multiples of 1/TR for many a T
 PULSE = (0.1, 0.6)  # seconds before and after an R peak; the artefact comes 0.15 to 0.5 s after it
 FEWEST_BEATS = 50
 HEART_RATE = (35.0, 160.0)  # beats a minute
+STEADY = 0.35  # quartiles of R-R intervals apart, of their median; 0.05 to 0.15 at rest
 # Chosen on simulated EEG without artefacts (64 channels, 5 and 20 minutes, TR 0.8 to 2.1 s, alpha rhythm,
 # line noise, movement): the largest share of any band and channel was .08, of heartbeats .02.
 MOST_GRADIENT = 0.10
@@ -119,6 +120,9 @@ def scanner_traces(
         interval = float(np.polyfit(np.arange(len(triggers)), triggers, 1)[0])
         drift = 1e6 * (interval / tr - 1)
     starts = triggers if drift is not None else np.arange(0, data.shape[1] / rate, tr)
+    data = data[np.ptp(data, axis=1) > 0]
+    if not len(data):
+        return ScannerTraces(drift=drift)
     return ScannerTraces(*_gradient(data, rate, starts, interval), *_heartbeat(data, rate, ecg), drift)
 
 
@@ -161,15 +165,12 @@ def _gradient(
     total, shares = lines.sum(axis=2), {}
     for name, (low, high) in BANDS.items():
         inside = (frequency >= low) & (frequency < high)
-        every = total[:, inside].sum(axis=1)
-        if (live := every > 0).any():
-            shares[name] = excess[live][:, inside].sum(axis=1) / every[live]
-    if not shares:  # all channels are flat
-        return None, None, None, None
+        if inside.any():
+            shares[name] = excess[:, inside].sum(axis=1) / total[:, inside].sum(axis=1)
     band = max(shares, key=lambda name: float(np.median(shares[name])))
     share, (low, high) = shares[band], BANDS[band]
-    inside = np.flatnonzero((frequency >= low) & (frequency < high))
-    strongest = inside[excess[:, inside].sum(axis=0).argmax()]
+    of_band = np.flatnonzero((frequency >= low) & (frequency < high))
+    strongest = of_band[excess[:, of_band].sum(axis=0).argmax()]
     many = int((share > MOST_GRADIENT).sum())
     return max(float(np.median(share)), 0.0), band, many, float(frequency[strongest])
 
@@ -187,8 +188,10 @@ def _heartbeat(data: Float, rate: float, ecg: Float | None) -> tuple[float | Non
     peaks = peaks[(peaks + around[0] >= 0) & (peaks + around[-1] < data.shape[1])]
     if len(peaks) < FEWEST_BEATS:
         return None, None, None
-    heart_rate = float(60 * rate / np.median(np.diff(peaks)))
-    if not HEART_RATE[0] <= heart_rate <= HEART_RATE[1]:  # what was found are no R peaks
+    early, middle, late = np.percentile(np.diff(peaks), [25, 50, 75])
+    heart_rate = float(60 * rate / middle)
+    # Noise has peaks too, but at no steady rate.
+    if not HEART_RATE[0] <= heart_rate <= HEART_RATE[1] or late - early > STEADY * middle:
         return None, None, None
     mean, square = np.zeros((2, len(data), len(around)))
     for peak in peaks:
@@ -198,5 +201,5 @@ def _heartbeat(data: Float, rate: float, ecg: Float | None) -> tuple[float | Non
     offset = data.mean(axis=1, keepdims=True)
     locked = np.square(mean - offset).mean(axis=1)
     every = (square - 2 * offset * mean + offset**2).mean(axis=1)
-    share = (locked - (every - locked) / (len(peaks) - 1))[every > 0] / every[every > 0]
+    share = (locked - (every - locked) / (len(peaks) - 1)) / every
     return max(float(np.median(share)), 0.0), int((share > MOST_HEARTBEAT).sum()), heart_rate

@@ -1,7 +1,7 @@
 """Prepared recordings: one zarr (v3) store per subject, from which training reads.
 
     OUT/sub-01.zarr/                 attributes: space, channels, positions, rate, settings
-      runs/task-movie_run-1/         attributes: tr, rate, sources, hashes
+      runs/task-movie_run-1/         attributes: tr, rate, sources, hashes, scanner
         bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)
 
 Where EEG comes as features of each frame the store has their names, and each run `features` (K, F) in the
@@ -35,6 +35,7 @@ from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
+from neuroframes.recording.scanner import log_traces, scanner_traces
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
@@ -45,7 +46,8 @@ FORMAT = "neuroframes-store-1"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
-OF_EEG = ("rate", "l_freq", "reference", "trigger", "onset", "skip_volumes")  # settings of raw EEG alone
+# Settings of raw EEG alone.
+OF_EEG = ("rate", "l_freq", "reference", "gradient", "trigger", "onset", "skip_volumes")
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def prepare(
     rate: float = 200.0,
     l_freq: float | None = 0.5,
     reference: str | None = "average",
+    gradient: bool = False,
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
@@ -218,6 +221,9 @@ def prepare(
         Edge of the EEG's high-pass filter; none to leave it out.
     reference : str
         What is subtracted from each EEG channel: average, the name of a channel, or none.
+    gradient : bool
+        Remove the scanner's gradient artefact from EEG as it was recorded, by MNE's average artefact
+        subtraction.
     trigger : str
         Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
@@ -263,6 +269,7 @@ def prepare(
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
         "reference": reference,
+        "gradient": gradient,
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
@@ -364,6 +371,10 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
         "confounds": str(run.confounds) if run.confounds else None,
     }
     attributes = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes, "stamp": stamp, "sources": sources}
+    if isinstance(eeg, Eeg):
+        traces = scanner_traces(eeg.data, eeg.rate, eeg.triggers, bold.tr, ecg=eeg.ecg)
+        log_traces(traces, run.eeg.name)
+        attributes["scanner"] = asdict(traces)
     with written_whole(target, overwrite=True) as temporary:
         group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
         _write_blocks(group, "bold", bold.data, CHUNK_VERTICES)
