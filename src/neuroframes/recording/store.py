@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -32,6 +32,7 @@ from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
+from neuroframes.recording.datasets import cinebrain, natview
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
@@ -46,6 +47,7 @@ FORMAT = "neuroframes-store-1"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
+ADAPTERS = {"cinebrain": cinebrain.to_bids, "natview": natview.to_bids}
 # Settings of raw EEG alone.
 OF_EEG = ("rate", "l_freq", "reference", "gradient", "trigger", "onset", "skip_volumes")
 
@@ -183,6 +185,7 @@ def prepare(
     bids_root: str | Path,
     out: str | Path,
     *,
+    dataset: Literal["bids", "cinebrain", "natview"] = "bids",
     subject: str | None = None,
     rate: float = 200.0,
     l_freq: float | None = 0.5,
@@ -213,6 +216,9 @@ def prepare(
         EEG, raw or as tables of features per frame, with derivatives/fmriprep, or the folder of derivatives.
     out : path
         Folder of the stores.
+    dataset : str
+        Layout of the data: BIDS, or that of a public data set, which is brought to BIDS in a folder of its
+        name below `out`.
     subject : str
         Subject to prepare, with or without `sub-`; all by default.
     rate : float, Hz
@@ -275,6 +281,10 @@ def prepare(
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
     }
+    if dataset != "bids":
+        bids = Path(out) / dataset
+        ADAPTERS[dataset](Path(bids_root), bids, subject)
+        bids_root = bids
     runs = find_runs(bids_root, subject=subject, space=space, atlas=atlas, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
     for of_subject in by_subject.values():
