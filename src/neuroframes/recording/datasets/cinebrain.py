@@ -14,9 +14,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import mne
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace, hcp_data
@@ -83,6 +81,8 @@ def _runs(person: Path) -> list[Run]:
 
 def _film(path: Path) -> tuple[float | None, int]:
     """When a run's film begins, seconds, and for how many frames it lasts."""
+    import pandas as pd
+
     try:
         start, stop = pd.read_csv(path)[["videoStartTime", "videoStopTime"]].astype(float).iloc[0]
     except (LookupError, ValueError) as error:
@@ -106,8 +106,8 @@ def _refuse_copies(runs: dict[str, list[Run]]) -> None:
         digest = hashlib.blake2b((series or frames[0]).read_bytes()).hexdigest()
         if (same := known.setdefault(digest, label)) != label:
             raise InputError(
-                f"the BOLD of sub-{label} is bit-identical to that of sub-{same}: they are one person; move "
-                f"the folder of sub-{label} elsewhere, or prepare the others one by one (--subject)"
+                f"the BOLD of sub-{label} is bit-identical to that of sub-{same}: they are one person; "
+                f"move sub-{label} elsewhere, or prepare the others one by one (--subject)"
             )
 
 
@@ -131,6 +131,8 @@ def _frames(
 
 
 def _write_eeg(path: Path, segments: list[Path], onsets: NDArray[np.float64]) -> None:
+    import mne
+
     data = np.concatenate([_read(file, (69, SEGMENT))[: len(CHANNELS)] for file in segments], axis=1)
     if np.median(data.std(axis=1)) > PLAUSIBLE[1]:  # no unit is stated: these are microvolts
         data *= 1e-6
