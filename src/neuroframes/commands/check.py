@@ -227,10 +227,10 @@ def _alone(file: Path, kind: str, others: list[Path]) -> "RunCheck":
         for other in others
         if person_of(other) == person
     }
-    why = f"there is no other {lacks} of {person}"
+    why = f"no {lacks} of {person} is left over"
     if apart:
         nearest = min(apart, key=lambda other: len(apart[other]))
-        why = f"the nearest is {nearest}, which differs in {listed(apart[nearest])}"
+        why = f"the nearest is {nearest}, but they differ in {listed(apart[nearest])}"
     if kind == "eeg":
         run = RunCheck(person, name, eeg=file)
     else:
@@ -301,7 +301,11 @@ def _uses(runs: "Sequence[RunCheck]") -> tuple[Use, ...]:
 
     fewest: int = signature(prior).parameters["fewest_frames"].default
     with_frames = [run for run in runs if (run.measured or 0) >= FEWEST_MEASURED]
-    of_prior = [run for run in with_frames if (run.measured or 0) >= fewest and run.person.startswith("sub-")]
+    of_prior = {  # once each, whatever copies there are
+        run.digests["bold"]: run
+        for run in reversed(with_frames)
+        if (run.measured or 0) >= fewest and run.person.startswith("sub-")
+    }
     pairs = [run for run in runs if run.bold and run.eeg]
     spoiled = {run.person for run in pairs if run.errors}
     ready = [run for run in pairs if run.person not in spoiled]
@@ -321,7 +325,7 @@ def _uses(runs: "Sequence[RunCheck]") -> tuple[Use, ...]:
         _use("complete", with_frames, 1, f"a run with {FEWEST_MEASURED} measured frames"),
         _use(
             "prior",
-            _alike(of_prior),
+            _alike(of_prior.values()),
             2,
             f"2 people sub-LABEL with {fewest} measured frames, alike in space and TR",
         ),

@@ -77,7 +77,9 @@ class Recording:
         Channels marked as bad.
     gaps : list of Gap
         Where samples don't follow each other in time.
-    positions, triggers : see `Eeg`
+    positions : see `Eeg`
+    events : Path or None
+        BIDS events.tsv.
     """
 
     name: str
@@ -88,7 +90,14 @@ class Recording:
     bad: set[str]
     gaps: list[Gap]
     positions: NDArray[np.float64]
-    triggers: NDArray[np.float64]
+    events: Path | None
+
+    def triggers(self, trigger: str | None, tr: float | None) -> NDArray[np.float64]:
+        """Volume triggers, as of `Eeg`, found as `read_eeg` finds them; InputError as there."""
+        if trigger is None:
+            return np.empty(0)
+        note = f" (the EEG isn't continuous: {listed(self.gaps, 5)})" if self.gaps else ""
+        return volume_triggers(self.raw, trigger, tr, self.name, table=self.events, note=note)
 
 
 def read_eeg(
@@ -132,12 +141,14 @@ def read_eeg(
     import mne
 
     rate = check_number(rate, "--rate", above=0)
-    opened = open_recording(path, trigger=trigger, tr=tr)
-    raw, names, holes, name = opened.raw, opened.channels, opened.gaps, opened.name
+    tr = None if tr is None else check_number(tr, "TR (s)", above=0)
+    opened = open_recording(path)
+    raw, names, name = opened.raw, opened.channels, opened.name
     # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
-    part = continuous_part(holes, opened.triggers, name) if holes else None
+    triggers = opened.triggers(trigger, tr)
+    part = continuous_part(opened.gaps, triggers, name) if opened.gaps else None
     data, rate, clipped = _samples(raw, opened.picks, rate, name)
     if part is not None:
         data = only(data, rate, part)
@@ -146,14 +157,11 @@ def read_eeg(
     data = volts(data, names, opened.units, name)
     warn_of_samples(data, rate, names, clipped, name)
     _rereference(data, names, opened.bad, reference, name)
-    return Eeg(data.astype(np.float32), rate, names, opened.positions, opened.triggers)
+    return Eeg(data.astype(np.float32), rate, names, opened.positions, triggers)
 
 
-def open_recording(
-    path: "str | Path | BaseRaw", *, trigger: str | None = "auto", tr: float | None = None
-) -> Recording:
+def open_recording(path: "str | Path | BaseRaw") -> Recording:
     """A recording as `read_eeg` would read it, but for its samples; InputError as there."""
-    tr = None if tr is None else check_number(tr, "TR (s)", above=0)
     file = eeg_path(path)
     beside = file if isinstance(path, str | Path) else None
     raw: Any = path if beside is None else open_eeg(beside)
@@ -161,17 +169,11 @@ def open_recording(
     table = {row.get("name"): row for row in read_tsv(found).to_dict("records")} if found else {}
     picks = _eeg_channels(raw, table, file.name)
     names = tuple(raw.ch_names[pick].strip() for pick in picks)
-    holes = gaps(raw, beside)
-    note = f" (the EEG isn't continuous: {listed(holes, 5)})" if holes else ""
-    triggers = np.empty(0)
-    if trigger is not None:
-        events = _bids_table(beside, "events")
-        triggers = volume_triggers(raw, trigger, tr, file.name, table=events, note=note)
     units = {name: row.get("units", "") for name, row in table.items()}
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
-    bad = {*raw.info["bads"], *stated_bad}
     return Recording(
-        file.name, raw, picks, names, units, bad, holes, _positions(raw, names, beside), triggers
+        *(file.name, raw, picks, names, units, {*raw.info["bads"], *stated_bad}, gaps(raw, beside)),
+        *(_positions(raw, names, beside), _bids_table(beside, "events")),
     )
 
 
