@@ -25,8 +25,8 @@ FLOW = (
     *("errors", "threads", "files", "cortex", "recording", "frames", "diffusion", "models", "training"),
     *("baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
-# A run to fill: arrays and what reads them, which the commands import when they run.
-HEAVY_COMMANDS = {"neuroframes.commands.fill"}
+# A run to fill or to check: arrays and what reads them, which the commands import when they run.
+HEAVY_COMMANDS = {"neuroframes.commands.fill", "neuroframes.commands.check_run"}
 
 
 def loaded_after(statements):

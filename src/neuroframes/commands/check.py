@@ -146,7 +146,10 @@ def check(
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
     }
     if json is not None:
-        refuse_existing(Path(json), overwrite, folder=False, inputs=[dataset])
+        try:
+            refuse_existing(Path(json), overwrite, folder=False, inputs=[dataset])
+        except InputError as error:
+            raise InputError(str(error).replace("--out", "--json")) from error
     if not dataset.exists():
         raise InputError(
             f"{dataset}: no such file or folder; pass the root of a BIDS data set, or a run's file"
@@ -180,12 +183,12 @@ def _runs_of(
     from neuroframes.commands.check_run import Problems, RunCheck, noted
     from neuroframes.recording.bids import bold_by_run, eeg_by_run, find_runs, person_of
 
-    listing, missing = Problems(), Problems()
+    listing, no_eeg, no_bold = Problems(), Problems(), Problems()
     eeg: list[list[Path]] = []
     bold: list[list[Path]] = []
-    with noted(missing):
+    with noted(no_eeg):
         eeg = eeg_by_run(root, eeg_root)
-    with noted(missing):
+    with noted(no_bold):
         bold = bold_by_run(root, space, atlas)
     if not eeg and not bold:
         if of_hcp := _of_hcp(root):
@@ -193,8 +196,9 @@ def _runs_of(
                 f"{root} is laid out as HCP's: complete takes its files, all else needs BIDS names"
             )
             return of_hcp
-        raise InputError("; ".join(missing.errors))
-    whole.warnings += missing.errors
+        raise InputError("; ".join(no_eeg.errors + no_bold.errors))
+    whole.warnings += no_eeg.errors
+    whole.errors += no_bold.errors
     pairs = []
     if eeg and bold:
         asked: dict[str, Any] = {"space": space, "atlas": atlas, "eeg_root": eeg_root}
@@ -227,10 +231,11 @@ def _alone(file: Path, kind: str, others: list[Path]) -> "RunCheck":
         for other in others
         if person_of(other) == person
     }
-    why = f"there is no other {lacks} of {person}"
+    why = f"no {lacks} of {person} is left over"
     if apart:
         nearest = min(apart, key=lambda other: len(apart[other]))
-        why = f"the nearest is {nearest}, which differs in {listed(apart[nearest])}"
+        why = f"the nearest is {nearest}"
+        why += f", but they differ in {listed(apart[nearest])}" if apart[nearest] else ""
     if kind == "eeg":
         run = RunCheck(person, name, eeg=file)
     else:
@@ -301,7 +306,11 @@ def _uses(runs: "Sequence[RunCheck]") -> tuple[Use, ...]:
 
     fewest: int = signature(prior).parameters["fewest_frames"].default
     with_frames = [run for run in runs if (run.measured or 0) >= FEWEST_MEASURED]
-    of_prior = [run for run in with_frames if (run.measured or 0) >= fewest and run.person.startswith("sub-")]
+    of_prior = {  # once each, whatever copies there are
+        run.digests["bold"]: run
+        for run in reversed(with_frames)
+        if (run.measured or 0) >= fewest and run.person.startswith("sub-")
+    }
     pairs = [run for run in runs if run.bold and run.eeg]
     spoiled = {run.person for run in pairs if run.errors}
     ready = [run for run in pairs if run.person not in spoiled]
@@ -321,7 +330,7 @@ def _uses(runs: "Sequence[RunCheck]") -> tuple[Use, ...]:
         _use("complete", with_frames, 1, f"a run with {FEWEST_MEASURED} measured frames"),
         _use(
             "prior",
-            _alike(of_prior),
+            _alike(of_prior.values()),
             2,
             f"2 people sub-LABEL with {fewest} measured frames, alike in space and TR",
         ),

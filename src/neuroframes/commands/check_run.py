@@ -160,7 +160,8 @@ class _Noting(logging.Handler):
         self.warnings = warnings
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.warnings.append(record.getMessage())
+        if (message := record.getMessage()) not in self.warnings:  # as where one stands within another
+            self.warnings.append(message)
 
 
 def _note_bold(run: RunCheck, bold: Bold) -> None:
@@ -182,7 +183,7 @@ def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
         detrend_frames(frames, ~left_out)
         run.effective_frames = effective_frames(frames, ~left_out)
     if run.confounds is None:
-        run.warnings.append(f"{bold.sources[0].name}: no confounds of the same run: nothing is censored")
+        run.warnings.append("no confounds of the same run by name: nothing is censored")
         return
     table = read_tsv(run.confounds)
     for name in (name for name in DISPLACEMENT if name in table):
@@ -198,27 +199,33 @@ def _note_features(run: RunCheck, path: Path, bold: Bold | None) -> None:
 
 
 def _note_eeg(run: RunCheck, path: Path, bold: Bold | None, clock: dict[str, Any]) -> None:
-    tr = None if bold is None else bold.tr
-    eeg = open_recording(path, trigger=clock["trigger"], tr=tr)
+    eeg = open_recording(path)
     run.eeg_rate, run.channels = float(eeg.raw.info["sfreq"]), len(eeg.channels)
     run.eeg_duration = eeg.raw.n_times / run.eeg_rate
     run.located = int(np.isfinite(eeg.positions[:, 0]).sum())
-    if run.located < run.channels:
-        unknown = [n for n, p in zip(eeg.channels, eeg.positions[:, 0], strict=True) if np.isnan(p)]
+    if unknown := _of(eeg, np.isnan(eeg.positions[:, 0])):
         run.warnings.append(f"{path.name}: no positions of {listed(unknown)}; add electrodes.tsv")
-    run.triggers = len(eeg.triggers)
+    # Without BOLD it isn't known which events are volumes, and nothing is at fault with it.
+    problems = Problems(errors=run.errors if bold else run.warnings, warnings=run.warnings)
+    with noted(problems):
+        triggers = eeg.triggers(clock["trigger"], None if bold is None else bold.tr)
+        run.triggers = len(triggers)
+        if bold is not None:
+            _note_times(run, eeg, triggers, bold, clock)
     _note_samples(run, eeg)
-    if bold is None:
-        return
+
+
+def _note_times(
+    run: RunCheck, eeg: Recording, triggers: NDArray[np.float64], bold: Bold, clock: dict[str, Any]
+) -> None:
+    if triggers.size:
+        run.onset, run.drift = float(triggers[0]), drift(triggers, bold.tr)
     if eeg.gaps:
-        continuous_part(eeg.gaps, eeg.triggers, path.name)
-    onset, skip = clock["onset"], clock["skip_volumes"]
-    placed: dict[str, Any] = {"onset": onset, "skip": skip, "within": bold.slice_reference}
-    if len(eeg.triggers):
-        run.onset = float(eeg.triggers[0])
-        run.drift = drift(eeg.triggers, bold.tr)
-    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **placed, name=path.name)
-    check_covers(times, bold.tr, run.eeg_duration, path.name)
+        continuous_part(eeg.gaps, triggers, eeg.name)
+    placed: dict[str, Any] = {"onset": clock["onset"], "skip": clock["skip_volumes"]}
+    placed |= {"within": bold.slice_reference, "name": eeg.name}
+    times = frame_times(triggers, bold.tr, len(bold.data), **placed)
+    check_covers(times, bold.tr, eeg.raw.n_times / eeg.raw.info["sfreq"], eeg.name)
 
 
 def drift(triggers: NDArray[np.float64], tr: float) -> float | None:

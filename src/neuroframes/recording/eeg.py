@@ -84,7 +84,9 @@ class Recording:
         Channels marked as bad.
     gaps : list of Gap
         Where samples don't follow each other in time.
-    positions, triggers : see `Eeg`
+    positions : see `Eeg`
+    events : Path or None
+        BIDS events.tsv.
     ecg : list of int
         Number of the ECG channel, if there is one.
     """
@@ -97,8 +99,15 @@ class Recording:
     bad: set[str]
     gaps: list[Gap]
     positions: NDArray[np.float64]
-    triggers: NDArray[np.float64]
+    events: Path | None
     ecg: list[int]
+
+    def triggers(self, trigger: str | None, tr: float | None) -> NDArray[np.float64]:
+        """Volume triggers, as of `Eeg`, found as `read_eeg` finds them; InputError as there."""
+        if trigger is None:
+            return np.empty(0)
+        note = f" (the EEG isn't continuous: {listed(self.gaps, 5)})" if self.gaps else ""
+        return volume_triggers(self.raw, trigger, tr, self.name, table=self.events, note=note)
 
 
 def read_eeg(
@@ -145,13 +154,15 @@ def read_eeg(
     import mne
 
     rate = check_number(rate, "--rate", above=0)
-    opened = open_recording(path, trigger=trigger, tr=tr)
-    raw, names, holes, name = opened.raw, opened.channels, opened.gaps, opened.name
+    tr = None if tr is None else check_number(tr, "TR (s)", above=0)
+    opened = open_recording(path)
+    raw, names, name = opened.raw, opened.channels, opened.name
     # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
-    part = continuous_part(holes, opened.triggers, name) if holes else None
-    source = WithoutGradient(raw, opened.triggers, name) if gradient else raw
+    triggers = opened.triggers(trigger, tr)
+    part = continuous_part(opened.gaps, triggers, name) if opened.gaps else None
+    source = WithoutGradient(raw, triggers, name) if gradient else raw
     data, rate, clipped = _samples(source, opened, rate)
     if part is not None:
         data = only(data, rate, part)
@@ -162,14 +173,11 @@ def read_eeg(
     warn_of_samples(data, rate, names, clipped, name)
     _rereference(data, names, opened.bad, reference, name)
     cardiac = next(iter(ecg), None)
-    return Eeg(data.astype(np.float32), rate, names, opened.positions, opened.triggers, cardiac)
+    return Eeg(data.astype(np.float32), rate, names, opened.positions, triggers, cardiac)
 
 
-def open_recording(
-    path: "str | Path | BaseRaw", *, trigger: str | None = "auto", tr: float | None = None
-) -> Recording:
+def open_recording(path: "str | Path | BaseRaw") -> Recording:
     """A recording as `read_eeg` would read it, but for its samples; InputError as there."""
-    tr = None if tr is None else check_number(tr, "TR (s)", above=0)
     file = eeg_path(path)
     beside = file if isinstance(path, str | Path) else None
     raw: Any = path if beside is None else open_eeg(beside)
@@ -177,21 +185,12 @@ def open_recording(
     table = {row.get("name"): row for row in read_tsv(found).to_dict("records")} if found else {}
     picks = _eeg_channels(raw, table, file.name)
     names = tuple(raw.ch_names[pick].strip() for pick in picks)
-    holes = gaps(raw, beside)
-    note = f" (the EEG isn't continuous: {listed(holes, 5)})" if holes else ""
-    triggers = np.empty(0)
-    if trigger is not None:
-        events = _bids_table(beside, "events")
-        triggers = volume_triggers(raw, trigger, tr, file.name, table=events, note=note)
     units = {name: row.get("units", "") for name, row in table.items()}
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
-    bad = {*raw.info["bads"], *stated_bad}
-    kinds = raw.get_channel_types()
-    types = [table.get(name, {}).get("type", kind) for name, kind in zip(raw.ch_names, kinds, strict=True)]
-    cardiac = [n for n, kind in enumerate(types) if kind.lower() == "ecg" or ECG.search(raw.ch_names[n])]
-    ecg = [n for n in cardiac if n not in picks][:1]
-    positions = _positions(raw, names, beside)
-    return Recording(file.name, raw, picks, names, units, bad, holes, positions, triggers, ecg)
+    return Recording(
+        *(file.name, raw, picks, names, units, {*raw.info["bads"], *stated_bad}, gaps(raw, beside)),
+        *(_positions(raw, names, beside), _bids_table(beside, "events"), _ecg_channel(raw, table, picks)),
+    )
 
 
 def eeg_path(eeg: "str | Path | BaseRaw") -> Path:
@@ -366,15 +365,22 @@ def _samples(
         raise InputError(
             f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
         ) from error
-    broken = [
-        raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()
-    ]
+    broken = [raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()]
     if broken:
         raise InputError(
             f"{file}: NaN in {len(broken)} of {len(picks)} channels ({listed(broken, 8)}); interpolate them "
             "first, or leave them out by another type than EEG in the file's channels.tsv"
         )
     return data, rate, clipped[: len(picks)]
+
+
+def _ecg_channel(raw: Any, table: Mapping[str, Mapping[str, str]], eeg: list[int]) -> list[int]:
+    """Number of the first channel that is the ECG by channels.tsv, by MNE or by name, if there is one."""
+    for pick, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True)):
+        stated = table.get(name, {}).get("type", kind).lower() == "ecg"
+        if pick not in eeg and (stated or ECG.search(name)):
+            return [pick]
+    return []
 
 
 def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]], file: str) -> list[int]:

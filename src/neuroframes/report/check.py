@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from neuroframes.errors import counted
+from neuroframes.errors import counted, listed
 
 if TYPE_CHECKING:
     from neuroframes.commands.check import Check
@@ -42,7 +42,7 @@ COLUMNS: dict[str, Callable[["RunCheck"], str]] = {
     "µV": lambda run: _number(None if run.amplitude is None else 1e6 * run.amplitude, ".3g"),
     "triggers": lambda run: _number(run.triggers),
     "at s": lambda run: _number(run.onset, ".1f"),
-    "ppm": lambda run: _number(run.drift, "+.0f"),
+    "ppm": lambda run: _number(None if run.drift is None else round(run.drift), "+d"),
 }
 
 
@@ -62,13 +62,14 @@ def _problems(check: "Check") -> Table | None:
     table = _table()
     for name in ("problem", "of", ""):
         table.add_column(name, overflow="fold")
-    named = ((f"{run.person} {run.name}", run.errors, run.warnings) for run in check.runs)
-    for who, errors, warnings in (("all", check.errors, check.warnings), *named):
-        for kind, message in (
-            *(("error", each) for each in errors),
-            *(("warning", each) for each in warnings),
-        ):
-            table.add_row(kind, who, message)
+    named = [(f"{run.person} {run.name}", run.errors, run.warnings) for run in check.runs]
+    found: dict[tuple[str, str], list[str]] = {}
+    for who, errors, warnings in (("data set", check.errors, check.warnings), *named):
+        for kind, messages in (("error", errors), ("warning", warnings)):
+            for message in messages:
+                found.setdefault((kind, message), []).append(who)
+    for (kind, message), those in sorted(found.items(), key=lambda item: item[0][0]):
+        table.add_row(kind, listed(those, 2), message)
     return table if table.row_count else None
 
 
