@@ -34,7 +34,8 @@ class Tables:
     model: Path
 
     def features(self, run: int) -> Path:
-        return self.root / f"sub-01/eeg/sub-01_task-rest_run-{run}_features.tsv"
+        suffix = {1: ".parquet", 2: ".mat"}.get(run, ".tsv")
+        return self.root / f"sub-01/eeg/sub-01_task-rest_run-{run}_features{suffix}"
 
     def parcels(self, run: int) -> Path:
         return self.root / f"derivatives/xcp_d/sub-01/func/sub-01_task-rest_run-{run}_timeseries.tsv"

@@ -116,7 +116,8 @@ def test_without_triggers_frames_run_from_the_start(recording, tmp_path):
 def test_from_an_onset_or_a_single_trigger_frames_run_to_the_end(recording, tmp_path, caplog):
     raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="ERROR")
     raw.set_annotations(mne.Annotations([10.0], [0.0], ["R128"]))
-    frames = {"one": reconstruct(recording.model, eeg=raw, out=tmp_path / "one.func.gii")}
+    frames = {"one": reconstruct(recording.model, eeg=raw, out=tmp_path / "one.func.gii", onset=3.0)}
+    assert "frames are at the volume triggers; the onset isn't used" in caplog.text
     said = ": one volume trigger, at 10.000 s; frames are counted from it to the EEG's end, every 1 s"
     assert recording.eeg(3).with_suffix(".eeg").name + said in caplog.messages
     frames["onset"] = reconstruct(

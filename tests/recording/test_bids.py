@@ -47,6 +47,16 @@ def test_eeg_and_bold_meet_by_subject_session_task_and_run(tmp_path):
     assert "acq-mb" in second.bold[0].name  # and not our own output beside it
 
 
+@pytest.mark.parametrize(
+    "eeg", ["eeg.mff/info.xml", "eeg.fif", "features.tsv", "features.npz", "features.parquet", "features.mat"]
+)
+def test_eeg_in_whatever_form(tmp_path, eeg):
+    stem = "sub-01/eeg/sub-01_task-movie_run-1_"
+    bold = FUNC.format("01", "01", "1") + "_space-fsLR_den-91k_bold.dtseries.nii"
+    (run,) = find_runs(tree(tmp_path, stem + eeg, bold))
+    assert run.eeg == tmp_path / (stem + eeg.partition("/")[0])
+
+
 def test_another_space_can_be_asked_for(tmp_path):
     (run,) = find_runs(two_runs(tmp_path), space="fsaverage5")
     assert [path.name[24:30] for path in run.bold] == ["hemi-L", "hemi-R"]

@@ -201,3 +201,26 @@ def test_what_mne_warns_of_is_said(tmp_path, caplog):
     path.write_bytes(path.read_bytes()[:-2000])
     open_eeg(path)
     assert "rec.edf: MNE: Number of records from the header does not match the file size" in caplog.text
+
+
+def test_a_file_without_a_unit_has_that_of_channels_tsv(tmp_path):
+    path = edf(tmp_path / "sub-01_eeg.edf", unit="")
+    with pytest.raises(
+        InputError, match=r"^sub-01_eeg.edf: the EEG changes by 11.* V .*in channels.tsv \(name, u"
+    ):
+        read_eeg(path)
+    lines = ["name\ttype\tunits", *(f"{name}\tEEG\tµV" for name in NAMES)]
+    (tmp_path / "sub-01_channels.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    eeg = read_eeg(path)
+    right = read_eeg(edf(tmp_path / "other_eeg.edf"))
+    np.testing.assert_allclose(eeg.data, right.data, atol=1e-10)
+
+
+def test_channels_are_said_to_be_left_out_and_clipped(tmp_path, caplog):
+    caplog.set_level("INFO")
+    raw = recording()
+    raw.rename_channels({"Pz": "ECG"})
+    raw.apply_function(lambda trace: np.clip(trace, -9e-6, 9e-6), picks=["Cz"])
+    read_eeg(raw)
+    assert "RawArray: channels that are no EEG are left out: ECG" in caplog.messages
+    assert [message for message in caplog.messages if "clipped" in message and message.endswith(": Cz")]

@@ -84,6 +84,8 @@ def test_of_one_a_slice_every_nth_begins_a_volume(caplog, pause):
         InputError, match=r"479 events 'R128'.* of 12 a TR some are missing or too many after"
     ):
         found(raw_of({"R128": without(slices, 200)}))
+    with pytest.raises(InputError, match=r"479 events 'R128'.* of 12 a TR 11 are left over"):
+        found(raw_of({"R128": slices[:-1]}))
     if pause:
         with pytest.raises(InputError, match="of 12 a TR there are 9 before the first pause"):
             found(raw_of({"R128": slices[3:]}))
@@ -115,7 +117,15 @@ def test_one_set_of_two_that_fits_is_used():
     with pytest.raises(InputError, match=r"more than one kind .*'S  1' \(40 times\), 'S  2' \(40 times\)"):
         found(raw_of({"S  1": VOLUMES, "S  2": other}))
     np.testing.assert_allclose(found(raw_of({"scanner": 2.0, "S  1": VOLUMES})), VOLUMES)
-    assert found(raw_of({"R128": 3.0})).tolist() == [3.0]
+
+
+def test_a_single_event_is_the_first_volume_s_by_its_name():
+    assert found(raw_of({"R128": 3.0})).tolist() == found(raw_of({"S  1": 3.0}), "S  1").tolist() == [3.0]
+    with pytest.raises(
+        InputError, match=r"its only event, 'S  1' at 3.000 s, .* pass --trigger 'S  1', else"
+    ):
+        found(raw_of({"S  1": 3.0}))
+    assert found(raw_of({"S  1": 3.0, "S  2": 4.0})).size == found(raw_of({"S  1": 0.0})).size == 0
 
 
 def test_events_tsv_has_what_the_markers_lack(tmp_path, caplog):

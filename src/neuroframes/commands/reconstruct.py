@@ -94,8 +94,10 @@ def reconstruct(
         refuse_options(file, reconstruct, {"trigger": trigger, "onset": onset})
         times, signal, power = _times(table, step, tr is None, 0.0, file.name), None, table.power
     else:
-        recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
+        recording = read_eeg(eeg, trigger=trigger, tr=trained.origin.tr, **trained.origin.eeg_settings)
         begin = check_number(onset or 0.0, "--onset", at_least=0, below=recording.duration)
+        if onset is not None and recording.triggers.size:
+            logger.warning("%s: frames are at the volume triggers; the onset isn't used", file.name)
         times, power = _times(recording, step, tr is None, begin, file.name), None
         signal = with_channels_of(trained, recording, file.name)
     nothing = np.zeros(len(times), bool)
@@ -114,8 +116,11 @@ def reconstruct(
         "NeuroframesModelDigest": digest(model),
         "NeuroframesMethod": of_run.describe(segment) + asked.note,
         "NeuroframesOptions": {
-            **{"tr": tr, "trigger": trigger, "onset": onset},
-            **{"draws": draws, "seed": seed if draws else None},
+            "tr": tr,
+            "trigger": trigger,
+            "onset": onset,
+            "draws": draws,
+            "seed": seed if draws else None,
         },
     }
     return write_result(

@@ -240,7 +240,7 @@ def read_run(
         refuse_options(file, read_run, clock)
         check_frames(file, table, len(run.data), run.tr)
         power, times = table.power, table.times
-    elif trained is not None and eeg is not None and file is not None:
+    elif trained is not None and file is not None:
         recorded, times = read_eeg_of_bold(eeg, run, **clock, **trained.origin.eeg_settings)
         signal = with_channels_of(trained, recorded, file.name)
     beside = [Path(path).name for path in (file, confounds, censor) if path]

@@ -9,10 +9,8 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ SMALLEST_GAP = 0.1  # seconds; the clock of the computer, which dates segments, 
 # Of filters that the header states, people, dates, and positions, which aren't used or are missed elsewhere.
 HARMLESS = re.compile(
     r"filter|pass cutoff|patient|measurement date|birth|outside the data range|montage|position"
-    r"|coordinate|'boundary' events|preload=False",
+    r"|coordinate|'boundary' events",
     re.I,
 )
 PACKAGE = re.compile(r"pip install (\S+)|No module named '?(\w+)|(\w+) is required to")
@@ -104,7 +102,7 @@ def open_eeg(path: Path) -> Any:
 
 def gaps(raw: Any, path: Path | None) -> list[Gap]:
     """Where a recording isn't continuous, in order; of a BrainVision file by the dates of its segments."""
-    dates = _segment_dates(path) if path is not None and path.suffix in (".vhdr", ".vmrk", ".eeg") else {}
+    dates = {} if path is None else _segment_dates(path.with_suffix(".vhdr"))
     rate, found = raw.info["sfreq"], set()
     marks = raw.annotations
     for onset, length, name in zip(annotation_times(raw), marks.duration, marks.description, strict=True):
@@ -196,11 +194,11 @@ def _check_records(path: Path) -> None:
         header = file.read(256)
         if header[192:197] not in (b"EDF+D", b"BDF+D"):
             return
-        n_signals, seconds = int(header[252:256]), float(header[244:252])
+        n_signals, seconds = int(_number(header[252:256])), _number(header[244:252])
         signals = file.read(256 * n_signals)
     width = 3 if header[192:193] == b"B" else 2
     labels = [signals[16 * i : 16 * i + 16].strip().decode("latin-1") for i in range(n_signals)]
-    sizes = [width * int(signals[216 * n_signals + 8 * i :][:8]) for i in range(n_signals)]
+    sizes = [width * int(_number(signals[216 * n_signals + 8 * i :][:8])) for i in range(n_signals)]
     first = next((i for i, label in enumerate(labels) if label.endswith("Annotations")), None)
     if first is None:
         return
@@ -218,15 +216,22 @@ def _check_records(path: Path) -> None:
         )
 
 
-def _segment_dates(path: Path) -> Mapping[int, datetime]:
-    """When each segment of a BrainVision recording began, by the number of its first sample."""
-    header = path.with_suffix(".vhdr").read_text(errors="replace")
-    named = re.search(r"^MarkerFile=(.*)", header, re.M)
-    if named is None:
+def _number(field: bytes) -> float:
+    # Some programs fill up with zeros in place of blanks.
+    return float(field.partition(b"\0")[0])
+
+
+def _segment_dates(header: Path) -> dict[int, Any]:
+    """When each segment of a BrainVision recording began, or NaT, by the number of its first sample."""
+    import pandas as pd
+
+    if not header.is_file():
         return {}
-    markers = path.parent / named[1].strip().replace("$b", path.stem)
+    named = re.search(r"^MarkerFile=(.*)", header.read_text(errors="replace"), re.M)
+    markers = header.parent / (named[1].strip().replace("$b", header.stem) if named else "")
     if not markers.is_file():
         return {}
     pattern = r"^Mk\d+=New Segment,[^,]*,(\d+),\d+,\d+,(\d{20})"
     found = re.findall(pattern, markers.read_text(errors="replace"), re.M)
-    return {int(at) - 1: datetime.strptime(date, "%Y%m%d%H%M%S%f") for at, date in found if int(date)}
+    written = {"format": "%Y%m%d%H%M%S%f", "errors": "coerce"}
+    return {int(at) - 1: pd.to_datetime(date, **written) for at, date in found}

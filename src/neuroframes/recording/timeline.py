@@ -100,7 +100,8 @@ def _check_triggers(triggers: NDArray[np.float64], tr: float, n_frames: int, ski
             f", or --trigger none --onset {triggers[0]:.3f} if it lacks the last"
             if surplus > 0
             else "the EEG lacks volumes: cut the BOLD to the frames that were recorded with it, or pass "
-            "--trigger none --onset SECONDS to count from the first frame"
+            f"--trigger none --onset SECONDS to count from the first frame's ({triggers[0]:.3f}, if the last "
+            "ones are missing)"
         )
         skipped = f" after {skip} skipped volumes" if skip else ""
         raise InputError(f"{name}: {len(triggers)} volume triggers but {n_frames} frames{skipped}; {remedy}")

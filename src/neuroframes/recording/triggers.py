@@ -168,6 +168,12 @@ def _only_train(events: Events, tr: float | None, source: str) -> str | None:
                 "--onset SECONDS"
             )
         return name
+    for name, times in events.items():
+        if len(events) == len(times) == 1 and times[0] > 0:
+            raise InputError(
+                f"{source}: its only event, {name!r} at {times[0]:.3f} s, may be that of the first volume; "
+                f"if so pass --trigger {name!r}, else --trigger none --onset SECONDS"
+            )
     return None
 
 
@@ -178,6 +184,8 @@ def _volumes(times: Times, tr: float | None, name: str, source: str, note: str) 
     n, fits = per_volume(times, tr)
     said = departures(times, tr)[2] if _nearly(times, tr) else []
     if n > 1:
+        if len(times) % n:
+            said = [f"of {n} a TR {len(times) % n} are left over"]
         if not fits.all():
             wrong = int(fits.argmin())
             said = [f"of {n} a TR some are missing or too many after {times[wrong]:.3f} s"]
@@ -194,7 +202,7 @@ def _volumes(times: Times, tr: float | None, name: str, source: str, note: str) 
         )
     if n > 1:
         logger.warning(
-            "%s: the %d events %r come %d times every TR of %g s, as slices do; every %d-th begins a volume",
+            "%s: the %d events %r come %d times every TR of %g s, as slices do; one in %d begins a volume",
             *(source, len(times), name, n, tr, n),
         )
     return times[:: max(n, 1)]
