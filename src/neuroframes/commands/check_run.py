@@ -23,8 +23,9 @@ from neuroframes.recording.eeg import Recording, open_recording
 from neuroframes.recording.eeg_file import continuous_part
 from neuroframes.recording.features import check_frames, is_table, read_features
 from neuroframes.recording.quality import volts, warn_of_samples
+from neuroframes.recording.scanner import drift, recorded_traces
 from neuroframes.recording.segments import detrend as detrend_frames
-from neuroframes.recording.timeline import DISPLACEMENT, MAX_JITTER, Censoring, check_covers, frame_times
+from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times
 from neuroframes.recording.tsv import numbers, read_tsv
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class RunCheck(Problems):
         The first volume's, on the EEG's clock.
     drift : float, ppm
         By how much longer than the TR the volumes last on the EEG's clock.
+    gradient, heartbeat : float
+        What the scanner left in the EEG, of four minutes: see `recording.scanner`.
     errors : list of str
         Why the run can't be used.
     warnings : list of str
@@ -108,6 +111,8 @@ class RunCheck(Problems):
     triggers: int | None = None
     onset: float | None = None
     drift: float | None = None
+    gradient: float | None = None
+    heartbeat: float | None = None
     digests: dict[str, str] = field(default_factory=dict)
 
 
@@ -213,6 +218,10 @@ def _note_eeg(run: RunCheck, path: Path, bold: Bold | None, clock: dict[str, Any
         if bold is not None:
             _note_times(run, eeg, triggers, bold, clock)
     _note_samples(run, eeg)
+    if bold is not None and not run.errors:
+        traces = recorded_traces(eeg.raw, eeg.picks, eeg.ecg, triggers, bold.tr)
+        run.gradient, run.heartbeat = traces.gradient, traces.heartbeat
+        run.warnings += [f"{path.name}: {text}" for text in traces.warnings]
 
 
 def _note_times(
@@ -226,16 +235,6 @@ def _note_times(
     placed |= {"within": bold.slice_reference, "name": eeg.name}
     times = frame_times(triggers, bold.tr, len(bold.data), **placed)
     check_covers(times, bold.tr, eeg.raw.n_times / eeg.raw.info["sfreq"], eeg.name)
-
-
-def drift(triggers: NDArray[np.float64], tr: float) -> float | None:
-    """By how many ppm more than the TR lies between volume triggers (n,), by a line through them.
-
-    None where these aren't one every TR.
-    """
-    if len(triggers) < 2 or (np.abs(np.diff(triggers) - tr) > MAX_JITTER * tr).any():
-        return None
-    return float(1e6 * (np.polyfit(np.arange(len(triggers)), triggers, 1)[0] / tr - 1))
 
 
 def _note_samples(run: RunCheck, eeg: Recording) -> None:

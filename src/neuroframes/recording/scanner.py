@@ -21,11 +21,14 @@ from scipy.signal.windows import hann
 
 from neuroframes.errors import counted
 from neuroframes.recording.band_power import BANDS
+from neuroframes.recording.resampling import resampled
+from neuroframes.recording.timeline import MAX_JITTER
 
 logger = logging.getLogger(__name__)
 
 Float = NDArray[np.floating[Any]]
 
+EXCERPT, RATE = 240.0, 200.0  # seconds and Hz, where not all is read
 SPECTRUM = 30.0  # seconds, and at least FEWEST_CYCLES volumes: lines are 1/30 Hz apart
 FEWEST_CYCLES = 16
 FEWEST_SPECTRA = 4
@@ -101,7 +104,7 @@ class ScannerTraces:
 
 
 def scanner_traces(
-    data: Float, rate: float, triggers: Float, tr: float, *, ecg: Float | None = None
+    data: Float, rate: float, triggers: NDArray[np.float64], tr: float, *, ecg: Float | None = None
 ) -> ScannerTraces:
     """Look for what the scanner left in EEG.
 
@@ -110,20 +113,54 @@ def scanner_traces(
     data : array, shape (C, N), volts
     rate : float, Hz
     triggers : array, shape (n,), seconds
-        Volume triggers; of fewer than two, volumes are taken to follow each other from the first sample.
+        Volume triggers. Where they aren't one every TR, volumes are taken to follow each other from the first
+        sample on.
     tr : float, seconds
     ecg : array, shape (N,), volts, optional
         The electrocardiogram.
     """
-    interval, drift = tr, None
-    if len(triggers) > 1:
-        interval = float(np.polyfit(np.arange(len(triggers)), triggers, 1)[0])
-        drift = 1e6 * (interval / tr - 1)
-    starts = triggers if drift is not None else np.arange(0, data.shape[1] / rate, tr)
+    ppm = drift(triggers, tr)
+    starts = np.arange(0, data.shape[1] / rate, tr) if ppm is None else triggers
+    interval = tr if ppm is None else tr * (1 + ppm / 1e6)
     data = data[np.ptp(data, axis=1) > 0]
     if not len(data):
-        return ScannerTraces(drift=drift)
-    return ScannerTraces(*_gradient(data, rate, starts, interval), *_heartbeat(data, rate, ecg), drift)
+        return ScannerTraces(drift=ppm)
+    return ScannerTraces(*_gradient(data, rate, starts, interval), *_heartbeat(data, rate, ecg), ppm)
+
+
+def drift(triggers: NDArray[np.float64], tr: float) -> float | None:
+    """By how many ppm more than the TR lies between volume triggers (n,), by a line through them.
+
+    None where these aren't one every TR.
+    """
+    if len(triggers) < 2 or (np.abs(np.diff(triggers) - tr) > MAX_JITTER * tr).any():
+        return None
+    return float(1e6 * (np.polyfit(np.arange(len(triggers)), triggers, 1)[0] / tr - 1))
+
+
+def recorded_traces(
+    raw: Any, picks: list[int], ecg: list[int], triggers: NDArray[np.float64], tr: float
+) -> ScannerTraces:
+    """As `scanner_traces`, of four minutes in the middle of the run: samples aren't read otherwise.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    picks, ecg : list of int
+        Numbers of the EEG channels, and of the ECG channel, if there is one.
+    triggers, tr : see `scanner_traces`
+    """
+    import mne
+
+    own = float(raw.info["sfreq"])
+    middle = triggers[[0, -1]].mean() if triggers.size else raw.n_times / own / 2
+    start, stop = np.clip(middle + np.array([-0.5, 0.5]) * EXCERPT, 0, raw.n_times / own)
+    start = round(start * own) / own
+    part = raw.copy().crop(start, min(stop, raw.times[-1]))
+    data, rate, _ = resampled(part, [*picks, *ecg], RATE)
+    eeg = mne.filter.filter_data(data[: len(picks)], rate, 0.5, None, verbose="ERROR")
+    inside = triggers[(triggers >= start) & (triggers < stop)] - start
+    return scanner_traces(eeg - eeg.mean(axis=0), rate, inside, tr, ecg=data[-1] if ecg else None)
 
 
 def log_traces(traces: ScannerTraces, file: str) -> None:
