@@ -7,12 +7,15 @@ weakens what is slower than one cycle a TR. A recording at 5 kHz isn't held whol
 needs are read with it.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 8  # volumes in a template, MNE's default
 
@@ -55,11 +58,13 @@ class WithoutGradient:
         # An interval that is no whole number of samples is rounded up or down.
         if (far := np.abs(intervals - self.length).max()) > 1:
             raise InputError(
-                f"{file}: volume triggers are {self.length} samples apart, but some {far} more or less; "
+                f"{file}: volume triggers are {self.length} samples apart, some up to {far} more or less; "
                 "--gradient needs even spacing, by a clock that EEG and scanner share: remove the artefact "
                 "with a program that aligns volumes, and leave --gradient out"
             )
         self.starts = starts[starts + self.length <= raw.n_times]
+        if len(self.starts) < len(starts):
+            logger.warning("%s: the EEG ends within a volume, whose gradient artefact stays", file)
 
     def get_data(self, picks: list[int], start: int, stop: int) -> NDArray[np.float64]:
         """Samples `start` to `stop` (excluded) of these channels, shape (C, n), volts."""
