@@ -27,7 +27,7 @@ import zarr
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, listed
 from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
@@ -156,13 +156,18 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     InputError
-        If there is no store at `path`, or no run of it is complete.
+        If there is no store at `path`, no run of it is complete, or an earlier version made it.
     """
     path = Path(path)
     attributes = _attributes(path)
     if attributes.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a store of neuroframes; make one with: neuroframes prepare BIDS_ROOT --out STORE"
+        )
+    if lacking := {*OF_EEG} - {*attributes["settings"]}:
+        raise InputError(
+            f"{path}: an earlier neuroframes prepared it, which knew no {listed(sorted(lacking))}; run "
+            "neuroframes prepare with --overwrite"
         )
     runs = tuple(_open_run(folder) for folder in _finished(path))
     if not runs:
