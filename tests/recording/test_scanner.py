@@ -120,4 +120,5 @@ def test_of_a_recording_four_minutes_in_the_middle_are_read(eeg):
 def test_too_little_or_silent_eeg_says_nothing(eeg):
     short = scanner_traces(eeg[:, : 60 * RATE], RATE, triggers(2.0)[:28], 2.0)
     assert short.gradient is short.band is short.line is None
+    assert scanner_traces(eeg, 1.0, triggers(2.0), 2.0).gradient is None
     assert scanner_traces(0 * eeg, RATE, triggers(2.0), 2.0, ecg=beats()[1]).warnings == []

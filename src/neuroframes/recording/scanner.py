@@ -184,7 +184,7 @@ def _gradient(
     # Each begins with a volume, so that drift and pauses don't smear the lines.
     begins = np.round(starts[:: cycles // 2] * rate).astype(int)
     first = [int(at) for at in begins if at >= 0 and at + length <= data.shape[1]]
-    n_multiples = int(min(HIGHEST, 0.4 * rate) * interval)
+    n_multiples = int(min(HIGHEST * interval, rate * interval / 2 - 1))
     if len(first) < FEWEST_SPECTRA or n_multiples < 1:
         return None, None, None, None
     window = hann(length, sym=False)
