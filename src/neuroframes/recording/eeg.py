@@ -365,7 +365,9 @@ def _samples(
         raise InputError(
             f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
         ) from error
-    broken = [raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()]
+    broken = [
+        raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()
+    ]
     if broken:
         raise InputError(
             f"{file}: NaN in {len(broken)} of {len(picks)} channels ({listed(broken, 8)}); interpolate them "
