@@ -1,7 +1,7 @@
 """What one run of a data set holds, and what is wrong with it: read by the readers of `prepare`.
 
-Of BOLD every frame is read. Of EEG the header and the markers are, a minute in pieces and 150 s in the middle, so
-that an hour at 5 kHz takes seconds. What a reader refuses is an error of the run, what it logs as a warning is one.
+Every frame of BOLD is read. Of EEG the header and the markers are, a minute in pieces, and five in the middle,
+so that an hour at 5 kHz takes seconds. What a reader refuses is an error of the run; its warnings stay warnings.
 """
 
 import logging
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from neuroframes.cortex.space import CorticalSpace
 
 N_PIECES, PIECE = 12, 5.0  # of EEG that are read, seconds each
-STRETCH, EEG_RATE = 150.0, 200.0  # seconds and Hz, in which the scanner's traces are looked for
+STRETCH, EEG_RATE = 300.0, 200.0  # seconds and Hz, in which the scanner's traces are looked for
 SAMPLED = 256  # vertices at most, from which the effective number of frames is estimated
 
 
@@ -81,7 +81,7 @@ class RunCheck(Problems):
     drift : float, ppm
         By how much longer than the TR the volumes last on the EEG's clock.
     gradient, heartbeat : float
-        What the scanner left in EEG, as of `recording.scanner`: by 150 s in the middle.
+        What the scanner left in EEG, as of `recording.scanner`, by 5 minutes in the middle.
     errors : list of str
         Why the run can't be used.
     warnings : list of str
