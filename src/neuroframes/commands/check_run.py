@@ -1,8 +1,8 @@
 """What one run of a data set holds, and what is wrong with it: read by the readers of `prepare`.
 
 Every frame of BOLD is read. Of EEG the header and the markers are, a minute in pieces, and five in the
-middle, so that an hour at 5 kHz takes seconds. What a reader refuses is an error of the run; its warnings stay
-warnings.
+middle, so that an hour at 5 kHz takes seconds. What a reader refuses is an error of the run, what it warns of
+is a warning.
 """
 
 import logging
