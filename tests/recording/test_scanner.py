@@ -1,10 +1,9 @@
 """The shares of artefacts that were put into simulated EEG are found, and none where there are none."""
 
-import mne
 import numpy as np
 import pytest
 
-from neuroframes.recording.scanner import LARGEST_DRIFT, recorded_traces, scanner_traces
+from neuroframes.recording.scanner import LARGEST_DRIFT, scanner_traces
 
 RATE, N_CHANNELS, SECONDS = 100, 8, 240
 N = SECONDS * RATE
@@ -99,22 +98,6 @@ def test_drift_is_that_of_the_triggers(eeg):
     assert scanner_traces(eeg, RATE, triggers(2.0)[:1], 2.0).drift is None
     (said,) = scanner_traces(eeg, RATE, triggers(2.002), 2.0).warnings
     assert LARGEST_DRIFT < 1000 and "+1000 ppm further apart than the TR" in said
-
-
-def test_of_a_recording_four_minutes_in_the_middle_are_read(eeg):
-    """Gradients where volumes are, in the middle third of a recording; heartbeats throughout."""
-    ecg, third = beats()[1], triggers(2.0)
-    sides = np.resize([[1], [-1]], (N_CHANNELS, 1))
-    wave = 3e-5 * sides * np.cos(2 * np.pi * 20 * (np.arange(N) / RATE - 1.5))
-    data = np.concatenate([eeg, eeg + wave, eeg], axis=1)
-    names = [*(f"E{n}" for n in range(N_CHANNELS)), "ECG"]
-    info = mne.create_info(names, RATE, ["eeg"] * N_CHANNELS + ["ecg"])
-    raw = mne.io.RawArray(np.vstack([data, np.tile(ecg, 3)]), info, verbose="ERROR")
-    traces = recorded_traces(raw, [*range(N_CHANNELS)], [N_CHANNELS], third + SECONDS, 2.0)
-    assert traces.band == "beta" and traces.gradient_channels == N_CHANNELS
-    assert traces.line == pytest.approx(20)
-    assert traces.heart_rate == pytest.approx(67, abs=2)
-    assert recorded_traces(raw.crop(0, 60), [0, 1], [], np.empty(0), 2.0).drift is None
 
 
 def test_too_little_or_silent_eeg_says_nothing(eeg):

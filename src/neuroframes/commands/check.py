@@ -88,7 +88,7 @@ def check(
     """Tell what a data set holds, what is wrong with it, and what can be done with it.
 
     Runs, EEG and BOLD that belong to each other, times, units, motion, copies. Of EEG the header, markers and
-    a minute of samples are read. The exit code is 0 if there are no errors, 3 if there are.
+    a few minutes of samples are read. The exit code is 0 if there are no errors, 3 if there are.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """What one run of a data set holds, and what is wrong with it: read by the readers of `prepare`.
 
-Of BOLD every frame is read. Of EEG the header, the markers and a minute in pieces are, so that an hour at
-5 kHz takes seconds. What a reader refuses is an error of the run, what it logs as a warning is one.
+Every frame of BOLD is read. Of EEG the header and the markers are, a minute in pieces, and five in the
+middle, so that an hour at 5 kHz takes seconds. What a reader refuses is an error of the run, what it warns of
+is a warning.
 """
 
 import logging
@@ -23,7 +24,8 @@ from neuroframes.recording.eeg import Recording, open_recording
 from neuroframes.recording.eeg_file import continuous_part
 from neuroframes.recording.features import check_frames, is_table, read_features
 from neuroframes.recording.quality import volts, warn_of_samples
-from neuroframes.recording.scanner import drift, recorded_traces
+from neuroframes.recording.resampling import resampled
+from neuroframes.recording.scanner import scanner_traces
 from neuroframes.recording.segments import detrend as detrend_frames
 from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times
 from neuroframes.recording.tsv import numbers, read_tsv
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from neuroframes.cortex.space import CorticalSpace
 
 N_PIECES, PIECE = 12, 5.0  # of EEG that are read, seconds each
+STRETCH, EEG_RATE = 300.0, 200.0  # seconds and Hz, in which the scanner's traces are looked for
 SAMPLED = 256  # vertices at most, from which the effective number of frames is estimated
 
 
@@ -79,7 +82,7 @@ class RunCheck(Problems):
     drift : float, ppm
         By how much longer than the TR the volumes last on the EEG's clock.
     gradient, heartbeat : float
-        What the scanner left in the EEG, of four minutes: see `recording.scanner`.
+        What the scanner left in EEG, as of `recording.scanner`, by 5 minutes in the middle.
     errors : list of str
         Why the run can't be used.
     warnings : list of str
@@ -212,29 +215,43 @@ def _note_eeg(run: RunCheck, path: Path, bold: Bold | None, clock: dict[str, Any
         run.warnings.append(f"{path.name}: no positions of {listed(unknown)}; add electrodes.tsv")
     # Without BOLD it isn't known which events are volumes, and nothing is at fault with it.
     problems = Problems(errors=run.errors if bold else run.warnings, warnings=run.warnings)
+    placed = None
     with noted(problems):
         triggers = eeg.triggers(clock["trigger"], None if bold is None else bold.tr)
         run.triggers = len(triggers)
         if bold is not None:
-            _note_times(run, eeg, triggers, bold, clock)
+            placed = _note_times(run, eeg, triggers, bold, clock)
     _note_samples(run, eeg)
-    if bold is not None and not run.errors:
-        traces = recorded_traces(eeg.raw, eeg.picks, eeg.ecg, triggers, bold.tr)
-        run.gradient, run.heartbeat = traces.gradient, traces.heartbeat
-        run.warnings += [f"{path.name}: {text}" for text in traces.warnings]
+    if bold is not None and placed is not None:
+        _note_scanner(run, eeg, triggers, bold.tr, float(placed[len(placed) // 2]))
 
 
 def _note_times(
     run: RunCheck, eeg: Recording, triggers: NDArray[np.float64], bold: Bold, clock: dict[str, Any]
-) -> None:
+) -> NDArray[np.float64]:
+    """Times of the frames, once they are sure to lie within the EEG."""
     if triggers.size:
-        run.onset, run.drift = float(triggers[0]), drift(triggers, bold.tr)
+        run.onset = float(triggers[0])
     if eeg.gaps:
         continuous_part(eeg.gaps, triggers, eeg.name)
     placed: dict[str, Any] = {"onset": clock["onset"], "skip": clock["skip_volumes"]}
     placed |= {"within": bold.slice_reference, "name": eeg.name}
     times = frame_times(triggers, bold.tr, len(bold.data), **placed)
     check_covers(times, bold.tr, eeg.raw.n_times / eeg.raw.info["sfreq"], eeg.name)
+    return times
+
+
+def _note_scanner(
+    run: RunCheck, eeg: Recording, triggers: NDArray[np.float64], tr: float, middle: float
+) -> None:
+    """What the scanner left in EEG: by a stretch of it around `middle`, and by all triggers."""
+    start = max(0.0, middle - STRETCH / 2)
+    part = eeg.raw.copy().crop(start, min(start + STRETCH, eeg.raw.times[-1]))
+    data, rate, _ = resampled(part, [*eeg.picks, *eeg.ecg], EEG_RATE)
+    data, ecg = data[: len(eeg.picks)], next(iter(data[len(eeg.picks) :]), None)
+    traces = scanner_traces(data - data.mean(axis=0), rate, triggers - start, tr, ecg=ecg)
+    run.gradient, run.heartbeat, run.drift = traces.gradient, traces.heartbeat, traces.drift
+    run.warnings += [f"{eeg.name}: {text}" for text in traces.warnings]
 
 
 def _note_samples(run: RunCheck, eeg: Recording) -> None:

@@ -21,14 +21,12 @@ from scipy.signal.windows import hann
 
 from neuroframes.errors import counted
 from neuroframes.recording.band_power import BANDS
-from neuroframes.recording.resampling import resampled
 from neuroframes.recording.timeline import MAX_JITTER
 
 logger = logging.getLogger(__name__)
 
 Float = NDArray[np.floating[Any]]
 
-EXCERPT, RATE = 240.0, 200.0  # seconds and Hz, where not all is read
 SPECTRUM = 30.0  # seconds, and at least FEWEST_CYCLES volumes: lines are 1/30 Hz apart
 FEWEST_CYCLES = 16
 FEWEST_SPECTRA = 4
@@ -136,31 +134,6 @@ def drift(triggers: NDArray[np.float64], tr: float) -> float | None:
     if len(triggers) < 2 or (np.abs(np.diff(triggers) - tr) > MAX_JITTER * tr).any():
         return None
     return float(1e6 * (np.polyfit(np.arange(len(triggers)), triggers, 1)[0] / tr - 1))
-
-
-def recorded_traces(
-    raw: Any, picks: list[int], ecg: list[int], triggers: NDArray[np.float64], tr: float
-) -> ScannerTraces:
-    """As `scanner_traces`, of four minutes in the middle of the run: samples aren't read otherwise.
-
-    Parameters
-    ----------
-    raw : mne.io.BaseRaw
-    picks, ecg : list of int
-        Numbers of the EEG channels, and of the ECG channel, if there is one.
-    triggers, tr : see `scanner_traces`
-    """
-    import mne
-
-    own = float(raw.info["sfreq"])
-    middle = triggers[[0, -1]].mean() if triggers.size else raw.n_times / own / 2
-    start, stop = np.clip(middle + np.array([-0.5, 0.5]) * EXCERPT, 0, raw.n_times / own)
-    start = round(start * own) / own
-    part = raw.copy().crop(start, min(stop, raw.times[-1]))
-    data, rate, _ = resampled(part, [*picks, *ecg], RATE)
-    eeg = mne.filter.filter_data(data[: len(picks)], rate, 0.5, None, verbose="ERROR")
-    inside = triggers[(triggers >= start) & (triggers < stop)] - start
-    return scanner_traces(eeg - eeg.mean(axis=0), rate, inside, tr, ecg=data[-1] if ecg else None)
 
 
 def log_traces(traces: ScannerTraces, file: str) -> None:
