@@ -5,9 +5,8 @@
     sub-0001/beh_data/sub_0001_1.csv   videoStartTime and videoStopTime, s since the first volume
     sub-0001/dtseries/*_run-1_*_bold.dtseries.nii, where there: the run's frames as they were acquired
 
-Numbers go on from run to run. With s a film's start, frame i of a run is volume floor((s + 4) / TR) + 1 + i.
-The 4 s are meant for the haemodynamic response; they are taken back here, since lags are learned. EEG segment
-i is taken to begin at s + i TR, which nobody states. Frames after the end of the run's EEG are left out.
+Numbers go on from run to run. With s a film's start, frame i of a run is volume floor((s + 4) / TR) + 1 + i;
+the 4 s are taken back, since lags are learned. EEG segment i is taken to begin at s + i TR, as nobody states.
 """
 
 import hashlib
@@ -29,9 +28,7 @@ CHANNELS = [f"EEG{number:02d}" for number in range(1, 65)]  # which electrodes t
 BOTH = (*range(1, 9), 13, *range(16, 25), 29, 30, 42, *range(45, 48), 63, 64, *range(66, 69), *range(71, 76))
 BOTH += (84, 87, 88, 123, *range(126, 131), *range(138, 142), 143, 146, *range(152, 161), 163)
 AREAS = [*BOTH, *(number + 180 for number in BOTH), 345, 356]
-
-
-# Frames, EEG segments, series, and the film's start in seconds, None where that isn't known.
+# Frames, EEG segments, series, and the film's start in seconds, None where it isn't known.
 Run = tuple[list[Path], list[Path], Path | None, float | None]
 
 
@@ -124,7 +121,6 @@ def _frames(
         with np.load(hcp_data("mmp_1.0.npz")) as mmp:
             space = CorticalSpace.from_axis(axis[np.isin(mmp["map_all"][: len(axis)], AREAS)])
         data = np.stack([_read(file, (space.V,)) for file in frames])
-        # Without a table the fraction of a TR isn't known, and a half is taken.
         onset = DELAY + TR / 2 if start is None else (int((start + DELAY) / TR) + 1) * TR - start
     n_frames = int((len(segments) * TR - onset - TR / 2) / TR + 1e-6) + 1
     return np.asfortranarray(data[:n_frames], np.float32), space, onset
