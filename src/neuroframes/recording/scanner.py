@@ -37,7 +37,7 @@ FEWEST_BEATS = 50
 HEART_RATE = (35.0, 160.0)  # beats a minute
 STEADY = 0.35  # quartiles of R-R intervals apart, of their median; 0.05 to 0.15 at rest
 # Chosen on simulated EEG without artefacts (64 channels, 5 and 20 minutes, TR 0.8 to 2.1 s, alpha rhythm,
-# line noise, movement): the largest share of any band and channel was .08, of heartbeats .02.
+# line noise, movement): the largest share of any band and channel was .08, of heartbeats .01.
 MOST_GRADIENT = 0.10
 MOST_HEARTBEAT = 0.05
 LARGEST_DRIFT = 500.0  # ppm; quartz keeps within 100, so more is another TR than the one that is stated
