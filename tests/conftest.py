@@ -286,7 +286,7 @@ def store_of() -> Callable[..., Store]:
             "eeg": (eeg - eeg.mean(axis=0)).astype(np.float32),
         }
         run = StoredRun("rest", tr, times, np.zeros(n_frames, bool), None, rate, {}, group)
-        settings = {"rate": rate, "l_freq": None, "reference": "average"}
+        settings = {"rate": rate, "l_freq": None, "reference": "average", "gradient": False}
         space = CorticalSpace.from_parcels(20)
         electrodes = tuple(channels), positions
         return Store(Path(f"sub-{number}.zarr"), f"{number}", space, *electrodes, (), rate, settings, (run,))

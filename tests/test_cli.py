@@ -44,6 +44,7 @@ def usage(capsys):
 # The least that each command takes.
 LEAST = {
     "simulate": ("o",),
+    "check": ("d",),
     "prepare": ("b", "--out", "o"),
     "train": ("s", "--out", "o"),
     "prior": ("--out", "o"),

@@ -88,6 +88,13 @@ def test_python_of_the_page_on_files_runs(recording, tmp_path, monkeypatch, caps
     assert capsys.readouterr().out == "114 of 120 frames are measured\n"
 
 
+def test_python_of_the_page_on_checks_runs(recording, capsys):
+    (code,) = blocks(ROOT / "docs" / "check.md", "python")
+    exec(compile(on_smaller_recording(code, recording), "check.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "3 runs of 1 person" in shown and "\nsub-01 task-movie_run-3 120 " in shown
+
+
 def test_python_of_the_page_on_simulations_runs(recording):
     (code,) = blocks(ROOT / "docs" / "simulated.md", "python")
     names: dict[str, object] = {}
@@ -104,7 +111,7 @@ def test_python_of_the_page_on_the_surface_model_runs():
 
 
 def test_no_python_goes_untested():
-    tested = {"README.md", "files.md", "simulated.md", "surface.md"}
+    tested = {"README.md", "check.md", "files.md", "simulated.md", "surface.md"}
     assert {page.name for page in PAGES if blocks(page, "python")} == tested
 
 

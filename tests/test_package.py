@@ -25,8 +25,8 @@ FLOW = (
     *("errors", "threads", "files", "cortex", "recording", "frames", "diffusion", "models", "training"),
     *("baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
-# A run to fill: arrays and what reads them, which the commands import when they run.
-HEAVY_COMMANDS = {"neuroframes.commands.confounds", "neuroframes.commands.fill"}
+# A run to fill or to check: arrays and what reads them, which the commands import when they run.
+HEAVY_COMMANDS = {f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "fill")}
 
 
 def loaded_after(statements):

@@ -13,6 +13,7 @@ HOMES = {
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
     "adapt": "neuroframes.commands.adapt",
     "benchmark": "neuroframes.commands.benchmark",
+    "check": "neuroframes.commands.check",
     "complete": "neuroframes.commands.complete",
     "complete_image": "neuroframes.commands.images",
     "evaluate": "neuroframes.commands.evaluate",

@@ -19,13 +19,16 @@ from neuroframes.errors import InputError
 from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
-    *("simulate", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
+    *("simulate", "check", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
     *("evaluate", "benchmark", "view"),
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it worked, 2 where the input is at fault, 1 where we are, 130 if interrupted."""
+    """Run one command; 0 if it worked, 2 where the input is at fault, 1 where we are, 130 if interrupted.
+
+    What `check` finds wrong is 3.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     command, options = parse(arguments)
     _log_to_terminal()
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         function = getattr(neuroframes, command)
         first = positionals(function)
         named = {name: value for name, value in options.items() if name not in first}
-        _print_result(command, function(*(options[name] for name in first), **named), options)
+        return _print_result(command, function(*(options[name] for name in first), **named), options)
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
@@ -49,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         what = f"{command} {next(iter(options.values()))}: {type(error).__name__}: {error}"
         return _fail(f"{what}; this is a fault of neuroframes: please report it with what --debug shows", 1)
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -87,7 +89,11 @@ def _summary(command: str) -> str:
     return str(ast.get_docstring(functions[command])).partition("\n")[0]
 
 
-def _print_result(command: str, result: Any, options: dict[str, Any]) -> None:
+def _print_result(command: str, result: Any, options: dict[str, Any]) -> int:
+    """Print what a command found or wrote; returns the exit code."""
+    if command == "check":
+        print(result)
+        return int(result.exit_code)
     if command == "evaluate":
         from neuroframes.evaluation.summary import r_text
 
@@ -96,6 +102,7 @@ def _print_result(command: str, result: Any, options: dict[str, Any]) -> None:
     if not isinstance(result, Path | tuple):  # a model or a table is for Python
         result = options["out"]
     print(*(result if isinstance(result, tuple) else [result]), sep="\n")
+    return 0
 
 
 def _fail(message: str, code: int = 2) -> int:

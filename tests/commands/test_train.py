@@ -21,7 +21,7 @@ def test_a_model_knows_its_recording(recording):
     origin = model.origin
     origin.space.check_same(store.space, "the store")
     assert origin.channels == model.eeg.channels.channels == store.channels and origin.tr == 1.0
-    assert origin.eeg_settings == {"rate": 200.0, "l_freq": 0.5, "reference": "average"}
+    assert origin.eeg_settings == {"rate": 200.0, "l_freq": 0.5, "reference": "average", "gradient": False}
     assert list(model.eeg.bands) == ["delta", "theta", "alpha", "beta", "gamma"]
     assert origin.split.test == (Part("task-movie_run-3", 0, 120),)
     assert origin.split.train == (Part("task-movie_run-1", 0, 120), Part("task-movie_run-2", 0, 120))

@@ -145,6 +145,7 @@ def test_volume_triggers_by_regularity_and_tr(tmp_path):
 
 
 def test_triggers_that_are_there_cannot_be_ignored(tmp_path, caplog):
+    caplog.set_level("WARNING", "neuroframes")  # commands set INFO, for good
     times = 2.0 + 0.8 * np.arange(12)
     path = brainvision(tmp_path, {"Response/128": times})
     np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=None).triggers, times)
@@ -188,6 +189,7 @@ def test_channels_are_reordered_and_missing_ones_named(tmp_path):
 
 
 def test_some_channels_may_be_missing(tmp_path, caplog):
+    caplog.set_level("WARNING", "neuroframes")  # commands set INFO, for good
     eeg = read_eeg(brainvision(tmp_path))
     assert channels_there(eeg, eeg.channels, "rec") is eeg and not caplog.records
     some = channels_there(eeg, ["T7", "Oz", "T8", "Fz", "Cz", "Pz"], "rec")

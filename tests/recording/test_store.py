@@ -120,6 +120,31 @@ def test_what_is_censored_around_outliers(root, tmp_path):
         prepare(root, tmp_path / "other", dvars_threshold=1.5, progress=False)
 
 
+def test_the_gradient_artefact_is_removed_and_what_is_left_is_stored(root, tmp_path, refused):
+    (path,) = prepare(root, tmp_path / "out", gradient=True, progress=False)
+    store = open_store(path)
+    run = store.runs[0]
+    eeg = root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.vhdr"
+    np.testing.assert_array_equal(run.eeg(), read_eeg(eeg, gradient=True).data)
+    assert not np.array_equal(run.eeg(), read_eeg(eeg).data)
+    assert store.settings["gradient"] is True
+    assert run.group.attrs["scanner"]["drift"] == pytest.approx(0, abs=1)
+    said = refused(
+        "prepare", root, "--gradient", "--trigger", "none", "--onset", "1.5", "--out", tmp_path / "b"
+    )
+    assert "0 volume triggers; --gradient needs one for each volume" in said
+
+
+def test_a_store_of_an_earlier_version_is_named_and_replaced(root, tmp_path):
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    group = zarr.open_group(path)
+    group.attrs["settings"] = {n: v for n, v in dict(group.attrs["settings"]).items() if n != "gradient"}
+    with pytest.raises(InputError, match="which knew no gradient; run neuroframes prepare with --overwrite"):
+        open_store(path)
+    prepare(root, tmp_path / "out", overwrite=True, progress=False)
+    assert open_store(path).settings["gradient"] is False
+
+
 def test_a_store_holds_the_motion_of_the_confounds(recording):
     run = open_store(recording.store).runs[1]
     columns = pd.read_table(recording.confounds(2))

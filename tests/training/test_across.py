@@ -28,7 +28,7 @@ ORIGIN = Origin(
     np.ones(V, np.float32),
     Split((), (), 0.0),
     CHANNELS,
-    {"rate": RATE, "l_freq": None, "reference": "none"},
+    {"rate": RATE, "l_freq": None, "reference": "none", "gradient": False},
     USED,
 )
 MIXING = np.random.default_rng(99).standard_normal((5, V))

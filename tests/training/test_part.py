@@ -33,7 +33,8 @@ def test_it_says_where_it_comes_from(store):
     part = read_training_part(store, SPLIT, BANDS)
     assert (part.origin.space, part.origin.tr, part.origin.split) == (store.space, 1.0, SPLIT)
     assert part.origin.channels == store.channels and part.origin.bands == BANDS
-    assert part.origin.eeg_settings == {"rate": 200.0, "l_freq": 0.5, "reference": "average"}
+    settings = {"rate": 200.0, "l_freq": 0.5, "reference": "average", "gradient": False}
+    assert part.origin.eeg_settings == settings
     np.testing.assert_array_equal(part.origin.positions, store.positions)
     assert [segment.run for segment in part.segments] == ["task-movie_run-1", "task-movie_run-2"]
     first, run = part.segments[0], store.runs[0]

@@ -140,7 +140,7 @@ class Origin:
         What it was trained on, and what it must be tested on.
     channels : tuple of str, length C, () without EEG
     eeg_settings : dict
-        How the EEG is to be read: rate, l_freq, reference.
+        How the EEG is to be read: rate, l_freq, reference, gradient.
     bands : dict from name to (low, high), Hz
         Of the band power that methods were fitted to.
     features : tuple of str, length F

@@ -165,6 +165,16 @@ def find_bold(root: str | Path, *, space: str | None = None, task: str | None = 
     return sorted(min(files) for files in runs)
 
 
+def eeg_by_run(root: Path, eeg_root: str | Path | None = None) -> list[list[Path]]:
+    """The files that claim to be the EEG of each run; InputError where there are none."""
+    return [*_eeg_files(root, "sub-*", eeg_root).values()]
+
+
+def bold_by_run(root: Path, space: str | None = None, atlas: str | None = None) -> list[list[Path]]:
+    """The files that claim to be the BOLD of each run; InputError where there are none."""
+    return [*_bold_files(root, "sub-*", space, atlas).values()]
+
+
 def confounds_of(bold: Path) -> Path | None:
     """fMRIPrep's confounds beside a BOLD file, of the same run by name; None where there are none."""
     run = _run_of(bold)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number, listed
-from neuroframes.recording.eeg_file import continuous_part, gaps, only, open_eeg
+from neuroframes.recording.eeg_file import Gap, continuous_part, gaps, only, open_eeg
+from neuroframes.recording.gradient import WithoutGradient
 from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
 from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
@@ -41,6 +42,7 @@ NOT_EEG = re.compile(
     r"|^MISC|^AUX|^BIP|ANNOTATIONS",
     re.I,
 )
+ECG = re.compile("ECG|EKG", re.I)
 TABLES = ("channels", "electrodes", "events")  # of BIDS, that are read
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
@@ -56,10 +58,56 @@ class Eeg(Signal):
         From the file, BIDS electrodes.tsv or the standard 10-05 montage; NaN where unknown.
     triggers : array, shape (n,), seconds
         Volume triggers on the clock whose zero is the first sample; empty where there are none.
+    ecg : array, shape (N,), volts, or None
+        The electrocardiogram, where it was recorded with the EEG; not filtered.
     """
 
     positions: NDArray[np.float64]
     triggers: NDArray[np.float64]
+    ecg: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording whose samples aren't read yet.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    raw : mne.io.BaseRaw
+    picks : list of int, length C
+        Numbers of its EEG channels.
+    channels : tuple of str, length C
+    units : mapping from a channel's name to the unit that channels.tsv states
+    bad : set of str
+        Channels marked as bad.
+    gaps : list of Gap
+        Where samples don't follow each other in time.
+    positions : see `Eeg`
+    events : Path or None
+        BIDS events.tsv.
+    ecg : list of int
+        Number of the ECG channel, if there is one.
+    """
+
+    name: str
+    raw: Any
+    picks: list[int]
+    channels: tuple[str, ...]
+    units: dict[str, str]
+    bad: set[str]
+    gaps: list[Gap]
+    positions: NDArray[np.float64]
+    events: Path | None
+    ecg: list[int]
+
+    def triggers(self, trigger: str | None, tr: float | None) -> NDArray[np.float64]:
+        """Volume triggers, as of `Eeg`, found as `read_eeg` finds them; InputError as there."""
+        if trigger is None:
+            return np.empty(0)
+        note = f" (the EEG isn't continuous: {listed(self.gaps, 5)})" if self.gaps else ""
+        return volume_triggers(self.raw, trigger, tr, self.name, table=self.events, note=note)
 
 
 def read_eeg(
@@ -69,6 +117,7 @@ def read_eeg(
     rate: float = 200.0,
     l_freq: float | None = 0.5,
     reference: str | None = "average",
+    gradient: bool = False,
     tr: float | None = None,
 ) -> Eeg:
     """Read EEG of any format that MNE reads (BrainVision, EDF, BDF, EEGLAB, FIF, ...).
@@ -89,6 +138,8 @@ def read_eeg(
         High-pass cut-off (zero-phase FIR).
     reference : "average", the name of a channel, or None
         What is subtracted from each channel. The average leaves out channels that the file marks as bad.
+    gradient : bool
+        Remove the scanner's gradient artefact first: see `recording.gradient`.
     tr : float, seconds, optional
         Helps "auto": of several usual names, and of trains with other names, those with this interval count.
         Triggers that nearly have it are refused.
@@ -98,40 +149,48 @@ def read_eeg(
     InputError
         If the file can't be read, has no EEG channels or a channel with NaN, its unit is wrong, it isn't
         continuous while the volumes were acquired, the triggers are ambiguous or incomplete, or a number is
-        out of range.
+        out of range; about the gradient artefact as `WithoutGradient`.
     """
     import mne
 
     rate = check_number(rate, "--rate", above=0)
     tr = None if tr is None else check_number(tr, "TR (s)", above=0)
-    file = eeg_path(path)
-    beside = file if isinstance(path, str | Path) else None
-    raw: Any = path if beside is None else open_eeg(beside)
+    opened = open_recording(path)
+    raw, names, name = opened.raw, opened.channels, opened.name
     # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
+    triggers = opened.triggers(trigger, tr)
+    part = continuous_part(opened.gaps, triggers, name) if opened.gaps else None
+    source = WithoutGradient(raw, triggers, name) if gradient else raw
+    data, rate, clipped = _samples(source, opened, rate)
+    if part is not None:
+        data = only(data, rate, part)
+    data, ecg = data[: len(names)], [row.astype(np.float32) for row in data[len(names) :]]
+    if l_freq is not None:
+        data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
+    data = volts(data, rate, names, opened.units, name)
+    warn_of_samples(data, rate, names, clipped, name)
+    _rereference(data, names, opened.bad, reference, name)
+    cardiac = next(iter(ecg), None)
+    return Eeg(data.astype(np.float32), rate, names, opened.positions, triggers, cardiac)
+
+
+def open_recording(path: "str | Path | BaseRaw") -> Recording:
+    """A recording as `read_eeg` would read it, but for its samples; InputError as there."""
+    file = eeg_path(path)
+    beside = file if isinstance(path, str | Path) else None
+    raw: Any = path if beside is None else open_eeg(beside)
     found = _bids_table(beside, "channels")
     table = {row.get("name"): row for row in read_tsv(found).to_dict("records")} if found else {}
     picks = _eeg_channels(raw, table, file.name)
     names = tuple(raw.ch_names[pick].strip() for pick in picks)
-    holes = gaps(raw, beside)
-    note = f" (the EEG isn't continuous: {listed(holes, 5)})" if holes else ""
-    triggers = np.empty(0)
-    if trigger is not None:
-        events = _bids_table(beside, "events")
-        triggers = volume_triggers(raw, trigger, tr, file.name, table=events, note=note)
-    part = continuous_part(holes, triggers, file.name) if holes else None
-    data, rate, clipped = _samples(raw, picks, rate, file.name)
-    if part is not None:
-        data = only(data, rate, part)
-    if l_freq is not None:
-        data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
-    data = volts(data, rate, names, {n: row.get("units", "") for n, row in table.items()}, file.name)
-    warn_of_samples(data, rate, names, clipped, file.name)
+    units = {name: row.get("units", "") for name, row in table.items()}
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
-    bad = {*raw.info["bads"], *stated_bad}
-    _rereference(data, names, bad, reference, file.name)
-    return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, beside), triggers)
+    return Recording(
+        *(file.name, raw, picks, names, units, {*raw.info["bads"], *stated_bad}, gaps(raw, beside)),
+        *(_positions(raw, names, beside), _bids_table(beside, "events"), _ecg_channel(raw, table, picks)),
+    )
 
 
 def eeg_path(eeg: "str | Path | BaseRaw") -> Path:
@@ -295,23 +354,35 @@ def _plain_name(name: str) -> str:
 
 
 def _samples(
-    raw: Any, picks: list[int], rate: float, file: str
+    raw: Any, opened: Recording, rate: float
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """What `resampled` gives; InputError if any sample isn't finite."""
+    """What `resampled` gives of EEG and ECG; InputError if any sample of the EEG isn't finite."""
+    picks, file = opened.picks, opened.name
     try:
         with redirect_stdout(sys.stderr):  # see `open_eeg`
-            data, rate, clipped = resampled(raw, picks, rate)
+            data, rate, clipped = resampled(raw, [*picks, *opened.ecg], rate)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
         ) from error
-    broken = [raw.ch_names[pick] for pick, row in zip(picks, data, strict=True) if not np.isfinite(row).all()]
+    broken = [
+        raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()
+    ]
     if broken:
         raise InputError(
             f"{file}: NaN in {len(broken)} of {len(picks)} channels ({listed(broken, 8)}); interpolate them "
             "first, or leave them out by another type than EEG in the file's channels.tsv"
         )
-    return data, rate, clipped
+    return data, rate, clipped[: len(picks)]
+
+
+def _ecg_channel(raw: Any, table: Mapping[str, Mapping[str, str]], eeg: list[int]) -> list[int]:
+    """Number of the first channel that is the ECG by channels.tsv, by MNE or by name, if there is one."""
+    for pick, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True)):
+        stated = table.get(name, {}).get("type", kind).lower() == "ecg"
+        if pick not in eeg and (stated or ECG.search(name)):
+            return [pick]
+    return []
 
 
 def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]], file: str) -> list[int]:

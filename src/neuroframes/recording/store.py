@@ -1,7 +1,7 @@
 """Prepared recordings: one zarr (v3) store per subject, from which training reads.
 
     OUT/sub-01.zarr/                 attributes: space, channels, positions, rate, settings
-      runs/task-movie_run-1/         attributes: tr, rate, sources, hashes
+      runs/task-movie_run-1/         attributes: tr, rate, sources, hashes, scanner
         bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)
 
 Where EEG comes as features of each frame the store has their names, and each run `features` (K, F) in the
@@ -20,22 +20,24 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, listed
 from neuroframes.files import put_in_place, written_whole
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
+from neuroframes.recording.datasets import cinebrain, natview
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
 from neuroframes.recording.projection import check_surface, projected
+from neuroframes.recording.scanner import log_traces, scanner_traces
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
@@ -47,7 +49,9 @@ FORMAT = "neuroframes-store-1"
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
 VOLUMES = "MNI152NLin2009cAsym"  # fMRIPrep's own space, whose volumes --surface projects
-OF_EEG = ("rate", "l_freq", "reference", "trigger", "onset", "skip_volumes")  # settings of raw EEG alone
+ADAPTERS = {"cinebrain": cinebrain.to_bids, "natview": natview.to_bids}
+# Settings of raw EEG alone.
+OF_EEG = ("rate", "l_freq", "reference", "gradient", "trigger", "onset", "skip_volumes")
 
 
 @dataclass(frozen=True)
@@ -154,13 +158,18 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     InputError
-        If there is no store at `path`, or no run of it is complete.
+        If there is no store at `path`, no run of it is complete, or an earlier version made it.
     """
     path = Path(path)
     attributes = _attributes(path)
     if attributes.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a store of neuroframes; make one with: neuroframes prepare BIDS_ROOT --out STORE"
+        )
+    if lacking := {*OF_EEG} - {*attributes["settings"]}:
+        raise InputError(
+            f"{path}: an earlier neuroframes prepared it, which knew no {listed(sorted(lacking))}; run "
+            "neuroframes prepare with --overwrite"
         )
     runs = tuple(_open_run(folder) for folder in _finished(path))
     if not runs:
@@ -183,10 +192,12 @@ def prepare(
     bids_root: str | Path,
     out: str | Path,
     *,
+    dataset: Literal["bids", "cinebrain", "natview"] = "bids",
     subject: str | None = None,
     rate: float = 200.0,
     l_freq: float | None = 0.5,
     reference: str | None = "average",
+    gradient: bool = False,
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
@@ -214,6 +225,9 @@ def prepare(
         EEG, raw or as tables of features per frame, with derivatives/fmriprep, or the folder of derivatives.
     out : path
         Folder of the stores.
+    dataset : str
+        Layout of the data: BIDS, or that of a public data set, which is brought to BIDS in a folder of its
+        name below `out`.
     subject : str
         Subject to prepare, with or without `sub-`; all by default.
     rate : float, Hz
@@ -222,6 +236,9 @@ def prepare(
         Edge of the EEG's high-pass filter; none to leave it out.
     reference : str
         What is subtracted from each EEG channel: average, the name of a channel, or none.
+    gradient : bool
+        Remove the scanner's gradient artefact from EEG as it was recorded, by MNE's average artefact
+        subtraction.
     trigger : str
         Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
@@ -273,11 +290,16 @@ def prepare(
         "reference": reference,
         "bold_tr": bold_tr,
         "surface": None if surface is None else check_surface(surface),
+        "gradient": gradient,
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
     }
+    if dataset != "bids":
+        bids = Path(out) / dataset
+        ADAPTERS[dataset](Path(bids_root), bids, subject)
+        bids_root = bids
     space = space or (VOLUMES if surface else None)
     runs = find_runs(bids_root, subject=subject, space=space, atlas=atlas, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
@@ -375,6 +397,10 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
         "confounds": str(run.confounds) if run.confounds else None,
     }
     attributes = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes, "stamp": stamp, "sources": sources}
+    if isinstance(eeg, Eeg):
+        traces = scanner_traces(eeg.data, eeg.rate, eeg.triggers, bold.tr, ecg=eeg.ecg)
+        log_traces(traces, run.eeg.name)
+        attributes["scanner"] = asdict(traces)
     with written_whole(target, overwrite=True) as temporary:
         group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
         _write_blocks(group, "bold", bold.data, CHUNK_VERTICES)

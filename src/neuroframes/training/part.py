@@ -18,7 +18,7 @@ from neuroframes.recording.store import Store
 
 logger = logging.getLogger(__name__)
 
-EEG_SETTINGS = ("rate", "l_freq", "reference")  # of a store, with which other EEG is to be read
+EEG_SETTINGS = ("rate", "l_freq", "reference", "gradient")  # of a store, with which other EEG is to be read
 FEWEST_CHANNELS = 8
 
 
