@@ -195,7 +195,9 @@ def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
         return
     table = read_tsv(run.confounds)
     for name in (name for name in DISPLACEMENT if name in table):
-        run.mean_fd = float(np.nanmean(numbers(run.confounds, table, name)))
+        known = numbers(run.confounds, table, name)
+        known = known[np.isfinite(known)]
+        run.mean_fd = float(np.mean(known)) if known.size else None
 
 
 def _note_features(run: RunCheck, path: Path, bold: Bold | None) -> None:
@@ -249,6 +251,7 @@ def _note_scanner(
     part = eeg.raw.copy().crop(start, min(start + STRETCH, eeg.raw.times[-1]))
     data, rate, _ = resampled(part, [*eeg.picks, *eeg.ecg], EEG_RATE)
     data, ecg = data[: len(eeg.picks)], next(iter(data[len(eeg.picks) :]), None)
+    _refuse_nan(eeg, data)
     traces = scanner_traces(data - data.mean(axis=0), rate, triggers - start, tr, ecg=ecg)
     run.gradient, run.heartbeat, run.drift = traces.gradient, traces.heartbeat, traces.drift
     run.warnings += [f"{eeg.name}: {text}" for text in traces.warnings]
@@ -267,11 +270,7 @@ def _note_samples(run: RunCheck, eeg: Recording) -> None:
         ) from error
     data = np.concatenate(pieces, axis=1)
     run.digests["eeg"] = _digest(np.append(data, np.full((len(data), 1), eeg.raw.n_times), axis=1))
-    if broken := _of(eeg, ~np.isfinite(data).all(axis=1)):
-        raise InputError(
-            f"{eeg.name}: NaN in {len(broken)} of {len(data)} channels ({listed(broken, 8)}); interpolate "
-            "them first, or leave them out by another type than EEG in the file's channels.tsv"
-        )
+    _refuse_nan(eeg, data)
     ends = data.max(axis=1, keepdims=True), data.min(axis=1, keepdims=True)
     clipped = np.max([(data == end).mean(axis=1) for end in ends], axis=0)
     run.flat = _of(eeg, ends[0][:, 0] == ends[1][:, 0])
@@ -282,7 +281,15 @@ def _note_samples(run: RunCheck, eeg: Recording) -> None:
     warn_of_samples(changes, rate, eeg.channels, clipped, eeg.name)
 
 
-def _of(eeg: Recording, which: NDArray[np.bool_]) -> list[str]:
+def _refuse_nan(eeg: Recording, data: NDArray[np.float64]) -> None:
+    if broken := _of(eeg, ~np.isfinite(data).all(axis=1)):
+        raise InputError(
+            f"{eeg.name}: NaN in {len(broken)} of {len(data)} channels ({listed(broken, 8)}); interpolate "
+            "them first, or leave them out by another type than EEG in the file's channels.tsv"
+        )
+
+
+def _of(eeg: Recording, which: Any) -> list[str]:
     return [name for name, there in zip(eeg.channels, which, strict=True) if there]
 
 
