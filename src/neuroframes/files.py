@@ -117,9 +117,8 @@ def written_together(
     """
     for target in (*targets, *removed):
         refuse_existing(target, overwrite)
-    first = targets[0].absolute()
-    with alone(first):
-        scratch = _hidden(first, "partial")
+    with alone(targets[0]):
+        scratch = _hidden(targets[0], "partial")
         scratch.mkdir()
         try:
             yield scratch
@@ -140,7 +139,7 @@ def put_in_place(moves: Mapping[Path, Path], removed: Sequence[Path] = ()) -> No
     moves : mapping from what there is to its target; targets are in one folder, sources on the same disk
     removed : sequence of Path, in that folder
     """
-    targets = [target.absolute() for target in (*moves.values(), *removed)]
+    targets = [*moves.values(), *removed]
     if len(targets) == 1 and not targets[0].is_dir():
         os.replace(next(iter(moves)), targets[0])  # a single file at once: nobody ever finds it missing
         return
@@ -198,7 +197,6 @@ def alone(path: Path) -> Iterator[None]:
     InputError
         If another process holds it.
     """
-    path = path.absolute()
     lock = _hidden(path, "lock")
     if lock in _held:
         yield
@@ -231,7 +229,8 @@ def writes_alone(command: Callable[Given, Result]) -> Callable[Given, Result]:
 
 
 def _hidden(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.{what}")
+    whole = path.absolute()
+    return whole.with_name(f".{whole.name}.{what}")
 
 
 def _locked(lock: Path, path: Path) -> int:
@@ -263,13 +262,13 @@ def _settle(path: Path) -> None:
     scratch, old, replaced, aside = (_hidden(path, what) for what in kinds)
     if replaced.exists():
         for new in scratch.iterdir() if scratch.exists() else ():
-            os.replace(new, path.with_name(new.name))
+            os.replace(new, scratch.with_name(new.name))
         if (replaced / path.name).exists() and not path.exists():  # what is new lies elsewhere
             os.replace(replaced / path.name, path)
         shutil.rmtree(replaced)
     elif old.exists():
         for file in old.iterdir():
-            os.replace(file, path.with_name(file.name))
+            os.replace(file, old.with_name(file.name))
         old.rmdir()
     if scratch.exists():
         shutil.rmtree(scratch)
