@@ -115,9 +115,9 @@ def written_together(
     OSError
         With the first target as its filename where the disk is full.
     """
-    for target in (*targets, *removed):
-        refuse_existing(target, overwrite)
     with alone(targets[0]):
+        for target in (*targets, *removed):
+            refuse_existing(target, overwrite)
         scratch = _hidden(targets[0], "partial")
         scratch.mkdir()
         try:
