@@ -250,6 +250,16 @@ def test_whatever_else_is_raised_is_said_in_one_line(broken_view, capsys, error)
     assert f"view x.nii: {type(error).__name__}: " in line and "please report it" in line
 
 
+def test_of_several_inputs_the_first_are_named(monkeypatch, capsys):
+    @functools.wraps(neuroframes.train)
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a")
+
+    monkeypatch.setattr(neuroframes, "train", broken, raising=False)
+    assert main(["train", "a", "b", "--out", "y"]) == 1
+    assert "neuroframes: error: train a, b: KeyError: 'a'; " in capsys.readouterr().err
+
+
 def test_too_little_memory_is_no_fault_of_ours(broken_view, capsys):
     for error, why in (
         (MemoryError(), ""),

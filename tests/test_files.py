@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -137,12 +138,31 @@ def test_a_full_disk_is_said_of_the_target(tmp_path):
     assert everything(tmp_path) == []
 
 
-def test_safetensors_own_error_for_a_full_disk_is_understood(tmp_path):
+@pytest.mark.parametrize(
+    ("said", "code"), [("No space left on device", errno.ENOSPC), ("File too large", errno.EFBIG)]
+)
+def test_safetensors_own_error_for_a_full_disk_is_understood(tmp_path, said, code):
     # What its version 0.6 says; it carries no number.
-    error = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    error = RuntimeError(f"Error while serializing: I/O error: {said} (os error {code})")
     with pytest.raises(OSError) as caught, written_whole(tmp_path / "x"):
         raise error
-    assert caught.value.errno == errno.ENOSPC and caught.value.__cause__ is error
+    assert caught.value.errno == code and caught.value.__cause__ is error
+
+
+def test_a_file_too_large_leaves_the_old_one(tmp_path):
+    (tmp_path / "x").write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with (
+            pytest.raises(OSError, match="too large for this disk") as caught,
+            written_whole(tmp_path / "x", overwrite=True) as path,
+        ):
+            path.write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "x")
+    assert everything(tmp_path) == ["x"] and (tmp_path / "x").read_text() == "old"
 
 
 def test_an_existing_target_needs_overwrite(tmp_path):

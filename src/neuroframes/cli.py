@@ -18,7 +18,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 import neuroframes
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, listed
 from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _terminable():
             with _printing():
                 command, options = parse(arguments)
-            what = f"{command} {next(iter(options.values()))}: "
+            first_given = next(iter(options.values()))
+            shown = listed(first_given, most=3) if isinstance(first_given, list) else first_given
+            what = f"{command} {shown}: "
             _log_to_terminal()
             function = getattr(neuroframes, command)
             first = positionals(function)
@@ -55,8 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; free some space or choose another --out" if full else ""
+        remedies = {
+            errno.ENOSPC: "free some space or choose another --out",
+            errno.EFBIG: "choose another --out",
+        }
+        remedy = f"; {remedies[error.errno]}" if error.errno in remedies else ""
         return _fail(f"{where}{error.strerror or error}{remedy}")
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)

@@ -31,6 +31,10 @@ MARKS = {
     "dataset_description.json": '"neuroframes simulate"',
     "zarr.json": '"stamp"',
 }
+FULL = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EFBIG: "the file is too large for this disk, or for the limit that `ulimit -f` shows",
+}
 # What a file system says that has no locks: then two processes aren't kept apart.
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -301,8 +305,8 @@ def _room_for(path: Path) -> Iterator[None]:
         for above in missing:
             with suppress(OSError):  # others may have written there meanwhile
                 above.rmdir()
-        if _says_disk_full(error):
-            raise OSError(errno.ENOSPC, "no space left on the disk", str(path)) from error
+        if number := _fullness(error):
+            raise OSError(number, FULL[number], str(path)) from error
         raise
 
 
@@ -312,7 +316,10 @@ def _is_ours(folder: Path, kinds: Iterable[str]) -> bool:
     return ours or not any(folder.iterdir())
 
 
-def _says_disk_full(error: BaseException) -> bool:
+def _fullness(error: BaseException) -> int | None:
+    """Of `FULL`, what an error says; None if it is about something else."""
+    number = getattr(error, "errno", None)
+    if number in (*FULL, errno.EDQUOT):
+        return errno.ENOSPC if number == errno.EDQUOT else number
     # safetensors has an exception of its own, without a number.
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    return full or "no space left on device" in str(error).lower()
+    return next((code for code in FULL if os.strerror(code).lower() in str(error).lower()), None)
