@@ -1,6 +1,6 @@
 """Commands killed at random moments: what is there then, and what the next call makes of it.
 
-    python benchmarks/kill.py [--times 6]
+    python benchmarks/kill.py [--times 6] [COMMAND ...]
 
 Each command replaces an older result, and is killed by SIGKILL at a random moment of its duration, `--times`
 times. What is there then must be the old result or the new one, whole. The same call then has to end well,
@@ -54,17 +54,16 @@ def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--times", type=int, default=6)
-    times, generator = parser.parse_args().times, np.random.default_rng(0)
+    parser.add_argument("commands", nargs="*", default=[*COMMANDS], metavar="COMMAND")
+    options, generator = parser.parse_args(), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as temporary:
         os.chdir(temporary)
         make()
         print("| command | s | killed | old | new | neither | hidden then | next call wrong |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
-        for name, (arguments, other) in COMMANDS.items():
-            print(
-                f"| {name} | {' | '.join(map(str, killed(name, arguments, other, times, generator)))} |",
-                flush=True,
-            )
+        for name in options.commands:
+            counts = killed(name, *COMMANDS[name], options.times, generator)
+            print(f"| {name} | {' | '.join(map(str, counts))} |", flush=True)
 
 
 def make() -> None:
