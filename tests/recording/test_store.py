@@ -1,5 +1,6 @@
 """Stores: equal to what the readers give, resumable, and closed to copies and misfits."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -315,6 +316,19 @@ def test_damage_is_found_where_it_is_read_and_prepare_reads_that_run_again(root,
     for use in (open_store, lambda _: prepare(root, tmp_path / "out", progress=False)):
         with pytest.raises(InputError, match=r"zarr.json is damaged.*; remove .*sub-01.zarr, and run neuro"):
             use(path)
+
+
+def test_a_store_that_another_process_makes_is_refused(root, tmp_path):
+    write_run(root, "02", 1)
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".sub-01.zarr.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"sub-01.zarr is being written by another process; wait"):
+            prepare(root, tmp_path / "out", progress=False)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".sub-01.zarr.lock"]
+        prepare(root, tmp_path / "out", subject="02", progress=False)  # another person's store is free
+    (path, _) = prepare(root, tmp_path / "out", progress=False)
+    assert len(open_store(path).runs) == 2 and not list((tmp_path / "out").glob(".*"))
 
 
 def test_other_settings_need_overwrite(root, tmp_path):

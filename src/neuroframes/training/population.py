@@ -274,7 +274,7 @@ def group_components(parts: Sequence[Part]) -> PopulationModel:
     first, stack = parts[0], np.zeros((0, parts[0].space.V), np.float32)
     varying, counts = np.zeros((2, first.space.V)), np.zeros(2, np.int64)
     for part in parts:
-        check_files(part.result, f"remove {part.folder}, and repeat the same call")
+        check_files(part.result, "repeat the same call")
         with np.load(part.result / STACK) as found:
             if len(found["stack"]):
                 stack = strongest([stack, found["stack"]], KEPT * first.most_latents)
