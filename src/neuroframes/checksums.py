@@ -44,10 +44,12 @@ def check_files(folder: Path, remedy: str, names: Iterable[str] | None = None) -
     except ValueError as error:
         raise InputError(f"{table} is damaged; {remedy}") from error
     places = [folder] if names is None else [folder / name for name in names]
-    files = {file for place in places for file in (place, *place.rglob("[!.]*")) if file.is_file()} - {table}
+    files = {file for place in places for file in (place, *place.rglob("*")) if file.is_file()} - {table}
     files |= {folder / name for name in stated if {*places} & {folder / name, *(folder / name).parents}}
     for file in sorted(files):
         name = file.relative_to(folder).as_posix()
+        if name not in stated and any(part.startswith(".") for part in Path(name).parts):
+            continue
         if name not in stated:
             raise InputError(f"{file} was not written with the files beside it; {remedy}")
         if not file.is_file():

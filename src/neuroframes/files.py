@@ -262,6 +262,7 @@ def _locked(lock: Path, path: Path) -> int:
 
 def _settle(path: Path) -> None:
     """End or undo what a process was doing to `path` when it was killed."""
+    path = path.absolute()
     kinds = ("partial", "old", "replaced", "set-aside")
     scratch, old, replaced, aside = (_hidden(path, what) for what in kinds)
     if replaced.exists():
