@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -245,6 +246,65 @@ def test_a_bug_is_one_line_that_asks_for_a_report(broken_view, capsys):
     for arguments in (["--debug", "view", "x", "--out", "y"], ["view", "x", "--out", "y", "--debug"]):
         with pytest.raises(RuntimeError):
             main(arguments)
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), RuntimeWarning("as an error"), KeyError("a")])
+def test_whatever_else_is_raised_is_said_in_one_line(broken_view, capsys, error):
+    broken_view(error)
+    assert main(["view", "x.nii", "--out", "y"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"view x.nii: {type(error).__name__}: " in line and "please report it" in line
+
+
+def test_of_several_inputs_the_first_are_named(monkeypatch, capsys):
+    @functools.wraps(neuroframes.train)
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a")
+
+    monkeypatch.setattr(neuroframes, "train", broken, raising=False)
+    assert main(["train", "a", "b", "--out", "y"]) == 1
+    assert "neuroframes: error: train a, b: KeyError: 'a'; " in capsys.readouterr().err
+
+
+def test_too_little_memory_is_no_fault_of_ours(broken_view, capsys):
+    for error, why in (
+        (MemoryError(), ""),
+        (MemoryError("Unable to allocate 8 TiB"), " (Unable to allocate 8 TiB)"),
+    ):
+        broken_view(error)
+        assert main(["view", "x.nii", "--out", "y"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(
+            f"neuroframes: error: view x.nii: not enough memory{why}; close other programs"
+        )
+
+
+def test_what_is_raised_while_a_command_is_looked_up_is_said_too(monkeypatch, capsys):
+    monkeypatch.setattr("neuroframes.cli.add_options", lambda *_: 1 / 0)
+    assert main(["view", "x.nii", "--out", "y"]) == 1
+    assert "neuroframes: error: ZeroDivisionError: division by zero; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("complete", "--help")])
+def test_nobody_need_read_what_is_printed(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "neuroframes", *arguments]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=buffered)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_terminated_command_clears_away_what_is_half_written(run_of, tmp_path, monkeypatch, capsys):
+    bold, before = run_of(60), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(
+        "neuroframes.report.result.write_bold", lambda *_, **__: signal.raise_signal(signal.SIGTERM)
+    )
+    there = sorted(tmp_path.rglob("*"))
+    assert run("complete", bold, "--frames", "3", "--out", tmp_path / "new" / "o.dtseries.nii") == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "neuroframes: terminated"
+    assert sorted(tmp_path.rglob("*")) == there and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_bug_writes_nothing(run_of, tmp_path, monkeypatch):

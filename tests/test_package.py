@@ -22,8 +22,8 @@ HEAVY = {
 }
 # Of the package's own parts, each may import those before it and itself.
 FLOW = (
-    *("errors", "threads", "files", "cortex", "recording", "frames", "diffusion", "models", "training"),
-    *("baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
+    *("errors", "threads", "files", "checksums", "cortex", "recording", "frames", "diffusion", "models"),
+    *("training", "baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
 # A run to fill or to check: arrays and what reads them, which the commands import when they run.
 HEAVY_COMMANDS = {f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "fill")}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from neuroframes import registry
+from neuroframes.checksums import write_checksums
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.models.gaussian import GaussianModel
@@ -142,6 +143,7 @@ def test_models_are_told_apart_by_what_is_stored(patch, gaussian, tmp_path):
 def test_another_format_is_refused(gaussian, tmp_path, about, message):
     (tmp_path / "model.json").write_text(about)
     shutil.copy(gaussian / "model.safetensors", tmp_path)
+    write_checksums(tmp_path)
     with pytest.raises(InputError, match=f"a model of {message}, but this version reads .*; train it again"):
         load_model(tmp_path)
 
@@ -157,6 +159,7 @@ def test_where_no_model_is_train_is_named(tmp_path):
 def test_networks_need_pytorch_to_be_read(gaussian, tmp_path, monkeypatch, model_format):
     (tmp_path / "model.json").write_text(json.dumps({"format": model_format}))
     shutil.copy(gaussian / "model.safetensors", tmp_path)
+    write_checksums(tmp_path)
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
     with pytest.raises(
         InputError, match=r"needs torch and lightning; pip install 'neuroframes\[diffusion\]'"

@@ -8,14 +8,17 @@ import argparse
 import ast
 import errno
 import logging
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
 import neuroframes
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, listed
 from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
@@ -24,34 +27,55 @@ COMMANDS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it worked, 2 where the input is at fault, 1 where we are, 130 if interrupted.
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, by which schedulers end jobs: what is half written is cleared away as after an interrupt."""
 
-    What `check` finds wrong is 3.
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns 0 if it worked, 2 where the input is at fault, 3 where `check` finds something wrong, 1 where we or
+    this machine are, and as shells have it 130 if interrupted, 143 if terminated; exits with 141 where nobody
+    reads what is printed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    command, options = parse(arguments)
-    _log_to_terminal()
+    what = ""
     try:
-        function = getattr(neuroframes, command)
-        first = positionals(function)
-        named = {name: value for name, value in options.items() if name not in first}
-        return _print_result(command, function(*(options[name] for name in first), **named), options)
+        with _terminable():
+            with _printing():
+                command, options = parse(arguments)
+            first_given = next(iter(options.values()))
+            shown = listed(first_given, most=3) if isinstance(first_given, list) else first_given
+            what = f"{command} {shown}: "
+            _log_to_terminal()
+            function = getattr(neuroframes, command)
+            first = positionals(function)
+            named = {name: value for name, value in options.items() if name not in first}
+            result = function(*(options[name] for name in first), **named)
+            with _printing():
+                return _print_result(command, result, options)
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; free some space or choose another --out" if full else ""
+        remedies = {
+            errno.ENOSPC: "free some space or choose another --out",
+            errno.EFBIG: "choose another --out",
+        }
+        remedy = f"; {remedies[error.errno]}" if error.errno in remedies else ""
         return _fail(f"{where}{error.strerror or error}{remedy}")
-    except KeyboardInterrupt:
-        print("neuroframes: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
+        print(f"neuroframes: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        return 143 if terminated else 130
     except Exception as error:
         if "--debug" in arguments:
             raise
-        what = f"{command} {next(iter(options.values()))}: {type(error).__name__}: {error}"
-        return _fail(f"{what}; this is a fault of neuroframes: please report it with what --debug shows", 1)
+        if isinstance(error, MemoryError):
+            lacking = f"{what}not enough memory ({error})".replace(" ()", "")
+            return _fail(f"{lacking}; close other programs, or use a machine with more", 1)
+        fault = "this is a fault of neuroframes: please report it with what --debug shows"
+        return _fail(f"{what}{type(error).__name__}: {error}; {fault}", 1)
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -103,6 +127,34 @@ def _print_result(command: str, result: Any, options: dict[str, Any]) -> int:
         result = options["out"]
     print(*(result if isinstance(result, tuple) else [result]), sep="\n")
     return 0
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Exit with 141, as shells have it, where nobody reads on: `neuroframes evaluate ... | head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Or Python tries again when it ends, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, which would end Python without a word."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neuroframes.checksums import write_checksums
 from neuroframes.commands.benchmark import benchmark
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell, kept, run_cell
@@ -85,6 +86,7 @@ def other_store(recording, tmp_path):
     shutil.copytree(recording.store, store)
     for motion in store.glob("runs/*/motion"):
         shutil.rmtree(motion)
+        write_checksums(motion.parent)
     return store
 
 

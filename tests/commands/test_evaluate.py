@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neuroframes.checksums import write_checksums
 from neuroframes.commands.evaluate import BESIDE, evaluate
 from neuroframes.commands.train import train
 from neuroframes.errors import InputError
@@ -105,15 +106,18 @@ def test_what_cannot_be_evaluated(recording, tmp_path):
             evaluate([recording.store], model=recording.model, out=tmp_path / "out", **options)
     about = json.loads((everything / "model.json").read_text())
     (everything / "model.json").write_text(json.dumps({**about, "channels": about["channels"][::-1]}))
+    write_checksums(everything)
     with pytest.raises(InputError, match="channels .*; pass the store that it was trained on"):
         evaluate([recording.store], model=everything, out=tmp_path / "out")
     (everything / "model.json").write_text(json.dumps({**about, "subject": "02"}))
+    write_checksums(everything)
     with pytest.raises(
         InputError, match="was fitted to sub-02, not to sub-01, whose store this is; pass the"
     ):
         evaluate([recording.store], model=everything, out=tmp_path / "out")
     settings = {**about["eeg_settings"], "l_freq": 1.0, "reference": None}
     (everything / "model.json").write_text(json.dumps({**about, "eeg_settings": settings}))
+    write_checksums(everything)
     message = (
         "isn't what everything was trained on: l_freq 0.5, not 1.0; reference average, not None; pass the"
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neuroframes.checksums import write_checksums
 from neuroframes.cli import main
 from neuroframes.commands.complete import complete
 from neuroframes.commands.evaluate import evaluate
@@ -40,6 +41,7 @@ def test_models_are_told_apart_by_what_is_stored(recording, paper, tmp_path):
     for about, message in (("[]", "format None"), ('{"format": "other-1"}', "format other-1")):
         (tmp_path / "model.json").write_text(about)
         shutil.copy(recording.model / "model.safetensors", tmp_path)
+        write_checksums(tmp_path)
         with pytest.raises(InputError, match=f"a model of {message}, but this version reads"):
             load_model(tmp_path)
 

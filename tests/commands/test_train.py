@@ -17,7 +17,11 @@ from neuroframes.recording.store import open_store
 
 def test_a_model_knows_its_recording(recording):
     model, store = GaussianModel.load(recording.model), open_store(recording.store)
-    assert sorted(path.name for path in recording.model.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in recording.model.iterdir()) == [
+        "checksums.txt",
+        "model.json",
+        "model.safetensors",
+    ]
     origin = model.origin
     origin.space.check_same(store.space, "the store")
     assert origin.channels == model.eeg.channels.channels == store.channels and origin.tr == 1.0
@@ -109,6 +113,7 @@ def default(recording, tmp_path_factory):
 def test_the_default_preset_writes_a_model_that_a_correction_moves(recording, default):
     assert [path.name for path in default.parent.iterdir()] == ["m"]  # the state of training is gone
     assert sorted(path.name for path in default.iterdir()) == [
+        "checksums.txt",
         "correction.json",
         "correction.safetensors",
         "model.json",

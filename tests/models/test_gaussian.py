@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from scipy.stats import multivariate_normal
 
+from neuroframes.checksums import write_checksums
 from neuroframes.errors import InputError
 from neuroframes.frames.filling import fill_missing
 from neuroframes.models.channels import ChannelCovariance
@@ -71,7 +72,11 @@ def test_a_model_without_eeg_comes_back_too(model, tmp_path):
 
 
 def test_files_are_what_they_say_and_nothing_is_unpickled(stored, monkeypatch):
-    assert sorted(path.name for path in stored.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in stored.iterdir()) == [
+        "checksums.txt",
+        "model.json",
+        "model.safetensors",
+    ]
     assert json.loads((stored / "model.json").read_text())["format"] == "neuroframes-model-gaussian-4"
     header = (stored / "model.safetensors").read_bytes()
     length = int.from_bytes(header[:8], "little")
@@ -155,6 +160,8 @@ def damage_tensor(folder):
 )
 def test_what_is_no_model_is_refused(stored, damage, message):
     damage(stored)
+    if stored.exists():
+        write_checksums(stored)
     with pytest.raises(InputError, match=message):
         GaussianModel.load(stored)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuroframes.checksums import write_checksums
 from neuroframes.errors import InputError
 from neuroframes.frames.measurement import FrameMask
 from neuroframes.models.model import Origin
@@ -278,7 +279,11 @@ def test_a_saved_model_predicts_the_same(model, recordings, tmp_path):
     before = torch.get_rng_state()
     loaded = PaperModel.load(tmp_path / "model")
     assert torch.equal(torch.get_rng_state(), before)
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "checksums.txt",
+        "model.json",
+        "model.safetensors",
+    ]
     assert (loaded.settings, loaded.rate) == (model.settings, model.rate)
     for name in ("tr", "channels", "eeg_settings", "split"):
         assert getattr(loaded.origin, name) == getattr(model.origin, name), name
@@ -306,5 +311,6 @@ def test_what_is_no_model_is_refused(model, tmp_path):
         ({"settings": {**about["settings"], "size": 3}}, "damaged.*train it again"),
     ):
         (folder / "model.json").write_text(json.dumps({**about, **change}))
+        write_checksums(folder)
         with pytest.raises(InputError, match=message):
             PaperModel.load(folder)

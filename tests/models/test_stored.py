@@ -73,11 +73,33 @@ def test_the_digest_is_that_of_the_model_s_files_and_of_nothing_else(folder, tmp
     (moved / ".DS_Store").write_text("")
     (moved / "evaluation").mkdir()
     assert digest(moved) == first
-    for change in (
-        lambda: (moved / "model.json").write_text(json.dumps({"tr": 0.9})),
-        lambda: (moved / "correction.json").write_text("{}"),
-        lambda: (moved / "correction.json").rename(moved / "correction.safetensors"),
+    others = [({"tr": 0.9}, TENSORS), ({"tr": 0.8}, {**TENSORS, "one": TENSORS["one"] + 1})]
+    for number, (about, tensors) in enumerate(others):
+        other = tmp_path / f"other-{number}"
+        write_stored(other, "neuroframes-model-kind-7", about, tensors, overwrite=False)
+        assert digest(other) != first
+
+
+def test_damage_is_found_before_anything_is_read(folder, tmp_path):
+    write_stored(tmp_path / "n", "neuroframes-model-kind-7", {"tr": 0.8}, {}, overwrite=False)
+    other = tmp_path / "n" / "model.safetensors"
+    # Of an array that wouldn't fit into any memory.
+    huge = json.dumps({"one": {"dtype": "F32", "shape": [10**15], "data_offsets": [0, 4 * 10**15]}}).encode()
+    for name, content, what in (
+        ("model.safetensors", other.read_bytes(), "is damaged"),
+        ("model.safetensors", len(huge).to_bytes(8, "little") + huge, "is damaged"),
+        ("model.json", b"[" * 100_000, "is damaged"),
+        ("correction.json", b"{}", "was not written with the files beside it"),
+        ("correction.safetensors", b"", "was not written with the files beside it"),
     ):
-        change()
-        assert digest(moved) != first
-        first = digest(moved)
+        file = folder / name
+        before = file.read_bytes() if file.exists() else None
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name} {what}.*; make the model again, or copy it again"):
+            read_stored(folder)
+        file.unlink()
+        if before is not None:
+            with pytest.raises(InputError, match=f"{name}"):
+                read_stored(folder)
+            file.write_bytes(before)
+    read_stored(folder)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.sparse import diags_array
 
+from neuroframes.checksums import write_checksums
 from neuroframes.diffusion.windows import Windows
 from neuroframes.errors import InputError
 from neuroframes.models.denoiser import EARLIEST
@@ -154,5 +155,6 @@ def test_what_is_no_model_is_refused(model, tmp_path):
         ({"bands": ["alpha"]}, "damaged.*train it again"),
     ):
         (folder / "model.json").write_text(json.dumps({**about, **change}))
+        write_checksums(folder)
         with pytest.raises(InputError, match=message):
             load_model(folder)

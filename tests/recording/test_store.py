@@ -1,5 +1,6 @@
 """Stores: equal to what the readers give, resumable, and closed to copies and misfits."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -331,6 +332,60 @@ def test_an_interrupted_prepare_resumes(root, tmp_path, monkeypatch):
     prepare(root, out, progress=False)
     assert [run.name for run in open_store(store).runs] == ["task-rest_run-1", "task-rest_run-2"]
     assert not list((store / "runs").glob(".*"))
+
+
+def damage(file: Path) -> bytes:
+    """Flip a bit in the middle of a file; returns what it was."""
+    content = file.read_bytes()
+    at = len(content) // 2
+    file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    return content
+
+
+def test_damage_is_found_where_it_is_read_and_prepare_reads_that_run_again(root, tmp_path, monkeypatch):
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    whole = open_store(path)
+    again, run = "run neuroframes prepare again, which reads this run anew", path / "runs/task-rest_run-2"
+    for name in ("zarr.json", "frame_times/c/0", "censored/zarr.json"):
+        content = damage(run / name)
+        with pytest.raises(InputError, match=rf"run-2/{name} is damaged: not as it was written; {again}"):
+            open_store(path)
+        (run / name).write_bytes(content)
+    for name, read in (("bold/c/0/0", "bold"), ("bold/zarr.json", "bold"), ("eeg/c/0/0", "eeg")):
+        content = damage(run / name)
+        with pytest.raises(InputError, match=f"run-2/{name} is damaged.*; {again}"):
+            getattr(open_store(path).runs[1], read)()
+        (run / name).unlink()  # which zarr takes for zeros
+        with pytest.raises(InputError, match=f"run-2/{name} is missing; {again}"):
+            getattr(open_store(path).runs[1], read)()
+        (run / name).write_bytes(content)
+    read, original = [], store_module._read
+    monkeypatch.setattr(
+        store_module, "_read", lambda run, *rest: read.append(run.name) or original(run, *rest)
+    )
+    for name in ("zarr.json", "bold/c/0/0", "checksums.txt"):
+        damage(run / name)
+        prepare(root, tmp_path / "out", progress=False)
+        assert read.pop() == "task-rest_run-2" and not read
+        np.testing.assert_array_equal(open_store(path).runs[1].bold(), whole.runs[1].bold())
+        np.testing.assert_array_equal(open_store(path).runs[1].eeg(), whole.runs[1].eeg())
+    damage(path / "zarr.json")
+    for use in (open_store, lambda _: prepare(root, tmp_path / "out", progress=False)):
+        with pytest.raises(InputError, match=r"zarr.json is damaged.*; remove .*sub-01.zarr, and run neuro"):
+            use(path)
+
+
+def test_a_store_that_another_process_makes_is_refused(root, tmp_path):
+    write_run(root, "02", 1)
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".sub-01.zarr.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"sub-01.zarr is being written by another process; wait"):
+            prepare(root, tmp_path / "out", progress=False)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".sub-01.zarr.lock"]
+        prepare(root, tmp_path / "out", subject="02", progress=False)  # another person's store is free
+    (path, _) = prepare(root, tmp_path / "out", progress=False)
+    assert len(open_store(path).runs) == 2 and not list((tmp_path / "out").glob(".*"))
 
 
 def test_other_settings_need_overwrite(root, tmp_path):

@@ -108,7 +108,11 @@ def test_it_holds_sums_and_neither_frames_nor_components_of_anybody(people):
         *("format", "version", "space", "tr", "split", "channels", "eeg_settings", "bands", "features"),
         *("positions", "subject", "people", "notes"),
     }
-    assert sorted(path.name for path in people.prior.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in people.prior.iterdir()) == [
+        "checksums.txt",
+        "model.json",
+        "model.safetensors",
+    ]
     assert not [path for path in people.prior.parent.iterdir() if path.name.startswith(".")]
 
 

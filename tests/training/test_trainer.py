@@ -207,14 +207,17 @@ def test_global_settings_stay_as_they_were(tmp_path, caplog, capfd):
             signal.getsignal(signal.SIGINT),
         )
 
+    class Ended(KeyboardInterrupt):
+        """As the command line raises on SIGTERM."""
+
     class Impatient(Callback):
         def setup(self, *_, **__):
-            raise KeyboardInterrupt
+            raise Ended
 
     before = settings()
     assert not before[1]
     fit(tmp_path / "done", max_epochs=1)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Ended):
         fit(tmp_path / "interrupted", Impatient())
     with pytest.raises(RuntimeError):
         fit(tmp_path / "failed", Stop(2, RuntimeError()))

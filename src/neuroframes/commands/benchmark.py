@@ -11,19 +11,19 @@ OUT/
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from neuroframes.errors import InputError, check_number
-from neuroframes.files import refuse_existing, set_aside
+from neuroframes.files import refuse_existing, set_aside, writes_alone
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
 
 
 @few_threads
+@writes_alone
 def benchmark(
     stores: Sequence[str | Path] = (),
     *,
@@ -108,7 +108,7 @@ def benchmark(
     if anew:
         refuse_existing(out, overwrite, folder="benchmark.json", inputs=[*paths, *filter(None, [data])])
     here = partial(run_here, workers=workers, progress=progress)
-    with set_aside(out, unless="cells/*/*/cell.json") if anew else nullcontext():
+    with set_aside(out, unless="cells/*/*/cell.json", anew=anew):
         claim(out, asked, found)
         stores_of = {store for of in found for store in (of.source, of.other) if store}
         unmade = sorted({store.parent for store in stores_of if not store.exists()})

@@ -182,7 +182,7 @@ def _note_bold(run: RunCheck, bold: Bold) -> None:
 
 
 def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
-    left_out = rules.left_out(bold.data, bold.measured, run.confounds)
+    left_out = rules.left_out(bold.data, bold.measured, run.confounds, bold.sources[0].name)
     edges = np.flatnonzero(np.diff(left_out, prepend=False, append=False))
     run.measured = int((~left_out).sum())
     run.longest_gap = int(np.max(edges[1::2] - edges[::2], initial=0))

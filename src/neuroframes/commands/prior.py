@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neuroframes.errors import InputError, check_number, counted, listed
-from neuroframes.files import refuse_existing
+from neuroframes.files import refuse_existing, writes_alone
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ OF_RUNS = (
 
 
 @few_threads
+@writes_alone
 def prior(
     runs: Sequence[str | Path] = (),
     *,

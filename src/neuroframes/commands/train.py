@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from neuroframes.errors import InputError, check_number
-from neuroframes.files import refuse_existing
+from neuroframes.files import refuse_existing, writes_alone
 from neuroframes.models.settings import PRECISIONS
 from neuroframes.registry import ACROSS, ACROSS_NETWORKS, PRESETS, check_fits, fit, settings_of
 from neuroframes.threads import few_threads
@@ -23,6 +23,7 @@ Response = Literal["auto", "haemodynamic", "free", "convolved"]
 
 
 @few_threads
+@writes_alone
 def train(
     stores: Sequence[Path],
     *,

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.checksums import check_files, write_checksums
 from neuroframes.evaluation.assessment import Assessment, Fold, assess
 from neuroframes.evaluation.recordings import Recording, folds_of
 from neuroframes.evaluation.tasks import ALONE
@@ -84,6 +85,13 @@ def write_cell(folder: Path, about: Mapping[str, Any], arrays: Mapping[str, NDAr
     folder.mkdir(parents=True)
     (folder / "cell.json").write_text(json.dumps(about, indent=1) + "\n")
     np.savez_compressed(folder / "predictions.npz", **arrays)  # type: ignore[arg-type]
+    write_checksums(folder)
+
+
+def read_cell(folder: Path) -> dict[str, Any]:
+    """What `write_cell` wrote, and its folder; InputError where a file isn't as it was written."""
+    check_files(folder, f"remove {folder}, and the same call runs it again")
+    return {**json.loads((folder / "cell.json").read_text()), "folder": folder}
 
 
 def _fitted(cell: Cell, fold: Fold) -> Model:

@@ -65,7 +65,10 @@ def claim(out: Path, suite: Suite, found: Sequence[Recording]) -> None:
     asked |= {"version": __version__, "recordings": [of.name for of in found], "sources": sources}
     about = out / ABOUT
     if about.exists():
-        there = json.loads(about.read_text())
+        try:
+            there = dict(json.loads(about.read_text()))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{about} is damaged; choose another --out, or remove that folder") from error
         if differing := [name for name in asked if there.get(name) != asked[name]]:
             raise InputError(
                 f"{out} holds a benchmark with other {', '.join(differing)}; "

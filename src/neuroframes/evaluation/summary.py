@@ -23,7 +23,7 @@ from scipy.stats import t
 
 from neuroframes.evaluation.assessment import KEPT_VERTICES, SHUFFLES
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r, mean_interval
-from neuroframes.evaluation.cells import kept
+from neuroframes.evaluation.cells import kept, read_cell
 from neuroframes.evaluation.metrics import WHOLE, standardised
 from neuroframes.evaluation.recordings import ACROSS_PEOPLE, GROUPS, OF_REGIONS, OWN, SIMULATED, TEST_FRACTION
 from neuroframes.evaluation.tasks import ALONE, TASKS
@@ -63,7 +63,7 @@ SPLITS = {
 
 def read_cells(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Cells, in the order of their groups, recordings and methods."""
-    cells = [{**json.loads((folder / "cell.json").read_text()), "folder": folder} for folder in folders]
+    cells = [read_cell(folder) for folder in folders]
     order = {name: number for number, name in enumerate(in_order(cell["method"] for cell in cells))}
     return sorted(cells, key=lambda c: (GROUPS.index(c["group"]), c["recording"], order[c["method"]]))
 

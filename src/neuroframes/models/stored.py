@@ -1,4 +1,4 @@
-"""What is stored of a model: a folder of `model.safetensors` (arrays) and `model.json` (the rest)."""
+"""What is stored of a model: a folder of `model.safetensors` (arrays), `model.json` (the rest), checksums."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neuroframes import __version__
+from neuroframes.checksums import CHECKSUMS, check_files, write_checksums
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
 
@@ -77,11 +78,13 @@ def read_stored(path: Path) -> Stored:
     Raises
     ------
     InputError
-        If there is no model at `path`.
+        If there is no model at `path`, or one of its files isn't as it was written.
     """
     if not path.is_dir():
         missing = "is a file" if path.exists() else "no such folder"
         raise InputError(f"{path}: {missing}; pass the folder that neuroframes train or prior wrote")
+    if (path / "model.json").exists():
+        check_files(path, "make the model again, or copy it again from where it is whole", FILES)
     try:
         about = json.loads((path / "model.json").read_text())
         tensors = load_file(path / "model.safetensors")
@@ -94,17 +97,11 @@ def read_stored(path: Path) -> Stored:
 
 
 def digest(path: Path) -> str:
-    """What tells a model's files from those of any other: BLAKE2 of them, 32 hexadecimal digits.
+    """What tells a model's files from those of any other: BLAKE2 of their checksums, 32 hexadecimal digits.
 
     Other files in its folder, such as an evaluation that was written there, don't count.
     """
-    state = hashlib.blake2b(digest_size=16)
-    for file in sorted(path / name for name in FILES if (path / name).exists()):
-        state.update(file.name.encode())
-        with file.open("rb") as content:
-            while block := content.read(2**20):
-                state.update(block)
-    return state.hexdigest()
+    return hashlib.blake2b((path / CHECKSUMS).read_bytes(), digest_size=16).hexdigest()
 
 
 def write_stored(
@@ -125,3 +122,4 @@ def write_stored(
         (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
         if beside is not None:
             beside(folder)
+        write_checksums(folder)

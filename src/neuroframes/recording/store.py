@@ -7,6 +7,7 @@
 Where EEG comes as features of each frame the store has their names, and each run `features` (K, F) in the
 place of `eeg`.
 
+Store and runs have their `checksums.txt`: what is read is checked first, and `prepare` mends damaged runs.
 A run that is there is whole, and `prepare` goes on where it was interrupted. Where a store must be made anew
 it stays until the new one, the draft OUT/.sub-01.zarr, is complete.
 """
@@ -15,20 +16,22 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from neuroframes.checksums import CHECKSUMS, check_files, write_checksums
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError, check_number, listed
-from neuroframes.files import put_in_place, written_whole
+from neuroframes.files import alone, put_in_place, written_whole
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
@@ -48,6 +51,7 @@ FORMAT = "neuroframes-store-1"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
+READ_AGAIN = "run neuroframes prepare again, which reads this run anew"
 VOLUMES = "MNI152NLin2009cAsym"  # fMRIPrep's own space, whose volumes --surface projects
 ADAPTERS = {"cinebrain": cinebrain.to_bids, "natview": natview.to_bids}
 # Settings of raw EEG alone.
@@ -80,18 +84,18 @@ class StoredRun:
     motion: NDArray[np.float64] | None
     eeg_rate: float
     sources: dict[str, Any]
-    group: zarr.Group
+    group: Mapping[str, Any]
 
     def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
-        return np.asarray(self.group["bold"][:])  # type: ignore[index]
+        return np.asarray(self.group["bold"][:])
 
     def eeg(self) -> NDArray[np.float32]:
         """Filtered, referenced EEG, shape (C, N), float32, volts; sample n is at n / eeg_rate seconds.
 
         Or features of each frame, shape (K, F).
         """
-        return np.asarray(self.group["eeg" if "eeg" in self.group else "features"][:])  # type: ignore[index]
+        return np.asarray(self.group["eeg" if "eeg" in self.group else "features"][:])
 
 
 @dataclass(frozen=True)
@@ -158,10 +162,11 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     InputError
-        If there is no store at `path`, no run of it is complete, or an earlier version made it.
+        If there is no store at `path`, no run of it is complete, an earlier version made it, or a file isn't
+        as it was written; so do frames and EEG when they are asked for.
     """
     path = Path(path)
-    attributes = _attributes(path)
+    attributes = _store_attributes(path)
     if attributes.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a store of neuroframes; make one with: neuroframes prepare BIDS_ROOT --out STORE"
@@ -306,28 +311,31 @@ def prepare(
     for of_subject in by_subject.values():
         _check_tables(of_subject, settings)
     stores = {name: Path(out) / f"sub-{name}.zarr" for name in by_subject}
-    for name, store in stores.items():
-        _refuse_others(store, by_subject[name], settings, overwrite)
-    places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
-    drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
-    # Only whole runs have a stamp, so one that was interrupted is read again.
-    kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
-    try:
-        with Progress(console=Console(stderr=True), disable=not progress) as bar:
-            task = bar.add_task("prepare", total=len(runs))
-            for run in runs:
-                bar.update(task, description=f"sub-{run.subject} {run.name}")
-                if run not in kept:
-                    _add(run, places[run.subject], settings, replaced=drafts.values())
-                bar.advance(task)
-    except BaseException:
-        # A place with some runs is where the next call goes on; none is left without.
-        for place in places.values():
-            if place.exists() and not _finished(place):
-                shutil.rmtree(place)
-        raise
-    if drafts:
-        put_in_place(drafts)
+    with ExitStack() as held:
+        for store in stores.values():
+            held.enter_context(alone(store))
+        for name, store in stores.items():
+            _refuse_others(store, by_subject[name], settings, overwrite)
+        places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
+        drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
+        # Only whole runs have a stamp, so one that was interrupted is read again.
+        kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
+        try:
+            with Progress(console=Console(stderr=True), disable=not progress) as bar:
+                task = bar.add_task("prepare", total=len(runs))
+                for run in runs:
+                    bar.update(task, description=f"sub-{run.subject} {run.name}")
+                    if run not in kept:
+                        _add(run, places[run.subject], settings, replaced=drafts.values())
+                    bar.advance(task)
+        except BaseException:
+            # A place with some runs is where the next call goes on; none is left without.
+            for place in places.values():
+                if place.exists() and not _finished(place):
+                    shutil.rmtree(place)
+            raise
+        for draft, store in drafts.items():
+            put_in_place({draft: store})
     logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
     return tuple(stores.values())
 
@@ -346,7 +354,7 @@ def _check_tables(runs: list[RunFiles], settings: dict[str, Any]) -> None:
 
 def _refuse_others(store: Path, runs: list[RunFiles], settings: dict[str, Any], overwrite: bool) -> None:
     """Refuse what is no store and, but for `overwrite`, one with other settings or from other files."""
-    attributes = _attributes(store)
+    attributes = _store_attributes(store)
     if store.exists() and attributes.get("format") != FORMAT:
         raise InputError(f"{store} exists and is not a store of neuroframes; pass another --out")
     if overwrite or not attributes:
@@ -372,13 +380,19 @@ def _place(store: Path, first: RunFiles, settings: dict[str, Any]) -> Path:
     usable = [
         place
         for place in (store, draft)
-        if _attributes(place).get("settings") == settings and _stamp_of(place, first) == _stamp(first)
+        if _store_attributes(place).get("settings") == settings and _stamp_of(place, first) == _stamp(first)
     ]
     place = usable[0] if usable else draft if store.exists() else store
     if draft not in usable or place == store:
         shutil.rmtree(draft, ignore_errors=True)
     for unfinished in (place / "runs").glob(".*"):
         shutil.rmtree(unfinished)
+    for run in _finished(place):
+        try:
+            check_files(run, "this run is read again")
+        except InputError as error:
+            logger.warning("%s", error)
+            shutil.rmtree(run)
     return place
 
 
@@ -409,6 +423,7 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
         group.create_array("censored", data=left_out)
         if moved is not None:
             group.create_array("motion", data=moved)
+        write_checksums(temporary)
 
 
 def _read(
@@ -432,7 +447,7 @@ def _fit_to_store(
     store: Path, run: RunFiles, bold: Bold, eeg: Eeg | Features, settings: dict[str, Any]
 ) -> Eeg | Features:
     """Check a run against its subject's others, or begin the store with it; returns EEG in their order."""
-    attributes = _attributes(store)
+    attributes = _store_attributes(store)
     if attributes:
         CorticalSpace.from_json(attributes["space"]).check_same(bold.space, bold.sources[0].name)
         others = f"sub-{run.subject}'s other runs"
@@ -450,7 +465,9 @@ def _fit_to_store(
         "rate": eeg.rate,
         "settings": settings,
     }
-    zarr.create_group(store, attributes=begun, zarr_format=3)
+    with written_whole(store) as temporary:
+        zarr.create_group(temporary, attributes=begun, zarr_format=3)
+        write_checksums(temporary)
     return eeg
 
 
@@ -469,7 +486,7 @@ def _refuse_copies(target: Path, hashes: dict[str, str], replaced: Collection[Pa
     """A published data set holds one subject twice, bit by bit: a copy across a split is a leak."""
     others = sorted({*target.parents[2].glob("*.zarr")} - {*replaced})
     for folder in (run for other in others for run in _finished(other) if run != target):
-        known = _attributes(folder)["hashes"]
+        known = _run_attributes(folder)["hashes"]
         for kind in hashes:
             if known[kind] == hashes[kind]:
                 here, there = (f"{run.parents[1].name.lstrip('.')}/{run.name}" for run in (target, folder))
@@ -479,9 +496,34 @@ def _refuse_copies(target: Path, hashes: dict[str, str], replaced: Collection[Pa
                 )
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
-    """Attributes of a store or a run, {} where there is none."""
-    return dict(zarr.open_group(folder, mode="r").attrs) if (folder / "zarr.json").exists() else {}
+def _store_attributes(store: Path) -> dict[str, Any]:
+    """What stands at the head of a store, {} where there is none; InputError where it is damaged."""
+    if not (store / CHECKSUMS).exists():
+        return {}
+    check_files(store, f"remove {store}, and run neuroframes prepare again", ["zarr.json"])
+    return dict(zarr.open_group(store, mode="r").attrs)
+
+
+def _run_attributes(folder: Path) -> dict[str, Any]:
+    check_files(folder, READ_AGAIN, ["zarr.json"])
+    return dict(zarr.open_group(folder, mode="r").attrs)
+
+
+class _Arrays(Mapping[str, Any]):
+    """Arrays of a run by name, each checked before it is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> zarr.Array[Any]:
+        check_files(self.folder, READ_AGAIN, ["zarr.json", name])
+        return cast("zarr.Array[Any]", zarr.open_group(self.folder, mode="r")[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.name for path in self.folder.iterdir() if path.is_dir())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _finished(store: Path) -> list[Path]:
@@ -491,8 +533,7 @@ def _finished(store: Path) -> list[Path]:
 
 
 def _open_run(folder: Path) -> StoredRun:
-    group = zarr.open_group(folder, mode="r")
-    attributes: dict[str, Any] = dict(group.attrs)
+    attributes, group = _run_attributes(folder), _Arrays(folder)
     arrays = {
         name: np.asarray(group[name]) for name in ("frame_times", "censored", "motion") if name in group
     }
@@ -507,8 +548,10 @@ def _stamp(run: RunFiles) -> list[list[Any]]:
 
 
 def _stamp_of(store: Path, run: RunFiles) -> list[list[Any]]:
-    """What `_stamp` was when the run was read, [] where it wasn't yet."""
-    return list(_attributes(store / "runs" / run.name).get("stamp", []))
+    """What `_stamp` was when the run was read, [] where it wasn't yet or is damaged."""
+    with suppress(InputError):
+        return list(_run_attributes(store / "runs" / run.name)["stamp"])
+    return []
 
 
 def _named(file: Path) -> str:

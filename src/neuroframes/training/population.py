@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes import __version__
+from neuroframes.checksums import check_files, write_checksums
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.files import written_whole
@@ -50,6 +51,7 @@ Mask = NDArray[np.bool_]
 
 MOST_LATENTS = 128
 KEPT = 2  # times as many components are kept on the way as are asked for
+STACK = "components.npz"
 MOST_PARTS = 64  # that people are dealt into, each with a file of components: so many lie on disk at once
 
 
@@ -120,7 +122,7 @@ class Part:
             self.bold_tr,
         )
         text = repr((__version__, stamps, settings))
-        kind = "components.npz" if self.components is None else f"sums-{digest(self.components)}"
+        kind = "components" if self.components is None else f"sums-{digest(self.components)}"
         return self.folder / f"{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}-{kind}"
 
     def dealt(self) -> "list[Part]":
@@ -214,8 +216,10 @@ def find_components(part: Part) -> None:
         return
     found = (frames for run in part.runs if (frames := read_frames(run, part)).n_measured)
     stack, varying, counts = stacked(found, KEPT * part.most_latents, part.space.V)
-    with written_whole(part.result) as path, path.open("wb") as file:
-        np.savez(file, stack=stack, varying=varying, counts=counts)
+    with written_whole(part.result) as folder:
+        folder.mkdir()
+        np.savez(folder / STACK, stack=stack, varying=varying, counts=counts)
+        write_checksums(folder)
 
 
 def stacked(runs: Iterable[Frames], n_kept: int, n_vertices: int) -> tuple[Float32, Float, NDArray[np.int64]]:
@@ -270,7 +274,8 @@ def group_components(parts: Sequence[Part]) -> PopulationModel:
     first, stack = parts[0], np.zeros((0, parts[0].space.V), np.float32)
     varying, counts = np.zeros((2, first.space.V)), np.zeros(2, np.int64)
     for part in parts:
-        with np.load(part.result) as found:
+        check_files(part.result, "repeat the same call")
+        with np.load(part.result / STACK) as found:
             if len(found["stack"]):
                 stack = strongest([stack, found["stack"]], KEPT * first.most_latents)
             counts, varying = counts + found["counts"], varying + found["varying"]

@@ -217,10 +217,11 @@ def _lightning_as_a_guest() -> Iterator[None]:
                 logger.setLevel(logging.WARNING)
             yield
     except SystemExit as stopped:
-        if not isinstance(stopped.__context__, KeyboardInterrupt):
+        interrupt = stopped.__context__
+        if not isinstance(interrupt, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt from stopped
+        raise interrupt from None  # the command line tells an interrupt from SIGTERM
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
