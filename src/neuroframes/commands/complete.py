@@ -15,7 +15,7 @@ TIMING = ("SliceTimingCorrected", "StartTime")  # of the input, which hold for t
 
 @few_threads
 @with_run_options
-def complete(bold: str | Path, **options: Any) -> tuple[Path, ...]:
+def complete(bold: str | Path | Any, **options: Any) -> tuple[Any, ...]:
     """Fill missing frames; measured ones are kept to the bit.
 
     Missing are the frames that `confounds`, `censor` or `frames` name, those that are NaN throughout, and
@@ -34,6 +34,8 @@ def complete(bold: str | Path, **options: Any) -> tuple[Path, ...]:
     -------
     tuple of Path
         Images written: frames, their standard deviation (0 where measured) if there is one, then draws.
+        Where `bold` is an image of nibabel (of GIFTI a pair, too), a SurfaceImage of nilearn, or an array,
+        shape (K, V), images without `out` are the same kind of objects.
 
     Raises
     ------
