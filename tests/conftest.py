@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from nibabel.cifti2 import BrainModelAxis
 from scipy.ndimage import gaussian_filter1d
 
@@ -28,6 +29,18 @@ from neuroframes.recording.store import Store, StoredRun, prepare
 from neuroframes.training.part import TrainingPart
 
 TR = 0.8
+
+# `pytest --hypothesis-profile thorough` tries ten thousand examples of each property.
+for profile, n_examples in (("quick", 25), ("thorough", 10_000)):
+    settings.register_profile(
+        profile,
+        max_examples=n_examples,
+        derandomize=profile == "quick",
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("quick")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_too_little_measured(run_of, refused, tmp_path, smooth_frames, cifti_spa
         ("--frames", "", ("'' is no frame or range",)),
         ("--censor", "censored\n" + "0\n" * 99, ("99 lines", "100 frames")),
         ("--censor", "censored\n" + "0\n" * 99 + "2\n", ("frame 99 has '2'", "expected 0 or 1")),
-        ("--censor", "a\tb\n" + "0\t1\n" * 100, ("which column of a, b?",)),
+        ("--censor", "a\tb\n" + "0\t1\n" * 100, ("which of its 2 columns (a, b)?", "'keep'")),
         ("--confounds", "csf\n" + "0\n" * 100, ("no framewise_displacement", "--censor")),
         ("--confounds", "framewise_displacement\n" + "0\n" * 60, ("60 lines", "100 frames")),
         ("--confounds", "framewise_displacement\n" + "0\n" * 99 + "high\n", ("line 101", "'high'")),
@@ -142,9 +142,7 @@ def test_a_tr_that_contradicts_the_sidecar(run_of, refused, tmp_path):
     write_sidecar(bold, {"RepetitionTime": 0.72})
     arguments = ("complete", bold, "--out", "o_bold.dtseries.nii", "--frames", "3")
     error = refused(*arguments)
-    assert (
-        "the file says a TR of 0.8 s" in error and "says 0.72 s" in error and "correct the wrong one" in error
-    )
+    assert "says a TR of 0.8 s" in error and "says 0.72 s" in error and "correct the wrong one" in error
     assert run(*arguments, "--bold-tr", "0.72") == 0
     assert nib.load(tmp_path / "o_bold.dtseries.nii").header.get_axis(0).step == 0.72
 
@@ -270,3 +268,11 @@ def test_a_store_prepared_too_slow_for_gamma_or_of_copies(recording, refused, tm
     assert "was prepared with rate=125.0" in error and "--overwrite" in error
     assert "no such folder" in refused("prepare", "nowhere", "--out", "stores")
     assert "no EEG of sub-02" in refused("prepare", recording.root, "--out", "stores", "--subject", "02")
+
+
+@pytest.mark.parametrize("option", ["--confounds", "--censor"])
+def test_tables_of_another_run(run_of, refused, tmp_path, option):
+    table = tmp_path / "sub-01_task-rest_outliers.tsv"
+    table.write_text("framewise_displacement\n" + "0\n" * 99 + "1\n")
+    error = refused("complete", run_of(100), "--out", "o_bold.dtseries.nii", option, table)
+    assert "is of task-rest but" in error and "of task-run; pass the file of the same run" in error

@@ -143,6 +143,10 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
     # YAML itself reads these as 614 (to the base of 60) and 1.
     assert options(f"{both}frames: 10:14\n")["frames"] == "10:14"
     assert options("bids_root: x\nout: y\nsubject: 01\n", "prepare")["subject"] == "01"
+    for name in ("01", "2020-13-41", "no", "on", "false", "1e3", "0x1f", "1_000", "=", "~", ".5"):
+        assert options(f"bids_root: x\nout: y\nsubject: {name}\n", "prepare")["subject"] == name
+    for word, given in (("yes", True), ("On", True), ("no", False), ("off", False)):
+        assert options(f"\ufeff{both}overwrite: {word}\n")["overwrite"] is given
     assert options(f"{both}frames:\n- 10:14\n- 40\n")["frames"] == "10:14,40"
     read = options("stores: x\nout: y\nmodel: z\nbeside: [a, b]\ntasks: [eeg, gap-4]\n", "evaluate")
     assert read["beside"] == [Path("a"), Path("b")] and read["tasks"] == "eeg,gap-4"
@@ -159,7 +163,8 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
         ("bold: x.nii\n", "required: --out"),
         ("- x\n", "c.yaml: expected options as `name: value`, one a line"),
         ("a: [\n", "c.yaml can't be read: while parsing"),
-        ("bold: x.nii\nframes: 2020-13-41\n", "c.yaml can't be read: month must be in"),
+        ("bold: x.nii\nframes:\nout: y\n", "c.yaml: frames holds nothing; give it a value, or leave it out"),
+        (f"{both}overwrite: maybe\n", "c.yaml: overwrite holds maybe; expected true or false"),
         (f"{both}frames: [[1], 2]\n", "c.yaml: frames holds ['1']; expected plain text or a list of it"),
         ("bold: {a: b}\nout: y\n", "c.yaml: bold holds {'a': 'b'}; expected plain text"),
         (f"{both}1: {{a: b}}\n", "no option --1"),

@@ -26,7 +26,9 @@ FLOW = (
     *("baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
 # A run to fill: arrays and what reads them, which the commands import when they run.
-HEAVY_COMMANDS = {f"neuroframes.commands.{name}" for name in ("fill", "frame_completer", "in_memory")}
+HEAVY_COMMANDS = {
+    f"neuroframes.commands.{name}" for name in ("confounds", "fill", "frame_completer", "in_memory")
+}
 
 
 def loaded_after(statements):

@@ -3,7 +3,8 @@
     first parameter     given by its place
     every other         --fd-threshold for fd_threshold; a flag if it is a bool, repeated if it is a sequence
     str | None          where the default isn't None, `none` is
-    --config FILE       a YAML mapping, read as if it were typed: 10:14 and 01 are text there too
+    --config FILE       a YAML mapping, read as if it were typed: 10:14, 01 and no are text there too, but
+                        for a flag yes, on and true give it
 
 Types and defaults stand in the signature, help and units in the docstring. argparse reads them: jsonargparse,
 which does so too, knows no dashes within names and states types and errors in words of its own.
@@ -27,6 +28,7 @@ from neuroframes.errors import InputError
 
 # A bar is drawn on a terminal and nowhere else: nothing to choose. Times are of arrays.
 IN_PYTHON_ONLY = {"progress", "times"}
+FLAGS = {word: on for on, words in ((True, "true yes on"), (False, "false no off")) for word in words.split()}
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,30 +87,35 @@ def typed_in(file: Path, parser: Parser, first: Collection[str]) -> Iterator[str
     import yaml
 
     try:
-        text = file.read_text(encoding="utf-8")
-        # Of plain YAML 10:14 is 614 (to the base of 60), and 01 is 1.
-        written, meant = yaml.load(text, yaml.BaseLoader), yaml.safe_load(text)
+        text = file.read_text(encoding="utf-8-sig")
+        # Of plain YAML 10:14 is 614 (to the base of 60), 01 is 1, and yes is true.
+        written = yaml.load(text, yaml.BaseLoader)
+        mappings = isinstance(written, dict) and any(isinstance(value, dict) for value in written.values())
+        meant = yaml.safe_load(text) if mappings else {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"--config {file} can't be read: {' '.join(str(error).split())}") from error
     if not isinstance(written, dict):
         raise InputError(f"--config {file}: expected options as `name: value`, one a line")
     for name, value in written.items():
         values = value if isinstance(value, list) else [value]
-        if (
-            name not in first
-            and not isinstance(parser.get_default(name), list)
-            and {*map(type, values)} == {str}
-        ):
+        default = parser.get_default(name.replace("-", "_"))
+        if name not in first and not isinstance(default, list) and {*map(type, values)} == {str}:
             values = [",".join(values)]
         for each in values:
             if isinstance(value, dict) and name not in first:
                 yield f"{_option(name)}={json.dumps(meant.get(name), default=str)}"
             elif not isinstance(each, str):
                 raise InputError(f"--config {file}: {name} holds {each}; expected plain text or a list of it")
+            elif not each:
+                raise InputError(f"--config {file}: {name} holds nothing; give it a value, or leave it out")
             elif name in first:
                 yield each
-            elif each.lower() != "false":
-                yield _option(name) if each.lower() == "true" else f"{_option(name)}={each}"
+            elif default is not False:
+                yield f"{_option(name)}={each}"
+            elif each.lower() not in FLAGS:
+                raise InputError(f"--config {file}: {name} holds {each}; expected true or false")
+            elif FLAGS[each.lower()]:
+                yield _option(name)
 
 
 def _option(name: str) -> str:

@@ -360,3 +360,31 @@ def test_draws_of_a_run_by_itself_take_no_pytorch(run_of, tmp_path):
     asked = f"{os.fspath(run_of(60))!r}, out={os.fspath(tmp_path / 'd_bold.dtseries.nii')!r}"
     code = f"import sys, neuroframes; neuroframes.complete({asked}, frames='5:8', draws=2)"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_frames_of_zeros_are_filled_and_said(run_of, smooth_frames, cifti_space, tmp_path, caplog):
+    """As AFNI leaves them where it censored: they would pass for measured, and spoil all that is learned."""
+    data = smooth_frames(120, cifti_space.V)
+    zeros = data.copy()
+    zeros[20:23] = 0
+    (path, _) = complete(run_of(data=zeros), out=tmp_path / "o.dtseries.nii", frames="60")
+    assert "3 frames without a signal, the same value throughout (20, 21, 22): not measured" in caplog.text
+    back, missing = read_bold(path), missing_of(120, (20, 22), (60, 60))
+    assert back.measured.tolist() == (~missing).tolist()
+    assert correlation(back.data[missing], data[missing]) > 0.5
+    # What was estimated stays so, whatever its value.
+    complete(path, out=tmp_path / "again.dtseries.nii", frames="90")
+    assert read_bold(tmp_path / "again.dtseries.nii").data[20:23].tobytes() == back.data[20:23].tobytes()
+
+
+def test_what_is_outside_the_mask_is_left_out(tmp_path, smooth_frames):
+    space = CorticalSpace.from_mask(np.ones((6, 5, 4), bool), np.diag([2.0, 2, 3, 1]))
+    (bold,) = write_bold(tmp_path / "a_bold.nii.gz", smooth_frames(100, space.V), space, tr=TR)
+    brain = np.arange(120).reshape(6, 5, 4) % 3 > 0
+    nib.save(nib.Nifti1Image(brain.astype(np.uint8), space.grid()[1]), tmp_path / "brain.nii.gz")
+    mask = tmp_path / "brain.nii.gz"
+    frames, deviation = complete(bold, out=tmp_path / "b_bold.nii.gz", frames="30:34", mask=mask)
+    before, after = (nib.load(path).get_fdata() for path in (bold, frames))
+    assert (after[~brain] == 0).all() and (nib.load(deviation).get_fdata()[brain][:, 30:35] > 0).all()
+    np.testing.assert_array_equal(after[brain][:, :30], before[brain][:, :30])
+    assert json.loads((tmp_path / "b_bold.json").read_text())["Sources"] == [bold.name, mask.name]

@@ -34,7 +34,8 @@ class Tables:
     model: Path
 
     def features(self, run: int) -> Path:
-        return self.root / f"sub-01/eeg/sub-01_task-rest_run-{run}_features.tsv"
+        suffix = {1: ".parquet", 2: ".mat"}.get(run, ".tsv")
+        return self.root / f"sub-01/eeg/sub-01_task-rest_run-{run}_features{suffix}"
 
     def parcels(self, run: int) -> Path:
         return self.root / f"derivatives/xcp_d/sub-01/func/sub-01_task-rest_run-{run}_timeseries.tsv"
@@ -126,11 +127,11 @@ def test_what_takes_raw_eeg_refuses_features(tables, refused, recording):
     assert {"neuroframes", "CNN-TC", "paper's recipe"} < set(left_out)
     assert not {"ridge FIR", "banded ridge", "kriging + EEG", "neuroframes backbone"} & set(left_out)
     table, raw = tables.features(4), recording.eeg(3)
-    assert "features of each frame (.tsv, .npz), but the model takes raw EEG" in refused(
+    assert "features of each frame (.tsv, .npz, .parquet, .mat), but the model takes raw EEG" in refused(
         *("reconstruct", recording.model, "--eeg", table, "--out", "x_hemi-L_bold.func.gii")
     )
     assert (
-        "_eeg.vhdr: raw EEG, but the model takes features of each frame (.tsv, .npz); pass those"
+        "_eeg.vhdr: raw EEG, but the model takes features of each frame (.tsv, .npz, .parquet, .mat); "
         in refused(*("reconstruct", tables.model, "--eeg", raw, "--out", "x.tsv"))
     )
 

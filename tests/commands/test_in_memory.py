@@ -147,10 +147,12 @@ def test_gifti_alone_and_in_pairs(tmp_path, frames):
 
 
 def test_tables_beside_may_be_objects(frames):
-    confounds = pd.DataFrame({"framewise_displacement": np.where(MISSING, 1.0, 0.1), "csf": np.nan})
+    confounds = pd.DataFrame({"framewise_displacement": np.where(MISSING, 1.0, 0.1), "csf": frames[:, 0]})
     by_frames, _ = complete(frames, bold_tr=TR, frames=FRAMES)
     np.testing.assert_array_equal(complete(frames, bold_tr=TR, confounds=confounds)[0], by_frames)
     np.testing.assert_array_equal(complete(frames, bold_tr=TR, censor=MISSING)[0], by_frames)
+    *_, table = complete(frames, bold_tr=TR, confounds=confounds, fill_confounds=True)
+    assert isinstance(table, pd.DataFrame) and len(table) == K
     with pytest.raises(InputError, match="expected booleans, True = missing"):
         complete(frames, bold_tr=TR, censor=np.flatnonzero(~MISSING))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neuroframes.cli import main
+from neuroframes.commands.complete import complete
 from neuroframes.commands.reconstruct import reconstruct
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold
@@ -110,6 +111,37 @@ def test_without_triggers_frames_run_from_the_start(recording, tmp_path):
     about = json.loads((tmp_path / "x_hemi-L.json").read_text())
     assert about["NeuroframesStart"] == 0 and about["RepetitionTime"] == 1.0
     assert len(about["NeuroframesMeasured"]) >= 120
+
+
+def test_from_an_onset_or_a_single_trigger_frames_run_to_the_end(recording, tmp_path, caplog):
+    raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="ERROR")
+    raw.set_annotations(mne.Annotations([10.0], [0.0], ["R128"]))
+    frames = {"one": reconstruct(recording.model, eeg=raw, out=tmp_path / "one.func.gii", onset=3.0)}
+    assert "frames are at the volume triggers; the onset isn't used" in caplog.text
+    said = ": one volume trigger, at 10.000 s; frames are counted from it to the EEG's end, every 1 s"
+    assert recording.eeg(3).with_suffix(".eeg").name + said in caplog.messages
+    frames["onset"] = reconstruct(
+        recording.model, eeg=recording.eeg(3), out=tmp_path / "onset.func.gii", trigger=None, onset=10.0
+    )
+    one, onset = (read_bold(written[0]).data for written in frames.values())
+    np.testing.assert_array_equal(one, onset)
+    assert len(one) == int(raw.times[-1] - 10 + 0.5)
+    assert json.loads((tmp_path / "onset_hemi-L.json").read_text())["NeuroframesStart"] == 10
+    with pytest.raises(InputError, match="--onset 5000.0; expected a finite number of at least 0 and below"):
+        reconstruct(recording.model, eeg=raw, out=tmp_path / "x.func.gii", onset=5000.0)
+
+
+def test_an_object_of_mne_is_read_as_its_file(recording, reconstructed, tmp_path):
+    raw = mne.io.read_raw_brainvision(recording.eeg(3), verbose="ERROR")
+    again = reconstruct(recording.model, eeg=raw, out=tmp_path / "a.func.gii")
+    for one, two in zip(reconstructed, again, strict=True):
+        np.testing.assert_allclose(read_bold(one).data, read_bold(two).data, atol=1e-5)
+    options = {"model": recording.model, "frames": "30:40"}
+    filled = [
+        read_bold(complete(recording.bold(3), eeg=eeg, out=tmp_path / f"{i}.func.gii", **options)[0]).data
+        for i, eeg in enumerate((raw, recording.eeg(3)))
+    ]
+    np.testing.assert_allclose(*filled, atol=1e-3)
 
 
 def test_steps_that_cannot_be(recording, tmp_path):

@@ -95,5 +95,16 @@ def test_frames_that_look_like_artefacts_are_numbered_as_in_the_run(
 
 @pytest.mark.parametrize("tr", [-1, 0, 1e-4, 1e4, float("inf"), float("nan"), True])
 def test_a_tr_that_cannot_be(run_of, tmp_path, tr):
-    with pytest.raises(InputError, match="--tr .*; expected a finite number of at least 0.01"):
+    with pytest.raises(InputError, match=r"--tr \(s\) .*; expected a finite number of at least 0.01"):
         resample(run_of(60), tr=tr, out=tmp_path / "x.dtseries.nii")
+
+
+@pytest.mark.parametrize("tr", [0.0799, 50.0])
+def test_a_tr_that_gives_too_many_frames_or_a_single_one(run_of, tmp_path, tr):
+    bold = read_bold(run_of(60))
+    path = write_bold(tmp_path / "slow.dtseries.nii", bold.data, bold.space, tr=8 if tr < 1 else TR)[0]
+    with pytest.raises(
+        InputError, match="--tr .* s; slow.dtseries.nii has 60 frames at .*: expected at most"
+    ):
+        resample(path, tr=tr, out=tmp_path / "x.dtseries.nii")
+    assert not list(tmp_path.glob("x*"))

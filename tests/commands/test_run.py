@@ -12,7 +12,7 @@ from neuroframes.frames.temporal import FEWEST_MEASURED
 COMMANDS = ("complete", "resample")
 SHARED = ["model", "leave_out", "eeg", "confounds", "fd_threshold", "dvars_threshold", "censor", "frames"]
 SHARED += ["censor_before", "censor_after", "censor_between", "fewest_frames"]
-SHARED += ["bold_tr", "trigger", "onset", "skip_volumes"]
+SHARED += ["bold_tr", "mask", "trigger", "onset", "skip_volumes"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -47,6 +47,16 @@ def test_eeg_and_bold_meet_by_subject_session_task_and_run(tmp_path):
     assert "acq-mb" in second.bold[0].name  # and not our own output beside it
 
 
+@pytest.mark.parametrize(
+    "eeg", ["eeg.mff/info.xml", "eeg.fif", "features.tsv", "features.npz", "features.parquet", "features.mat"]
+)
+def test_eeg_in_whatever_form(tmp_path, eeg):
+    stem = "sub-01/eeg/sub-01_task-movie_run-1_"
+    bold = FUNC.format("01", "01", "1") + "_space-fsLR_den-91k_bold.dtseries.nii"
+    (run,) = find_runs(tree(tmp_path, stem + eeg, bold))
+    assert run.eeg == tmp_path / (stem + eeg.partition("/")[0])
+
+
 def test_another_space_can_be_asked_for(tmp_path):
     (run,) = find_runs(two_runs(tmp_path), space="fsaverage5")
     assert [path.name[24:30] for path in run.bold] == ["hemi-L", "hemi-R"]
@@ -89,7 +99,7 @@ def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(InputError, match=r"no preprocessed BOLD.*fMRIPrep"):
         find_runs(tmp_path)
     tree(tmp_path, "derivatives/fmriprep/sub-01/func/sub-01_task-b_space-fsLR_den-91k_bold.dtseries.nii")
-    with pytest.raises(InputError, match="EEG of sub-01_task-a, BOLD of sub-01_task-b"):
+    with pytest.raises(InputError, match="EEG of sub-01_task-a, BOLD of sub-01_task-b; name both with"):
         find_runs(tmp_path)
     with pytest.raises(InputError, match="no EEG of sub-07"):
         find_runs(tmp_path, subject="07")
@@ -100,9 +110,87 @@ def test_two_files_for_one_run_are_refused(tmp_path):
     with pytest.raises(InputError, match="sub-01_task-movie_run-1: expected one EEG file, got 2"):
         find_runs(tmp_path)
     (tmp_path / "sub-01/eeg/sub-01_task-movie_run-1_eeg.edf").unlink()
-    tree(tmp_path, FUNC.format("01", "01", "1") + "_acq-x_space-fsLR_den-91k_bold.dtseries.nii")
-    with pytest.raises(InputError, match="expected one BOLD file, got 2"):
+    tree(tmp_path, FUNC.format("01", "01", "1") + "_space-fsLR_den-91k_desc-x_bold.dtseries.nii")
+    with pytest.raises(InputError, match="sub-01_task-movie_run-1: expected one BOLD file, got 2"):
         find_runs(tmp_path)
+
+
+REST = "derivatives/fmriprep/sub-01/func/sub-01_task-rest{}_space-fsLR_den-91k_bold.dtseries.nii"
+EEG = "sub-01/eeg/sub-01_task-rest{}_eeg.vhdr"
+CONFOUNDS = "derivatives/fmriprep/sub-01/func/sub-01_task-rest{}_desc-confounds_timeseries.tsv"
+
+
+def test_acquisitions_of_a_task_are_runs_of_their_own(tmp_path):
+    """acq, where EEG and BOLD state it; what is nearest, where one of them doesn't."""
+    tree(tmp_path, *(name.format(f"_acq-{acq}") for name in (EEG, REST, CONFOUNDS) for acq in "ab"))
+    tree(tmp_path, EEG.format(""), REST.format("_dir-AP"), CONFOUNDS.format("_dir-PA"))
+    runs = find_runs(tmp_path)
+    assert [run.name for run in runs] == ["task-rest", "task-rest_acq-a", "task-rest_acq-b"]
+    assert [run.bold[0].name for run in runs] == [
+        Path(REST.format(entity)).name for entity in ("_dir-AP", "_acq-a", "_acq-b")
+    ]
+    assert [run.confounds and run.confounds.name for run in runs] == [
+        None,
+        *(Path(CONFOUNDS.format(f"_acq-{acq}")).name for acq in "ab"),
+    ]
+
+
+def test_acquisitions_that_contradict_are_no_run(tmp_path, caplog):
+    tree(tmp_path, EEG.format("_acq-a"), REST.format("_acq-b"))
+    with pytest.raises(
+        InputError, match="EEG of sub-01_task-rest_acq-a, BOLD of sub-01_task-rest_acq-b; .* acq"
+    ):
+        find_runs(tmp_path)
+    tree(tmp_path, EEG.format(""))
+    (run,) = find_runs(tmp_path)
+    assert run.bold[0].name == Path(REST.format("_acq-b")).name
+    assert "sub-01_task-rest_acq-a has EEG but no BOLD: left out" in caplog.text
+
+
+def test_directions_between_which_eeg_does_not_choose_are_refused(tmp_path):
+    tree(tmp_path, EEG.format(""), REST.format("_dir-AP"), REST.format("_dir-PA"))
+    with pytest.raises(
+        InputError, match="expected one BOLD file, got 2 .sub-01_task-rest_dir-AP; .* by run or acq"
+    ):
+        find_runs(tmp_path)
+
+
+@pytest.mark.parametrize("entity", ["acq", "ce", "rec", "dir", "echo", "part"])
+def test_confounds_of_another_acquisition_are_not_taken(tmp_path, entity, caplog):
+    tree(tmp_path, EEG.format(""), REST.format(f"_{entity}-2"))
+    for other in ("", f"_{entity}-1", f"_{entity}-2_rec-x"):
+        tree(tmp_path, CONFOUNDS.format(other))
+    (run,) = find_runs(tmp_path)
+    assert run.confounds is None and confounds_of(run.bold[0]) is None
+    assert f"{run.bold[0].name}: no confounds of the same run by name, nothing is censored" in caplog.text
+    caplog.clear()
+    tree(tmp_path, CONFOUNDS.format(f"_{entity}-2"))
+    (run,) = find_runs(tmp_path)
+    assert run.confounds == confounds_of(run.bold[0]) == tmp_path / CONFOUNDS.format(f"_{entity}-2")
+    assert not caplog.text
+
+
+def test_confounds_beside_the_bold_come_before_those_of_other_derivatives(tmp_path):
+    series = "derivatives/xcp_d/sub-01/func/sub-01_task-rest{}_{}.tsv"
+    tree(
+        tmp_path,
+        EEG.format("_run-1"),
+        EEG.format("_run-2"),
+        series.format("_run-1", "space-fsLR_seg-Tian_stat-mean_timeseries"),
+        series.format("_run-2", "space-fsLR_seg-Tian_stat-mean_timeseries"),
+        series.format("_run-2", "motion"),
+        CONFOUNDS.format("_run-01"),
+        CONFOUNDS.format("_run-02"),
+    )
+    assert [run.confounds.name for run in find_runs(tmp_path)] == [
+        "sub-01_task-rest_run-01_desc-confounds_timeseries.tsv",
+        "sub-01_task-rest_run-2_motion.tsv",
+    ]
+
+
+def test_runs_come_in_the_order_of_their_numbers(tmp_path):
+    tree(tmp_path, *(name.format(f"_run-{run}") for name in (EEG, REST) for run in (10, 2, "01")))
+    assert [run.name for run in find_runs(tmp_path)] == [f"task-rest_run-{run}" for run in ("01", 2, 10)]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +200,20 @@ def test_two_files_for_one_run_are_refused(tmp_path):
         ("sub-02_task-movie_eeg.vhdr", "sub-01_task-movie_run-3_bold.dtseries.nii", "sub-02"),
         ("sub-01_ses-1_task-rest_eeg.set", "sub-01_ses-1_task-movie_bold.nii.gz", "task-rest"),
         ("sub-01_ses-1_task-rest_eeg.set", "sub-01_ses-2_task-rest_bold.nii.gz", "ses-1"),
+        ("sub-1_task-rest_eeg.set", "sub-01_task-rest_bold.nii.gz", "sub-1"),
+        ("sub-01_acq-a_eeg.set", "sub-01_acq-b_bold.nii.gz", "acq-a"),
+        (
+            "sub-01_dir-AP_desc-confounds_timeseries.tsv",
+            "sub-01_dir-PA_space-fsLR_bold.ptseries.nii",
+            "dir-AP",
+        ),
+        ("sub-01_task-rest_echo-1_outliers.tsv", "sub-01_task-rest_echo-2_bold.nii.gz", "echo-1"),
     ],
 )
 def test_names_that_disagree_are_refused(eeg, bold, entity):
-    with pytest.raises(InputError, match=f"{eeg} is of {entity} but {bold} of .*pass the EEG that was"):
+    with pytest.raises(
+        InputError, match=f"{eeg} is of {entity} but {bold} of .*pass the file of the same run"
+    ):
         check_same_run(Path("a") / eeg, Path("b") / bold)
 
 
@@ -124,7 +222,9 @@ def test_names_that_disagree_are_refused(eeg, bold, entity):
     [
         ("sub-01_task-movie_run-02_eeg.vhdr", "sub-01_task-movie_run-2_space-fsLR_den-91k_bold.dtseries.nii"),
         ("sub-01_task-movie_run-2.edf", "sub-01_task-movie_run-2_desc-x_bold.nii.gz"),
-        ("sub-01_task-movie_acq-a_eeg.vhdr", "sub-01_ses-1_task-movie_run-2_acq-b_bold.nii.gz"),
+        ("sub-01_task-movie_acq-a_eeg.vhdr", "sub-01_ses-1_task-movie_run-2_dir-AP_bold.nii.gz"),
+        ("sub-01_task-movie_desc-a_outliers.tsv", "sub-01_task-movie_space-fsLR_desc-b_bold.nii.gz"),
+        ("Movement_Regressors.txt", "rfMRI_REST1_LR_Atlas_MSMAll.dtseries.nii"),
         ("recording.edf", "sub-01_task-movie_bold.nii.gz"),
         ("sub-01_eeg.edf", "filtered_func.nii.gz"),
     ],

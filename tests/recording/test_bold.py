@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
+from nilearn.image import load_img
+from nilearn.surface import load_surf_data
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -51,6 +53,7 @@ FORMATS = {
     ".nii": volume_space,
     ".mgz": volume_space,
     ".npz": lambda: CorticalSpace.from_parcels(7, [f"area {number}" for number in range(7)]),
+    ".mat": lambda: CorticalSpace.from_parcels(7, [f"area {number}" for number in range(7)]),
     ".ptseries.nii": lambda: CorticalSpace.from_axis(parcels_axis()),
 }
 
@@ -87,7 +90,7 @@ def test_the_tr_alone_is_that_of_the_whole(tmp_path, suffix):
     write_sidecar(
         write_bold(tmp_path / f"b_bold{suffix}", frames(space), space, tr=0.72)[0], {"RepetitionTime": 0.8}
     )
-    with pytest.raises(InputError, match="says a TR of 0.72 s but .*says 0.8 s"):
+    with pytest.raises(InputError, match="says a TR of 0.72 s but b_.*json says 0.8 s"):
         read_tr(next(tmp_path.glob(f"b_*{suffix}")))
 
 
@@ -123,6 +126,8 @@ def test_gifti_arrays_as_nibabel_reads_them(tmp_path):
     assert right.meta["AnatomicalStructurePrimary"] == "CortexRight"
     assert {array.intent for array in right.darrays} == {nib.nifti1.intent_codes["NIFTI_INTENT_TIME_SERIES"]}
     np.testing.assert_array_equal(right.agg_data().T, frames(space)[:, 12:])
+    # As nilearn reads it.
+    np.testing.assert_array_equal(load_surf_data(paths[1]).T, frames(space)[:, 12:])
 
 
 def test_volume_as_nibabel_reads_it(tmp_path):
@@ -133,13 +138,14 @@ def test_volume_as_nibabel_reads_it(tmp_path):
     assert image.header.get_zooms() == pytest.approx((2, 2, 3, 2.5))
     assert image.header.get_xyzt_units() == ("mm", "sec")
     np.testing.assert_array_equal(image.affine, space.grid()[1])
+    np.testing.assert_array_equal(load_img(path).get_fdata(), image.get_fdata())
     flat = image.get_fdata().reshape(-1, K)
     np.testing.assert_array_equal(flat[space.vertex].T, frames(space))
     assert not np.delete(flat, space.vertex, axis=0).any()
 
 
 @pytest.mark.skipif(shutil.which("wb_command") is None, reason="Connectome Workbench is not installed")
-@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii", ".ptseries.nii"])
+@pytest.mark.parametrize("suffix", [".dtseries.nii", ".func.gii", ".ptseries.nii", ".nii.gz"])
 def test_workbench_reads_what_is_written(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8, start=0.4)[0]
@@ -148,9 +154,12 @@ def test_workbench_reads_what_is_written(tmp_path, suffix):
     facts = dict(line.split(":", 1) for line in result.stdout.splitlines() if ":" in line)
     facts = {name.strip(): value.strip() for name, value in facts.items()}
     assert facts["Number of Maps"] == str(K)
-    if suffix != ".func.gii":
+    if suffix in (".dtseries.nii", ".ptseries.nii"):
         assert (facts["Map Interval Start"], facts["Map Interval Step"]) == ("0.400", "0.800")
         assert facts["Number of Rows"] == str(space.V)
+    elif suffix == ".nii.gz":  # of which it doesn't read where time begins
+        assert (facts["Map Interval Units"], facts["Map Interval Step"]) == ("NIFTI_UNITS_SEC", "0.800")
+        assert (facts["Dimensions"], facts["Spacing"]) == ("5, 4, 3, 6", "2, 2, 3")
     else:
         assert (facts["Structure"], facts["Number of Vertices"]) == ("CortexLeft", "12")
 
@@ -198,7 +207,7 @@ def test_contradicting_tr_is_refused_unless_given(tmp_path, suffix):
     space = FORMATS[suffix]()
     path = write_bold(tmp_path / f"run{suffix}", frames(space), space, tr=0.8)[0]
     write_sidecar(path, {"RepetitionTime": 2.0})
-    with pytest.raises(InputError, match=r"file says a TR of 0.8 s but run.*\.json says 2 s.*--bold-tr"):
+    with pytest.raises(InputError, match=r"run.*says a TR of 0.8 s but run.*\.json says 2 s.*--bold-tr"):
         read_bold(path)
     assert read_bold(path, tr=0.8).tr == 0.8
 
@@ -261,7 +270,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read, truncated or of an unknown format"):
         read_bold(tmp_path / "notes.txt")
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), np.eye(4)), tmp_path / "anat.nii.gz")
-    with pytest.raises(InputError, match="3-D; expected a 4-D image"):
+    with pytest.raises(InputError, match="3-D; expected a 4-D image, .* join a run"):
         read_bold(tmp_path / "anat.nii.gz")
     scalars = nib.cifti2.ScalarAxis(["sulc"])
     image = nib.Cifti2Image(np.zeros((1, 43), np.float32), (scalars, cifti_space().axis()))
@@ -358,3 +367,105 @@ def test_a_sidecar_of_another_image_is_refused(tmp_path, content, message):
     write_sidecar(path, content)
     with pytest.raises(InputError, match=message):
         read_bold(path)
+
+
+@pytest.mark.parametrize(
+    ("step", "tr"),
+    [("2000 ms", 2), ("2000", 2), ("2", 2), ("2.0 s", 2), (" 800.0msec ", 0.8), ("25 s", 25), ("20", 20)],
+)
+def test_steps_of_gifti(tmp_path, step, tr):
+    space = CorticalSpace.from_counts({"L": 12})
+    (path,) = write_bold(tmp_path / "run_hemi-L.func.gii", np.ones((K, 12)), space, tr=0.8)
+    image = nib.load(path)
+    image.meta["TimeStep"] = step
+    nib.save(image, path)
+    assert read_bold(path).tr == read_tr(path) == tr
+
+
+@pytest.mark.parametrize("step", ["two", "2000 mm", "ms", "2,0", "nan", "-2000", "2\n0"])
+def test_a_step_of_gifti_that_says_no_time(tmp_path, step):
+    space = CorticalSpace.from_counts({"L": 12})
+    (path,) = write_bold(tmp_path / "run_hemi-L.func.gii", np.ones((K, 12)), space, tr=0.8)
+    image = nib.load(path)
+    image.meta["TimeStep"] = step
+    nib.save(image, path)
+    with pytest.raises(InputError, match=r"run_hemi-L.func.gii: .*--bold-tr"):
+        read_bold(path)
+    assert read_bold(path, tr=0.8).tr == read_tr(path, tr=0.8) == 0.8
+
+
+def test_hemispheres_that_contradict_each_other_about_the_tr(tmp_path):
+    space = FORMATS[".func.gii"]()
+    left, right = write_bold(tmp_path / "run.func.gii", frames(space), space, tr=2)
+    image = nib.load(right)
+    image.meta["TimeStep"] = "800"
+    nib.save(image, right)
+    for read in (read_bold, read_tr):
+        with pytest.raises(InputError, match="run_hemi-L.* says a TR of 2 s but run_hemi-R.* says 0.8 s"):
+            read(left)
+    image.meta["TimeStep"] = "2000"
+    nib.save(image, right)
+    write_sidecar(right, {"RepetitionTime": 1.5})
+    with pytest.raises(InputError, match="run_hemi-L.* says a TR of 2 s but run_hemi-R.json says 1.5 s"):
+        read_bold(left)
+
+
+def test_milliseconds_are_named(tmp_path):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", frames(space), space, tr=1000)
+    with pytest.raises(InputError, match="a TR of 1000 s is .*--bold-tr 1, if milliseconds are meant"):
+        read_bold(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".func.gii", ".tsv"])
+def test_volume_timing(tmp_path, suffix):
+    space = {".tsv": CorticalSpace.from_parcels(7)}.get(suffix) or FORMATS[suffix]()
+    paths = write_bold(tmp_path / f"run{suffix}", np.ones((K, space.V)), space, tr=2)
+    write_sidecar(paths[0], {"VolumeTiming": [0, 2, 4.001, 6, 8, 10]})
+    assert read_bold(paths[0]).tr == 2.0
+    write_sidecar(paths[0], {"VolumeTiming": [0, 2, 4, 184, 186, 188]}, overwrite=True)
+    for read in (read_bold, read_tr):
+        with pytest.raises(InputError, match="frames 2 and 3 are 180 s apart, others 2 s; .* --bold-tr 2 to"):
+            read(paths[0])
+    assert read_bold(paths[0], tr=2).tr == 2.0
+
+
+@pytest.mark.parametrize(
+    ("onsets", "message"),
+    [
+        ([0, 2, 4], "VolumeTiming has 3 entries; expected the onset of each of 6 frames in seconds"),
+        ([0, 2, 4, 6, 8, "10"], r"VolumeTiming has \[0, 2, 4, 6, 8, '10'\]"),
+        ("0 2 4", "VolumeTiming has '0 2 4'"),
+        ([0, 0, 0, 0, 0, 0], "VolumeTiming frames 0 and 1 are 0 s apart"),
+        ([0, -2, -4, -6, -8, -10], "VolumeTiming frames 0 and 1 are -2 s apart"),
+        ([0, float("nan"), 4, 6, 8, 10], "VolumeTiming frames 0 and 1 are nan s apart"),
+        ([0, 3, 6, 9, 12, 15], "run.nii says a TR of 2 s but run.json says 3 s"),
+    ],
+)
+def test_volume_timing_that_cannot_be(tmp_path, onsets, message):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", frames(space), space, tr=2)
+    write_sidecar(path, {"VolumeTiming": onsets})
+    with pytest.raises(InputError, match=message):
+        read_bold(path)
+
+
+def test_a_mask_is_for_volumes(tmp_path):
+    space = cifti_space()
+    (path,) = write_bold(tmp_path / "run.dtseries.nii", frames(space), space, tr=2)
+    with pytest.raises(InputError, match="--mask m.nii: run.dtseries.nii is no volume but cifti; leave"):
+        read_bold(path, mask="m.nii")
+
+
+@pytest.mark.parametrize("unit", ["sec", "msec"])
+def test_where_nifti_begins(tmp_path, unit):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", frames(space), space, tr=2, start=-0.5)
+    image = nib.Nifti1Image.from_bytes(path.read_bytes())
+    image.header.set_xyzt_units("mm", unit)
+    nib.save(image, path)
+    parts = {"sec": 1, "msec": 1000}[unit]
+    bold = read_bold(path, tr=2)
+    assert bold.times[0] == -0.5 / parts
+    (path,) = write_bold(tmp_path / "again.nii", bold.data, bold.space, tr=2, start=3)
+    assert nib.load(path).header["toffset"] == 3 * parts

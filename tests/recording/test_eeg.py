@@ -53,7 +53,7 @@ def test_the_files_that_a_recording_consists_of(tmp_path):
     path.with_suffix(".eeg").rename(folder / "renamed.dat")
     text = path.read_text().replace("DataFile=sub-01_task-rest_run-1_eeg.eeg", "DataFile=renamed.dat")
     path.write_text(text)
-    tables = ["sub-01_electrodes.tsv", "sub-01_task-rest_run-1_channels.tsv"]
+    tables = [f"sub-01_{name}.tsv" for name in ("electrodes", "task-rest_run-1_channels", "task-rest_events")]
     for name in (*tables, "sub-01_task-rest_run-2_channels.tsv", "sub-01_task-rest_channels.tsv"):
         (folder / name).write_text("name\n")
     expected = {path, path.with_suffix(".vmrk"), folder / "renamed.dat", *(folder / name for name in tables)}
@@ -67,6 +67,9 @@ def test_the_files_that_a_recording_consists_of(tmp_path):
     assert set(eeg_files(path)) == elsewhere
     for name in ("x_eeg.set", "x_eeg.fdt", "y_eeg.set", "z_eeg.fif", "z_eeg-1.fif"):
         (folder / name).write_text("")
+    (folder / "w_eeg.mff").mkdir()
+    (folder / "w_eeg.mff/signal1.bin").write_text("")
+    assert eeg_files(folder / "w_eeg.mff") == [folder / "w_eeg.mff/signal1.bin"]
     assert [file.name for file in eeg_files(folder / "x_eeg.set")] == ["x_eeg.fdt", "x_eeg.set"]
     assert [file.name for file in eeg_files(folder / "z_eeg.fif")] == ["z_eeg-1.fif", "z_eeg.fif"]
 
@@ -151,7 +154,7 @@ def test_triggers_that_are_there_cannot_be_ignored(tmp_path, caplog):
     assert not caplog.records
     np.testing.assert_allclose(read_simultaneous_eeg(path, trigger="auto", onset=1.0).triggers, times)
     assert "frames are at the volume triggers; the onset isn't used" in caplog.text
-    path = brainvision(tmp_path, {"Stimulus/7": 1.0 + 0.5 * np.arange(20)})
+    path = brainvision(tmp_path, {"Stimulus/7": 1.0 + 0.7 * np.arange(20)})
     assert read_simultaneous_eeg(path, trigger=None, onset=None, tr=2.0).triggers.size == 0  # no volumes
 
 

@@ -1,10 +1,13 @@
 """Features of each frame: what is written is read back, what can't be used is said."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.io import savemat
 
 from neuroframes.errors import InputError
 from neuroframes.recording.features import (
+    FORMATS,
     Features,
     bands_of,
     check_frames,
@@ -18,12 +21,44 @@ NAMES = ("left alpha", "right alpha", "left beta")
 TABLE = Features(np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32), NAMES, 2.0)
 
 
-@pytest.mark.parametrize("suffix", [".tsv", ".npz"])
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_a_table_is_read_as_it_was_written(tmp_path, suffix):
     write_features(path := tmp_path / f"a_features{suffix}", TABLE)
     found = read_features(path)
     assert np.array_equal(found.values, TABLE.values) and (found.names, found.tr) == (NAMES, 2.0)
     assert np.array_equal(found.times, [1, 3, 5, 7, 9, 11]) and found.duration == 12
+
+
+def test_what_pandas_and_matlab_save(tmp_path, matlab_7_3, monkeypatch):
+    """One feature alone, and whole numbers, which come back as arrays of fewer dimensions and other kinds."""
+    pd.DataFrame({"a": [1, 2, 3]}).to_parquet(tmp_path / "a.parquet")
+    savemat(tmp_path / "a.mat", {"features": np.array([[1], [2], [3]], np.uint8), "names": "a", "other": "x"})
+    for name in ("a.parquet", "a.mat"):
+        found = read_features(tmp_path / name, tr=2)
+        assert found.values.tolist() == [[1], [2], [3]] and (found.names, found.tr) == (("a",), 2.0)
+    matlab_7_3(tmp_path / "b.mat", features=TABLE.values, names=[*NAMES], tr=2.0)
+    found = read_features(tmp_path / "b.mat")
+    assert np.array_equal(found.values, TABLE.values) and (found.names, found.tr) == (NAMES, 2.0)
+    pd.DataFrame({"a": ["x"], "b": [1.0]}).to_parquet(tmp_path / "text.parquet")
+    with pytest.raises(InputError, match=r"^text.parquet: no numbers in a; every column is a feature"):
+        read_features(tmp_path / "text.parquet", tr=2)
+    monkeypatch.setattr("neuroframes.recording.features.find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match="^a.parquet: Parquet takes the package pyarrow: pip install pyarrow"
+    ):
+        read_features(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".mat"])
+def test_damaged_tables(tmp_path, suffix):
+    write_features(path := tmp_path / f"x{suffix}", TABLE)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"x{suffix}: can't be read as "):
+            read_features(path, tr=2)
+    with pytest.raises(InputError, match="absent"):
+        read_features(tmp_path / f"absent{suffix}", tr=2)
 
 
 def test_columns_are_picked_by_name():

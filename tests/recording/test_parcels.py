@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -122,8 +123,8 @@ def test_integers_are_no_header(tmp_path):
         ("\ta\tb\n0\t1\t2\n", "line 1, column 2: .* no column of row numbers"),
         ("a\tb\n1\t2\n3\n", "line 3 has 1 fields but the first has 2; the file is truncated or not tab-sep"),
         ("a\ta\n1\t2\n", "more than one parcel is called 'a'; rename one"),
-        ("a\tb\n", "NaN throughout"),
-        ("", "not a table of tab-separated text"),
+        ("a\tb\n", "0 or NaN throughout"),
+        ("", "not a table: it is empty"),
     ],
 )
 def test_text_that_is_no_table_of_frames(tmp_path, text, message):
@@ -181,4 +182,57 @@ def test_a_sidecar_of_another_length_is_refused(tmp_path):
     (path,) = write_bold(tmp_path / "run.npz", frames(), CorticalSpace.from_parcels(P), tr=2.0)
     Path(tmp_path / "run.json").write_text(json.dumps({"NeuroframesMeasured": [True] * P}))
     with pytest.raises(InputError, match="run.json says for 3 frames .* but run.npz has 6"):
+        read_bold(path)
+
+
+def test_matlab_reads_what_is_written(tmp_path):
+    (path,) = write_bold(tmp_path / "run.mat", frames(), CorticalSpace.from_parcels(P, NAMES), tr=2.0)
+    stored = scipy.io.loadmat(path, simplify_cells=True)
+    np.testing.assert_array_equal(stored["bold"], frames())
+    assert (stored["tr"], tuple(stored["names"])) == (2.0, NAMES)
+
+
+@pytest.mark.parametrize("names", [np.array([*NAMES], object), np.array(["V1", "area 2, left", "µ"])])
+def test_tables_of_matlab(tmp_path, names):
+    """Cells of text, or a matrix of characters that is filled up with blanks; every number is a table."""
+    arrays = {"ROIs": frames().astype(float), "tr": 2, "names": names, "subject": "x", "n": 3, "s": {"a": 1}}
+    scipy.io.savemat(tmp_path / "run.mat", arrays)
+    bold = read_bold(tmp_path / "run.mat")
+    np.testing.assert_array_equal(bold.data, frames())
+    assert (bold.tr, bold.space.names) == (2.0, NAMES)
+    scipy.io.savemat(tmp_path / "run.mat", arrays | {"ROIs": frames().T})
+    with pytest.raises(InputError, match="3 names for 6 columns; .*; transpose the table"):
+        read_bold(tmp_path / "run.mat")
+
+
+def matlab_7_3(path: Path) -> Path:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in {"bold": frames().T, "tr": np.array([[2.0]])}.items():  # MATLAB's order
+            file.create_dataset(name, data=value).attrs["MATLAB_class"] = np.bytes_("double")
+        text = [
+            file.create_dataset(f"#refs#/{i}", data=np.array([[ord(c)] for c in name], "u2"))
+            for i, name in enumerate(NAMES)
+        ]
+        for each in text:
+            each.attrs["MATLAB_class"] = np.bytes_("char")
+        cells = np.array([[each.ref for each in text]], dtype=h5py.ref_dtype)
+        file.create_dataset("names", data=cells).attrs["MATLAB_class"] = np.bytes_("cell")
+    content = bytearray(path.read_bytes())
+    content[:128] = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+    path.write_bytes(content)
+    return path
+
+
+def test_matlab_s_later_format(tmp_path):
+    pytest.importorskip("pymatreader")
+    bold = read_bold(matlab_7_3(tmp_path / "run.mat"))
+    np.testing.assert_array_equal(bold.data, frames())
+    assert (bold.tr, bold.space.names) == (2.0, NAMES)
+
+
+def test_what_matlab_s_later_format_takes_is_named(tmp_path, monkeypatch):
+    path = matlab_7_3(tmp_path / "run.mat")
+    monkeypatch.setattr("neuroframes.recording.arrays.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="run.mat: .* pip install pymatreader h5py, or save it in MATLAB"):
         read_bold(path)

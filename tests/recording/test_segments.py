@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
@@ -340,3 +342,42 @@ def test_a_session_is_held_out_whole(label):
 def test_sessions_that_cannot_be_held_out(labels, message):
     with pytest.raises(InputError, match=message):
         split_by_session(SESSIONS, labels)
+
+
+RUNS = st.lists(
+    st.tuples(st.sampled_from(["ses-a", "ses-b", "ses-c"]), st.integers(1, 400), st.floats(0.3, 3)),
+    min_size=1,
+    max_size=6,
+).map(lambda runs: [(f"{session}_run-{i}", n, tr) for i, (session, n, tr) in enumerate(runs)])
+
+
+@given(RUNS, st.floats(0, 1, exclude_max=True), st.floats(GAP, 100))
+def test_whatever_is_scored_comes_a_gap_after_all_that_is_fitted(runs, fraction, gap):
+    try:
+        split = split_in_time(runs, fraction, gap)
+    except InputError as error:
+        assert "can't be split" in str(error)
+        return
+    at = {name: i for i, (name, *_) in enumerate(runs)}
+    for part in (*split.train, *split.test):
+        assert 0 <= part.start < part.stop <= runs[at[part.run]][1]
+    assert all(part.stop - part.start >= SHORTEST_PART for part in split.test)
+    assert split.train and (split.test or not fraction)
+    for fitted in split.train:
+        for scored in split.test:
+            apart = (scored.start - fitted.stop) * runs[at[fitted.run]][2]
+            assert at[fitted.run] < at[scored.run] or (fitted.run == scored.run and apart >= gap * (1 - 1e-9))
+    assert Split.from_json(split.to_json()) == split
+
+
+@given(RUNS, st.sets(st.sampled_from(["a", "b", "ses-b", "c", "d"]), min_size=1))
+def test_sessions_are_fitted_or_scored_whole(runs, sessions):
+    try:
+        split = split_by_session(runs, sessions)
+    except InputError:
+        return
+    held = {f"ses-{label.removeprefix('ses-')}" for label in sessions}
+    for part in (*split.train, *split.test):
+        assert (part.run.split("_")[0] in held) == (part in split.test)
+    parts = [Part(name, 0, n_frames) for name, n_frames, _ in runs]
+    assert {*split.train} | {*split.test} == {*parts} and len(split.train) + len(split.test) == len(parts)

@@ -13,9 +13,11 @@ import zarr
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
-from neuroframes.recording.bold import write_bold
+from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.eeg import read_eeg
 from neuroframes.recording.features import Features, read_features, write_features
+from neuroframes.recording.nuisance import without_nuisance
+from neuroframes.recording.projection import projected
 from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
 
@@ -75,6 +77,35 @@ def test_a_store_holds_what_the_readers_give(root, tmp_path):
     assert np.flatnonzero(run.censored).tolist() == [2]
     assert run.motion is None  # these confounds have displacement alone
     assert zarr.open_group(path, mode="r").metadata.zarr_format == 3
+
+
+def test_a_wrong_tr_may_be_corrected(root, tmp_path):
+    """By the option that the error names."""
+    bold = next(root.rglob("*run-1_hemi-L*_bold.func.gii"))
+    write_sidecar(bold, {"RepetitionTime": 1.5 * TR})
+    with pytest.raises(InputError, match="says a TR of .* pass --bold-tr"):
+        prepare(root, tmp_path / "out", progress=False)
+    assert not list((tmp_path / "out").glob("*"))
+    (path,) = prepare(root, tmp_path / "out", bold_tr=TR, progress=False)
+    assert {run.tr for run in open_store(path).runs} == {TR}
+
+
+def test_volumes_are_projected_to_a_surface(root, tmp_path):
+    func = root / "derivatives/fmriprep/sub-01/func"
+    values = np.random.default_rng(0).standard_normal((16, 19, 16, K)).astype(np.float32)
+    affine = np.array([[12.0, 0, 0, -90], [0, 12, 0, -126], [0, 0, 12, -72], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_zooms((12, 12, 12, TR))
+    stem = "sub-01_task-rest_run-1_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
+    nib.save(image, func / stem)
+    (path,) = prepare(root, tmp_path / "out", surface="fsaverage5", progress=False)
+    store = open_store(path)
+    assert store.space.name == "fsaverage5" and [run.name for run in store.runs] == ["task-rest_run-1"]
+    np.testing.assert_array_equal(store.runs[0].bold(), projected(read_bold(func / stem), "fsaverage5").data)
+    with pytest.raises(InputError, match="no preprocessed BOLD in space MNI152NLin6Asym"):
+        prepare(root, tmp_path / "b", surface="fsaverage5", space="MNI152NLin6Asym", progress=False)
+    with pytest.raises(InputError, match="a gifti, not projected to fsaverage5; .*leave --surface out"):
+        prepare(root, tmp_path / "b", surface="fsaverage5", space="fsaverage5", progress=False)
 
 
 def test_what_is_censored_around_outliers(root, tmp_path):
@@ -158,7 +189,9 @@ def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monk
     (path,) = prepare(root, out, progress=False)
     read = []
     original = store_module.read_bold
-    monkeypatch.setattr(store_module, "read_bold", lambda file: read.append(file) or original(file))
+    monkeypatch.setattr(
+        store_module, "read_bold", lambda file, tr: read.append(file) or original(file, tr=tr)
+    )
     prepare(root, out, progress=False)
     assert read == []
     changed = write_run(root, "01", 2)
@@ -322,7 +355,7 @@ def test_eeg_that_does_not_fit_the_bold(tmp_path, misfit, message):
     write_run(tmp_path / "bids", "01", 1, **misfit)
     with pytest.raises(InputError, match=message):
         prepare(tmp_path / "bids", tmp_path / "out", progress=False)
-    assert not list(tmp_path.glob("out/*"))  # nothing was written
+    assert not list((tmp_path / "out").glob("*"))  # nothing was written
 
 
 def test_runs_of_one_subject_must_agree(root, tmp_path):
@@ -399,3 +432,23 @@ def test_a_subject_has_features_or_raw_eeg(tmp_path):
     parcels.rename(tmp_path / f"derivatives/fmriprep/sub-01/func/{parcels.name}")
     with pytest.raises(InputError, match="run-2_features.npz holds .* other runs of sub-01 have raw EEG"):
         prepare(tmp_path, tmp_path / "out", progress=False)
+
+
+def test_confounds_and_drifts_are_regressed_out_without_censored_frames(root, tmp_path):
+    table = root / "derivatives/fmriprep/sub-01/func/sub-01_task-rest_run-1_desc-confounds_timeseries.tsv"
+    columns = pd.read_table(table)
+    columns["csf"] = np.random.default_rng(0).standard_normal(K)
+    columns.to_csv(table, sep="\t", index=False, na_rep="n/a")
+    (path,) = prepare(root, tmp_path / "plain", progress=False)
+    before = open_store(path).runs[0]
+    with pytest.raises(InputError, match="no column csf"):  # of run 2
+        prepare(root, tmp_path / "out", confounds="csf", high_pass=0.05, progress=False)
+    shutil.copy(table, str(table).replace("run-1", "run-2"))
+    (path,) = prepare(root, tmp_path / "out", confounds="csf", high_pass=0.05, progress=False)
+    after = open_store(path).runs[0]
+    np.testing.assert_array_equal(after.censored, before.censored)
+    kept, explained = ~before.censored, columns[["csf"]]
+    expected = without_nuisance(before.bold(), kept, explained, 0.05, TR, "run")
+    np.testing.assert_array_equal(after.bold(), expected)
+    with pytest.raises(InputError, match="prepared with confounds=csf"):
+        prepare(root, tmp_path / "out", progress=False)

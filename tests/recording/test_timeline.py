@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroframes.errors import InputError
 from neuroframes.recording.timeline import (
@@ -13,7 +15,7 @@ from neuroframes.recording.timeline import (
     frame_times,
     motion,
     parse_frames,
-    read_censor,
+    without_values,
 )
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
@@ -63,12 +65,22 @@ def test_times_need_numbers(numbers, option):
 
 def test_trigger_count_must_be_the_frame_count():
     triggers = 0.8 * np.arange(105)
-    with pytest.raises(InputError, match=r"105 volume triggers but 100 frames; pass --skip-volumes 5"):
+    with pytest.raises(
+        InputError, match=r"105 volume .* 100 frames; pass --skip-volumes 5 .*--onset 0.000 if it lacks"
+    ):
         frame_times(triggers, 0.8, 100, name="a.vhdr")
     with pytest.raises(InputError, match="105 volume triggers but 110 frames; the EEG lacks volumes"):
         frame_times(triggers, 0.8, 110)
     with pytest.raises(InputError, match="after 4 skipped volumes"):
         frame_times(triggers, 0.8, 100, skip=4)
+
+
+def test_one_trigger_is_the_first_volume_s(caplog):
+    np.testing.assert_allclose(frame_times(np.array([3.0]), 2.0, 3, name="a.vhdr"), [4, 6, 8])
+    assert caplog.messages == ["a.vhdr: one volume trigger, at 3.000 s; frames are counted from it"]
+    np.testing.assert_allclose(frame_times(np.array([3.0]), 2.0, 1), [4])
+    np.testing.assert_allclose(frame_times(np.array([3.0]), 2.0, 1, skip=2), [8])
+    assert len(caplog.messages) == 2
 
 
 def test_jitter_beyond_five_percent_is_refused():
@@ -219,38 +231,6 @@ def test_confounds_of_fmriprep_21():
     assert Censoring(1e9).outliers(path, len(table)).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "0\n1\n0",
-        "censored\n0\n1\n0",
-        "a censored\n9 0\n9 1\n9 0",
-        "framewise_displacement x\n0 1\n1 1\n0 1",
-        "framewise_displacement censor_between denoising\n0 0 0\n0 1 1\n0 0 0",
-    ],
-)
-def test_censor_tables(tmp_path, text):
-    assert read_censor(table(tmp_path / "censor.tsv", text), 3).tolist() == [False, True, False]
-
-
-def test_censor_tables_that_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"frame 1 has '0.3'; expected 0 or 1"):
-        read_censor(table(tmp_path / "fd.tsv", "censored\n0\n0.3"), 2)
-    with pytest.raises(InputError, match="which column of a, b"):
-        read_censor(table(tmp_path / "two.tsv", "a b\n0 1"), 1)
-    with pytest.raises(InputError, match="2 lines but the BOLD has 3"):
-        read_censor(table(tmp_path / "short.tsv", "0\n1"), 3)
-    with pytest.raises(InputError, match="AFNI"):
-        read_censor(tmp_path / "censor.1D", 3)
-    with pytest.raises(InputError, match="no such file"):
-        read_censor(tmp_path / "absent.tsv", 3)
-    with pytest.raises(InputError, match="not a table"):
-        (tmp_path / "empty.tsv").write_text("")
-        read_censor(tmp_path / "empty.tsv", 3)
-    with pytest.raises(InputError, match="line 3 has 1 fields but the first has 2"):
-        read_censor(table(tmp_path / "cut.tsv", "censored b\n0 1\n0"), 2)
-
-
 def test_parse_frames():
     assert np.flatnonzero(parse_frames("10:14,40", 41)).tolist() == [10, 11, 12, 13, 14, 40]
     assert np.flatnonzero(parse_frames(" 0 , 2:2", 3)).tolist() == [0, 2]
@@ -260,3 +240,56 @@ def test_parse_frames():
 def test_parse_frames_refuses(text):
     with pytest.raises(InputError, match=r"out of range|is no frame or range"):
         parse_frames(text, 41)
+
+
+@given(st.data(), st.integers(1, 60))
+def test_frames_that_are_named_are_those_that_are_marked(data, n_frames):
+    frame = st.integers(0, n_frames - 1)
+    ranges = data.draw(st.lists(st.tuples(frame, frame).map(sorted), min_size=1, max_size=6))
+    blank = st.sampled_from(["", " ", "  "])
+    parts = [
+        "".join(data.draw(blank) + word for word in ([f"{a}"] if a == b else [f"{a}", ":", f"{b}"]))
+        for a, b in ranges
+    ]
+    named = {k for a, b in ranges for k in range(a, b + 1)}
+    assert {*np.flatnonzero(parse_frames(",".join(parts), n_frames))} == named
+
+
+@given(st.text("0123456789:, -", max_size=12) | st.text(max_size=12), st.integers(1, 60))
+def test_any_text_names_frames_of_the_run_or_is_refused(text, n_frames):
+    try:
+        marked = parse_frames(text, n_frames)
+    except InputError as error:
+        assert repr(text) in str(error)
+    else:
+        assert marked.shape == (n_frames,) and marked.any()
+
+
+MARKS = st.lists(st.booleans(), min_size=1, max_size=40).map(np.array)
+COUNT = st.integers(0, 5)
+
+
+@given(MARKS, COUNT, COUNT, COUNT)
+def test_no_short_stretch_is_left_and_no_outlier_comes_back(missing, before, after, between):
+    rules = Censoring(censor_before=before, censor_after=after, censor_between=between)
+    left_out = rules.widened(missing, np.ones_like(missing))
+    assert not (missing & ~left_out).any()
+    near = [np.roll(np.pad(missing, 5), shift)[5:-5] for shift in range(-before, after + 1)]
+    assert not (np.any(near, axis=0) & ~left_out).any()
+    stretches = "".join("x" if out else "." for out in left_out).split("x")
+    assert all(not stretch or len(stretch) > between for stretch in stretches)
+
+
+def test_frames_of_one_value_hold_nothing(caplog):
+    frames = np.random.default_rng(0).standard_normal((9, 8)).astype(np.float32)
+    frames[1], frames[2], frames[3], frames[4, 1:] = np.nan, 0, 5, 0
+    frames[5, ::2], frames[5, 1::2] = 0, np.nan  # zeros where there is anything
+    frames[6] = 0  # an estimate of an earlier call, as that gave it
+    frames[7, 1:] = np.nan  # a single value is no sign of that
+    measured = np.arange(9) != 6
+    empty = without_values(frames, measured, "run.nii")
+    assert np.flatnonzero(empty).tolist() == [1, 2, 3, 5]
+    assert "run.nii: 3 frames without a signal, the same value throughout (2, 3, 5): not meas" in caplog.text
+    np.testing.assert_array_equal(Censoring().left_out(frames, measured, None), empty | ~measured)
+    caplog.clear()
+    assert not without_values(np.ones((9, 3), np.float32), measured, "run.tsv").any() and not caplog.text

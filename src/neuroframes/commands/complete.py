@@ -15,7 +15,7 @@ TIMING = ("SliceTimingCorrected", "StartTime")  # of the input, which hold for t
 
 @few_threads
 @with_run_options
-def complete(bold: str | Path | Any, **options: Any) -> tuple[Any, ...]:
+def complete(bold: str | Path | Any, *, fill_confounds: bool = False, **options: Any) -> tuple[Any, ...]:
     """Fill missing frames; measured ones are kept to the bit.
 
     Missing are the frames that `confounds`, `censor` or `frames` name, those that are NaN throughout, and
@@ -27,15 +27,17 @@ def complete(bold: str | Path | Any, **options: Any) -> tuple[Any, ...]:
     ----------
     bold : path
         CIFTI series, GIFTI (both hemispheres are found by name), 4-D volume, or table of parcels.
+    fill_confounds : bool
+        Write the confounds beside the result too, completed at the filled frames.
     **options
         Where to write, and what is known beside the run, as in `read_run`.
 
     Returns
     -------
     tuple of Path
-        Images written: frames, their standard deviation (0 where measured) if there is one, then draws.
-        Where `bold` is an image of nibabel (of GIFTI a pair, too), a SurfaceImage of nilearn, or an array,
-        shape (K, V), images without `out` are the same kind of objects.
+        Images written: frames, their standard deviation (0 where measured) if there is one, then draws, and
+        the confounds. Where `bold` is an image of nibabel (of GIFTI a pair, too), a SurfaceImage of nilearn,
+        or an array, shape (K, V), they are the same kind of objects without `out`, and a DataFrame.
 
     Raises
     ------
@@ -45,8 +47,11 @@ def complete(bold: str | Path | Any, **options: Any) -> tuple[Any, ...]:
     """
     import numpy as np
 
+    from neuroframes.commands.confounds import filled_confounds
     from neuroframes.commands.fill import fill_run, write_filled
 
+    if fill_confounds and options.get("confounds") is None:
+        raise InputError("--fill-confounds needs --confounds, with fMRIPrep's table of the run")
     run = read_run(bold, **options)
     if not (run.missing | run.partial).any():
         raise InputError(
@@ -56,6 +61,9 @@ def complete(bold: str | Path | Any, **options: Any) -> tuple[Any, ...]:
     logger.info("filling %d of %d frames", run.missing.sum(), len(run.missing))
     if run.partial.any():
         logger.info("filling what %s", counted(int(run.partial.sum()), "other lacks", "others lack"))
+    tables = filled_confounds(run, Path(options["confounds"])) if fill_confounds else {}
     filled = fill_run(run, np.arange(len(run.missing), dtype=np.float64))
     run.about.update({name: run.bold.sidecar[name] for name in TIMING if name in run.bold.sidecar})
-    return write_filled(run, filled, "BOLD run whose missing frames were filled", run.bold.tr)
+    described = "BOLD run whose missing frames were filled"
+    images = write_filled(run, filled, described, run.bold.tr, tables=tables)
+    return (*images, *(table for table in tables if table.suffix == ".tsv"))

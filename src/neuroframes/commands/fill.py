@@ -1,9 +1,10 @@
 """Filling a run on a grid of times that holds its own: z-scored, estimated, put back into its units."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,9 +146,16 @@ def fill_run(run: Run, grid: Float) -> Filled:
 
 
 def write_filled(
-    run: Run, filled: Filled, description: str, tr: float, at: slice | NDArray[np.intp] = slice(None)
+    run: Run,
+    filled: Filled,
+    description: str,
+    tr: float,
+    at: slice | NDArray[np.intp] = slice(None),
+    tables: Mapping[Path, str] = MappingProxyType({}),
 ) -> tuple[Path, ...]:
     """Write what a run was filled to, or the frames `at` some places of the grid, `tr` seconds apart.
+
+    With them, or not at all, `tables` of text are written, in the same folder.
 
     Returns
     -------
@@ -171,6 +179,7 @@ def write_filled(
         about=about,
         draws=(np.asfortranarray(draw[at]) for draw in filled.draws) if run.draws.saved else (),
         n_draws=run.draws.saved,
+        tables=tables,
         overwrite=run.overwrite,
     )
 

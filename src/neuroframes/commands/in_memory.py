@@ -12,6 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from nibabel.cifti2 import Cifti2Image, ParcelsAxis
 from nibabel.dataobj_images import DataobjImage
 from nibabel.gifti import GiftiImage
@@ -23,6 +24,7 @@ from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import PRIMARY, Bold, read_bold, write_bold
 from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
+from neuroframes.recording.volumes import brain_mask_of
 
 PARTS = {"left": "L", "right": "R"}  # of a SurfaceImage
 # Of a TR, by which times of frames may differ from multiples of it.
@@ -37,20 +39,22 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
     command : callable, of a path and options
     bold : image of nibabel, two GiftiImages, SurfaceImage, or array, shape (K, V)
     options : dict
-        Those of the command. `confounds` may be a DataFrame, `censor` an array of K booleans, `eeg` an
-        mne.io.Raw, `times` those of an array's frames.
+        Those of the command. `confounds` may be a DataFrame, `censor` an array of K booleans, `mask` an
+        image, `eeg` an mne.io.Raw, `times` those of an array's frames.
 
     Returns
     -------
     tuple
         With `out` the paths that were written, else the images as objects of the kind that `bold` is: frames,
-        their standard deviation if there is one, then draws.
+        their standard deviation if there is one, then draws; confounds as a DataFrame.
     """
     out, times = options.pop("out", None), options.pop("times", None)
     with TemporaryDirectory() as name:
         folder = Path(name)
         if times is not None:
             bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
+        elif isinstance(bold, SpatialImage) and (source := bold.get_filename()):
+            options.setdefault("mask", brain_mask_of(Path(source)))
         path = _write(bold, folder, options.get("bold_tr"))
         beside = {each: _write_beside(options[each], each, folder) for each in BESIDE if each in options}
         target = folder / "result" / path.name if out is None else out
@@ -189,6 +193,11 @@ def _write_censor(missing: Any, folder: Path) -> Path:
     return folder / "censor.tsv"
 
 
+def _write_mask(mask: Any, folder: Path) -> Path:
+    nib.save(mask, folder / "mask.nii")
+    return folder / "mask.nii"
+
+
 def _write_eeg(raw: Any, folder: Path) -> Path:
     raw.save(folder / "eeg_raw.fif", verbose="error")
     return folder / "eeg_raw.fif"
@@ -197,6 +206,7 @@ def _write_eeg(raw: Any, folder: Path) -> Path:
 BESIDE: dict[str, Callable[[Any, Path], Path]] = {
     "confounds": _write_confounds,
     "censor": _write_censor,
+    "mask": _write_mask,
     "eeg": _write_eeg,
 }
 
@@ -207,7 +217,9 @@ def _load(path: Path) -> Any:
 
 
 def _read(written: tuple[Path, ...], like: Any) -> tuple[Any, ...]:
-    """Images as objects of the kind of `like`, which hold nothing of the files."""
+    """Images as objects of the kind of `like`, which hold nothing of the files; a table as a DataFrame."""
+    if written[-1].suffix == ".tsv":
+        return *_read(written[:-1], like), pd.read_csv(written[-1], sep="\t")
     if isinstance(like, SurfaceImage):
         return tuple(_surface(like, read_bold(path)) for path in written[:: len(like.data.parts)])
     if isinstance(like, DataobjImage) or _giftis(like):

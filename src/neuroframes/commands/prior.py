@@ -251,7 +251,7 @@ def _log_people(runs: "list[GroupRun]") -> None:
         logger.info("%s: %s", person, ", ".join(names))
     if lacking := sum(run.confounds is None for run in runs):
         uncensored = "%d of %s without confounds beside: nothing is censored there"
-        logger.info(uncensored, lacking, counted(len(runs), "run"))
+        logger.warning(uncensored, lacking, counted(len(runs), "run"))
 
 
 def _check_merged(paths: list[Path], options: Mapping[str, Any]) -> None:

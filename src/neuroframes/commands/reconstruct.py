@@ -22,10 +22,11 @@ logger = logging.getLogger(__name__)
 def reconstruct(
     model: str | Path,
     *,
-    eeg: str | Path,
+    eeg: str | Path | Any,
     out: str | Path,
     tr: float | None = None,
     trigger: str | None = "auto",
+    onset: float | None = None,
     draws: int = 0,
     save_draws: bool = False,
     seed: int = 0,
@@ -38,18 +39,21 @@ def reconstruct(
     model : path
         What train wrote.
     eeg : path
-        Any format that MNE reads, with at least a quarter of the model's channels, or for one across people
-        known positions; or, for a model of such, a table of features of each frame (.tsv, .npz).
+        Any format that MNE reads, or in Python its object, with at least a quarter of the model's channels,
+        or for one across people known positions; or, for a model of such, a table of features of each frame
+        (.tsv, .npz, .parquet, .mat).
     out : path
         Image to write, in the format that the model was trained on. Its values are in standard deviations of
         each vertex about its mean in the training part, of a model across people over a run (z), which is all
         that EEG can tell.
     tr : float, seconds
         Step between frames; the model's by default. Where the volume triggers have it, frames are at them;
-        another step counts from the first trigger to the end of the last volume, or without triggers from the
-        EEG's start.
+        another step counts from the first trigger to the end of the last volume. From a trigger that is the
+        only one, and without triggers from the onset, frames go on to the EEG's end.
     trigger : str
         Description of the volume triggers, auto, or none.
+    onset : float, seconds
+        Time from the EEG's start to the first frame's where there are no triggers; 0 by default.
     draws : int
         Take the standard deviation from so many draws of the posterior, at least 2; by default it is in
         closed form, which leaves out how a learned correction varies. The mean of a model of the
@@ -69,13 +73,13 @@ def reconstruct(
     import numpy as np
 
     from neuroframes.models.stored import digest
-    from neuroframes.recording.eeg import read_eeg
+    from neuroframes.recording.eeg import eeg_path, read_eeg
     from neuroframes.recording.features import refuse_options
     from neuroframes.recording.segments import Segment
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result, write_result
 
-    model, eeg, out = Path(model), Path(eeg), Path(out)
+    model, file, out = Path(model), eeg_path(eeg), Path(out)
     tr = None if tr is None else check_number(tr, "--tr", above=0)
     asked = Draws.asked(draws, save_draws, seed)
     draws, seed = asked.number, asked.seed
@@ -85,17 +89,20 @@ def reconstruct(
     space = trained.origin.space
     check_result(out, space, overwrite, n_draws=asked.saved)
     step = trained.origin.tr if tr is None else tr
-    logger.info("reading %s", eeg.name)
-    if (table := features_of(trained, eeg)) is not None:
-        refuse_options(eeg, reconstruct, {"trigger": trigger})
-        times, signal, power = _times(table, step, tr is None, eeg.name), None, table.power
+    logger.info("reading %s", file.name)
+    if (table := features_of(trained, file)) is not None:
+        refuse_options(file, reconstruct, {"trigger": trigger, "onset": onset})
+        times, signal, power = _times(table, step, tr is None, 0.0, file.name), None, table.power
     else:
-        recording = read_eeg(eeg, trigger=trigger, tr=step, **trained.origin.eeg_settings)
-        times, power = _times(recording, step, tr is None, eeg.name), None
-        signal = with_channels_of(trained, recording, eeg.name)
+        recording = read_eeg(eeg, trigger=trigger, tr=trained.origin.tr, **trained.origin.eeg_settings)
+        begin = check_number(onset or 0.0, "--onset", at_least=0, below=recording.duration)
+        if onset is not None and recording.triggers.size:
+            logger.warning("%s: frames are at the volume triggers; the onset isn't used", file.name)
+        times, power = _times(recording, step, tr is None, begin, file.name), None
+        signal = with_channels_of(trained, recording, file.name)
     nothing = np.zeros(len(times), bool)
     frames = np.broadcast_to(np.float32(0), (len(times), space.V))
-    segment = Segment(frames, times, times - times[0], nothing, power, eeg.name, signal)
+    segment = Segment(frames, times, times - times[0], nothing, power, file.name, signal)
     logger.info("reconstructing %d frames", len(times))
     of_run = trained.for_run(segment)
     estimate = of_run.fill(segment, draws=draws, generator=asked.generator)
@@ -104,11 +111,17 @@ def reconstruct(
         "Description": "fMRI frames reconstructed from EEG alone: estimates, not measurements.",
         "Units": f"standard deviations of each {space.place} about its mean {of} (z)",
         "NeuroframesUnits": "z",
-        "Sources": [eeg.name],
+        "Sources": [file.name],
         "NeuroframesModel": str(model),
         "NeuroframesModelDigest": digest(model),
         "NeuroframesMethod": of_run.describe(segment) + asked.note,
-        "NeuroframesOptions": {"tr": tr, "trigger": trigger, "draws": draws, "seed": seed if draws else None},
+        "NeuroframesOptions": {
+            "tr": tr,
+            "trigger": trigger,
+            "onset": onset,
+            "draws": draws,
+            "seed": seed if draws else None,
+        },
     }
     return write_result(
         out,
@@ -125,8 +138,10 @@ def reconstruct(
     )
 
 
-def _times(eeg: "Eeg | Features", step: float, at_triggers: bool, name: str) -> "NDArray[np.float64]":
-    """Frame times: at the triggers, or every `step` seconds while the scanner ran, or throughout.
+def _times(
+    eeg: "Eeg | Features", step: float, at_triggers: bool, onset: float, name: str
+) -> "NDArray[np.float64]":
+    """Frame times: at the triggers, or every `step` seconds while the scanner ran, or from `onset` on.
 
     Whoever asks for another step than the triggers have wants frames in between.
     """
@@ -136,13 +151,20 @@ def _times(eeg: "Eeg | Features", step: float, at_triggers: bool, name: str) -> 
 
     triggers = eeg.triggers
     tr = float(np.median(np.diff(triggers))) if len(triggers) > 1 else step
-    if len(triggers) and (at_triggers or abs(tr - step) <= MAX_JITTER * step):
+    if len(triggers) > 1 and (at_triggers or abs(tr - step) <= MAX_JITTER * step):
         return frame_times(triggers, step, len(triggers), name=name)
-    start, stop = 0.0, eeg.duration
+    start, stop = onset, eeg.duration
     if len(triggers):
-        start, stop = float(triggers[0]), min(float(triggers[-1]) + tr, stop)
+        start = float(triggers[0])
+    if len(triggers) > 1:
+        stop = min(float(triggers[-1]) + tr, stop)
     # All whose centre lies inside.
     times = start + step / 2 + step * np.arange(int((stop - start) / step + 0.5), dtype=np.float64)
+    if len(triggers) == 1:
+        logger.warning(
+            "%s: one volume trigger, at %.3f s; frames are counted from it to the EEG's end, every %g s",
+            *(name, start, step),
+        )
     if not len(times):
         raise InputError(
             f"{name}: {stop - start:.1f} s of EEG hold no frame of {step:g} s; pass a shorter --tr"

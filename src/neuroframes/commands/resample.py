@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from neuroframes.commands.run import read_run, with_run_options
-from neuroframes.errors import check_number
+from neuroframes.errors import InputError, check_number
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
 
 LONGER = 1.01  # times the TR: beyond, an output samples more coarsely than its input
+MOST_PARTS = 100  # of a TR: between them nothing is left to tell apart, but memory runs out
 SAME_FRAME = 1e-3  # of a frame: times as near as this are one, since headers round the TR
 
 
@@ -38,9 +39,15 @@ def resample(bold: str | Path | Any, *, tr: float, **options: Any) -> tuple[Any,
     from neuroframes.commands.fill import fill_run, write_filled
     from neuroframes.recording.bold import LONGEST_TR, SHORTEST_TR
 
-    tr = check_number(tr, "--tr", at_least=SHORTEST_TR, below=LONGEST_TR)
+    tr = check_number(tr, "--tr (s)", at_least=SHORTEST_TR, below=LONGEST_TR)
     run = read_run(bold, between=True, **options)
     n_frames, ratio = len(run.missing), tr / run.bold.tr
+    if not 1 / MOST_PARTS <= ratio <= n_frames - 1:
+        longest, shortest = run.bold.tr * (n_frames - 1), run.bold.tr / MOST_PARTS
+        raise InputError(
+            f"--tr {tr:g} s; {run.name} has {n_frames} frames at {run.bold.tr:g} s: expected at most "
+            f"{longest:g} s, its length, and at least {shortest:g} s, a hundredth of its TR"
+        )
     if ratio > LONGER:
         logger.warning(
             "%s: at a TR of %g s what fluctuates faster than every %g s is aliased, not averaged; "

@@ -123,7 +123,7 @@ def read_run(
     seed: int = 0,
     model: str | Path | None = None,
     leave_out: str | None = None,
-    eeg: str | Path | None = None,
+    eeg: str | Path | Any | None = None,
     confounds: str | Path | None = None,
     fd_threshold: float = 0.5,
     dvars_threshold: float | None = None,
@@ -134,6 +134,7 @@ def read_run(
     censor_between: int = 0,
     fewest_frames: int = 16,
     bold_tr: float | None = None,
+    mask: str | Path | None = None,
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
@@ -163,7 +164,8 @@ def read_run(
     leave_out : str
         Person to leave out of a prior.
     eeg : path
-        The run's EEG, or a table of features of each frame (.tsv, .npz); needs a model of the same.
+        The run's EEG, in Python also an mne.io.Raw, or a table of features of each frame (.tsv, .npz,
+        .parquet, .mat); needs a model of the same.
     confounds : path
         fMRIPrep's table of this run; frames above the threshold and marked outliers are missing.
     fd_threshold : float, mm
@@ -171,7 +173,7 @@ def read_run(
     dvars_threshold : float
         Frames with a larger standardised DVARS in the confounds count as missing; by default none do.
     censor : path
-        Table of one line a frame, 1 = missing.
+        Table of one line a frame: 1 = missing, or, as names or program say, 1 = kept; see docs/files.md.
     frames : str
         Missing frames as 10:14,40: counted from 0, the end included.
     censor_before : int
@@ -184,6 +186,9 @@ def read_run(
         Refuse a run that has fewer frames measured in full; 16 is the least that can be asked for.
     bold_tr : float, seconds
         TR of the run, where the file states none or a wrong one.
+    mask : path
+        Image of a volume's grid, 0 at voxels to leave out, which are 0 in what is written; by default
+        fMRIPrep's desc-brain_mask beside the BOLD, otherwise what is 0 throughout is left out.
     trigger : str
         Description of the volume triggers in the EEG, auto, or none.
     onset : float, seconds
@@ -197,7 +202,7 @@ def read_run(
     from neuroframes.models.stored import digest
     from neuroframes.recording.bids import check_same_run
     from neuroframes.recording.bold import read_bold
-    from neuroframes.recording.eeg import read_eeg_of_bold
+    from neuroframes.recording.eeg import eeg_path, read_eeg_of_bold
     from neuroframes.recording.features import check_frames, refuse_options
     from neuroframes.recording.timeline import Censoring
     from neuroframes.registry import load_model
@@ -211,8 +216,10 @@ def read_run(
         raise InputError("--leave-out needs --model, with what neuroframes prior wrote")
     if eeg is not None and model is None:
         raise InputError("--eeg needs --model: what EEG says of frames is learned; see neuroframes train")
-    if eeg is not None:
-        check_same_run(Path(eeg), Path(bold))
+    file = None if eeg is None else eeg_path(eeg)
+    for path in (file, confounds, censor):
+        if path is not None:
+            check_same_run(Path(path), Path(bold))
     if dvars_threshold is not None and confounds is None:
         raise InputError("--dvars-threshold needs --confounds, whose table has the DVARS of each frame")
     rules = Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)
@@ -225,7 +232,7 @@ def read_run(
         trained.check(eeg=eeg is not None, draws=draws, between=between)
         if eeg is not None:
             check_reads_eeg(trained)
-    run = read_bold(bold, tr=bold_tr)
+    run = read_bold(bold, tr=bold_tr, mask=mask)
     check_result(out, run.space, overwrite, n_draws=asked.saved, inputs=run.sources)
     if trained is not None:
         trained = trained.in_space(run.space, run.sources[0].name)
@@ -236,18 +243,18 @@ def read_run(
             "give --eeg to resample, with the run as it was recorded"
         )
     missing = _missing(run, rules, confounds, censor, frames)
-    partial = _partial(run, run.measured & ~missing, trained)
+    partial = partial_frames(run, run.measured & ~missing, trained)
     _check_enough(run, run.measured & ~missing, partial, fewest_frames)
     clock: dict[str, Any] = {"trigger": trigger, "onset": onset, "skip_volumes": skip_volumes}
     signal, power, times = None, None, run.times
-    if trained is not None and eeg is not None and (table := features_of(trained, Path(eeg))) is not None:
-        refuse_options(Path(eeg), read_run, clock)
-        check_frames(Path(eeg), table, len(run.data), run.tr)
+    if trained is not None and file is not None and (table := features_of(trained, file)) is not None:
+        refuse_options(file, read_run, clock)
+        check_frames(file, table, len(run.data), run.tr)
         power, times = table.power, table.times
-    elif trained is not None and eeg is not None:
-        recorded, times = read_eeg_of_bold(Path(eeg), run, **clock, **trained.origin.eeg_settings)
-        signal = with_channels_of(trained, recorded, Path(eeg).name)
-    beside = [Path(path).name for path in (eeg, confounds, censor) if path]
+    elif trained is not None and file is not None:
+        recorded, times = read_eeg_of_bold(eeg, run, **clock, **trained.origin.eeg_settings)
+        signal = with_channels_of(trained, recorded, file.name)
+    beside = [Path(path).name for path in (file, confounds, censor, mask) if path]
     about = {name: run.sidecar[name] for name in CARRIED if name in run.sidecar}
     about["NeuroframesEarlier"] = earlier
     about["Sources"] = [*(path.name for path in run.sources), *beside]
@@ -274,10 +281,10 @@ def check_reads_eeg(model: "TrainedModel") -> None:
 
 def features_of(model: "TrainedModel", path: Path) -> "Features | None":
     """The features of each frame that a model of such takes; None where model and file are of raw EEG."""
-    from neuroframes.recording.features import is_table, read_features
+    from neuroframes.recording.features import FORMATS, is_table, read_features
 
     if is_table(path) != bool(model.origin.features):
-        kinds = ("raw EEG", "features of each frame (.tsv, .npz)")
+        kinds = ("raw EEG", f"features of each frame ({', '.join(FORMATS)})")
         given, taken = kinds if model.origin.features else kinds[::-1]
         raise InputError(f"{path.name}: {given}, but the model takes {taken}; pass those, or another model")
     if not model.origin.features:
@@ -323,12 +330,12 @@ def _missing(
     frames: str | None,
 ) -> "NDArray[np.bool_]":
     """Frames to be filled, shape (K,)."""
-    import numpy as np
 
-    from neuroframes.recording.timeline import parse_frames, read_censor
+    from neuroframes.recording.censor import read_censor
+    from neuroframes.recording.timeline import parse_frames, without_values
 
     n_frames = len(run.data)
-    missing = np.logical_not(np.isfinite(run.data).any(axis=1))
+    missing = without_values(run.data, run.measured, run.sources[0].name)
     if confounds is not None:
         missing |= rules.outliers(confounds, n_frames)
     if censor is not None:
@@ -338,7 +345,9 @@ def _missing(
     return rules.widened(missing, run.measured)
 
 
-def _partial(run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None") -> "NDArray[np.bool_]":
+def partial_frames(
+    run: "Bold", measured: "NDArray[np.bool_]", model: "TrainedModel | None"
+) -> "NDArray[np.bool_]":
     """Measured frames that lack values which can be estimated, shape (K,)."""
     import numpy as np
 

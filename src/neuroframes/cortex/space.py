@@ -159,14 +159,20 @@ class CorticalSpace:
         return cls(name, "gifti", hemisphere, vertex, json.dumps({side: counts[side] for side in sides}))
 
     @classmethod
-    def from_mask(cls, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Self:
-        """The space of the True voxels of `mask`, shape (X, Y, Z), with its (4, 4) voxel-to-mm affine."""
+    def from_mask(
+        cls, mask: NDArray[np.bool_], affine: NDArray[np.float64], nifti: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The space of the True voxels of `mask`, shape (X, Y, Z), with its (4, 4) voxel-to-mm affine.
+
+        `nifti` is what a header says besides: `recording.volumes` reads and writes it.
+        """
         # A bit a voxel, compressed: the mask travels with every store and model.
         packed = zlib.compress(np.packbits(mask.astype(bool).ravel()).tobytes())
         header = {
             "shape": list(mask.shape),
             "affine": np.asarray(affine, float).tolist(),
             "mask": base64.b64encode(packed).decode(),
+            "nifti": dict(nifti or {}),
         }
         vertex = np.flatnonzero(mask).astype(np.int32)
         return cls("volume", "volume", np.full(len(vertex), NOT_CORTEX, np.int8), vertex, json.dumps(header))
@@ -217,6 +223,10 @@ class CorticalSpace:
             raise InputError(f"space {self.name} is {self.kind}, not a volume: it has no voxel grid")
         described = json.loads(self.header)
         return tuple(described["shape"]), np.array(described["affine"])
+
+    def nifti(self) -> dict[str, Any]:
+        """What the NIfTI header says of a volume space besides, {} where it was of another format."""
+        return dict(json.loads(self.header)["nifti"])
 
     def check_same(self, other: "CorticalSpace", what: str) -> None:
         """Raise InputError unless `other` has the same values in the same order.
@@ -284,7 +294,7 @@ class CorticalSpace:
         shape: Sequence[int] = described["shape"]
         bits = np.frombuffer(zlib.decompress(base64.b64decode(described["mask"])), np.uint8)
         mask = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
-        return cls.from_mask(mask, np.array(described["affine"]))
+        return cls.from_mask(mask, np.array(described["affine"]), described.get("nifti"))
 
 
 def _parcels(count: int) -> tuple[NDArray[np.int8], NDArray[np.int32]]:

@@ -1,8 +1,11 @@
-"""BIDS data sets: which EEG file belongs to which preprocessed BOLD file.
+"""BIDS data sets: which EEG, confounds and preprocessed BOLD belong to each other.
 
-EEG lies at ROOT/sub-XX[/ses-YY]/eeg, BOLD at ROOT/derivatives/fmriprep/sub-XX[/ses-YY]/func. Two files are of
-one run when subject, session, task and run agree; other entities (acq, dir, rec) are each modality's own. In
-place of EEG there may be features of each frame, and in place of vertices parcels, as XCP-D writes them.
+EEG lies at ROOT/sub-XX[/ses-YY]/eeg, BOLD at ROOT/derivatives/fmriprep/sub-XX[/ses-YY]/func. In place of EEG
+there may be features of each frame, and in place of vertices parcels, as XCP-D writes them.
+
+    BOLD, confounds    all entities are the same but those of how BOLD was processed (`RENDERING`)
+    EEG, BOLD          subject, session, task and run are the same, and no other (acq, rec, dir ...) that
+                       both state differs; of several the one whose entities differ least
 
 MNE-BIDS would find the EEG, but no file whose name has `hemi`, `den`, `dir` or entities out of order.
 """
@@ -12,27 +15,34 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from neuroframes.errors import InputError, listed
+from neuroframes.recording.features import FORMATS
 from neuroframes.recording.sidecar import split_suffix
 
 logger = logging.getLogger(__name__)
 
-EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".tsv", ".npz")),)
-EEG_SUFFIXES += ("_features.tsv", "_features.npz")
-PARCEL_SUFFIXES = tuple(f"_{k}{s}" for k in ("timeseries", "bold") for s in (".ptseries.nii", ".tsv", ".npz"))
+EEG_SUFFIXES = (*(f"_eeg{s}" for s in (".vhdr", ".edf", ".bdf", ".set", ".fif", ".mff", *FORMATS)),)
+EEG_SUFFIXES += (*(f"_features{s}" for s in FORMATS),)
+PARCEL_FORMATS = (".ptseries.nii", ".tsv", ".npz", ".mat")
+PARCEL_SUFFIXES = tuple(f"_{kind}{suffix}" for kind in ("timeseries", "bold") for suffix in PARCEL_FORMATS)
 BOLD_SUFFIXES = ("_bold.dtseries.nii", "_bold.func.gii", "_bold.nii.gz", *PARCEL_SUFFIXES)
-CONFOUNDS = ("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv")
+# fMRIPrep's since 20.2, then before; XCP-D's.
+CONFOUNDS = (
+    *("*_desc-confounds_timeseries.tsv", "*_desc-confounds_regressors.tsv", "*_bold_confounds.tsv"),
+    "*_motion.tsv",
+)
 SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in the order of preference
 # `desc` of what neuroframes writes: its estimates would be taken for data.
 OWN_OUTPUTS = {"reconstructed", "completed", "resampled"}
 
-ENTITIES = ("sub", "ses", "task", "run")
+ENTITIES = ("sub", "ses", "task", "run")  # the others a modality may have to itself
+LABELS = ("sub", "ses", "task", "acq", "run")  # that EEG may have
+INDICES = {"run", "echo", "split"}  # whose labels are numbers: run-1 is run-01
 # In which files of one run differ.
 RENDERING = {"hemi", "space", "res", "den", "cohort", "atlas", "seg", "stat", "desc"}
-Key = tuple[str, str, str, str]
+Entities = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,8 @@ class RunFiles:
 
     Attributes
     ----------
-    subject, session, task, run : str
-        BIDS labels without their keys, "" where the data set has none.
+    subject, session, task, acquisition, run : str
+        BIDS labels of the EEG without their keys, "" where it has none.
     eeg : Path
         Raw, or features of each frame.
     bold : tuple of Path
@@ -53,6 +63,7 @@ class RunFiles:
     subject: str
     session: str
     task: str
+    acquisition: str
     run: str
     eeg: Path
     bold: tuple[Path, ...]
@@ -61,7 +72,7 @@ class RunFiles:
     @property
     def name(self) -> str:
         """Entities of the run within its subject, such as "ses-01_task-movie_run-2"."""
-        parts = (("ses", self.session), ("task", self.task), ("run", self.run))
+        parts = (("ses", self.session), ("task", self.task), ("acq", self.acquisition), ("run", self.run))
         return "_".join(f"{key}-{value}" for key, value in parts if value) or "run-1"
 
 
@@ -101,23 +112,31 @@ def find_runs(
     subjects = "sub-*" if subject is None else "sub-" + subject.removeprefix("sub-")
     eeg = _eeg_files(root, subjects, eeg_root)
     bold = _bold_files(root, subjects, space, atlas)
-    confounds = _by_run(_files(_derivatives(root), subjects, "func", CONFOUNDS))
-    for key in eeg.keys() ^ bold.keys():
-        have, lacks = ("EEG", "BOLD") if key in eeg else ("BOLD", "EEG")
-        logger.warning("%s has %s but no %s: left out", _described(key), have, lacks)
-    common = sorted(eeg.keys() & bold.keys())
-    if not common:
+    tables = [file for folder in _derivatives(root) for file in _files([folder], subjects, "func", CONFOUNDS)]
+    pairs = _pairs(eeg, bold)
+    for has, lacks, left in (
+        ("EEG", "BOLD", eeg.keys() - pairs.keys()),
+        ("BOLD", "EEG", bold.keys() - {*pairs.values()}),
+    ):
+        for run in sorted(left, key=_ordered):
+            logger.warning("%s has %s but no %s: left out", _described(run), has, lacks)
+    if not pairs:
         raise InputError(
-            f"{root}: no run has both: EEG of {'; '.join(map(_described, sorted(eeg)))}, BOLD of "
-            f"{'; '.join(map(_described, sorted(bold)))}; name both with the same sub, ses, task and run"
+            f"{root}: no run has both: EEG of {'; '.join(sorted(map(_described, eeg)))}, BOLD of "
+            f"{'; '.join(sorted(map(_described, bold)))}; name both with the same sub, ses, task and run, "
+            "and no acq that differs"
         )
     runs = []
-    for key in common:
-        for kind, files in (("EEG", eeg[key]), ("BOLD", bold[key])):
-            _check_one(_described(key), kind, files)
-        label, session, task, run = (_entities(eeg[key][0]).get(name, "") for name in ENTITIES)
-        table = next(iter(confounds.get(key, [])), None)
-        runs.append(RunFiles(label, session, task, run, eeg[key][0], tuple(sorted(bold[key])), table))
+    for of_eeg, of_bold in sorted(pairs.items(), key=lambda pair: _ordered(pair[0])):
+        for kind, files in (("EEG", eeg[of_eeg]), ("BOLD", bold[of_bold])):
+            _check_one(_described(of_eeg), kind, files)
+        images = tuple(sorted(bold[of_bold]))
+        labels = _entities(eeg[of_eeg][0])
+        subject, session, task, acquisition, number = (labels.get(name, "") for name in LABELS)
+        table = confounds_of(images[0]) or next((file for file in tables if _run_of(file) == of_bold), None)
+        runs.append(RunFiles(subject, session, task, acquisition, number, eeg[of_eeg][0], images, table))
+    if lacking := [run.bold[0].name for run in runs if run.confounds is None]:
+        logger.warning("%s: no confounds of the same run by name, nothing is censored there", listed(lacking))
     return runs
 
 
@@ -137,16 +156,13 @@ def find_bold(root: str | Path, *, space: str | None = None, task: str | None = 
         If there is none, or two files claim the same run.
     """
     root = Path(root)
-    runs = defaultdict(list)
-    for key, files in _bold_files(root, "sub-*", space).items():
-        if task in (None, key[ENTITIES.index("task")]):
-            for file in files:
-                runs[_run_of(file)].append(file)
+    found = _bold_files(root, "sub-*", space)
+    runs = [files for run, files in found.items() if task in (None, dict(run).get("task", ""))]
     if not runs:
         raise InputError(f"{root}: no BOLD of task-{task}; choose another --task, or leave it out")
-    for files in runs.values():
+    for files in runs:
         _check_one(files[0].name, "BOLD", files)
-    return sorted(min(files) for files in runs.values())
+    return sorted(min(files) for files in runs)
 
 
 def confounds_of(bold: Path) -> Path | None:
@@ -154,6 +170,12 @@ def confounds_of(bold: Path) -> Path | None:
     run = _run_of(bold)
     beside = (file for pattern in CONFOUNDS for file in sorted(bold.parent.glob(pattern)))
     return next((file for file in beside if run and _run_of(file) == run), None)
+
+
+def confounds_beside(bold: Path) -> Path:
+    """Where confounds of a BOLD file go, so that `confounds_of` and nilearn's `load_confounds` find them."""
+    run = [f"{name}-{label}" for name, label in _entities(bold).items() if name not in RENDERING]
+    return bold.with_name("_".join([*(run or [split_suffix(bold)[0]]), "desc-confounds_timeseries.tsv"]))
 
 
 def person_of(path: Path, unnamed: str | None = None) -> str:
@@ -167,23 +189,21 @@ def person_of(path: Path, unnamed: str | None = None) -> str:
     return next((f"sub-{subject}" for subject in subjects if subject), otherwise)
 
 
-def check_same_run(eeg: Path, bold: Path) -> None:
-    """Raise InputError where an EEG file and a BOLD file say by name that they are of different runs.
+def check_same_run(path: Path, bold: Path) -> None:
+    """Raise InputError where EEG or a table and a BOLD file say by name that they are of different runs.
 
-    Names count as far as both state subject, session, task or run.
+    Names count as far as both state an entity of the run.
     """
     # What a name leaves out contradicts nothing: files are often renamed to something short.
-    stated = [_entities(path) for path in (eeg, bold)]
-    for entity in ENTITIES:
-        here, there = (entities.get(entity, "") for entities in stated)
-        if here and there and _number(here) != _number(there):
-            raise InputError(
-                f"{eeg.name} is of {entity}-{here} but {bold.name} of {entity}-{there}; "
-                "pass the EEG that was recorded with this BOLD, or rename the file whose name is wrong"
-            )
+    for entity in _contradictions(_run_of(path), _run_of(bold)):
+        here, there = (f"{entity}-{_entities(file)[entity]}" for file in (path, bold))
+        raise InputError(
+            f"{path.name} is of {here} but {bold.name} of {there}; "
+            "pass the file of the same run, or rename the one whose name is wrong"
+        )
 
 
-def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[Key, list[Path]]:
+def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[Entities, list[Path]]:
     # Of a folder of derivatives the raw data set is the one above.
     raw = [root, *(folder.parent for folder in (root, root.parent) if folder.name == "derivatives")]
     patterns = [f"*{suffix}" for suffix in EEG_SUFFIXES]
@@ -198,7 +218,7 @@ def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[K
 
 def _bold_files(
     root: Path, subjects: str, space: str | None, atlas: str | None = None
-) -> dict[Key, list[Path]]:
+) -> dict[Entities, list[Path]]:
     patterns = [f"*{suffix}" for suffix in BOLD_SUFFIXES]
     for folder in _derivatives(root):
         found = _by_run(_files([folder], subjects, "func", patterns))
@@ -218,15 +238,52 @@ def _entities(path: Path) -> dict[str, str]:
     return dict(part.split("-", 1) for part in path.name.partition(".")[0].split("_") if "-" in part)
 
 
-def _key(path: Path) -> Key:
-    subject, session, task, run = (_entities(path).get(name, "") for name in ENTITIES)
-    return subject, session, task, _number(run)
-
-
-def _run_of(path: Path) -> frozenset[tuple[str, str]]:
+def _run_of(path: Path) -> Entities:
     """All entities that a run has, whatever derivative of it the file is."""
-    entities = {name: _number(label) for name, label in _entities(path).items() if name not in RENDERING}
-    return frozenset(entities.items())
+    entities = {name: label for name, label in _entities(path).items() if name not in RENDERING}
+    numbers = {name: f"{int(entities[name]):06d}" for name in INDICES if entities.get(name, "").isdecimal()}
+    return frozenset((entities | numbers).items())
+
+
+def _contradictions(first: Entities, second: Entities) -> list[str]:
+    """Entities that both state, with different labels."""
+    here, there = dict(first), dict(second)
+    return [name for name in here if there.get(name, here[name]) != here[name]]
+
+
+def _pairs(eeg: Iterable[Entities], bold: Iterable[Entities]) -> dict[Entities, Entities]:
+    """The run of BOLD of each run of EEG that has one, the nearest first.
+
+    Raises
+    ------
+    InputError
+        If several are as near.
+    """
+    apart = [(len(one ^ other), one, other) for one in eeg for other in bold if _fit(one, other)]
+    pairs: dict[Entities, Entities] = {}
+    for distance in sorted({distance for distance, *_ in apart}):
+        found = [
+            (one, other)
+            for far, one, other in apart
+            if far == distance and one not in pairs and other not in pairs.values()
+        ]
+        for kind, (one, other) in ((kind, pair) for pair in found for kind in ("BOLD", "EEG")):
+            ways = (
+                [b for e, b in found if e == one] if kind == "BOLD" else [e for e, b in found if b == other]
+            )
+            if len(ways) > 1:
+                run, names = one if kind == "BOLD" else other, "; ".join(map(_described, ways))
+                raise InputError(
+                    f"{_described(run)}: expected one {kind} file, got {len(ways)} ({names}); remove all but "
+                    "one, or say by run or acq in the names of both which EEG and which BOLD belong together"
+                )
+        pairs.update(found)
+    return pairs
+
+
+def _fit(eeg: Entities, bold: Entities) -> bool:
+    alone = {name for name, _ in eeg ^ bold}
+    return not (_contradictions(eeg, bold) or alone & {*ENTITIES})
 
 
 def _check_one(run: str, kind: str, files: Sequence[Path]) -> None:
@@ -242,15 +299,14 @@ def _check_one(run: str, kind: str, files: Sequence[Path]) -> None:
         )
 
 
-def _number(run: str) -> str:
-    """run-1 and run-01 are the same run."""
-    return f"{int(run):06d}" if run.isdigit() else run
+def _ordered(run: Entities) -> list[str]:
+    return [dict(run).get(name, "") for name in LABELS]
 
 
-def _described(key: Key) -> str:
-    *labels, run = key
-    named = zip(ENTITIES, (*labels, run.lstrip("0")), strict=True)
-    return "_".join(f"{name}-{label}" for name, label in named if label)
+def _described(run: Entities) -> str:
+    labels = {name: label.lstrip("0") if name in INDICES else label for name, label in run}
+    order = [*ENTITIES[:-1], *sorted(labels.keys() - {*ENTITIES}), "run"]
+    return "_".join(f"{name}-{labels[name]}" for name in order if name in labels)
 
 
 def _files(folders: Iterable[Path], subjects: str, kind: str, patterns: Sequence[str]) -> list[Path]:
@@ -267,8 +323,11 @@ def _files(folders: Iterable[Path], subjects: str, kind: str, patterns: Sequence
     return []
 
 
-def _by_run(files: list[Path]) -> dict[Key, list[Path]]:
-    return {key: list(of_run) for key, of_run in groupby(sorted(files, key=_key), _key)}
+def _by_run(files: list[Path]) -> dict[Entities, list[Path]]:
+    runs = defaultdict(list)
+    for file in files:
+        runs[_run_of(file)].append(file)
+    return runs
 
 
 def _derivatives(root: Path) -> list[Path]:

@@ -6,21 +6,16 @@ are then one pass without a transposed copy.
 """
 
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
-from zipfile import BadZipFile
 
 import nibabel as nib
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ParcelsAxis, SeriesAxis
-from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
@@ -35,9 +30,18 @@ from neuroframes.recording.sidecar import (
     split_suffix,
     with_entity,
 )
+from neuroframes.recording.timeline import MAX_JITTER
+from neuroframes.recording.volumes import (
+    UNREADABLE,
+    brain_mask_of,
+    check_values,
+    read_volume,
+    volume_image,
+    volume_start,
+    volume_step,
+)
 
 Float32 = NDArray[np.float32]
-Contents = tuple[Float32, CorticalSpace, float, float]  # frames (K, V), space, start and TR in seconds
 
 # Relative difference beyond which two statements of the TR contradict each other (headers round).
 TR_TOLERANCE = 1e-3
@@ -52,11 +56,9 @@ SUFFIXES = {
     "ptseries": (".ptseries.nii",),
 }
 INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
-DAMAGED = (EOFError, LookupError, zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError)
-# Encryption and methods of compression that it doesn't know are RuntimeErrors of zipfile.
-UNREADABLE = (OSError, ValueError, RuntimeError, *DAMAGED)
-SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
+MILLISECONDS = {"": 1.0, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3}  # of a GIFTI's TimeStep
+LONGEST_STEP = 20.0  # of one without a unit, in seconds: FreeSurfer states it in ms, others in s
 
 
 @dataclass(frozen=True)
@@ -100,54 +102,59 @@ class Bold:
         return seconds(self.sources[0], self.sidecar, "StartTime") if corrected else None
 
 
-def read_bold(path: str | Path, *, tr: float | None = None) -> Bold:
+def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | None = None) -> Bold:
     """Read a CIFTI series, a GIFTI functional file, a 4-D volume or a table of parcels.
 
     Parameters
     ----------
     path : path
-        `*.dtseries.nii`, `*.ptseries.nii`; a `*.tsv`, `*.csv` or `*.npz` of frames x parcels, as
+        `*.dtseries.nii`, `*.ptseries.nii`; a `*.tsv`, `*.csv`, `*.npz` or `*.mat` of frames x parcels, as
         `recording.parcels` describes them; `*.func.gii` of one hemisphere, whose sibling (hemi-L/hemi-R,
         lh/rh) is read with it into one space; or any 4-D image that nibabel reads, of which the voxels that
         its sidecar states (NeuroframesSpace), otherwise those that are not zero throughout, are kept.
     tr : float, seconds, optional
         Overrides what the header and the JSON sidecar say.
+    mask : path, optional
+        Image of a volume's grid, 0 at the voxels that aren't brain; by default fMRIPrep's `desc-brain_mask`
+        beside it, if it is there.
 
     Raises
     ------
     InputError
-        If the file is missing, truncated, of another format, or holds no finite value; if header and sidecar
-        contradict each other about the TR, neither states one, or it isn't from 0.01 to 60 s; if the sidecar
-        says of another number of frames which were measured.
+        If the file is missing, truncated, of another format, or holds no finite value; if headers and
+        sidecars contradict each other about the TR, none states one, or it isn't from 0.01 to 60 s; if
+        VolumeTiming has pauses; if the sidecar says of another number of frames which were measured.
     """
     path = Path(path)
     _check_is_file(path)
     pair = _hemispheres(path) if path.name.endswith(".gii") else {}
     sources = tuple(pair.values()) or (path,)
     sidecars = {source: read_sidecar(source) for source in sources}
-    if pair:
-        data, space, start, stated = _read_gifti(pair)
-    elif path.suffix in TABLES:
-        with _reading(path):
-            data, names, stated = read_parcels(path)
-        space, start = CorticalSpace.from_parcels(data.shape[1], names), 0.0
-    else:
-        with _reading(path):
-            image: Any = nib.load(path, mmap=False)  # read at once below: no map
-        if isinstance(image, Cifti2Image):
-            data, space, start, stated = _read_cifti(path, image)
+    images = {source: _open(source) for source in sources}
+    image, start = images[sources[0]], 0.0
+    with _reading(path):
+        if pair:
+            data, space = _read_gifti({side: (file, images[file]) for side, file in pair.items()})
+        elif image is None:
+            data, names = read_parcels(path)
+            space = CorticalSpace.from_parcels(data.shape[1], names)
+        elif isinstance(image, Cifti2Image):
+            data, space, start = _read_cifti(path, image)
         else:
-            data, space, start, stated = _read_volume(path, image, sidecars[path])
+            data, space = read_volume(path, image, sidecars[path], None if mask is None else Path(mask))
+            start = volume_start(image)
+    if mask is not None and space.kind != "volume":
+        raise InputError(f"--mask {mask}: {path.name} is no volume but {space.kind}; leave it out")
     # Frame by frame: the first nearly always decides.
     if not any(np.isfinite(frame).any() for frame in data):
         raise InputError(
-            f"{path.name}: NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
+            f"{path.name}: 0 or NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
             "a finite number; export it again"
         )
-    tr = _agreed_tr(sources[0], stated, sidecars[sources[0]], tr)
+    tr = _agreed_tr(images, sidecars, tr, len(data))
     measured = _measured(sidecars, len(data))
     sidecar = next((content for content in sidecars.values() if content), {})
-    own = seconds(sources[0], sidecar, "NeuroframesStart")  # which only CIFTI has a place for
+    own = seconds(sources[0], sidecar, "NeuroframesStart")  # which GIFTI, MGH and tables have no place for
     times = (start if own is None else own) + tr * np.arange(len(data), dtype=np.float64)
     named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
     deviation = next((companion(file, name) for file, name in named if name is not None), None)
@@ -163,18 +170,9 @@ def read_tr(path: Path, *, tr: float | None = None) -> float:
         As `read_bold` about files and the TR.
     """
     _check_is_file(path)
-    source, stated = images_at(path)[0], 0.0
-    if tr is None:
-        with _reading(source):
-            if source.name.endswith(".gii"):
-                stated = _gifti_step(GiftiImage.from_filename(source))
-            elif source.suffix in TABLES:
-                stated = stated_tr(source)
-            else:
-                image: Any = nib.load(source, mmap=False)
-                series = isinstance(image, Cifti2Image)
-                stated = float(_series_axes(source, image)[0].step) if series else _volume_step(source, image)
-    return _agreed_tr(source, stated, read_sidecar(source), tr)
+    sources = images_at(path)
+    images = {source: _open(source) if tr is None else None for source in sources}
+    return _agreed_tr(images, {source: read_sidecar(source) for source in sources}, tr)
 
 
 def _check_is_file(path: Path) -> None:
@@ -223,7 +221,7 @@ def write_bold(
     data : array, shape (K, V)
         Written as float32. Fortran order is fastest for CIFTI.
     tr, start : float, seconds
-        Only CIFTI has a place for `start`, and tables of text have none for `tr`.
+        Only CIFTI and NIfTI have a place for `start`, and tables of text have none for `tr`.
 
     Returns
     -------
@@ -254,7 +252,8 @@ def write_bold(
         elif space.kind == "parcels":
             write_parcels(folder / path.name, data, space.names, tr)
         else:
-            nib.save(_volume_image(data, space, tr, path.suffix), folder / path.name)
+            mgh = path.suffix == ".mgz"
+            nib.save(volume_image(data, space, tr, start, mgh=mgh), folder / path.name)
     return targets
 
 
@@ -283,9 +282,9 @@ def images_at(path: Path) -> list[Path]:
 
 
 def bold_files(path: Path) -> list[Path]:
-    """Every file that reading the BOLD at `path` depends on: images of both hemispheres, and sidecars."""
+    """Every file that reading the BOLD at `path` depends on: images of both hemispheres, sidecars, a mask."""
     images = images_at(path)
-    files = sorted({*images, *map(sidecar_path, images)})
+    files = sorted({*images, *map(sidecar_path, images), *filter(None, [brain_mask_of(path)])})
     return [file for file in files if file.exists()]
 
 
@@ -313,17 +312,26 @@ def _reading(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         raise InputError(
             f"{path.name}: cannot be read, truncated or of an unknown format ({error}); expected CIFTI "
-            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI/MGZ, or parcels as "
+            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or parcels as "
             f"{' or '.join(TABLES)}: copy or export the file again"
         ) from error
 
 
-def _read_cifti(path: Path, image: Any) -> Contents:
+def _open(path: Path) -> Any:
+    """What nibabel makes of a file: its header, and of GIFTI all of it; None of a table."""
     with _reading(path):
-        axes = _series_axes(path, image)
-        # No copy where the file holds unscaled float32, as it nearly always does.
-        data = np.asfortranarray(np.asarray(image.dataobj), dtype=np.float32)
-    return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start), float(axes[0].step)
+        if path.suffix in TABLES:
+            return None
+        # What is read is read at once: no map.
+        return GiftiImage.from_filename(path) if path.suffix == ".gii" else nib.load(path, mmap=False)
+
+
+def _read_cifti(path: Path, image: Any) -> tuple[Float32, CorticalSpace, float]:
+    axes = _series_axes(path, image)
+    check_values(path, image)
+    # No copy where the file holds unscaled float32, as it nearly always does.
+    data = np.asfortranarray(np.asarray(image.dataobj), dtype=np.float32)
+    return data, CorticalSpace.from_axis(axes[1]), float(axes[0].start)
 
 
 def _series_axes(path: Path, image: Any) -> list[Any]:
@@ -357,11 +365,10 @@ def _hemispheres(path: Path) -> dict[str, Path]:
     return pair
 
 
-def _read_gifti(pair: Mapping[str, Path]) -> Contents:
-    halves, steps = {}, []
-    for side, file in pair.items():
+def _read_gifti(pair: Mapping[str, tuple[Path, GiftiImage]]) -> tuple[Float32, CorticalSpace]:
+    halves = {}
+    for side, (file, gifti) in pair.items():
         with _reading(file):
-            gifti = GiftiImage.from_filename(file)
             arrays = [np.asarray(array.data) for array in gifti.darrays]
             # One array a frame is the rule; one (V, K) array also occurs.
             half = arrays[0].T if len(arrays) == 1 and arrays[0].ndim == 2 else np.stack(arrays)
@@ -371,61 +378,25 @@ def _read_gifti(pair: Mapping[str, Path]) -> Contents:
                 f"{half.shape[1:]}; pass a functional GIFTI (.func.gii)"
             )
         halves[side] = half
-        steps.append(_gifti_step(gifti))
     lengths = {side: len(half) for side, half in halves.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{file.name}: the hemispheres differ in frames: {lengths}; export both again")
     space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
-    data = np.asfortranarray(np.hstack([*halves.values()]), dtype=np.float32)
-    return data, space, 0.0, max(steps)
+    return np.asfortranarray(np.hstack([*halves.values()]), dtype=np.float32), space
 
 
-def _gifti_step(gifti: GiftiImage) -> float:
-    # FreeSurfer states the step in ms, others in s: no TR is above 20 s or below 20 ms.
-    step = float(gifti.meta.get("TimeStep", 0) or 0)
-    return step / 1000 if step > 20 else step
-
-
-def _read_volume(path: Path, image: Any, sidecar: Mapping[str, Any]) -> Contents:
-    with _reading(path):
-        step = _volume_step(path, image)
-        values = np.asarray(np.asarray(image.dataobj), np.float32)
-    mask = _stated_mask(path, sidecar, values.shape[:3])
-    if mask is None:
-        # Background only: a voxel that is constant but not zero is data and must come back as it was.
-        mask = np.zeros(values.shape[:3], bool)
-        for frame in np.moveaxis(values, 3, 0):
-            mask |= frame != 0
-    data = np.asfortranarray(values[mask].T)
-    return data, CorticalSpace.from_mask(mask, image.affine), 0.0, step
-
-
-def _volume_step(path: Path, image: Any) -> float:
-    if image.ndim != 4:
-        raise InputError(
-            f"{path.name}: {image.ndim}-D; expected a 4-D image, three axes of space and one of time"
-        )
-    unit = 1e-3 if isinstance(image, nib.MGHImage) else SECONDS.get(image.header.get_xyzt_units()[1], 1.0)
-    return float(image.header.get_zooms()[3]) * unit
-
-
-def _stated_mask(path: Path, sidecar: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """Which voxels are values, (X, Y, Z), as a result's sidecar says; None where it doesn't."""
-    stated = sidecar.get("NeuroframesSpace")
-    if stated is None:
-        return None
+def _gifti_step(path: Path, gifti: GiftiImage) -> float:
+    """The TR in seconds that a GIFTI states, 0 if none."""
+    stated = str(gifti.meta.get("TimeStep") or 0).strip()
+    number, unit = re.fullmatch(r"(.*?)\s*([A-Za-z]*)", stated, re.DOTALL).groups()  # type: ignore[union-attr]
     try:
-        space = CorticalSpace.from_json(stated)
-        if space.grid()[0] != shape:
-            raise InputError(f"a grid of {space.grid()[0]} for an image of {shape}")
-    except (InputError, TypeError, *UNREADABLE) as error:
+        step = float(number) * MILLISECONDS[unit.lower()] / 1000
+    except (ValueError, KeyError):
         raise InputError(
-            f"{sidecar_path(path)}: NeuroframesSpace isn't that of {path.name} ({error}); copy the sidecar "
-            "that was written with the image, or remove that entry"
-        ) from error
-    mask = np.zeros(shape, bool)
-    mask.flat[space.vertex] = True
-    return mask
+            f"{path.name}: its TimeStep is {stated!r:.40}; expected a number of milliseconds: correct it, or "
+            "pass --bold-tr"
+        ) from None
+    return step if unit or step * 1000 > LONGEST_STEP else step * 1000
 
 
 def _gifti_image(data: NDArray[np.floating[Any]], side: str, tr: float) -> GiftiImage:
@@ -443,18 +414,6 @@ def _gifti_image(data: NDArray[np.floating[Any]], side: str, tr: float) -> Gifti
     return GiftiImage(darrays=arrays, meta=meta)
 
 
-def _volume_image(data: NDArray[np.floating[Any]], space: CorticalSpace, tr: float, suffix: str) -> Any:
-    shape, affine = space.grid()
-    values = np.zeros((*shape, len(data)), np.float32, order="F")
-    values[np.unravel_index(space.vertex, shape)] = data.T
-    mgh = suffix == ".mgz"
-    image: Any = nib.MGHImage(values, affine) if mgh else nib.Nifti1Image(values, affine)
-    if not mgh:
-        image.header.set_xyzt_units("mm", "sec")
-    image.header.set_zooms((*image.header.get_zooms()[:3], tr * 1000 if mgh else tr))
-    return image
-
-
 def _sides(space: CorticalSpace) -> list[str]:
     return [side for side in HEMISPHERES if _rows(space, side).any()]
 
@@ -463,30 +422,81 @@ def _rows(space: CorticalSpace, side: str) -> NDArray[np.bool_]:
     return space.hemisphere == HEMISPHERES[side]
 
 
-def _agreed_tr(path: Path, header: float, content: Mapping[str, Any], given: float | None) -> float:
-    """The TR in seconds: as given, else as header and sidecar state it, which must agree."""
+def _agreed_tr(
+    images: Mapping[Path, Any],
+    sidecars: Mapping[Path, Mapping[str, Any]],
+    given: float | None,
+    n_frames: int | None = None,
+) -> float:
+    """The TR in seconds: as given, else as headers and sidecars state it, which must agree.
+
+    `n_frames`, where it is known, is how many VolumeTiming has to place.
+    """
     if given is not None:
         return check_number(given, "--bold-tr", at_least=SHORTEST_TR, below=LONGEST_TR)
-    sidecar = seconds(path, content, "RepetitionTime") or 0.0
-    stated = [value for value in (header, sidecar) if value != 0]  # headers say 0 for unknown
-    for value in stated:
+    stated = [(path.name, _header_tr(path, image)) for path, image in images.items()]
+    for path, content in sidecars.items():
+        beside = sidecar_path(path).name
+        stated.append((beside, seconds(path, content, "RepetitionTime") or 0.0))
+        if "VolumeTiming" in content:
+            stated.append((beside, _regular_step(beside, content["VolumeTiming"], n_frames)))
+    stated = [(name, value) for name, value in stated if value != 0]  # headers say 0 for unknown
+    path = next(iter(images))
+    for name, value in stated:
         if not SHORTEST_TR <= value < LONGEST_TR:
+            meant = f" {value / 1000:g}, if milliseconds are meant" * (value > LONGEST_TR)
             raise InputError(
-                f"{path.name}: a TR of {value:g} s is stated; expected {SHORTEST_TR:g} to {LONGEST_TR:g} s; "
-                f"correct it or {sidecar_path(path).name}, or pass --bold-tr"
+                f"{name}: a TR of {value:g} s is stated; expected {SHORTEST_TR:g} to {LONGEST_TR:g} s; "
+                f"correct it or {sidecar_path(path).name}, or pass --bold-tr{meant}"
             )
     if not stated:
         raise InputError(
             f"{path.name}: neither it nor {sidecar_path(path).name} states a TR; "
             "write RepetitionTime there, or pass --bold-tr"
         )
-    if max(stated) - min(stated) > TR_TOLERANCE * max(stated):
-        raise InputError(
-            f"{path.name}: the file says a TR of {header:g} s but {sidecar_path(path).name} says "
-            f"{sidecar:g} s; correct the wrong one, or pass --bold-tr"
-        )
+    first, agreed = stated[0]
+    for name, value in stated:
+        if abs(value - agreed) > TR_TOLERANCE * agreed:
+            raise InputError(
+                f"{first} says a TR of {agreed:g} s but {name} says {value:g} s; correct the wrong one, or "
+                "pass --bold-tr"
+            )
     # JSON carries the TR in full; headers of volumes round it to float32.
-    return stated[-1]
+    return stated[-1][1]
+
+
+def _header_tr(path: Path, image: Any) -> float:
+    """The TR in seconds that a file itself states, 0 if none."""
+    with _reading(path):
+        if image is None:
+            return stated_tr(path)
+        if isinstance(image, GiftiImage):
+            return _gifti_step(path, image)
+        if isinstance(image, Cifti2Image):
+            return float(_series_axes(path, image)[0].step)
+        return volume_step(path, image)
+
+
+def _regular_step(file: str, onsets: Any, n_frames: int | None) -> float:
+    """The TR in seconds of a sidecar's VolumeTiming, which must have no pauses: models know one TR."""
+    numbers = isinstance(onsets, list) and not {type(onset) for onset in onsets} - {int, float}
+    if not numbers or len(onsets) < 2 or len(onsets) != (n_frames or len(onsets)):
+        got = f"{len(onsets)} entries" if numbers else f"{onsets!r:.40}"
+        raise InputError(
+            f"{file}: VolumeTiming has {got}; expected the onset of each "
+            f"{f'of {n_frames} frames' if n_frames else 'frame'} in seconds: correct or remove it"
+        )
+    steps = np.diff(onsets)
+    usual = float(np.median(steps))
+    away = ~((steps > 0) & (np.abs(steps - usual) <= MAX_JITTER * usual))
+    if away.any():
+        frame = int(away.argmax())
+        raise InputError(
+            f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {steps[frame]:g} s apart, others "
+            f"{usual:g} s; expected frames at one TR: cut the run where it pauses and use its parts, or pass "
+            f"--bold-tr {usual:g} to take it as if there were no pause"
+        )
+    return float(np.mean(steps))
 
 
 def _measured(sidecars: Mapping[Path, Mapping[str, Any]], n_frames: int) -> NDArray[np.bool_]:

@@ -8,8 +8,9 @@ after, at the lower rate.
 import glob
 import logging
 import re
-import warnings
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, listed
+from neuroframes.recording.eeg_file import continuous_part, gaps, only, open_eeg
 from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
+from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import check_covers, frame_times
@@ -26,15 +29,19 @@ from neuroframes.recording.triggers import volume_triggers
 from neuroframes.recording.tsv import numbers, read_tsv
 
 if TYPE_CHECKING:
+    from mne.io import BaseRaw
+
     from neuroframes.recording.bold import Bold
 
 logger = logging.getLogger(__name__)
 
 # Channels that are recorded with EEG but aren't: by name, since most formats carry no types.
 NOT_EEG = re.compile(
-    r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^RESP|^PULS|^PPG|^STI|^STATUS|^TRIG|^MISC|^AUX|^BIP|ANNOTATIONS", re.I
+    r"EOG|ECG|EKG|EMG|^EXG|^GSR|^EDA|^SCR|^RESP|^PULS|^PPG|^HEART|^CWL|^STI|^STATUS|^TRIG|^MARK|^PHOTO"
+    r"|^MISC|^AUX|^BIP|ANNOTATIONS",
+    re.I,
 )
-TABLES = ("channels", "electrodes")  # of BIDS, that are read
+TABLES = ("channels", "electrodes", "events")  # of BIDS, that are read
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 
 
@@ -56,7 +63,7 @@ class Eeg(Signal):
 
 
 def read_eeg(
-    path: str | Path,
+    path: "str | Path | BaseRaw",
     *,
     trigger: str | None = "auto",
     rate: float = 200.0,
@@ -68,12 +75,13 @@ def read_eeg(
 
     Parameters
     ----------
-    path : path
-        For BrainVision the .vhdr. BIDS files beside it (channels.tsv, electrodes.tsv) are read too.
+    path : path or mne.io.BaseRaw
+        For BrainVision the .vhdr. BIDS files beside it (channels.tsv, electrodes.tsv, events.tsv) are read
+        too; of MNE's objects nothing else is.
     trigger : str, "auto" or None
-        Description of the volume triggers among the annotations, or "CHANNEL/VALUE" of a trigger channel;
-        "auto" finds the usual names (R128, T  1, Volume, ...) or else the only regular train; None: there are
-        none to be used.
+        Description of the volume triggers among the annotations, "CHANNEL/VALUE" of a trigger channel, or an
+        entry of events.tsv; "auto" finds the usual names (R128, T  1, Volume, ...) or else the only regular
+        train; None: there are none to be used. Of triggers of slices those count that begin a volume.
     rate : float, Hz
         Rate to resample to. A recording at a lower rate keeps its own, and where the ratio to the file's rate
         isn't one of small whole numbers, the next rate above is taken that divides it: see `Eeg.rate`.
@@ -83,46 +91,65 @@ def read_eeg(
         What is subtracted from each channel. The average leaves out channels that the file marks as bad.
     tr : float, seconds, optional
         Helps "auto": of several usual names, and of trains with other names, those with this interval count.
+        Triggers that nearly have it are refused.
 
     Raises
     ------
     InputError
-        If the file can't be read, has no EEG channels or a channel with NaN, the triggers are ambiguous, or a
-        number is out of range.
+        If the file can't be read, has no EEG channels or a channel with NaN, its unit is wrong, it isn't
+        continuous while the volumes were acquired, the triggers are ambiguous or incomplete, or a number is
+        out of range.
     """
     import mne
 
     rate = check_number(rate, "--rate", above=0)
     tr = None if tr is None else check_number(tr, "TR (s)", above=0)
-    path = Path(path)
-    raw = _open(path)
+    file = eeg_path(path)
+    beside = file if isinstance(path, str | Path) else None
+    raw: Any = path if beside is None else open_eeg(beside)
     # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
-    file = _bids_table(path, "channels")
-    table = {row.get("name"): row for row in read_tsv(file).to_dict("records")} if file else {}
-    picks = _eeg_channels(raw, table)
-    if not picks:
-        raise InputError(f"{path.name}: no EEG channels among {', '.join(raw.ch_names)}")
+    found = _bids_table(beside, "channels")
+    table = {row.get("name"): row for row in read_tsv(found).to_dict("records")} if found else {}
+    picks = _eeg_channels(raw, table, file.name)
     names = tuple(raw.ch_names[pick].strip() for pick in picks)
-    triggers = np.empty(0) if trigger is None else volume_triggers(raw, trigger, tr, path.name)
-    data, rate = _samples(raw, picks, rate, path.name)
+    holes = gaps(raw, beside)
+    note = f" (the EEG isn't continuous: {listed(holes, 5)})" if holes else ""
+    triggers = np.empty(0)
+    if trigger is not None:
+        events = _bids_table(beside, "events")
+        triggers = volume_triggers(raw, trigger, tr, file.name, table=events, note=note)
+    part = continuous_part(holes, triggers, file.name) if holes else None
+    data, rate, clipped = _samples(raw, picks, rate, file.name)
+    if part is not None:
+        data = only(data, rate, part)
     if l_freq is not None:
         data = mne.filter.filter_data(data, rate, l_freq, None, copy=False, verbose="ERROR")
+    data = volts(data, rate, names, {n: row.get("units", "") for n, row in table.items()}, file.name)
+    warn_of_samples(data, rate, names, clipped, file.name)
     stated_bad = {name for name, row in table.items() if row.get("status", "").strip().lower() == "bad"}
     bad = {*raw.info["bads"], *stated_bad}
-    _rereference(data, names, bad, reference, path.name)
-    return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, path), triggers)
+    _rereference(data, names, bad, reference, file.name)
+    return Eeg(data.astype(np.float32), rate, names, _positions(raw, names, beside), triggers)
+
+
+def eeg_path(eeg: "str | Path | BaseRaw") -> Path:
+    """Where EEG lies, or for messages what an object of MNE's came from."""
+    if isinstance(eeg, str | Path):
+        return Path(eeg)
+    source = eeg.filenames[0]
+    return Path(type(eeg).__name__ if source is None else source)
 
 
 def eeg_files(path: Path) -> list[Path]:
     """Every file that `read_eeg` of `path` depends on.
 
     What the recording consists of (those of the same stem, as .vmrk, .eeg and .fdt, those that a BrainVision
-    header names, and further parts of a FIF file), and the BIDS tables that belong to it.
+    header names, further parts of a FIF file, and what is in a folder), and the BIDS tables of it.
     """
     stem = glob.escape(path.stem)
-    files = {path, *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
+    files = {path, *path.rglob("*"), *path.parent.glob(f"{stem}.*"), *path.parent.glob(f"{stem}-[0-9]*.fif")}
     if path.suffix == ".vhdr":
         named = re.findall(r"^(?:Data|Marker)File=(.*)", path.read_text(errors="replace"), re.M)
         files |= {path.parent / name.strip() for name in named}
@@ -131,7 +158,7 @@ def eeg_files(path: Path) -> list[Path]:
 
 
 def read_simultaneous_eeg(
-    path: str | Path, *, trigger: str | None, onset: float | None, **settings: Any
+    path: "str | Path | BaseRaw", *, trigger: str | None, onset: float | None, **settings: Any
 ) -> Eeg:
     """As `read_eeg`, where frames are to be placed on the EEG's clock.
 
@@ -143,28 +170,28 @@ def read_simultaneous_eeg(
     InputError
         As `read_eeg`, and if `trigger` and `onset` are None but there are volume triggers.
     """
-    path = Path(path)
+    name = eeg_path(path).name
     onset = None if onset is None else check_number(onset, "--onset")
     unsaid = trigger is None and onset is None
     eeg = read_eeg(path, trigger="auto" if unsaid else trigger, **settings)
     if unsaid and eeg.triggers.size:
         raise InputError(
-            f"{path.name}: {eeg.triggers.size} volume triggers, the first at {eeg.triggers[0]:.3f} s, "
+            f"{name}: {eeg.triggers.size} volume triggers, the first at {eeg.triggers[0]:.3f} s, "
             "aren't to be used; say when the first volume begins (--onset SECONDS), or drop --trigger none"
         )
     if onset is not None and eeg.triggers.size:
-        logger.warning("%s: frames are at the volume triggers; the onset isn't used", path.name)
+        logger.warning("%s: frames are at the volume triggers; the onset isn't used", name)
     return eeg
 
 
 def read_eeg_of_bold(
-    path: Path, bold: "Bold", *, onset: float | None, skip_volumes: int, **settings: Any
+    path: "str | Path | BaseRaw", bold: "Bold", *, onset: float | None, skip_volumes: int, **settings: Any
 ) -> tuple[Eeg, NDArray[np.float64]]:
     """The EEG of a run, and the time on its clock that each frame stands for, shape (K,), seconds.
 
     Parameters
     ----------
-    path : Path
+    path : path or mne.io.BaseRaw
     bold : Bold
     onset, skip_volumes : see `frame_times`
     **settings : trigger, and those of `read_eeg`
@@ -174,10 +201,10 @@ def read_eeg_of_bold(
     InputError
         As `read_simultaneous_eeg`, `frame_times` and `check_covers`.
     """
-    eeg = read_simultaneous_eeg(path, onset=onset, tr=bold.tr, **settings)
+    eeg, name = read_simultaneous_eeg(path, onset=onset, tr=bold.tr, **settings), eeg_path(path).name
     given: dict[str, Any] = {"onset": onset, "skip": skip_volumes, "within": bold.slice_reference}
-    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **given, name=path.name)
-    check_covers(times, bold.tr, eeg.duration, path.name)
+    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **given, name=name)
+    check_covers(times, bold.tr, eeg.duration, name)
     return eeg, times
 
 
@@ -267,45 +294,13 @@ def _plain_name(name: str) -> str:
     return re.sub(r"^EEG[\s_-]*|[\s_-]*REF$|[\s._-]", "", name.upper())
 
 
-def _open(path: Path) -> Any:
-    """The recording as MNE opens it (mne.io.BaseRaw), its samples still in the file.
-
-    Not through MNE-BIDS, which puts events.tsv in the place of the file's own triggers.
-    """
-    import mne
-
-    if path.suffix in (".eeg", ".vmrk") and path.with_suffix(".vhdr").exists():
-        path = path.with_suffix(".vhdr")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+def _samples(
+    raw: Any, picks: list[int], rate: float, file: str
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """What `resampled` gives; InputError if any sample isn't finite."""
     try:
-        with warnings.catch_warnings(), mne.utils.catch_logging() as log:
-            warnings.simplefilter("ignore")
-            raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
-    # MNE's readers raise whatever their parsers meet.
-    except Exception as error:
-        if path.is_dir():  # as some formats are
-            raise InputError(f"{path} is a folder that MNE cannot read as EEG; pass a file") from error
-        raise InputError(
-            f"{path.name}: MNE cannot read it as EEG ({error}); it or a file that belongs to it is "
-            "truncated, missing or renamed: copy or export it again"
-        ) from error
-    # MNE reads a truncated file as a shorter recording; the markers beyond its end give it away.
-    cut = re.search(r"Omitted \d+ annotation.* outside data range", log.getvalue())
-    if cut:
-        raise InputError(
-            f"{path.name}: {raw.times[-1]:.1f} s of samples, but markers lie beyond ({cut[0]}); "
-            "the file is truncated: copy it again"
-        )
-    if raw.n_times == 0:
-        raise InputError(f"{path.name}: it holds no samples; the file is truncated: copy it again")
-    return raw
-
-
-def _samples(raw: Any, picks: list[int], rate: float, file: str) -> tuple[NDArray[np.float64], float]:
-    """Samples of these channels in volts, shape (C, N), and their rate; InputError if any isn't finite."""
-    try:
-        data, rate = resampled(raw, picks, rate)
+        with redirect_stdout(sys.stderr):  # see `open_eeg`
+            data, rate, clipped = resampled(raw, picks, rate)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
@@ -313,13 +308,14 @@ def _samples(raw: Any, picks: list[int], rate: float, file: str) -> tuple[NDArra
     broken = [raw.ch_names[pick] for pick, row in zip(picks, data, strict=True) if not np.isfinite(row).all()]
     if broken:
         raise InputError(
-            f"{file}: NaN in {len(broken)} of {len(picks)} channels ({', '.join(broken[:8])}); "
-            "interpolate or remove them first"
+            f"{file}: NaN in {len(broken)} of {len(picks)} channels ({listed(broken, 8)}); interpolate them "
+            "first, or leave them out by another type than EEG in the file's channels.tsv"
         )
-    return data, rate
+    return data, rate, clipped
 
 
-def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]]) -> list[int]:
+def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]], file: str) -> list[int]:
+    """Numbers of the EEG channels; which others are left out is logged, InputError where there are none."""
     picks = []
     for pick, (name, kind) in enumerate(zip(raw.ch_names, raw.get_channel_types(), strict=True)):
         # channels.tsv knows best, then MNE, then the name
@@ -327,6 +323,10 @@ def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]]) -> list[int]
         by_name = "EEG" if kind == "eeg" and not NOT_EEG.search(name) else ""
         if (by_name if stated is None else stated.upper()) == "EEG":
             picks.append(pick)
+    if not picks:
+        raise InputError(f"{file}: no EEG channels among {', '.join(raw.ch_names)}")
+    if others := [name for pick, name in enumerate(raw.ch_names) if pick not in picks]:
+        logger.info("%s: channels that are no EEG are left out: %s", file, listed(others))
     return picks
 
 
@@ -345,12 +345,14 @@ def _rereference(
     data -= data[rows].mean(axis=0)
 
 
-def _bids_table(path: Path, kind: str) -> Path | None:
-    """Where the BIDS table of this kind (`channels`, `electrodes`) of an EEG file is.
+def _bids_table(path: Path | None, kind: str) -> Path | None:
+    """Where the BIDS table of this kind, one of `TABLES`, of an EEG file is.
 
     It carries a subset of the file's entities, apart from `space`, and the most specific one counts. MNE-BIDS
     would also take the table of another run or acquisition where the EEG's name states none.
     """
+    if path is None:
+        return None
     entities, found = {*path.stem.split("_")[:-1]}, []
     for table in path.parent.glob(f"*_{kind}.tsv"):
         own = {part for part in table.stem.split("_")[:-1] if not part.startswith("space-")}
@@ -359,7 +361,7 @@ def _bids_table(path: Path, kind: str) -> Path | None:
     return max(found)[1] if found else None
 
 
-def _positions(raw: Any, names: tuple[str, ...], path: Path) -> NDArray[np.float64]:
+def _positions(raw: Any, names: tuple[str, ...], path: Path | None) -> NDArray[np.float64]:
     """Electrode positions (C, 3) in metres from the first source that knows half of the channels."""
     montage = raw.get_montage()
     own = montage.get_positions()["ch_pos"] if montage is not None else {}
@@ -371,7 +373,7 @@ def _positions(raw: Any, names: tuple[str, ...], path: Path) -> NDArray[np.float
     return np.full((len(names), 3), np.nan)
 
 
-def _bids_electrodes(path: Path) -> dict[str, NDArray[np.float64]]:
+def _bids_electrodes(path: Path | None) -> dict[str, NDArray[np.float64]]:
     file = _bids_table(path, "electrodes")
     table = read_tsv(file) if file else {}
     if file is None or not {"name", "x", "y", "z"} <= set(table):

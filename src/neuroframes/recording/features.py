@@ -1,7 +1,7 @@
 """Tables of features per frame, in place of raw EEG: K frames in rows, F features in columns.
 
-    .tsv    the first line is the features' names; the TR stands in the sidecar, as RepetitionTime
-    .npz    features (K, F), names (F,) and tr, in seconds
+    .tsv, .parquet    columns are named after features; the TR stands in the sidecar, as RepetitionTime
+    .npz, .mat        features (K, F), names (F,) and tr, in seconds
 
 Row k is what was measured while frame k was acquired: any delay to BOLD is left to who reads it. A table has
 no other clock than its rows: row k is at (k + 1/2) TR.
@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from neuroframes.recording.band_power import BANDS, BandPower, lagged, log_band_
 from neuroframes.recording.sidecar import read_sidecar, seconds, write_sidecar
 from neuroframes.recording.tsv import numbers, read_tsv
 
-FORMATS = (".tsv", ".npz")
+FORMATS = (".tsv", ".npz", ".parquet", ".mat")
 PLACES = {  # m, head coordinates
     "frontal": (0.0, 0.09, 0.06),
     "central": (0.0, 0.0, 0.13),
@@ -122,7 +123,7 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
     Parameters
     ----------
     path : path
-        `*.tsv` or `*.npz`.
+        `*.tsv`, `*.npz`, `*.parquet` (with the package pyarrow) or `*.mat`.
     tr : float, seconds, optional
         Where neither the file nor its sidecar states it.
 
@@ -135,7 +136,8 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"{path.name}: expected features per frame as {' or '.join(FORMATS)}")
-    values, names, stated = _read_arrays(path) if path.suffix == ".npz" else _read_text(path)
+    read = {".tsv": _read_text, ".parquet": _read_parquet}.get(path.suffix, _read_arrays)
+    values, names, stated = read(path)
     if len(names) != values.shape[1]:
         raise InputError(
             f"{path.name}: {len(names)} names for {values.shape[1]} columns; expected frames in rows and "
@@ -157,14 +159,23 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
 
 
 def write_features(path: Path, features: Features) -> None:
-    """Write a table, in the format of the suffix; the TR of a .tsv goes into its sidecar."""
+    """Write a table, in the format of the suffix; the TR of a .tsv or .parquet goes into its sidecar."""
     import pandas as pd
+    from scipy.io import savemat
 
+    arrays: dict[str, Any] = {"features": features.values, "tr": features.tr}
     if path.suffix == ".npz":
-        np.savez(path, features=features.values, names=np.array(features.names), tr=features.tr)
+        np.savez(path, names=np.array(features.names), **arrays)
+        return
+    if path.suffix == ".mat":
+        savemat(path, {"names": np.array(features.names, object), **arrays})
         return
     table = pd.DataFrame(features.values, columns=features.names)
-    table.to_csv(path, sep="\t", index=False, float_format="%.9g", lineterminator="\n")
+    if path.suffix == ".parquet":
+        _need_pyarrow(path)
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, sep="\t", index=False, float_format="%.9g", lineterminator="\n")
     write_sidecar(path, {"RepetitionTime": features.tr})
 
 
@@ -203,21 +214,64 @@ def _read_text(path: Path) -> Contents:
     table = read_tsv(path)
     names: Sequence[str] = [*table]
     values = np.column_stack([numbers(path, table, name) for name in names])
-    return values, tuple(names), seconds(path, read_sidecar(path), "RepetitionTime") or 0.0
+    return values, tuple(names), _stated_tr(path)
+
+
+def _read_parquet(path: Path) -> Contents:
+    import pandas as pd
+
+    _need_pyarrow(path)
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # those of pyarrow are one or the other
+        raise InputError(f"{path}: can't be read as Parquet ({error}); copy or write it again") from error
+    kinds = {str(name): values.dtype for name, values in table.items()}
+    if text := [name for name, kind in kinds.items() if not pd.api.types.is_numeric_dtype(kind)]:
+        raise InputError(f"{path.name}: no numbers in {listed(text)}; every column is a feature: drop others")
+    return table.to_numpy(np.float64, na_value=np.nan), tuple(kinds), _stated_tr(path)
+
+
+def _need_pyarrow(path: Path) -> None:
+    if find_spec("pyarrow") is None:
+        raise InputError(f"{path.name}: Parquet takes the package pyarrow: pip install pyarrow")
+
+
+def _stated_tr(path: Path) -> float:
+    """The TR of the sidecar, 0 where it states none."""
+    return seconds(path, read_sidecar(path), "RepetitionTime") or 0.0
 
 
 def _read_arrays(path: Path) -> Contents:
-    try:
-        # Not np.load, which also takes other files than archives.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, zlib.error, BadZipFile) as error:
-        raise InputError(f"{path}: can't be read as NPZ ({error}); copy or write it again") from error
+    arrays = _read_matlab(path) if path.suffix == ".mat" else _read_npz(path)
     values = arrays.get("features")
     if values is None or values.ndim != 2 or values.dtype.kind not in "biuf" or "names" not in arrays:
         raise InputError(
             f"{path.name} holds {', '.join(arrays) or 'nothing'}; expected features, frames x features, and "
-            "names; save it with np.savez(FILE, features=..., names=..., tr=...)"
+            "names, and if it is known tr, in seconds; save it again with these arrays"
         )
     tr = check_number(arrays["tr"].tolist(), f"{path.name}: tr") if "tr" in arrays else 0.0
     return values, tuple(arrays["names"].astype(str).ravel().tolist()), tr
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        # Not np.load, which also takes other files than archives.
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
+            return dict(stored)
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, zlib.error, BadZipFile) as error:
+        raise InputError(f"{path}: can't be read as NPZ ({error}); copy or write it again") from error
+
+
+def _read_matlab(path: Path) -> dict[str, NDArray[Any]]:
+    from pymatreader import read_mat
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        stored = {name: np.asarray(each) for name, each in read_mat(path).items() if name[:2] != "__"}
+    except Exception as error:  # whatever the parsers of SciPy and HDF5 meet
+        raise InputError(f"{path}: can't be read as MATLAB file ({error}); copy or save it again") from error
+    # MATLAB's arrays of one column, or of one row, come without it.
+    if "features" in stored and stored["features"].ndim < 2:
+        stored["features"] = stored["features"].reshape(-1, stored.get("names", np.empty(1)).size)
+    return stored

@@ -1,7 +1,7 @@
 """Tables of parcels: K frames in rows, P parcels in columns, as text or as arrays of NumPy.
 
     .tsv, .csv    numbers, `n/a` where a value isn't known; the first line may be the parcels' names
-    .npz          bold (K, P), and if known names (P,) and tr, in seconds; another name than `bold` will do
+    .npz, .mat    bold (K, P), and if known names (P,) and tr, in seconds; another name than `bold` will do
                   where there is no other table
 
 A first line is names where none of its entries is a number, or where they count up by one: from 0 or 1, as
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.io
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number
+from neuroframes.recording.arrays import ARRAYS, read_arrays, texts
 from neuroframes.recording.tsv import SEPARATORS, UNKNOWN, read_lines
 
 if TYPE_CHECKING:
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TABLES = (*SEPARATORS, ".npz")
+TABLES = (*SEPARATORS, *ARRAYS)
 FEW = 0.5  # frames a parcel: a table of fewer may lie on its side
 
-Contents = tuple[NDArray[np.float32], tuple[str, ...], float]  # frames (K, P), names or (), TR or 0
+Contents = tuple[NDArray[np.float32], tuple[str, ...]]  # frames (K, P), names or ()
 
 
 def read_parcels(path: Path) -> Contents:
-    """Frames (K, P) in Fortran order, the parcels' names, () where there are none, and the TR, 0 if unknown.
+    """Frames (K, P) in Fortran order, and the parcels' names, () where there are none.
 
     Raises
     ------
@@ -41,9 +43,9 @@ def read_parcels(path: Path) -> Contents:
         If it is no table of numbers, it isn't clear which array holds the frames, two parcels have one name,
         or there are more or fewer names than parcels.
     OSError, ValueError, zipfile.BadZipFile
-        If an NPZ is damaged.
+        If a file of arrays is damaged.
     """
-    data, names, tr = _read_arrays(path) if path.suffix == ".npz" else _read_text(path)
+    data, names = _read_text(path) if path.suffix in SEPARATORS else _read_arrays(path)
     n_frames, n_parcels = data.shape
     if names and len(names) != n_parcels:
         remedy = "transpose the table" if len(names) == n_frames else "name each parcel, or none"
@@ -60,15 +62,13 @@ def read_parcels(path: Path) -> Contents:
             n_frames,
             n_parcels,
         )
-    return data, names, tr
+    return data, names
 
 
 def stated_tr(path: Path) -> float:
     """The TR in seconds that a table states, 0 if none; InputError where it is no number."""
-    if path.suffix != ".npz":
-        return 0.0
-    with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
-        return check_number(stored["tr"].item(), f"{path.name}: tr") if "tr" in stored else 0.0
+    stated = None if path.suffix in SEPARATORS else read_arrays(path).get("tr")
+    return 0.0 if stated is None else check_number(stated.item(), f"{path.name}: tr")
 
 
 def write_parcels(path: Path, data: NDArray[np.floating[Any]], names: Sequence[str], tr: float) -> None:
@@ -79,6 +79,11 @@ def write_parcels(path: Path, data: NDArray[np.floating[Any]], names: Sequence[s
     if path.suffix == ".npz":
         named: dict[str, Any] = {"names": np.array(names)} if names else {}
         np.savez(path, bold=data, tr=np.float64(tr), **named)
+        return
+    if path.suffix == ".mat":
+        cells: dict[str, Any] = {"names": np.array(names, object)} if names else {}
+        # Compressed, as MATLAB does it: with checksums, as its reader trusts sizes that a file states.
+        scipy.io.savemat(path, {"bold": data, "tr": float(tr), **cells}, do_compression=True)
         return
     # Nine digits tell every two float32 apart.
     pd.DataFrame(data, columns=names or None).to_csv(
@@ -117,7 +122,7 @@ def _read_text(path: Path) -> Contents:
             f"{lines.iat[row, column]!r}; rows are frames and columns parcels, with a name for each or for "
             "none, and no column of row numbers or times"
         )
-    return np.asfortranarray(values, np.float32), names, 0.0
+    return np.asfortranarray(values, np.float32), names
 
 
 def _numbers(text: "DataFrame") -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -142,15 +147,16 @@ def _may_be_labels(line: NDArray[np.float64]) -> bool:
 
 
 def _read_arrays(path: Path) -> Contents:
-    with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
-        arrays = dict(stored)
-    tables = [key for key, array in arrays.items() if array.ndim == 2 and array.dtype.kind in "biuf"]
+    arrays = read_arrays(path)
+    # Every number of MATLAB is a table of one.
+    numbers = {key: array for key, array in arrays.items() if array.dtype.kind in "biuf" and array.size > 1}
+    tables = [key for key, array in numbers.items() if array.ndim == 2]
     if "bold" in tables:
         tables = ["bold"]
     if len(tables) != 1:
         raise InputError(
             f"{path.name} holds {', '.join(arrays) or 'nothing'}, {len(tables)} of them 2-D and of numbers; "
-            "expected frames x parcels called bold, or no other table; save it with np.savez(FILE, bold=...)"
+            "expected frames x parcels called bold, or no other table; name it bold"
         )
-    names = tuple(arrays["names"].astype(str).ravel().tolist()) if "names" in arrays else ()
-    return np.asfortranarray(arrays[tables[0]], np.float32), names, stated_tr(path)
+    names = texts(arrays["names"]) if "names" in arrays else ()
+    return np.asfortranarray(arrays[tables[0]], np.float32), names

@@ -40,7 +40,9 @@ def low_pass(up: int, down: int) -> NDArray[np.float64]:
     return signal.firwin(taps | 1, (1 + PASSED) / 2 / widest, window=("kaiser", beta))
 
 
-def resampled(raw: Any, picks: list[int], target: float) -> tuple[NDArray[np.float64], float]:
+def resampled(
+    raw: Any, picks: list[int], target: float
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """Read channels of an MNE recording at a lower rate.
 
     Parameters
@@ -54,11 +56,14 @@ def resampled(raw: Any, picks: list[int], target: float) -> tuple[NDArray[np.flo
     data : array, shape (C, N), float64, volts
         Each channel less its first sample: the amplifier's offset carries nothing, but rings at the ends.
     rate : float, Hz
+    clipped : array, shape (C,)
+        Share of the file's samples that is at the channel's largest or smallest value.
     """
     rate, n_samples = float(raw.info["sfreq"]), int(raw.n_times)
     up, down = factors(rate, target)
     data = np.empty((len(picks), math.ceil(n_samples * up / down)))
     offset = raw.get_data(picks=picks, start=0, stop=1)
+    ends, counts = np.tile(-np.inf, (2, len(picks))), np.zeros((2, len(picks)))  # of x, and of -x
     coefficients = low_pass(up, down)
     reach = 0 if up == down else down * math.ceil(len(coefficients) / 2 / up / down)
     block = down * max(1, BLOCK_BYTES // (8 * len(raw.ch_names) * down))
@@ -66,6 +71,12 @@ def resampled(raw: Any, picks: list[int], target: float) -> tuple[NDArray[np.flo
         last = min(first + block, n_samples)
         before, after = min(reach, first), min(reach, n_samples - last)
         x = raw.get_data(picks=picks, start=first - before, stop=last + after) - offset
+        for side, sign in enumerate((1, -1)):
+            new = sign * x[:, before : before + last - first]
+            top = new.max(axis=1)
+            counts[side] *= ends[side] >= top
+            counts[side] += (new == np.maximum(top, ends[side])[:, None]).sum(axis=1)
+            ends[side] = np.maximum(top, ends[side])
         if up != down:
             # Beyond its ends the recording goes on as its last sample.
             x = np.pad(x, ((0, 0), (reach - before, reach - after)), mode="edge")
@@ -73,4 +84,4 @@ def resampled(raw: Any, picks: list[int], target: float) -> tuple[NDArray[np.flo
         start, stop = first * up // down, math.ceil(last * up / down)
         skipped = reach * up // down
         data[:, start:stop] = x[:, skipped : skipped + stop - start]
-    return data, rate * up / down
+    return data, rate * up / down, counts.max(axis=0) / n_samples

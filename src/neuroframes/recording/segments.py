@@ -159,6 +159,8 @@ def split_in_time(
     test: list[Part] = []
     # From the end on, so that all that is scored comes after all that is fitted.
     for name, n_frames, tr in reversed(runs):
+        if n_frames < SHORTEST_PART <= to_hold_out:
+            continue  # too short to score, too late to fit on
         n_test = min(to_hold_out, n_frames)
         # A rest too short to score, or to fit on, goes to the other side.
         if n_test < SHORTEST_PART:

@@ -16,7 +16,7 @@ import logging
 import re
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -35,6 +35,8 @@ from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
+from neuroframes.recording.nuisance import read_confounds, without_nuisance
+from neuroframes.recording.projection import check_surface, projected
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
 from neuroframes.threads import few_threads
@@ -45,6 +47,7 @@ FORMAT = "neuroframes-store-1"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
+VOLUMES = "MNI152NLin2009cAsym"  # fMRIPrep's own space, whose volumes --surface projects
 OF_EEG = ("rate", "l_freq", "reference", "trigger", "onset", "skip_volumes")  # settings of raw EEG alone
 
 
@@ -193,8 +196,12 @@ def prepare(
     censor_before: int = 0,
     censor_after: int = 0,
     censor_between: int = 0,
+    confounds: str | None = None,
+    high_pass: float | None = None,
     space: str | None = None,
     atlas: str | None = None,
+    surface: str | None = None,
+    bold_tr: float | None = None,
     eeg_root: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -234,10 +241,20 @@ def prepare(
         Number of frames after each censored one that are censored too.
     censor_between : int
         Stretches of at most so many good frames, between censored ones or the run's ends, are censored too.
+    confounds : str
+        Confounds to regress out, with a fit to frames that aren't censored: columns of fMRIPrep's table, or
+        parts of a strategy of nilearn's load_confounds, with commas between (motion,wm_csf). Censored frames
+        are NaN then.
+    high_pass : float, Hz
+        Edge of the high-pass filter of BOLD, a cosine basis in the same fit; by default none.
     space : str
         The BOLD's space entity, where there are several; by default fsLR before fsaverage before parcels.
     atlas : str
         Atlas of parcels, which are then taken rather than vertices.
+    surface : {"fsaverage5"}
+        Surface to which volumes in MNI space are projected, by default fMRIPrep's MNI152NLin2009cAsym.
+    bold_tr : float, seconds
+        TR of all runs, where files state none or a wrong one.
     eeg_root : path
         BIDS root of the EEG, where it is another.
     overwrite : bool
@@ -263,11 +280,16 @@ def prepare(
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
         "reference": reference,
+        "bold_tr": bold_tr,
+        "surface": None if surface is None else check_surface(surface),
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
+        "confounds": confounds,
+        "high_pass": None if high_pass is None else check_number(high_pass, "--high-pass", above=0),
     }
+    space = space or (VOLUMES if surface else None)
     runs = find_runs(bids_root, subject=subject, space=space, atlas=atlas, eeg_root=eeg_root)
     by_subject = {name: list(group) for name, group in groupby(runs, attrgetter("subject"))}
     for of_subject in by_subject.values():
@@ -377,16 +399,34 @@ def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collect
 def _read(
     run: RunFiles, settings: dict[str, Any]
 ) -> tuple[Bold, Eeg | Features, NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64] | None]:
-    bold = read_bold(run.bold[0])
+    bold = read_bold(run.bold[0], tr=settings["bold_tr"])
+    if settings["surface"]:
+        bold = projected(bold, settings["surface"])
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
-    left_out = rules.left_out(bold.data, bold.measured, run.confounds)
+    left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
+    if settings["confounds"] or settings["high_pass"]:
+        bold = _cleaned(run, bold, ~left_out, settings)
     if is_table(run.eeg):
         features = read_features(run.eeg, tr=bold.tr)
         check_frames(run.eeg, features, len(bold.data), bold.tr)
         return bold, features, features.times, left_out, moved
     eeg, times = read_eeg_of_bold(run.eeg, bold, **{name: settings[name] for name in OF_EEG})
     return bold, eeg, times, left_out, moved
+
+
+def _cleaned(run: RunFiles, bold: Bold, measured: NDArray[np.bool_], settings: dict[str, Any]) -> Bold:
+    """The run without what confounds and drifts explain of its measured frames."""
+    confounds = None
+    if settings["confounds"]:
+        if run.confounds is None:
+            raise InputError(
+                f"{run.bold[0].name}: --confounds {settings['confounds']}, but no table of them is there; "
+                "put fMRIPrep's desc-confounds_timeseries.tsv there, or leave the option out"
+            )
+        confounds = read_confounds(run.confounds, settings["confounds"])
+    name, high_pass = run.bold[0].name, settings["high_pass"]
+    return replace(bold, data=without_nuisance(bold.data, measured, confounds, high_pass, bold.tr, name))
 
 
 def _fit_to_store(

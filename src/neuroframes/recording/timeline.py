@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.recording.tsv import numbers, read_tsv
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ MOTION = (
     ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"),
     ("X", "Y", "Z", "RotX", "RotY", "RotZ"),
 )
-# The last two are XCP-D's; `denoising`, where it is, has frames between outliers too.
-CENSOR_COLUMNS = ("censored", "censor", "outlier", "outliers", "denoising", "framewise_displacement")
+FEWEST_ALIKE = 4  # values of a frame: of fewer it is no wonder that all are the same
 
 
 def frame_times(
@@ -52,7 +51,8 @@ def frame_times(
     Parameters
     ----------
     triggers : array, shape (n_frames + skip,), seconds, or None
-        Volume triggers, one at the start of each volume. None or none at all: `onset` counts.
+        Volume triggers, one at the start of each volume, or the first alone. None or none at all: `onset`
+        counts.
     tr : float, seconds
     n_frames : int
         Frames in the BOLD file.
@@ -84,6 +84,9 @@ def frame_times(
             logger.warning("%s: no volume triggers; frames are counted from the EEG's start", name)
             onset = 0.0
         return onset + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
+    if len(triggers) == 1 < n_frames + skip:
+        logger.warning("%s: one volume trigger, at %.3f s; frames are counted from it", name, triggers[0])
+        return triggers[0] + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
     # Triggers are the scanner's own clock: an onset beside them counts for nothing.
     _check_triggers(triggers, tr, n_frames, skip, name)
     return triggers[skip:] + offset
@@ -95,9 +98,11 @@ def _check_triggers(triggers: NDArray[np.float64], tr: float, n_frames: int, ski
         surplus = len(triggers) - n_frames
         remedy = (
             f"pass --skip-volumes {surplus} if the first {surplus} were dummy scans that the BOLD file lacks"
+            f", or --trigger none --onset {triggers[0]:.3f} if it lacks the last"
             if surplus > 0
             else "the EEG lacks volumes: cut the BOLD to the frames that were recorded with it, or pass "
-            "--trigger none --onset SECONDS to count from the first frame"
+            f"--trigger none --onset SECONDS to count from the first frame's ({triggers[0]:.3f}, if the last "
+            "ones are missing)"
         )
         skipped = f" after {skip} skipped volumes" if skip else ""
         raise InputError(f"{name}: {len(triggers)} volume triggers but {n_frames} frames{skipped}; {remedy}")
@@ -206,9 +211,13 @@ class Censoring:
         return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
 
     def left_out(
-        self, frames: NDArray[np.float32], measured: NDArray[np.bool_], confounds: str | Path | None
+        self,
+        frames: NDArray[np.float32],
+        measured: NDArray[np.bool_],
+        confounds: str | Path | None,
+        name: str = "BOLD",
     ) -> NDArray[np.bool_]:
-        """Frames that are no data: left out by these rules, NaN throughout, or estimates of an earlier call.
+        """Frames that are no data: left out by these rules, without values, or estimates of an earlier call.
 
         Parameters
         ----------
@@ -216,12 +225,14 @@ class Censoring:
         measured : array, shape (K,), False at estimates
         confounds : path, or None
             As in `outliers`.
+        name : str
+            The BOLD file's, for messages.
 
         Returns
         -------
         array, shape (K,), bool
         """
-        missing = np.logical_not(np.isfinite(frames).any(axis=1))
+        missing = without_values(frames, measured, name)
         if confounds is not None:
             missing |= self.outliers(confounds, len(frames))
         return self.widened(missing, measured) | ~measured
@@ -254,6 +265,35 @@ class Censoring:
         return result
 
 
+def without_values(frames: NDArray[np.float32], measured: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
+    """Frames that hold nothing: no finite value or, where they pass for measured, the same one throughout.
+
+    Other tools leave zeros at frames that they censored, such as AFNI's `-cenmode ZERO`.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V)
+    measured : array, shape (K,)
+    name : str
+        The file's, for the warning that names frames of one value.
+
+    Returns
+    -------
+    array, shape (K,), bool
+    """
+    n_finite = np.isfinite(frames).sum(axis=1)
+    alike = np.fmin.reduce(frames, axis=1) == np.fmax.reduce(frames, axis=1)
+    alike &= measured & (n_finite >= max(FEWEST_ALIKE, frames.shape[1] / 2))
+    if alike.any():
+        logger.warning(
+            "%s: %s without a signal, the same value throughout (%s): not measured",
+            name,
+            counted(int(alike.sum()), "frame"),
+            listed(np.flatnonzero(alike).tolist()),
+        )
+    return np.asarray(alike | (n_finite == 0))
+
+
 def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
     """Head motion of each frame, from an fMRIPrep confounds table.
 
@@ -274,45 +314,6 @@ def motion(confounds: str | Path, n_frames: int) -> NDArray[np.float64] | None:
         if set(names) <= set(table):
             return np.nan_to_num(np.stack([numbers(path, table, name) for name in names], axis=1))
     return None
-
-
-def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
-    """Frames to leave out, from a table of one line a frame: 1 = censored, 0 = kept.
-
-    Either one column, with or without a header line, or several of which one is named `censored`, `outlier`
-    or, as XCP-D has them, `denoising` or `framewise_displacement`. AFNI's `.1D` files mean the opposite
-    (1 = kept): refused.
-
-    Returns
-    -------
-    array, shape (n_frames,), bool
-
-    Raises
-    ------
-    InputError
-        If the number of lines is not `n_frames` or an entry is neither 0 nor 1.
-    """
-    path = Path(path)
-    if path.suffix == ".1D":
-        raise InputError(f"{path.name}: AFNI's .1D marks kept frames with 1; write a .tsv with 1 = censored")
-    table = read_tsv(path)
-    name = next((name for name in CENSOR_COLUMNS if name in table), None)
-    if name is None and table.shape[1] == 1:
-        (name,) = table
-        if name in ("0", "1"):  # no header line: it is the first frame
-            table.loc[0] = name
-            table = table.sort_index()
-    if name is None:
-        raise InputError(
-            f"{path.name}: which column of {', '.join(table)}? Name the one with 1 = censored 'censored'"
-        )
-    _check_length(path, len(table), n_frames)
-    values = numbers(path, table, name)
-    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
-    if wrong.size:
-        got = table[name].iloc[wrong[0]]
-        raise InputError(f"{path.name}: frame {wrong[0]} has {got!r}; expected 0 or 1 (1 = censored)")
-    return values == 1
 
 
 def parse_frames(text: str, n_frames: int) -> NDArray[np.bool_]:

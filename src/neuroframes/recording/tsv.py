@@ -1,5 +1,7 @@
 """Tables of text as BIDS and fMRIPrep write them: tabs, a header line, `n/a` where nothing is known."""
 
+import codecs
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,31 @@ if TYPE_CHECKING:
 
 
 SEPARATORS = {".tsv": "\t", ".csv": ","}
+BETWEEN = {"\t": "tab", ";": "semicolon", ",": "comma", " ": "blank"}  # separators, the likeliest first
 UNKNOWN = ("n/a", "nan", "")  # in lower case
+
+
+def read_text(path: Path) -> str:
+    """A file of text, UTF-8 or what spreadsheets call Unicode (UTF-16), its lines ended by line feeds alone.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, isn't text, or is empty.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file{', but a folder' * path.is_dir()}")
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name}: not a table of text in UTF-8 ({error}); save it as UTF-8") from error
+    if "\0" in text:
+        raise InputError(f"{path.name}: not a table of text, it holds NUL bytes; export or copy it again")
+    if not text.strip():
+        raise InputError(f"{path.name}: not a table: it is empty; export or copy it again")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_lines(path: Path, separator: str = "\t") -> "DataFrame":
@@ -22,19 +48,35 @@ def read_lines(path: Path, separator: str = "\t") -> "DataFrame":
     Raises
     ------
     InputError
-        If the file is missing, isn't text, is empty, or a line has another number of fields than the first.
+        As `read_text` and `split_lines`.
+    """
+    return split_lines(path, read_text(path), separator)
+
+
+def split_lines(path: Path, text: str, separator: str) -> "DataFrame":
+    """The fields of each line of a file's text, between tabs, commas, semicolons or blanks; see `read_lines`.
+
+    Raises
+    ------
+    InputError
+        If something else stands between fields, or a line has another number of them than the first.
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such file{', but a folder' * path.is_dir()}")
-    kind = "tab" if separator == "\t" else "comma"
+    kind = BETWEEN[separator]
+    first, *others = text.strip("\n").split("\n", 2)
+    second = others[0] if others else first
+    for other, name in BETWEEN.items():
+        # Where commas are decimal, semicolons stand between fields.
+        absent = separator not in first + second or (separator, other) == (",", ";")
+        if absent and 0 < first.count(other) == second.count(other):
+            raise InputError(f"{path.name}: {name}s between fields, expected {kind}s; export it with {kind}s")
     try:
         # The header is read as a line like others, or pandas renames and shifts columns to fit. Its faster
         # engine makes a line that was cut off look as if its last fields were empty.
-        text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-        lines = pd.read_csv(path, sep=separator, header=None, engine="python", **text)
-    except ValueError as error:  # pandas' own, and bytes that aren't UTF-8
+        as_text = {"dtype": str, "keep_default_na": False, "header": None, "engine": "python"}
+        lines = pd.read_csv(StringIO(text), sep=r"\s+" if separator == " " else separator, **as_text)
+    except ValueError as error:  # pandas' own
         raise InputError(
             f"{path.name}: not a table of {kind}-separated text ({error}); export or copy it again"
         ) from error
@@ -72,8 +114,9 @@ def numbers(path: Path, table: "DataFrame", name: str) -> NDArray[np.float64]:
     values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
     wrong = np.flatnonzero(~np.isfinite(values) & ~text.isin(UNKNOWN))
     if wrong.size:
+        got = table[name].iloc[wrong[0]]
+        remedy = "; export it with decimal points" if "," in got else ""
         raise InputError(
-            f"{path.name}: column {name}, line {wrong[0] + 2}: expected a number or n/a, "
-            f"got {table[name].iloc[wrong[0]]!r}"
+            f"{path.name}: column {name}, line {wrong[0] + 2}: expected a number or n/a, got {got!r}{remedy}"
         )
     return values

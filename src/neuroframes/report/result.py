@@ -12,6 +12,7 @@ BIDS has it, `hemi` before `space`, `den` and `desc`, `stat` and `draw` after th
 from collections.abc import Iterable, Mapping
 from itertools import chain, count, takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def write_result(
     about: Mapping[str, Any],
     draws: Iterable[NDArray[np.float32]] = (),
     n_draws: int = 0,
+    tables: Mapping[Path, str] = MappingProxyType({}),
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
     """Write frames, standard deviation and draws with their sidecars: all of these files or none.
@@ -122,6 +124,8 @@ def write_result(
     about : mapping
         What else the sidecar says: Description, Sources, NeuroframesModel, Units ...
     draws : iterable of `n_draws` arrays, shape (K, V), taken one at a time
+    tables : mapping
+        Text to write with them in the same folder.
 
     Returns
     -------
@@ -142,7 +146,7 @@ def write_result(
     if space.kind == "volume":  # which else is told from values, and a deviation may be 0 throughout
         shared["NeuroframesSpace"] = space.to_json()
     with written_together(
-        _files_of(parts, space), removed=_files_of(stale, space), overwrite=overwrite
+        [*_files_of(parts, space), *tables], removed=_files_of(stale, space), overwrite=overwrite
     ) as folder:
         for number, (part, data) in enumerate(zip(parts, chain(arrays, draws), strict=True)):
             write_bold(folder / part.name, data, space, tr=tr, start=start)
@@ -151,6 +155,8 @@ def write_result(
             ):
                 content = {**shared, **_role(number, len(arrays), n_draws, of_out.name, of_deviation.name)}
                 write_sidecar(folder / path.name, content)
+        for table, text in tables.items():
+            (folder / table.name).write_text(text, encoding="utf-8")
     return tuple(path for part in parts for path in images_of(part, space))
 
 

@@ -48,7 +48,7 @@ def view(
     *,
     kind: mesh.Kind = "inflated",
     max_frames: int = 200,
-    tr: float | None = None,
+    bold_tr: float | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one self-contained HTML page: the cortex and a frame slider.
@@ -66,7 +66,7 @@ def view(
     max_frames : int
         Most frames that are shown. Of a longer file it is every second, third, ... one, and the page says so;
         reconstructed frames are all shown besides, unless they are more than this.
-    tr : float, seconds
+    bold_tr : float, seconds
         Time between frames, where the file states none or a wrong one.
     overwrite : bool
         Replace the output if it exists.
@@ -88,11 +88,13 @@ def view(
         raise InputError(f"--out {out.name}: a page is written as .html; change the output's suffix")
     if max_frames < 1:
         raise InputError(f"max_frames is {max_frames}; expected 1 or more")
-    bold = read_bold(result, tr=tr)
+    bold = read_bold(result, tr=bold_tr)
     if bold.space.name not in MESH_SIZES:
         raise InputError(
             f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
             f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}"
+            + "; look at volumes with nilearn.plotting.view_img or FSLeyes"
+            * (bold.space.kind == "volume")
         )
     if len(bold.data) < 2:
         raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")

@@ -2,8 +2,8 @@
 
 Weights are W + D: those of the population, and a ridge on D whose penalty, for each group of latents, is that
 which served best for other people (`training.across.fit_change`). The fewer minutes, the nearer they stay to
-the population's. Weights that start from 0 are taken where they predict left-out blocks better by a standard
-error. What the person's frames say of latents is added to what other people's do.
+the population's. They are mixed with weights that start from 0, by the share that predicts left-out blocks
+best. What the person's frames say of latents is added to what other people's do.
 """
 
 import logging
@@ -86,18 +86,16 @@ def adapted(model: PopulationModel, segments: Sequence[Segment]) -> PopulationMo
             change = scale * (ridge.right @ ridge.coefficients(unexplained, penalty))
             unexplained = ridge.left_out_residual(unexplained, penalty)
         alone = float(ridge.penalties[errors[:, these].mean(axis=1).argmin()])
-        of_own = ridge.left_out_residual(z[:, these], alone)
-        gains = [np.square(unexplained[at]).mean() - np.square(of_own[at]).mean() for at in ridge.blocks]
-        unlike = np.mean(gains) > np.std(gains, ddof=1) / np.sqrt(len(gains))
-        if unlike:
-            weights[:, these] = scale * (ridge.right @ ridge.coefficients(z[:, these], alone))
-        else:
-            weights[:, these] += change
-        left_out[:, these] = z[:, these] - (of_own if unlike else unexplained)
-        start = "nothing" if unlike else "other people's"
+        apart = unexplained - ridge.left_out_residual(z[:, these], alone)
+        # The share of each that predicts left-out blocks best.
+        share = (unexplained * apart).sum() / max(np.square(apart).sum(), np.finfo(float).tiny)
+        share = float(np.clip(share, 0, 1))
+        from_none = scale * (ridge.right @ ridge.coefficients(z[:, these], alone))
+        weights[:, these] = (1 - share) * (weights[:, these] + change) + share * from_none
+        left_out[:, these] = z[:, these] - unexplained + share * apart
         first, last = np.flatnonzero(these)[[0, -1]]
-        how = "latents %d to %d: weights start from %s, penalty %.3g"
-        logger.info(how, first, last, start, alone if unlike else penalty)
+        how = "latents %d to %d: penalty %.3g on what is changed; %.2f of weights that start from none"
+        logger.info(how, first, last, penalty, share)
     predictions = [np.asarray(of @ weights, np.float64) for of in features]
     put_at_measured(predictions, left_out, measured)
     of_measured = [np.where(mask[:, None], of, 0) for of, mask in zip(predictions, measured, strict=True)]
