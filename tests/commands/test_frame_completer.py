@@ -41,6 +41,8 @@ def test_a_run_is_filled_as_complete_fills_it(frames):
     np.testing.assert_array_equal(completer.transform(frames, sample_mask=kept), expected)
     np.testing.assert_array_equal(completer.transform([frames], sample_mask=[~MISSING])[0], expected)
     assert completer.prior_ is None
+    # A list of one has no others to learn from.
+    np.testing.assert_array_equal(FrameCompleter(tr=TR).fit_transform([without(frames)])[0], expected)
     np.testing.assert_array_equal(completer.transform(frames), frames)
 
 

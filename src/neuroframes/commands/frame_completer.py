@@ -152,11 +152,12 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         with TemporaryDirectory() as folder:
             if self.prior_ is not None:
                 self.prior_.save(Path(folder, "prior"))
-                options["model"] = Path(folder, "prior")
+            people = {} if self.prior_ is None else self.prior_.population.people
             filled = []
             for i, (run, mask) in enumerate(zip(runs, masks, strict=True)):
-                if self.prior_ is not None and among and _person(i) in self.prior_.population.people:
-                    options["leave_out"] = _person(i)
+                itself = {_person(i)} & {*people} if among else set()
+                options["model"] = Path(folder, "prior") if {*people} - itself else None
+                options["leave_out"] = _person(i) if itself and options["model"] else None
                 missing = _lacking(run)
                 if mask is not None:
                     missing |= _left_out(mask, len(run))[:, None]

@@ -167,7 +167,7 @@ def _write_image(image: Any, path: Path, origin: Any = None) -> Path:
         shutil.copy(sidecar_path(Path(source)), sidecar_path(path))
         name = content.get("NeuroframesStandardDeviation")
         if name is not None and (stated := companion(Path(source), name)) is not None:
-            for file in (stated, sidecar_path(stated)):
+            for file in filter(Path.exists, (stated, sidecar_path(stated))):
                 shutil.copy(file, path.with_name(file.name))
     return path
 
