@@ -19,6 +19,7 @@ import pytest
 import neuroframes
 from neuroframes.cli import COMMANDS, main, parse
 from neuroframes.cortex.space import CorticalSpace
+from neuroframes.options import IN_PYTHON_ONLY
 from neuroframes.recording.bold import write_bold
 from neuroframes.registry import load_model
 
@@ -78,12 +79,12 @@ def test_strings_stay_strings():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_the_function_s_parameters_with_its_defaults(command):
-    parameters = dict(inspect.signature(getattr(neuroframes, command)).parameters)
-    parameters.pop("progress", None)
+    signature = inspect.signature(getattr(neuroframes, command))
+    parameters = {name: of for name, of in signature.parameters.items() if name not in IN_PYTHON_ONLY}
     options = options_of(command, *LEAST[command])
     assert list(options) == list(parameters)
     for name, parameter in parameters.items():
-        if parameter.default is not parameter.empty:
+        if parameter.default is not parameter.empty and name != "out":
             default = list(parameter.default) if name == "beside" else parameter.default
             assert options[name] == default and type(options[name]) is type(default), name
 

@@ -110,8 +110,18 @@ def test_python_of_the_page_on_the_surface_model_runs():
     assert names["frames"].shape == (1, 59_412, 10)
 
 
+def test_python_of_the_page_on_nilearn_runs(recording, tmp_path, monkeypatch):
+    (code,) = blocks(ROOT / "docs" / "nilearn.md", "python")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(on_smaller_recording(code, recording), "nilearn.md", "exec"), names)
+    assert names["signals"].shape == (len(names["kept"]), names["run"].space.V)
+    assert len(names["kept"]) == names["run"].measured.sum() < 120
+    assert np.isfinite(names["signals"]).all()
+
+
 def test_no_python_goes_untested():
-    tested = {"README.md", "check.md", "files.md", "simulated.md", "surface.md"}
+    tested = {"README.md", "check.md", "files.md", "nilearn.md", "simulated.md", "surface.md"}
     assert {page.name for page in PAGES if blocks(page, "python")} == tested
 
 

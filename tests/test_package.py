@@ -26,7 +26,10 @@ FLOW = (
     *("training", "baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
 )
 # A run to fill or to check: arrays and what reads them, which the commands import when they run.
-HEAVY_COMMANDS = {f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "fill")}
+HEAVY_COMMANDS = {
+    *(f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "fill")),
+    *(f"neuroframes.commands.{name}" for name in ("frame_completer", "in_memory")),
+}
 
 
 def loaded_after(statements):

@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives; imported when first asked for, so that `import neuroframes` costs nothing.
 HOMES = {
+    "FrameCompleter": "neuroframes.commands.frame_completer",
     "InputError": "neuroframes.errors",
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
     "adapt": "neuroframes.commands.adapt",
@@ -17,6 +18,7 @@ HOMES = {
     "complete": "neuroframes.commands.complete",
     "complete_image": "neuroframes.commands.images",
     "evaluate": "neuroframes.commands.evaluate",
+    "measured_frames": "neuroframes.report.result",
     "open_store": "neuroframes.recording.store",
     "prepare": "neuroframes.recording.store",
     "prior": "neuroframes.commands.prior",

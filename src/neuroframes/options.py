@@ -26,7 +26,8 @@ from docstring_parser import parse as parse_docstring
 
 from neuroframes.errors import InputError
 
-IN_PYTHON_ONLY = {"progress"}  # a bar is drawn on a terminal and nowhere else: nothing to choose
+# A bar is drawn on a terminal and nowhere else: nothing to choose. Times are of arrays.
+IN_PYTHON_ONLY = {"progress", "times"}
 FLAGS = {word: on for on, words in ((True, "true yes on"), (False, "false no off")) for word in words.split()}
 
 
@@ -126,7 +127,7 @@ def _settings(parameter: inspect.Parameter, positional: bool) -> dict[str, Any]:
     hint, default = parameter.annotation, parameter.default
     kinds = _kinds(hint)
     settings: dict[str, Any] = {"default": default}
-    if default is parameter.empty:
+    if default is parameter.empty or parameter.name == "out":  # what isn't written is for Python
         settings = {} if positional else {"required": True}
     if bool in kinds:
         return settings | {"action": "store_true"}

@@ -17,6 +17,7 @@ from neuroframes.recording import store as store_module
 from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.eeg import read_eeg
 from neuroframes.recording.features import Features, read_features, write_features
+from neuroframes.recording.nuisance import without_nuisance
 from neuroframes.recording.projection import projected
 from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
@@ -511,3 +512,23 @@ def test_a_subject_has_features_or_raw_eeg(tmp_path):
     parcels.rename(tmp_path / f"derivatives/fmriprep/sub-01/func/{parcels.name}")
     with pytest.raises(InputError, match="run-2_features.npz holds .* other runs of sub-01 have raw EEG"):
         prepare(tmp_path, tmp_path / "out", progress=False)
+
+
+def test_confounds_and_drifts_are_regressed_out_without_censored_frames(root, tmp_path):
+    table = root / "derivatives/fmriprep/sub-01/func/sub-01_task-rest_run-1_desc-confounds_timeseries.tsv"
+    columns = pd.read_table(table)
+    columns["csf"] = np.random.default_rng(0).standard_normal(K)
+    columns.to_csv(table, sep="\t", index=False, na_rep="n/a")
+    (path,) = prepare(root, tmp_path / "plain", progress=False)
+    before = open_store(path).runs[0]
+    with pytest.raises(InputError, match="no column csf"):  # of run 2
+        prepare(root, tmp_path / "out", confounds="csf", high_pass=0.05, progress=False)
+    shutil.copy(table, str(table).replace("run-1", "run-2"))
+    (path,) = prepare(root, tmp_path / "out", confounds="csf", high_pass=0.05, progress=False)
+    after = open_store(path).runs[0]
+    np.testing.assert_array_equal(after.censored, before.censored)
+    kept, explained = ~before.censored, columns[["csf"]]
+    expected = without_nuisance(before.bold(), kept, explained, 0.05, TR, "run")
+    np.testing.assert_array_equal(after.bold(), expected)
+    with pytest.raises(InputError, match="prepared with confounds=csf"):
+        prepare(root, tmp_path / "out", progress=False)

@@ -16,7 +16,7 @@ from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.sidecar import write_sidecar
-from neuroframes.report.result import check_result, deviation_path, write_result
+from neuroframes.report.result import check_result, deviation_path, measured_frames, write_result
 
 K = 5
 GIFTI = CorticalSpace.from_counts({"L": 8, "R": 6})
@@ -280,3 +280,18 @@ def test_folders_and_inputs_are_refused(tmp_path):
     # Another format with the same stem would take the run's sidecar.
     with pytest.raises(InputError, match="y_hemi-L_bold.json, which is read here"):
         check_result(tmp_path / "y_hemi-L_bold.nii.gz", VOLUME, True, inputs=written[:2])
+
+
+def test_numbers_of_measured_frames(tmp_path):
+    stated = [True, False, True, True]
+    for side, of_side in (("L", stated), ("R", [True, True, False, True])):
+        path = tmp_path / f"x_hemi-{side}_bold.func.gii"
+        path.touch()
+        write_sidecar(path, {"NeuroframesMeasured": of_side})
+    write_sidecar(tmp_path / "y_bold.nii.gz", {"NeuroframesMeasured": stated})
+    assert measured_frames(tmp_path / "y_bold.nii.gz").tolist() == [0, 2, 3]
+    assert measured_frames(tmp_path / "x_hemi-R_bold.func.gii").tolist() == [0, 3]
+    write_sidecar(tmp_path / "z_bold.nii.gz", {"NeuroframesMeasured": [1, 0]})
+    for name in ("z_bold.nii.gz", "no_bold.nii.gz"):
+        with pytest.raises(InputError, match="no NeuroframesMeasured, true or false for each frame"):
+            measured_frames(tmp_path / name)

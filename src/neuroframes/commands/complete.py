@@ -15,7 +15,7 @@ TIMING = ("SliceTimingCorrected", "StartTime")  # of the input, which hold for t
 
 @few_threads
 @with_run_options
-def complete(bold: str | Path, *, fill_confounds: bool = False, **options: Any) -> tuple[Path, ...]:
+def complete(bold: str | Path | Any, *, fill_confounds: bool = False, **options: Any) -> tuple[Any, ...]:
     """Fill missing frames; measured ones are kept to the bit.
 
     Missing are the frames that `confounds`, `censor` or `frames` name, those that are NaN throughout, and
@@ -36,7 +36,8 @@ def complete(bold: str | Path, *, fill_confounds: bool = False, **options: Any) 
     -------
     tuple of Path
         Images written: frames, their standard deviation (0 where measured) if there is one, then draws, and
-        the confounds.
+        the confounds. Where `bold` is an image of nibabel (of GIFTI a pair, too), a SurfaceImage of nilearn,
+        or an array, shape (K, V), they are the same kind of objects without `out`, and a DataFrame.
 
     Raises
     ------

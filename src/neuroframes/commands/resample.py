@@ -17,7 +17,7 @@ SAME_FRAME = 1e-3  # of a frame: times as near as this are one, since headers ro
 
 @few_threads
 @with_run_options
-def resample(bold: str | Path, *, tr: float, **options: Any) -> tuple[Path, ...]:
+def resample(bold: str | Path | Any, *, tr: float, **options: Any) -> tuple[Any, ...]:
     """Frames at another TR; those that fall on a measured frame are that frame, to the bit.
 
     Parameters
@@ -32,7 +32,7 @@ def resample(bold: str | Path, *, tr: float, **options: Any) -> tuple[Path, ...]
     Returns
     -------
     tuple of Path
-        Images written: frames, their standard deviation, then draws.
+        Images written: frames, their standard deviation, then draws; objects as `complete` has them.
     """
     import numpy as np
 

@@ -116,7 +116,7 @@ def read_run(
     bold: str | Path,
     between: bool = False,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     overwrite: bool = False,
     draws: int = 0,
     save_draws: bool = False,
@@ -138,6 +138,7 @@ def read_run(
     trigger: str | None = "auto",
     onset: float | None = None,
     skip_volumes: int = 0,
+    times: "NDArray[np.float64] | None" = None,
 ) -> Run:
     """Read and check a run and what is known beside it.
 
@@ -194,6 +195,8 @@ def read_run(
         Time from the EEG's start to the first volume's, where triggers are missing or not used.
     skip_volumes : int
         Dummy scans that have triggers but are not in the BOLD.
+    times : array, shape (K,), seconds
+        Of the frames of an array, where some between them were taken out: those are missing.
     """
     from neuroframes.frames.temporal import FEWEST_MEASURED
     from neuroframes.models.stored import digest
@@ -205,6 +208,10 @@ def read_run(
     from neuroframes.registry import load_model
     from neuroframes.report.result import check_result
 
+    if out is None:
+        raise InputError(f"{bold}: pass out, the image to write; without it only objects give objects")
+    if times is not None:
+        raise InputError(f"{bold}: times are of the frames of an array; a file says when its frames are")
     if leave_out is not None and model is None:
         raise InputError("--leave-out needs --model, with what neuroframes prior wrote")
     if eeg is not None and model is None:
@@ -370,7 +377,10 @@ def _check_enough(
 
 
 def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The command, its `**options` spelled out in signature and docstring: the keywords of `read_run`."""
+    """The command, its `**options` spelled out in signature and docstring: the keywords of `read_run`.
+
+    A run that is no path goes through `in_memory.through_files`.
+    """
     own = signature(command).parameters.values()
     beside = [each for each in signature(read_run).parameters.values() if each.kind is each.KEYWORD_ONLY]
     whole = Signature([*(each for each in own if each.kind is not each.VAR_KEYWORD), *beside])
@@ -378,10 +388,14 @@ def with_run_options(command: Callable[Parameters, Result]) -> Callable[Paramete
     @wraps(command)
     def checked(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
         try:
-            whole.bind(*arguments, **options)
+            given = whole.bind(*arguments, **options).arguments
         except TypeError as error:
             raise TypeError(f"{command.__name__}() {error}") from None
-        return command(*arguments, **options)
+        if isinstance(bold := given.pop("bold"), str | Path):
+            return command(*arguments, **options)
+        from neuroframes.commands.in_memory import through_files
+
+        return through_files(command, bold, given)
 
     described = str(read_run.__doc__)
     entries = described[described.index(f"    {beside[0].name} :") :].rstrip() + "\n"  # they come last there

@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -39,6 +39,7 @@ from neuroframes.recording.datasets import cinebrain, natview
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
+from neuroframes.recording.nuisance import read_confounds, without_nuisance
 from neuroframes.recording.projection import check_surface, projected
 from neuroframes.recording.scanner import log_traces, scanner_traces
 from neuroframes.recording.signal import Signal
@@ -211,6 +212,8 @@ def prepare(
     censor_before: int = 0,
     censor_after: int = 0,
     censor_between: int = 0,
+    confounds: str | None = None,
+    high_pass: float | None = None,
     space: str | None = None,
     atlas: str | None = None,
     surface: str | None = None,
@@ -260,6 +263,12 @@ def prepare(
         Number of frames after each censored one that are censored too.
     censor_between : int
         Stretches of at most so many good frames, between censored ones or the run's ends, are censored too.
+    confounds : str
+        Confounds to regress out, with a fit to frames that aren't censored: columns of fMRIPrep's table, or
+        parts of a strategy of nilearn's load_confounds, with commas between (motion,wm_csf). Censored frames
+        are NaN then.
+    high_pass : float, Hz
+        Edge of the high-pass filter of BOLD, a cosine basis in the same fit; by default none.
     space : str
         The BOLD's space entity, where there are several; by default fsLR before fsaverage before parcels.
     atlas : str
@@ -300,6 +309,8 @@ def prepare(
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
+        "confounds": confounds,
+        "high_pass": None if high_pass is None else check_number(high_pass, "--high-pass", above=0),
     }
     if dataset != "bids":
         bids = Path(out) / dataset
@@ -435,12 +446,28 @@ def _read(
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
     left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
+    if settings["confounds"] or settings["high_pass"]:
+        bold = _cleaned(run, bold, ~left_out, settings)
     if is_table(run.eeg):
         features = read_features(run.eeg, tr=bold.tr)
         check_frames(run.eeg, features, len(bold.data), bold.tr)
         return bold, features, features.times, left_out, moved
     eeg, times = read_eeg_of_bold(run.eeg, bold, **{name: settings[name] for name in OF_EEG})
     return bold, eeg, times, left_out, moved
+
+
+def _cleaned(run: RunFiles, bold: Bold, measured: NDArray[np.bool_], settings: dict[str, Any]) -> Bold:
+    """The run without what confounds and drifts explain of its measured frames."""
+    confounds = None
+    if settings["confounds"]:
+        if run.confounds is None:
+            raise InputError(
+                f"{run.bold[0].name}: --confounds {settings['confounds']}, but no table of them is there; "
+                "put fMRIPrep's desc-confounds_timeseries.tsv there, or leave the option out"
+            )
+        confounds = read_confounds(run.confounds, settings["confounds"])
+    name, high_pass = run.bold[0].name, settings["high_pass"]
+    return replace(bold, data=without_nuisance(bold.data, measured, confounds, high_pass, bold.tr, name))
 
 
 def _fit_to_store(

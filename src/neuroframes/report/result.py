@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from neuroframes import __version__
 from neuroframes.cortex.space import CorticalSpace
+from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_together
-from neuroframes.recording.bold import check_suffix, images_of, write_bold
+from neuroframes.recording.bold import check_suffix, images_at, images_of, write_bold
 from neuroframes.recording.sidecar import read_sidecar, sidecar_path, split_suffix, with_entity, write_sidecar
 
 
@@ -43,6 +44,37 @@ def part_at(path: Path) -> str:
     entities = split_suffix(path)[0].split("_")
     by_name = "deviation" * ("stat-std" in entities) or "draw" * any(e.startswith("draw-") for e in entities)
     return str(read_sidecar(path).get("NeuroframesPart", by_name))
+
+
+def measured_frames(path: str | Path) -> NDArray[np.intp]:
+    """Numbers of the measured frames of what `complete` or `resample` wrote, as its sidecar says.
+
+    They are what nilearn takes as `sample_mask`. Of a GIFTI pair a frame is measured where both say so.
+
+    Parameters
+    ----------
+    path : path
+        The image; it isn't read itself.
+
+    Returns
+    -------
+    array of int, from 0, increasing
+
+    Raises
+    ------
+    InputError
+        If there is no sidecar that says so.
+    """
+    path = Path(path)
+    contents = [read_sidecar(image) for image in images_at(path)]
+    stated = [content["NeuroframesMeasured"] for content in contents if "NeuroframesMeasured" in content]
+    lengths = {len(each) if isinstance(each, list) else None for each in stated}
+    if len(lengths) != 1 or any({*map(type, each)} - {bool} for each in stated):
+        raise InputError(
+            f"{sidecar_path(path)}: no NeuroframesMeasured, true or false for each frame; pass what complete "
+            "or resample wrote, with its .json beside it"
+        )
+    return np.flatnonzero(np.all(stated, axis=0))
 
 
 def check_result(

@@ -1,0 +1,240 @@
+"""Runs that are objects: images of nibabel, nilearn's SurfaceImage, arrays.
+
+They are written into a temporary folder, and results read from there: nothing is known of an object that
+isn't known of its file, and everything is checked in one place.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nibabel.cifti2 import Cifti2Image, ParcelsAxis
+from nibabel.dataobj_images import DataobjImage
+from nibabel.gifti import GiftiImage
+from nibabel.spatialimages import SpatialImage
+from nilearn.surface import SurfaceImage
+from numpy.typing import NDArray
+
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.errors import InputError
+from neuroframes.recording.bold import PRIMARY, Bold, read_bold, write_bold
+from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
+from neuroframes.recording.volumes import brain_mask_of
+
+PARTS = {"left": "L", "right": "R"}  # of a SurfaceImage
+# Of a TR, by which times of frames may differ from multiples of it.
+MAX_JITTER = 0.05
+
+
+def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any]) -> Any:
+    """Call `complete` or `resample` with objects in the place of files.
+
+    Parameters
+    ----------
+    command : callable, of a path and options
+    bold : image of nibabel, two GiftiImages, SurfaceImage, or array, shape (K, V)
+    options : dict
+        Those of the command. `confounds` may be a DataFrame, `censor` an array of K booleans, `mask` an
+        image, `eeg` an mne.io.Raw, `times` those of an array's frames.
+
+    Returns
+    -------
+    tuple
+        With `out` the paths that were written, else the images as objects of the kind that `bold` is: frames,
+        their standard deviation if there is one, then draws; confounds as a DataFrame.
+    """
+    out, times = options.pop("out", None), options.pop("times", None)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if times is not None:
+            bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
+        elif isinstance(bold, SpatialImage) and (source := bold.get_filename()):
+            options.setdefault("mask", brain_mask_of(Path(source)))
+        path = _write(bold, folder, options.get("bold_tr"))
+        beside = {each: _write_beside(options[each], each, folder) for each in BESIDE if each in options}
+        target = folder / "result" / path.name if out is None else out
+        written = command(path, out=target, **options | beside)
+        return written if out is not None else _read(written, bold)
+
+
+def on_grid(
+    frames: NDArray[Any], times: Sequence[float] | NDArray[Any], tr: float | None
+) -> tuple[NDArray[Any], float]:
+    """Frames (K, V) at some multiples of a TR as all that there are, the others NaN, and the TR in seconds.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V)
+    times : array, shape (K,), seconds, increasing
+    tr : float, seconds
+        By default the shortest time between two frames.
+
+    Raises
+    ------
+    InputError
+        If times don't increase, are not as many as frames, or not a multiple of the TR apart.
+    """
+    at = np.asarray(times, np.float64)
+    if at.shape != (len(frames),) or len(at) < 2 or not (np.diff(at) > 0).all():
+        raise InputError(
+            f"times of shape {at.shape} for {len(frames)} frames; expected as many, in seconds, increasing"
+        )
+    step = float(np.diff(at).min()) if tr is None else tr
+    place = (at - at[0]) / step
+    row = np.rint(place).astype(int)
+    if np.abs(place - row).max() > MAX_JITTER or (np.diff(row) < 1).any():
+        worst = int(np.abs(place - row).argmax())
+        raise InputError(
+            f"times: frame {worst} is {at[worst] - at[0]:g} s after the first, which is no multiple of a "
+            f"TR of {step:g} s; pass bold_tr, or interpolate the frames to regular times"
+        )
+    values = np.full((row[-1] + 1, frames.shape[1]), np.nan, np.result_type(frames, np.float32))
+    values[row] = frames
+    return values, step
+
+
+def _array(bold: Any) -> NDArray[Any]:
+    values = np.asarray(bold)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise InputError(
+            f"{type(bold).__name__} of shape {values.shape} and {values.dtype}; expected a path, an image of "
+            "nibabel, a SurfaceImage of nilearn, or an array of real numbers, frames x values"
+        )
+    return values
+
+
+def _write(bold: Any, folder: Path, tr: float | None) -> Path:
+    """The object as a file of its kind."""
+    if isinstance(bold, SurfaceImage):
+        if tr is None:
+            raise InputError("a SurfaceImage states no TR; pass bold_tr, in seconds")
+        halves = {PARTS[name]: np.atleast_2d(np.asarray(half).T) for name, half in bold.data.parts.items()}
+        space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
+        data = np.hstack([halves[side] for side in HEMISPHERES if side in halves])
+        return write_bold(folder / "bold.func.gii", data, space, tr=tr)[0]
+    if images := _giftis(bold):
+        return [_write_image(half, folder / f"hemi-{_side(half)}_bold.func.gii") for half in images][-1]
+    if isinstance(bold, Cifti2Image):
+        series = "ptseries" if isinstance(bold.header.get_axis(bold.ndim - 1), ParcelsAxis) else "dtseries"
+        single: Any = Cifti2Image(_values(bold), bold.header, bold.nifti_header)
+        return _write_image(single, folder / f"bold.{series}.nii", bold)
+    if isinstance(bold, SpatialImage):
+        # As float32, in which it is read: integers would be scaled anew, and rounded.
+        single = type(bold)(_values(bold), bold.affine, bold.header)
+        suffix = ".mgz" if isinstance(bold, nib.MGHImage) else ".nii"
+        return _write_image(single, folder / f"bold{suffix}", bold)
+    path = folder / "bold.npz"
+    np.savez(path, bold=_array(bold))
+    return path
+
+
+def _giftis(bold: Any) -> list[GiftiImage]:
+    """The hemispheres that a GIFTI, or a pair, has; none if it is anything else."""
+    images = [*bold] if isinstance(bold, tuple | list) else [bold]
+    return images if all(isinstance(image, GiftiImage) for image in images) else []
+
+
+def _values(image: Any) -> NDArray[np.float32]:
+    values = np.asanyarray(image.dataobj)
+    if np.iscomplexobj(values):
+        raise InputError("an image of complex numbers; pass their magnitude, np.abs(image.dataobj)")
+    return values.astype(np.float32)
+
+
+def _side(image: GiftiImage) -> str:
+    stated = {meta.get("AnatomicalStructurePrimary") for meta in (image.meta, image.darrays[0].meta)}
+    for side, structure in PRIMARY.items():
+        if structure in stated:
+            return side
+    raise InputError(
+        "a GiftiImage that doesn't say which hemisphere it is; set meta['AnatomicalStructurePrimary'] to "
+        f"{' or '.join(PRIMARY.values())}"
+    )
+
+
+def _write_image(image: Any, path: Path, origin: Any = None) -> Path:
+    """Save an image, and beside it what stands beside the file that it, or `origin`, was read from."""
+    if not isinstance(image, GiftiImage):
+        image.set_data_dtype(np.float32)
+    nib.save(image, path)
+    source = (image if origin is None else origin).get_filename()
+    if source and (content := read_sidecar(Path(source))):
+        shutil.copy(sidecar_path(Path(source)), sidecar_path(path))
+        name = content.get("NeuroframesStandardDeviation")
+        if name is not None and (stated := companion(Path(source), name)) is not None:
+            for file in filter(Path.exists, (stated, sidecar_path(stated))):
+                shutil.copy(file, path.with_name(file.name))
+    return path
+
+
+def _write_beside(given: Any, name: str, folder: Path) -> Any:
+    """A table or a recording as a file; a path stays as it is."""
+    if given is None or isinstance(given, str | Path):
+        return given
+    return BESIDE[name](given, folder)
+
+
+def _write_confounds(table: Any, folder: Path) -> Path:
+    table.to_csv(folder / "confounds.tsv", sep="\t", index=False, na_rep="n/a")
+    return folder / "confounds.tsv"
+
+
+def _write_censor(missing: Any, folder: Path) -> Path:
+    flags = np.asarray(missing)
+    if flags.dtype != bool:
+        raise InputError(f"censor: an array of {flags.dtype}; expected booleans, True = missing, or a path")
+    lines = ["censored", *flags.astype(int).astype(str)]
+    (folder / "censor.tsv").write_text("\n".join(lines) + "\n")
+    return folder / "censor.tsv"
+
+
+def _write_mask(mask: Any, folder: Path) -> Path:
+    nib.save(mask, folder / "mask.nii")
+    return folder / "mask.nii"
+
+
+def _write_eeg(raw: Any, folder: Path) -> Path:
+    raw.save(folder / "eeg_raw.fif", verbose="error")
+    return folder / "eeg_raw.fif"
+
+
+BESIDE: dict[str, Callable[[Any, Path], Path]] = {
+    "confounds": _write_confounds,
+    "censor": _write_censor,
+    "mask": _write_mask,
+    "eeg": _write_eeg,
+}
+
+
+def _load(path: Path) -> Any:
+    image: Any = nib.load(path)
+    return type(image).from_bytes(image.to_bytes())
+
+
+def _read(written: tuple[Path, ...], like: Any) -> tuple[Any, ...]:
+    """Images as objects of the kind of `like`, which hold nothing of the files; a table as a DataFrame."""
+    if written[-1].suffix == ".tsv":
+        return *_read(written[:-1], like), pd.read_csv(written[-1], sep="\t")
+    if isinstance(like, SurfaceImage):
+        return tuple(_surface(like, read_bold(path)) for path in written[:: len(like.data.parts)])
+    if isinstance(like, DataobjImage) or _giftis(like):
+        return tuple(map(_load, written))
+    frames, *others = (np.ascontiguousarray(read_bold(path).data) for path in written)
+    return as_given(frames, np.asarray(like)), *others
+
+
+def as_given(frames: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
+    """Frames (K, V) with the numbers that were given where float32 has but rounded them."""
+    if frames.shape != given.shape:
+        return frames
+    return np.where(frames == given.astype(np.float32), given, frames)
+
+
+def _surface(like: SurfaceImage, run: Bold) -> SurfaceImage:
+    rows = {name: run.space.hemisphere == HEMISPHERES[PARTS[name]] for name in like.data.parts}
+    return SurfaceImage(like.mesh, {name: run.data[:, there].T for name, there in rows.items()})

@@ -1,0 +1,123 @@
+"""Confound regression and high-pass filter, as nilearn's `signal.clean` does them.
+
+Measured frames Y and confounds C, to which a cosine basis of all frames is added, become Y - Q Q' Y, with Q
+an orthonormal basis of C over the measured frames alone: what is censored bends no fit. Means are kept.
+"""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroframes.errors import InputError
+from neuroframes.recording.tsv import numbers, read_tsv
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+BLOCK = 4096  # vertices worked on at once
+
+
+def read_confounds(path: Path, asked: str) -> "DataFrame":
+    """Columns of a confounds table, or those that a strategy of nilearn's `load_confounds` takes.
+
+    Parameters
+    ----------
+    path : Path
+        fMRIPrep's `*_desc-confounds_timeseries.tsv`.
+    asked : str
+        Names with commas between: columns of the table, or parts of a strategy, such as motion, wm_csf,
+        high_pass and compcor, with nilearn's defaults.
+
+    Returns
+    -------
+    DataFrame, a row a frame, 0 where a value isn't known
+
+    Raises
+    ------
+    InputError
+        If a name is neither, or the table lacks what a strategy needs.
+    """
+    import pandas as pd
+    from nilearn.interfaces.fmriprep import load_confounds
+
+    table, names = read_tsv(path), [name.strip() for name in asked.split(",")]
+    columns = [name for name in names if name in table]
+    found = pd.DataFrame({name: numbers(path, table, name) for name in columns})
+    if strategy := [name for name in names if name not in table]:
+        if "scrub" in strategy:
+            raise InputError(
+                "--confounds scrub: frames are censored by --fd-threshold and --dvars-threshold; leave it out"
+            )
+        # It goes by the image's name alone, which it asks to be one of fMRIPrep's.
+        image = path.name.partition("_desc-")[0] + "_desc-preproc_bold.nii.gz"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                taken, _ = load_confounds(str(path.with_name(image)), strategy=strategy, demean=False)
+        except ValueError as error:
+            raise InputError(
+                f"--confounds {asked}: {path.name} has no column {' or '.join(strategy)}, nor can nilearn "
+                f"take it as a strategy ({error}); name columns, or parts of a strategy of load_confounds"
+            ) from error
+        found = pd.concat([found, taken], axis=1)
+    return found.fillna(0)
+
+
+def without_nuisance(
+    frames: NDArray[np.float32],
+    measured: NDArray[np.bool_],
+    confounds: "DataFrame | None",
+    high_pass: float | None,
+    tr: float,
+    name: str,
+) -> NDArray[np.float32]:
+    """Frames less what confounds and slow drifts explain of the measured ones; the others are NaN.
+
+    Parameters
+    ----------
+    frames : array, shape (K, V)
+    measured : array, shape (K,)
+    confounds : DataFrame of K rows, or None
+    high_pass : float, Hz, or None
+        Edge below which a cosine basis is taken out.
+    tr : float, seconds
+    name : str
+        The run's, for messages.
+
+    Returns
+    -------
+    array, shape (K, V), in Fortran order
+        In the units of `frames`, each vertex with the mean of its measured frames.
+
+    Raises
+    ------
+    InputError
+        If fewer frames are measured than are needed for that many regressors.
+    """
+    from nilearn.signal import clean
+
+    kept = np.flatnonzero(measured)
+    n_regressors = 0 if confounds is None else confounds.shape[1]
+    n_regressors += 0 if high_pass is None else int(2 * high_pass * len(frames) * tr)
+    if n_regressors >= len(kept) - 1:
+        raise InputError(
+            f"{name}: {len(kept)} measured frames for {n_regressors} regressors; name fewer --confounds, "
+            "lower --high-pass, or censor fewer"
+        )
+    result = np.full(frames.shape, np.nan, np.float32, order="F")
+    for start in range(0, frames.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        result[kept, block] = clean(
+            frames[:, block].astype(np.float64),
+            sample_mask=kept,
+            confounds=confounds,
+            filter="cosine" if high_pass else False,
+            high_pass=high_pass,
+            t_r=tr,
+            detrend=False,
+            standardize=None,
+        )
+    return result
