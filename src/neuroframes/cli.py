@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns 0 if it worked, 2 where the input is at fault, 3 where `check` finds something wrong, 1 where we
-    or this machine are, and as shells have it 130 if interrupted, 143 if terminated; exits with 141 where nobody
-    reads what is printed.
+    or this machine are, and as shells have it 130 if interrupted, 143 if terminated; exits with 141 where
+    nobody reads what is printed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     what = ""
