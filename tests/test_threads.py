@@ -27,6 +27,10 @@ class Watched(os.PathLike):
         raise InputError("enough")
 
 
+# What files need and objects don't, and a number where a path won't do.
+MORE = {"complete": {"out": "x"}, "resample": {"out": "x", "tr": 1.0}}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_one_blas_thread(command):
     function, path = getattr(neuroframes, command), Watched()
@@ -37,6 +41,6 @@ def test_every_command_has_one_blas_thread(command):
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         with pytest.raises(InputError, match="enough"):
-            function(*first, **named | ({"tr": 1.0} if command == "resample" else {}))
+            function(*first, **named | MORE.get(command, {}))
         assert blas_threads() == before == [2] * len(before)
     assert path.threads == [1] * len(before) and before

@@ -7,12 +7,13 @@ import pytest
 
 import neuroframes
 from neuroframes.commands.run import read_run
+from neuroframes.errors import InputError
 from neuroframes.frames.temporal import FEWEST_MEASURED
 
 COMMANDS = ("complete", "resample")
 SHARED = ["model", "leave_out", "eeg", "confounds", "fd_threshold", "dvars_threshold", "censor", "frames"]
 SHARED += ["censor_before", "censor_after", "censor_between", "fewest_frames"]
-SHARED += ["bold_tr", "mask", "trigger", "onset", "skip_volumes"]
+SHARED += ["bold_tr", "mask", "trigger", "onset", "skip_volumes", "times"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -38,5 +39,10 @@ def test_an_unknown_option_is_the_command_s_error(command, name, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_forgotten_one_too(command):
-    with pytest.raises(TypeError, match=rf"^{command}\(\) missing a required argument: '(out|tr)'$"):
+    missing = {
+        "complete": (InputError, "x: pass out, the image to write"),
+        "resample": (TypeError, r"^resample\(\) missing a required argument: 'tr'$"),
+    }
+    error, message = missing[command]
+    with pytest.raises(error, match=message):
         getattr(neuroframes, command)("x")

@@ -1,6 +1,7 @@
 """Stores: equal to what the readers give, resumable, and closed to copies and misfits."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import zarr
 
+from neuroframes.checksums import CHECKSUMS
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
@@ -130,7 +132,7 @@ def test_the_gradient_artefact_is_removed_and_what_is_left_is_stored(root, tmp_p
     np.testing.assert_array_equal(run.eeg(), read_eeg(eeg, gradient=True).data)
     assert not np.array_equal(run.eeg(), read_eeg(eeg).data)
     assert store.settings["gradient"] is True
-    assert run.group.attrs["scanner"]["drift"] == pytest.approx(0, abs=1)
+    assert zarr.open_group(run.group.folder).attrs["scanner"]["drift"] == pytest.approx(0, abs=1)
     said = refused(
         "prepare", root, "--gradient", "--trigger", "none", "--onset", "1.5", "--out", tmp_path / "b"
     )
@@ -141,6 +143,8 @@ def test_a_store_of_an_earlier_version_is_named_and_replaced(root, tmp_path):
     (path,) = prepare(root, tmp_path / "out", progress=False)
     group = zarr.open_group(path)
     group.attrs["settings"] = {n: v for n, v in dict(group.attrs["settings"]).items() if n != "gradient"}
+    checksum = hashlib.sha256((path / "zarr.json").read_bytes()).hexdigest()
+    (path / CHECKSUMS).write_text(f"{checksum}  zarr.json\n")
     with pytest.raises(InputError, match="which knew no gradient; run neuroframes prepare with --overwrite"):
         open_store(path)
     prepare(root, tmp_path / "out", overwrite=True, progress=False)

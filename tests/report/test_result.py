@@ -189,7 +189,7 @@ def full_disk(monkeypatch, at: int, counts: Callable[[Path, Path], bool]) -> lis
 
 @pytest.mark.parametrize("at", range(4))
 def test_without_a_deviation_a_full_disk_leaves_none_either(tmp_path, monkeypatch, at):
-    full_disk(monkeypatch, at, lambda _, target: target.parent == tmp_path / "new")
+    full_disk(monkeypatch, at, lambda _, target: str(target).startswith(f"{tmp_path}/new/x_"))
     with pytest.raises(OSError, match="no space left"):
         write(tmp_path / "new" / "x_bold.func.gii", GIFTI, stated=False)
     assert list(tmp_path.rglob("*")) == []
@@ -198,7 +198,7 @@ def test_without_a_deviation_a_full_disk_leaves_none_either(tmp_path, monkeypatc
 @pytest.mark.parametrize("at", range(8))
 def test_a_disk_that_is_full_at_any_file_leaves_none(tmp_path, monkeypatch, at):
     # Only the moves to where the user looks; the temporaries' own are below a hidden folder.
-    calls = full_disk(monkeypatch, at, lambda _, target: target.parent == tmp_path / "new")
+    calls = full_disk(monkeypatch, at, lambda _, target: str(target).startswith(f"{tmp_path}/new/x_"))
     out = tmp_path / "new" / "x_bold.func.gii"
     with pytest.raises(OSError, match="no space left") as caught:
         write(out, GIFTI)

@@ -1,6 +1,7 @@
 """A run to fill: its frames, which of them are data, and what is known beside it. Everything is read once."""
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -391,7 +392,7 @@ def with_run_options(command: Callable[Parameters, Result]) -> Callable[Paramete
             given = whole.bind(*arguments, **options).arguments
         except TypeError as error:
             raise TypeError(f"{command.__name__}() {error}") from None
-        if isinstance(bold := given.pop("bold"), str | Path):
+        if isinstance(bold := given.pop("bold"), str | os.PathLike):
             return command(*arguments, **options)
         from neuroframes.commands.in_memory import through_files
 
