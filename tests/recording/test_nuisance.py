@@ -76,6 +76,20 @@ def test_it_is_nilearn_s(table, high_pass):
     )
 
 
+def test_drifts_go_beside_a_regressor_that_drifts():
+    drift = np.cos(np.pi * (np.arange(K) + 0.5) / K)
+    slow = np.cos(2 * np.pi * (np.arange(K) + 0.5) / K)
+    frames = (100 + np.outer(slow, [1, 2, 3])).astype(np.float32)
+    found = without_nuisance(frames, np.ones(K, bool), pd.DataFrame({"rot_x": drift}), 0.02, TR, "run")
+    assert found.std(axis=0).max() < 1e-4 < frames.std(axis=0).min()
+
+
+@pytest.mark.parametrize("high_pass", [0.0001, 0.25])
+def test_a_high_pass_that_means_nothing_is_refused(high_pass):
+    with pytest.raises(InputError, match=r"have drifts from 0.0031 to 0.25 Hz: choose one between"):
+        without_nuisance(np.ones((K, 2), np.float32), np.ones(K, bool), None, high_pass, TR, "run")
+
+
 def test_more_regressors_than_frames(table):
-    with pytest.raises(InputError, match="run: 80 measured frames for 80 regressors"):
-        without_nuisance(np.ones((K, 2), np.float32), np.ones(K, bool), None, 0.25, TR, "run")
+    with pytest.raises(InputError, match="run: 80 measured frames for 79 regressors"):
+        without_nuisance(np.ones((K, 2), np.float32), np.ones(K, bool), None, 0.249, TR, "run")

@@ -97,12 +97,21 @@ def without_nuisance(
     InputError
         If fewer frames are measured than are needed for that many regressors.
     """
-    from nilearn.signal import clean
+    from nilearn.signal import clean, create_cosine_drift
 
-    kept = np.flatnonzero(measured)
-    n_regressors = 0 if confounds is None else confounds.shape[1]
-    n_regressors += 0 if high_pass is None else int(2 * high_pass * len(frames) * tr)
-    if n_regressors >= len(kept) - 1:
+    kept, n_frames = np.flatnonzero(measured), len(frames)
+    regressors = np.empty((n_frames, 0)) if confounds is None else confounds.to_numpy(np.float64)
+    if high_pass is not None:
+        lowest, highest = 1 / (2 * n_frames * tr), 1 / (2 * tr)
+        if not lowest <= high_pass < highest:
+            raise InputError(
+                f"{name}: --high-pass {high_pass:g} Hz; {n_frames} frames every {tr:g} s have drifts from "
+                f"{lowest:.2g} to {highest:.2g} Hz: choose one between, or leave it out"
+            )
+        # `clean` would leave all of them out where one regressor resembles one of them.
+        drifts = create_cosine_drift(high_pass, tr * np.arange(n_frames))[:, :-1]
+        regressors = np.hstack([regressors, drifts])
+    if (n_regressors := regressors.shape[1]) >= len(kept) - 1:
         raise InputError(
             f"{name}: {len(kept)} measured frames for {n_regressors} regressors; name fewer --confounds, "
             "lower --high-pass, or censor fewer"
@@ -113,10 +122,8 @@ def without_nuisance(
         result[kept, block] = clean(
             frames[:, block].astype(np.float64),
             sample_mask=kept,
-            confounds=confounds,
-            filter="cosine" if high_pass else False,
-            high_pass=high_pass,
-            t_r=tr,
+            confounds=regressors if n_regressors else None,
+            filter=False,
             detrend=False,
             standardize=None,
         )
