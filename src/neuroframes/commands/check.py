@@ -1,7 +1,6 @@
 """What a data set holds, what is wrong with it and what could be done with it, before anything is done."""
 
 import json as json_text
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.files import refuse_existing, written_whole
-from neuroframes.recording.sidecar import split_suffix
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -222,12 +220,12 @@ def _runs_of(
 def _alone(file: Path, kind: str, others: list[Path]) -> "RunCheck":
     """A run that has EEG or BOLD but not the other, and the file that lacks least to be it."""
     from neuroframes.commands.check_run import RunCheck
-    from neuroframes.recording.bids import confounds_of, person_of
+    from neuroframes.recording.bids import confounds_of, person_of, run_name, run_of
 
-    person, name = person_of(file), _name(file)
+    person, name = person_of(file), run_name(file) or file.name
     has, lacks = ("EEG", "BOLD") if kind == "eeg" else ("BOLD", "EEG")
     apart = {
-        other.name: sorted(_entities(file) ^ _entities(other))
+        other.name: sorted(map("-".join, run_of(file) ^ run_of(other)))
         for other in others
         if person_of(other) == person
     }
@@ -259,11 +257,11 @@ def _of_hcp(root: Path) -> "list[RunCheck]":
 
 def _run_of_file(file: Path, eeg: str | Path | None, confounds: str | Path | None) -> "RunCheck":
     from neuroframes.commands.check_run import RunCheck, noted
-    from neuroframes.recording.bids import EEG_SUFFIXES, check_same_run, confounds_of, person_of
+    from neuroframes.recording.bids import EEG_SUFFIXES, check_same_run, confounds_of, person_of, run_name
     from neuroframes.recording.bold import SUFFIXES
 
     images = tuple(suffix for of_kind in SUFFIXES.values() for suffix in of_kind)
-    run = RunCheck(person_of(file), _name(file))
+    run = RunCheck(person_of(file), run_name(file) or file.name)
     if file.name.endswith(EEG_SUFFIXES) or not file.name.endswith(images):
         if eeg or confounds:
             raise InputError(f"{file.name} is EEG; pass the BOLD first, and this as --eeg")
@@ -356,18 +354,3 @@ def _alike(runs: "Iterable[RunCheck]") -> "list[RunCheck]":
     for run in runs:
         groups[run.space, f"{run.tr:.4g}"].append(run)
     return max(groups.values(), key=lambda group: len({run.person for run in group}), default=[])
-
-
-def _entities(file: Path) -> set[str]:
-    """Entities of a run that a name states; run-01 is run-1."""
-    from neuroframes.recording.bids import RENDERING
-
-    parts = [part for part in split_suffix(file)[0].split("_") if "-" in part]
-    return {re.sub(r"-0+(?=\d)", "-", part) for part in parts if part.partition("-")[0] not in RENDERING}
-
-
-def _name(file: Path) -> str:
-    """Entities of a run within its person, in the name's order."""
-    ours = _entities(file)
-    parts = [re.sub(r"-0+(?=\d)", "-", part) for part in split_suffix(file)[0].split("_")]
-    return "_".join(part for part in parts if part in ours and not part.startswith("sub-")) or file.name
