@@ -198,11 +198,17 @@ def test_files_that_do_not_pair_are_told_with_what_differs(data):
 
 
 def test_a_data_set_that_prepare_refuses_is_told_run_by_run(data):
-    shutil.copy(bold_of(data), bold_of(data).with_name(bold_of(data).name.replace("bold", "desc-x_bold")))
+    for person in ("sub-02", "sub-03"):
+        bold = bold_of(data, person)
+        shutil.copy(bold, bold.with_name(bold.name.replace("bold", "desc-x_bold")))
+    (data / "sub-04/eeg").mkdir(parents=True)
+    eeg_of(data / "sub-04/eeg", "sub-04_task-rest_eeg", 4)  # which prepare leaves out
     found = checked(data)
     assert found.exit_code == 3
-    assert "sub-02_task-rest: expected one BOLD file, got 2" in found.errors[0]
-    assert [run.frames for run in found.runs if run.bold and run.eeg] == [N_FRAMES, N_FRAMES]
+    assert [error.partition(" (")[0] for error in found.errors] == [
+        f"sub-0{number}_task-rest: expected one BOLD file, got 2" for number in (2, 3)
+    ]
+    assert [run.frames for run in found.runs if run.bold and run.eeg] == [N_FRAMES]
 
 
 def test_copies_are_found_whatever_they_are_called(data, capsys):

@@ -179,7 +179,7 @@ def _runs_of(
 ) -> "list[RunCheck]":
     """The runs of a folder, whether they have EEG and BOLD or one of the two."""
     from neuroframes.commands.check_run import Problems, RunCheck, noted
-    from neuroframes.recording.bids import bold_by_run, eeg_by_run, find_runs, person_of
+    from neuroframes.recording.bids import bold_by_run, eeg_by_run, find_runs, fit, person_of, run_of
 
     listing, no_eeg, no_bold = Problems(), Problems(), Problems()
     eeg: list[list[Path]] = []
@@ -202,10 +202,14 @@ def _runs_of(
         asked: dict[str, Any] = {"space": space, "atlas": atlas, "eeg_root": eeg_root}
         with noted(listing):
             pairs = find_runs(root, **asked)
-        # Of a data set that is refused because of one person, what others have.
-        for person in sorted({person_of(files[0]) for files in eeg}) if listing.errors else ():
-            with noted(Problems()):
+        # Of a data set that is refused because of some people, what others have.
+        runs_of = [(person_of(files[0]), run_of(files[0])) for files in eeg if listing.errors]
+        named = [run_of(files[0]) for files in bold]
+        for person in sorted({who for who, run in runs_of if any(fit(run, other) for other in named)}):
+            own = Problems()
+            with noted(own):
                 pairs += find_runs(root, subject=person, **asked)
+            listing.errors += [error for error in own.errors if error not in listing.errors]
     whole.errors += listing.errors
     runs = [
         RunCheck(f"sub-{pair.subject}", pair.name, pair.bold[0], pair.eeg, pair.confounds) for pair in pairs
