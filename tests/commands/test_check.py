@@ -26,8 +26,9 @@ def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0
     data = 1e-5 * np.random.default_rng(seed).standard_normal((len(CHANNELS), (N_FRAMES + 8) * RATE))
     data[:flat] = 2e-5
     # So many periods a volume, of different size in each channel.
-    phase = np.interp(np.arange(data.shape[1]) / RATE, triggers, np.arange(len(triggers)))
-    data += 1e-5 * bool(comb) * np.arange(1, 11)[:, None] * np.sin(2 * np.pi * comb * phase)
+    if comb:
+        phase = np.interp(np.arange(data.shape[1]) / RATE, triggers, np.arange(len(triggers)))
+        data += 1e-5 * np.arange(1, 11)[:, None] * np.sin(2 * np.pi * comb * phase)
     events = [
         {"onset": round(time * RATE), "duration": 1, "description": 128, "type": "Response"}
         for time in triggers
@@ -139,6 +140,18 @@ def with_short_confounds(data: Path) -> None:
     )
 
 
+def with_rotation_that_is_no_number(data: Path) -> None:
+    names = ["framewise_displacement", *(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz")]
+    lines = ["\t".join(names), *(["\t".join("0000x00")] * N_FRAMES), ""]
+    (data / f"{FUNC.format('sub-02')}_desc-confounds_timeseries.tsv").write_text("\n".join(lines))
+
+
+def with_gap_after_one_trigger(data: Path) -> None:
+    path = eeg_of(data / "sub-02/eeg", "sub-02_task-rest_eeg", 2, TRIGGERS[:1])
+    markers = path.with_suffix(".vmrk")
+    markers.write_text(markers.read_text() + "Mk3=New Segment,,10001,1,0,20200101000000000000\n")
+
+
 def without_confounds(data: Path) -> None:
     (data / f"{FUNC.format('sub-02')}_desc-confounds_timeseries.tsv").unlink()
 
@@ -151,6 +164,7 @@ def without_confounds(data: Path) -> None:
         (with_damaged_eeg, "MNE cannot read it as EEG", ""),
         (with_other_sidecar, "a TR of 1 s but", ""),
         (with_short_confounds, "1 lines but the BOLD has 240 frames", ""),
+        (with_rotation_that_is_no_number, "column rot_x", ""),
         (with_flat_channel, "", "constant: Fp1"),
         (without_confounds, "", "no confounds of the same run by name: nothing is censored"),
     ],
@@ -172,6 +186,19 @@ def test_one_thing_is_wrong_with_one_run(data, untouched, spoil, error, warning)
         assert spoiled.amplitude == pytest.approx(1e-5, rel=0.05)
     if spoil is with_flat_channel:
         assert spoiled.flat == ["Fp1"]
+
+
+def test_frames_beyond_a_gap_have_no_eeg(data):
+    with_gap_after_one_trigger(data)
+    run = checked(data).runs[1]
+    assert "the EEG lasts 100.0 s but the frames go from 3.0 to 243.0 s" in run.errors[0]
+
+
+def test_triggers_that_are_not_there_need_no_onset(data):
+    eeg_of(data / "sub-02/eeg", "sub-02_task-rest_eeg", 2, ())
+    first, second, _ = checked(data, trigger=None).runs
+    assert "240 volume triggers, the first at 3.000 s, aren't to be used" in first.errors[0]
+    assert not second.errors and "counted from the EEG's start" in second.warnings[0]
 
 
 def test_files_that_do_not_pair_are_told_with_what_differs(data):
@@ -278,7 +305,6 @@ def test_folders_of_hcp(data, tmp_path):
 def test_there_must_be_something_to_check(refused, tmp_path):
     assert "no such file or folder" in refused("check", tmp_path / "nowhere")
     assert "no EEG of sub-*" in refused("check", tmp_path)
-    assert "by --onset SECONDS" in refused("check", tmp_path, "--trigger", "none")
 
 
 def test_samples_of_eeg_are_read_in_pieces(data, monkeypatch):

@@ -136,8 +136,6 @@ def check(
 
     dataset = Path(dataset)
     rules = Censoring(fd_threshold)
-    if trigger is None and onset is None:
-        raise InputError("--trigger none: say when the first volume begins, by --onset SECONDS")
     clock = {
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),

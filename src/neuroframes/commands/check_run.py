@@ -20,14 +20,14 @@ from scipy.signal import detrend
 from neuroframes.errors import InputError, listed
 from neuroframes.frames.information import effective_frames
 from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.eeg import Recording, open_recording
+from neuroframes.recording.eeg import Recording, check_onset, open_recording
 from neuroframes.recording.eeg_file import continuous_part
 from neuroframes.recording.features import check_frames, is_table, read_features
 from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.scanner import scanner_traces
 from neuroframes.recording.segments import detrend as detrend_frames
-from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times
+from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times, motion
 from neuroframes.recording.tsv import numbers, read_tsv
 
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
         known = numbers(run.confounds, table, name)
         known = known[np.isfinite(known)]
         run.mean_fd = float(np.mean(known)) if known.size else None
+    motion(run.confounds, len(bold.data))  # for what it refuses
 
 
 def _note_features(run: RunCheck, path: Path, bold: Bold | None) -> None:
@@ -219,7 +220,9 @@ def _note_eeg(run: RunCheck, path: Path, bold: Bold | None, clock: dict[str, Any
     problems = Problems(errors=run.errors if bold else run.warnings, warnings=run.warnings)
     placed = None
     with noted(problems):
-        triggers = eeg.triggers(clock["trigger"], None if bold is None else bold.tr)
+        unsaid = clock["trigger"] is None and clock["onset"] is None
+        trigger = "auto" if unsaid else clock["trigger"]
+        triggers = eeg.triggers(trigger, None if bold is None else bold.tr)
         run.triggers = len(triggers)
         if bold is not None:
             placed = _note_times(run, eeg, triggers, bold, clock)
@@ -234,12 +237,14 @@ def _note_times(
     """Times of the frames, once they are sure to lie within the EEG."""
     if triggers.size:
         run.onset = float(triggers[0])
+    check_onset(triggers, clock["trigger"], clock["onset"], eeg.name)
+    stop = eeg.raw.n_times / eeg.raw.info["sfreq"]
     if eeg.gaps:
-        continuous_part(eeg.gaps, triggers, eeg.name)
+        stop = min(stop, continuous_part(eeg.gaps, triggers, eeg.name)[1])
     placed: dict[str, Any] = {"onset": clock["onset"], "skip": clock["skip_volumes"]}
     placed |= {"within": bold.slice_reference, "name": eeg.name}
     times = frame_times(triggers, bold.tr, len(bold.data), **placed)
-    check_covers(times, bold.tr, eeg.raw.n_times / eeg.raw.info["sfreq"], eeg.name)
+    check_covers(times, bold.tr, stop, eeg.name)
     return times
 
 

@@ -233,14 +233,22 @@ def read_simultaneous_eeg(
     onset = None if onset is None else check_number(onset, "--onset")
     unsaid = trigger is None and onset is None
     eeg = read_eeg(path, trigger="auto" if unsaid else trigger, **settings)
-    if unsaid and eeg.triggers.size:
+    check_onset(eeg.triggers, trigger, onset, name)
+    return eeg
+
+
+def check_onset(triggers: NDArray[np.float64], trigger: str | None, onset: float | None, name: str) -> None:
+    """Raise InputError where triggers that are there aren't to be used and no onset is given instead.
+
+    Warns where there are both, and the onset isn't used.
+    """
+    if triggers.size and trigger is None and onset is None:
         raise InputError(
-            f"{name}: {eeg.triggers.size} volume triggers, the first at {eeg.triggers[0]:.3f} s, "
+            f"{name}: {triggers.size} volume triggers, the first at {triggers[0]:.3f} s, "
             "aren't to be used; say when the first volume begins (--onset SECONDS), or drop --trigger none"
         )
-    if onset is not None and eeg.triggers.size:
+    if triggers.size and onset is not None:
         logger.warning("%s: frames are at the volume triggers; the onset isn't used", name)
-    return eeg
 
 
 def read_eeg_of_bold(
