@@ -13,6 +13,7 @@ import pytest
 from neuroframes.cli import main
 from neuroframes.commands import check_run
 from neuroframes.commands.check import Check, check
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import read_eeg
 
@@ -22,7 +23,7 @@ CHANNELS = ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"]
 FUNC = "derivatives/fmriprep/{0}/func/{0}_task-rest"
 
 
-def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0) -> Path:
+def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0, channels=CHANNELS) -> Path:
     data = 1e-5 * np.random.default_rng(seed).standard_normal((len(CHANNELS), (N_FRAMES + 8) * RATE))
     data[:flat] = 2e-5
     # So many periods a volume, of different size in each channel.
@@ -36,7 +37,7 @@ def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0
     pybv.write_brainvision(
         data=data,
         sfreq=RATE,
-        ch_names=CHANNELS,
+        ch_names=channels,
         fname_base=name,
         folder_out=folder,
         overwrite=True,
@@ -192,6 +193,24 @@ def test_frames_beyond_a_gap_have_no_eeg(data):
     with_gap_after_one_trigger(data)
     run = checked(data).runs[1]
     assert "the EEG lasts 100.0 s but the frames go from 3.0 to 243.0 s" in run.errors[0]
+
+
+def test_runs_of_a_person_are_alike_in_channels_and_space(data, cifti_space):
+    """run-10 comes after run-2, and it is the later run that prepare refuses."""
+    spaces = {2: cifti_space, 10: CorticalSpace.from_axis(cifti_space.axis()[:180])}
+    channels = {2: CHANNELS, 10: [*CHANNELS[:-1], "Oz"]}
+    for number, space in spaces.items():
+        name, generator = f"sub-04_task-rest_run-{number}", np.random.default_rng(20 + number)
+        bold = data / f"{FUNC.format('sub-04')}_run-{number}_space-fsLR_bold.dtseries.nii"
+        for folder in (bold.parent, data / "sub-04/eeg"):
+            folder.mkdir(parents=True, exist_ok=True)
+        frames = 100 + generator.standard_normal((N_FRAMES, space.V))
+        write_bold(bold, np.asfortranarray(frames, np.float32), space, tr=1.0)
+        eeg_of(data / "sub-04/eeg", f"{name}_eeg", 20 + number, channels=channels[number])
+    *_, second, tenth = checked(data).runs
+    assert (second.name, second.errors) == ("task-rest_run-2", [])
+    assert "has 180 values" in tenth.errors[0] and "200" in tenth.errors[0]
+    assert "1 of the 10 channels of sub-04's other runs are missing from the EEG: O2" in tenth.errors[1]
 
 
 def test_triggers_that_are_not_there_need_no_onset(data):

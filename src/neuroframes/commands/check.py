@@ -157,11 +157,12 @@ def check(
         runs = _runs_of(dataset, whole, space, atlas, eeg_root)
     else:
         runs = [_run_of_file(dataset, eeg, confounds)]
+    first: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("check", total=len(runs))
         for run in runs:
             bar.update(task, description=f"{run.person} {run.name}")
-            read_check(run, rules, bold_tr, clock)
+            read_check(run, rules, bold_tr, clock, first[run.person])
             bar.advance(task)
     _note_copies(runs, whole)
     uses = _uses(runs)
@@ -216,7 +217,7 @@ def _runs_of(
     lone_eeg, lone_bold = ([min(of) for of in files if not taken & {*of}] for files in (eeg, bold))
     runs += [_alone(file, "eeg", lone_bold) for file in lone_eeg]
     runs += [_alone(file, "bold", lone_eeg) for file in lone_bold]
-    return sorted(runs, key=lambda run: (run.person, run.name))
+    return sorted(runs, key=lambda run: run.person)  # of each in the order of `prepare`
 
 
 def _alone(file: Path, kind: str, others: list[Path]) -> "RunCheck":
