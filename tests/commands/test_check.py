@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import mne
+import nibabel as nib
 import numpy as np
 import pybv
 import pytest
@@ -266,14 +267,14 @@ def test_copies_are_found_whatever_they_are_called(data, capsys):
     first, _, third = checked(data).runs
     assert first.errors == []
     assert third.errors == [
-        "EEG is bit-identical to that of sub-01 task-rest; remove the copy, or replace it by the recording "
-        "that belongs here"
+        "EEG and that of sub-01 task-rest are alike in the pieces read; remove the copy, or replace it by "
+        "the recording that belongs here"
     ]
     shutil.copy(bold_of(data, "sub-01"), bold_of(data, "sub-03"))
     assert main(["check", os.fspath(data)]) == 3
     shown = " ".join(capsys.readouterr().out.split())
     assert "sub-03 is a copy of sub-01; leave one of them out" in shown
-    assert "BOLD is bit-identical to that of sub-01 task-rest" in shown
+    assert "BOLD and that of sub-01 task-rest are bit-identical" in shown
     found = checked(data)
     assert found.runs[2].digests == found.runs[0].digests
     assert next(use.what for use in found.uses if use.command == "prior") == "2 runs of 2 people"
@@ -305,6 +306,17 @@ def test_single_files(data, refused):
     assert "is of sub-01 but" in run.errors[0]
     assert "is EEG; pass the BOLD first" in refused("check", eeg, "--eeg", eeg)
     assert "--eeg and --confounds are of one run" in refused("check", data, "--eeg", eeg)
+
+
+def test_volumes_of_any_format_are_bold(tmp_path):
+    frames = 100 + np.random.default_rng(0).standard_normal((4, 4, 4, 40)).astype(np.float32)
+    nib.save(nib.Spm99AnalyzeImage(frames, np.eye(4)), tmp_path / "rest.img")
+    (run,) = checked(tmp_path / "rest.img", bold_tr=2.0).runs
+    assert (run.frames, run.errors) == (40, [])
+    for name in ("rest.mgh", "rest.MGZ", "rest.img.gz", "rest+tlrc.HEAD", "rest+tlrc.BRIK.gz"):
+        (tmp_path / name).touch()
+        (run,) = checked(tmp_path / name).runs
+        assert (run.bold, run.eeg) == (tmp_path / name, None)
 
 
 def test_folders_of_hcp(data, tmp_path):

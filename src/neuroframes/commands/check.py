@@ -261,11 +261,10 @@ def _of_hcp(root: Path) -> "list[RunCheck]":
 def _run_of_file(file: Path, eeg: str | Path | None, confounds: str | Path | None) -> "RunCheck":
     from neuroframes.commands.check_run import RunCheck, noted
     from neuroframes.recording.bids import EEG_SUFFIXES, check_same_run, confounds_of, person_of, run_name
-    from neuroframes.recording.bold import SUFFIXES
+    from neuroframes.recording.bold import is_bold
 
-    images = tuple(suffix for of_kind in SUFFIXES.values() for suffix in of_kind)
     run = RunCheck(person_of(file), run_name(file) or file.name)
-    if file.name.endswith(EEG_SUFFIXES) or not file.name.endswith(images):
+    if file.name.endswith(EEG_SUFFIXES) or not is_bold(file):
         if eeg or confounds:
             raise InputError(f"{file.name} is EEG; pass the BOLD first, and this as --eeg")
         run.eeg = file
@@ -280,6 +279,8 @@ def _run_of_file(file: Path, eeg: str | Path | None, confounds: str | Path | Non
 
 def _note_copies(runs: "Sequence[RunCheck]", whole: "Problems") -> None:
     """Runs whose BOLD or EEG is that of another, and people all of whose runs are another's."""
+    from neuroframes.recording.features import is_table
+
     first: dict[str, RunCheck] = {}
     copied: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
@@ -288,8 +289,10 @@ def _note_copies(runs: "Sequence[RunCheck]", whole: "Problems") -> None:
             if other is run:
                 continue
             copied[run.person, other.person].add(run.name)
+            whole_digest = kind == "bold" or (run.eeg is not None and is_table(run.eeg))
+            alike = "bit-identical" if whole_digest else "alike in the pieces read"
             run.errors.append(
-                f"{kind.upper()} is bit-identical to that of {other.person} {other.name}; remove the copy, "
+                f"{kind.upper()} and that of {other.person} {other.name} are {alike}; remove the copy, "
                 "or replace it by the recording that belongs here"
             )
     for (person, original), names in copied.items():
