@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import mne
+import nibabel as nib
 import numpy as np
 import pybv
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from neuroframes.cli import main
 from neuroframes.commands import check_run
 from neuroframes.commands.check import Check, check
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import read_eeg
 
@@ -22,12 +24,13 @@ CHANNELS = ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"]
 FUNC = "derivatives/fmriprep/{0}/func/{0}_task-rest"
 
 
-def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0) -> Path:
+def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0, channels=CHANNELS) -> Path:
     data = 1e-5 * np.random.default_rng(seed).standard_normal((len(CHANNELS), (N_FRAMES + 8) * RATE))
     data[:flat] = 2e-5
     # So many periods a volume, of different size in each channel.
-    phase = np.interp(np.arange(data.shape[1]) / RATE, triggers, np.arange(len(triggers)))
-    data += 1e-5 * bool(comb) * np.arange(1, 11)[:, None] * np.sin(2 * np.pi * comb * phase)
+    if comb:
+        phase = np.interp(np.arange(data.shape[1]) / RATE, triggers, np.arange(len(triggers)))
+        data += 1e-5 * np.arange(1, 11)[:, None] * np.sin(2 * np.pi * comb * phase)
     events = [
         {"onset": round(time * RATE), "duration": 1, "description": 128, "type": "Response"}
         for time in triggers
@@ -35,7 +38,7 @@ def eeg_of(folder: Path, name: str, seed: int, triggers=TRIGGERS, flat=0, comb=0
     pybv.write_brainvision(
         data=data,
         sfreq=RATE,
-        ch_names=CHANNELS,
+        ch_names=channels,
         fname_base=name,
         folder_out=folder,
         overwrite=True,
@@ -139,6 +142,18 @@ def with_short_confounds(data: Path) -> None:
     )
 
 
+def with_rotation_that_is_no_number(data: Path) -> None:
+    names = ["framewise_displacement", *(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz")]
+    lines = ["\t".join(names), *(["\t".join("0000x00")] * N_FRAMES), ""]
+    (data / f"{FUNC.format('sub-02')}_desc-confounds_timeseries.tsv").write_text("\n".join(lines))
+
+
+def with_gap_after_one_trigger(data: Path) -> None:
+    path = eeg_of(data / "sub-02/eeg", "sub-02_task-rest_eeg", 2, TRIGGERS[:1])
+    markers = path.with_suffix(".vmrk")
+    markers.write_text(markers.read_text() + "Mk3=New Segment,,10001,1,0,20200101000000000000\n")
+
+
 def without_confounds(data: Path) -> None:
     (data / f"{FUNC.format('sub-02')}_desc-confounds_timeseries.tsv").unlink()
 
@@ -151,6 +166,7 @@ def without_confounds(data: Path) -> None:
         (with_damaged_eeg, "MNE cannot read it as EEG", ""),
         (with_other_sidecar, "a TR of 1 s but", ""),
         (with_short_confounds, "1 lines but the BOLD has 240 frames", ""),
+        (with_rotation_that_is_no_number, "column rot_x", ""),
         (with_flat_channel, "", "constant: Fp1"),
         (without_confounds, "", "no confounds of the same run by name: nothing is censored"),
     ],
@@ -172,6 +188,37 @@ def test_one_thing_is_wrong_with_one_run(data, untouched, spoil, error, warning)
         assert spoiled.amplitude == pytest.approx(1e-5, rel=0.05)
     if spoil is with_flat_channel:
         assert spoiled.flat == ["Fp1"]
+
+
+def test_frames_beyond_a_gap_have_no_eeg(data):
+    with_gap_after_one_trigger(data)
+    run = checked(data).runs[1]
+    assert "the EEG lasts 100.0 s but the frames go from 3.0 to 243.0 s" in run.errors[0]
+
+
+def test_runs_of_a_person_are_alike_in_channels_and_space(data, cifti_space):
+    """run-10 comes after run-2, and it is the later run that prepare refuses."""
+    spaces = {2: cifti_space, 10: CorticalSpace.from_axis(cifti_space.axis()[:180])}
+    channels = {2: CHANNELS, 10: [*CHANNELS[:-1], "Oz"]}
+    for number, space in spaces.items():
+        name, generator = f"sub-04_task-rest_run-{number}", np.random.default_rng(20 + number)
+        bold = data / f"{FUNC.format('sub-04')}_run-{number}_space-fsLR_bold.dtseries.nii"
+        for folder in (bold.parent, data / "sub-04/eeg"):
+            folder.mkdir(parents=True, exist_ok=True)
+        frames = 100 + generator.standard_normal((N_FRAMES, space.V))
+        write_bold(bold, np.asfortranarray(frames, np.float32), space, tr=1.0)
+        eeg_of(data / "sub-04/eeg", f"{name}_eeg", 20 + number, channels=channels[number])
+    *_, second, tenth = checked(data).runs
+    assert (second.name, second.errors) == ("task-rest_run-2", [])
+    assert "has 180 values" in tenth.errors[0] and "200" in tenth.errors[0]
+    assert "1 of the 10 channels of sub-04's other runs are missing from the EEG: O2" in tenth.errors[1]
+
+
+def test_triggers_that_are_not_there_need_no_onset(data):
+    eeg_of(data / "sub-02/eeg", "sub-02_task-rest_eeg", 2, ())
+    first, second, _ = checked(data, trigger=None).runs
+    assert "240 volume triggers, the first at 3.000 s, aren't to be used" in first.errors[0]
+    assert not second.errors and "counted from the EEG's start" in second.warnings[0]
 
 
 def test_files_that_do_not_pair_are_told_with_what_differs(data):
@@ -198,11 +245,17 @@ def test_files_that_do_not_pair_are_told_with_what_differs(data):
 
 
 def test_a_data_set_that_prepare_refuses_is_told_run_by_run(data):
-    shutil.copy(bold_of(data), bold_of(data).with_name(bold_of(data).name.replace("bold", "desc-x_bold")))
+    for person in ("sub-02", "sub-03"):
+        bold = bold_of(data, person)
+        shutil.copy(bold, bold.with_name(bold.name.replace("bold", "desc-x_bold")))
+    (data / "sub-04/eeg").mkdir(parents=True)
+    eeg_of(data / "sub-04/eeg", "sub-04_task-rest_eeg", 4)  # which prepare leaves out
     found = checked(data)
     assert found.exit_code == 3
-    assert "sub-02_task-rest: expected one BOLD file, got 2" in found.errors[0]
-    assert [run.frames for run in found.runs if run.bold and run.eeg] == [N_FRAMES, N_FRAMES]
+    assert [error.partition(" (")[0] for error in found.errors] == [
+        f"sub-0{number}_task-rest: expected one BOLD file, got 2" for number in (2, 3)
+    ]
+    assert [run.frames for run in found.runs if run.bold and run.eeg] == [N_FRAMES]
 
 
 def test_copies_are_found_whatever_they_are_called(data, capsys):
@@ -214,14 +267,14 @@ def test_copies_are_found_whatever_they_are_called(data, capsys):
     first, _, third = checked(data).runs
     assert first.errors == []
     assert third.errors == [
-        "EEG is bit-identical to that of sub-01 task-rest; remove the copy, or replace it by the recording "
-        "that belongs here"
+        "EEG and that of sub-01 task-rest are alike in the pieces read; remove the copy, or replace it by "
+        "the recording that belongs here"
     ]
     shutil.copy(bold_of(data, "sub-01"), bold_of(data, "sub-03"))
     assert main(["check", os.fspath(data)]) == 3
     shown = " ".join(capsys.readouterr().out.split())
     assert "sub-03 is a copy of sub-01; leave one of them out" in shown
-    assert "BOLD is bit-identical to that of sub-01 task-rest" in shown
+    assert "BOLD and that of sub-01 task-rest are bit-identical" in shown
     found = checked(data)
     assert found.runs[2].digests == found.runs[0].digests
     assert next(use.what for use in found.uses if use.command == "prior") == "2 runs of 2 people"
@@ -255,6 +308,17 @@ def test_single_files(data, refused):
     assert "--eeg and --confounds are of one run" in refused("check", data, "--eeg", eeg)
 
 
+def test_volumes_of_any_format_are_bold(tmp_path):
+    frames = 100 + np.random.default_rng(0).standard_normal((4, 4, 4, 40)).astype(np.float32)
+    nib.save(nib.Spm99AnalyzeImage(frames, np.eye(4)), tmp_path / "rest.img")
+    (run,) = checked(tmp_path / "rest.img", bold_tr=2.0).runs
+    assert (run.frames, run.errors) == (40, [])
+    for name in ("rest.mgh", "rest.MGZ", "rest.img.gz", "rest+tlrc.HEAD", "rest+tlrc.BRIK.gz"):
+        (tmp_path / name).touch()
+        (run,) = checked(tmp_path / name).runs
+        assert (run.bold, run.eeg) == (tmp_path / name, None)
+
+
 def test_folders_of_hcp(data, tmp_path):
     for subject, person in (("100307", "sub-01"), ("100408", "sub-02")):
         folder = tmp_path / "hcp" / subject / "MNINonLinear/Results/rfMRI_REST1_LR"
@@ -272,7 +336,6 @@ def test_folders_of_hcp(data, tmp_path):
 def test_there_must_be_something_to_check(refused, tmp_path):
     assert "no such file or folder" in refused("check", tmp_path / "nowhere")
     assert "no EEG of sub-*" in refused("check", tmp_path)
-    assert "by --onset SECONDS" in refused("check", tmp_path, "--trigger", "none")
 
 
 def test_samples_of_eeg_are_read_in_pieces(data, monkeypatch):

@@ -37,8 +37,8 @@ def two_runs(root: Path) -> Path:
 
 def test_eeg_and_bold_meet_by_subject_session_task_and_run(tmp_path):
     first, second = find_runs(two_runs(tmp_path))
-    assert (first.subject, first.session, first.task, first.run) == ("01", "", "movie", "01")
-    assert (first.name, second.name) == ("task-movie_run-01", "task-movie_run-2")
+    assert first.subject == "01"
+    assert (first.name, second.name) == ("task-movie_run-1", "task-movie_run-2")
     assert first.eeg.name.endswith("run-01_eeg.vhdr") and second.eeg.suffix == ".edf"
     assert [path.name for path in first.bold] == [
         "sub-01_task-movie_run-1_space-fsLR_den-91k_bold.dtseries.nii"
@@ -190,7 +190,13 @@ def test_confounds_beside_the_bold_come_before_those_of_other_derivatives(tmp_pa
 
 def test_runs_come_in_the_order_of_their_numbers(tmp_path):
     tree(tmp_path, *(name.format(f"_run-{run}") for name in (EEG, REST) for run in (10, 2, "01")))
-    assert [run.name for run in find_runs(tmp_path)] == [f"task-rest_run-{run}" for run in ("01", 2, 10)]
+    assert [run.name for run in find_runs(tmp_path)] == [f"task-rest_run-{run}" for run in (1, 2, 10)]
+
+
+def test_runs_that_differ_in_any_entity_have_names_of_their_own(tmp_path):
+    names = [f"_dir-{direction}_run-01" for direction in ("AP", "PA")]
+    tree(tmp_path, *(name.format(run) for name in (EEG, REST) for run in names))
+    assert [run.name for run in find_runs(tmp_path)] == ["task-rest_dir-AP_run-1", "task-rest_dir-PA_run-1"]
 
 
 @pytest.mark.parametrize(

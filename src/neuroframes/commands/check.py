@@ -1,7 +1,6 @@
 """What a data set holds, what is wrong with it and what could be done with it, before anything is done."""
 
 import json as json_text
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.files import refuse_existing, written_whole
-from neuroframes.recording.sidecar import split_suffix
 from neuroframes.threads import few_threads
 
 if TYPE_CHECKING:
@@ -138,8 +136,6 @@ def check(
 
     dataset = Path(dataset)
     rules = Censoring(fd_threshold)
-    if trigger is None and onset is None:
-        raise InputError("--trigger none: say when the first volume begins, by --onset SECONDS")
     clock = {
         "trigger": trigger,
         "onset": None if onset is None else check_number(onset, "--onset"),
@@ -161,11 +157,12 @@ def check(
         runs = _runs_of(dataset, whole, space, atlas, eeg_root)
     else:
         runs = [_run_of_file(dataset, eeg, confounds)]
+    first: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("check", total=len(runs))
         for run in runs:
             bar.update(task, description=f"{run.person} {run.name}")
-            read_check(run, rules, bold_tr, clock)
+            read_check(run, rules, bold_tr, clock, first[run.person])
             bar.advance(task)
     _note_copies(runs, whole)
     uses = _uses(runs)
@@ -181,7 +178,7 @@ def _runs_of(
 ) -> "list[RunCheck]":
     """The runs of a folder, whether they have EEG and BOLD or one of the two."""
     from neuroframes.commands.check_run import Problems, RunCheck, noted
-    from neuroframes.recording.bids import bold_by_run, eeg_by_run, find_runs, person_of
+    from neuroframes.recording.bids import bold_by_run, eeg_by_run, find_runs, fit, person_of, run_of
 
     listing, no_eeg, no_bold = Problems(), Problems(), Problems()
     eeg: list[list[Path]] = []
@@ -204,10 +201,14 @@ def _runs_of(
         asked: dict[str, Any] = {"space": space, "atlas": atlas, "eeg_root": eeg_root}
         with noted(listing):
             pairs = find_runs(root, **asked)
-        # Of a data set that is refused because of one person, what others have.
-        for person in sorted({person_of(files[0]) for files in eeg}) if listing.errors else ():
-            with noted(Problems()):
+        # Of a data set that is refused because of some people, what others have.
+        runs_of = [(person_of(files[0]), run_of(files[0])) for files in eeg if listing.errors]
+        named = [run_of(files[0]) for files in bold]
+        for person in sorted({who for who, run in runs_of if any(fit(run, other) for other in named)}):
+            own = Problems()
+            with noted(own):
                 pairs += find_runs(root, subject=person, **asked)
+            listing.errors += [error for error in own.errors if error not in listing.errors]
     whole.errors += listing.errors
     runs = [
         RunCheck(f"sub-{pair.subject}", pair.name, pair.bold[0], pair.eeg, pair.confounds) for pair in pairs
@@ -216,18 +217,18 @@ def _runs_of(
     lone_eeg, lone_bold = ([min(of) for of in files if not taken & {*of}] for files in (eeg, bold))
     runs += [_alone(file, "eeg", lone_bold) for file in lone_eeg]
     runs += [_alone(file, "bold", lone_eeg) for file in lone_bold]
-    return sorted(runs, key=lambda run: (run.person, run.name))
+    return sorted(runs, key=lambda run: run.person)  # of each in the order of `prepare`
 
 
 def _alone(file: Path, kind: str, others: list[Path]) -> "RunCheck":
     """A run that has EEG or BOLD but not the other, and the file that lacks least to be it."""
     from neuroframes.commands.check_run import RunCheck
-    from neuroframes.recording.bids import confounds_of, person_of
+    from neuroframes.recording.bids import confounds_of, person_of, run_name, run_of
 
-    person, name = person_of(file), _name(file)
+    person, name = person_of(file), run_name(file) or file.name
     has, lacks = ("EEG", "BOLD") if kind == "eeg" else ("BOLD", "EEG")
     apart = {
-        other.name: sorted(_entities(file) ^ _entities(other))
+        other.name: sorted(map("-".join, run_of(file) ^ run_of(other)))
         for other in others
         if person_of(other) == person
     }
@@ -259,12 +260,11 @@ def _of_hcp(root: Path) -> "list[RunCheck]":
 
 def _run_of_file(file: Path, eeg: str | Path | None, confounds: str | Path | None) -> "RunCheck":
     from neuroframes.commands.check_run import RunCheck, noted
-    from neuroframes.recording.bids import EEG_SUFFIXES, check_same_run, confounds_of, person_of
-    from neuroframes.recording.bold import SUFFIXES
+    from neuroframes.recording.bids import EEG_SUFFIXES, check_same_run, confounds_of, person_of, run_name
+    from neuroframes.recording.bold import is_bold
 
-    images = tuple(suffix for of_kind in SUFFIXES.values() for suffix in of_kind)
-    run = RunCheck(person_of(file), _name(file))
-    if file.name.endswith(EEG_SUFFIXES) or not file.name.endswith(images):
+    run = RunCheck(person_of(file), run_name(file) or file.name)
+    if file.name.endswith(EEG_SUFFIXES) or not is_bold(file):
         if eeg or confounds:
             raise InputError(f"{file.name} is EEG; pass the BOLD first, and this as --eeg")
         run.eeg = file
@@ -279,6 +279,8 @@ def _run_of_file(file: Path, eeg: str | Path | None, confounds: str | Path | Non
 
 def _note_copies(runs: "Sequence[RunCheck]", whole: "Problems") -> None:
     """Runs whose BOLD or EEG is that of another, and people all of whose runs are another's."""
+    from neuroframes.recording.features import is_table
+
     first: dict[str, RunCheck] = {}
     copied: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
@@ -287,8 +289,10 @@ def _note_copies(runs: "Sequence[RunCheck]", whole: "Problems") -> None:
             if other is run:
                 continue
             copied[run.person, other.person].add(run.name)
+            whole_digest = kind == "bold" or (run.eeg is not None and is_table(run.eeg))
+            alike = "bit-identical" if whole_digest else "alike in the pieces read"
             run.errors.append(
-                f"{kind.upper()} is bit-identical to that of {other.person} {other.name}; remove the copy, "
+                f"{kind.upper()} and that of {other.person} {other.name} are {alike}; remove the copy, "
                 "or replace it by the recording that belongs here"
             )
     for (person, original), names in copied.items():
@@ -356,18 +360,3 @@ def _alike(runs: "Iterable[RunCheck]") -> "list[RunCheck]":
     for run in runs:
         groups[run.space, f"{run.tr:.4g}"].append(run)
     return max(groups.values(), key=lambda group: len({run.person for run in group}), default=[])
-
-
-def _entities(file: Path) -> set[str]:
-    """Entities of a run that a name states; run-01 is run-1."""
-    from neuroframes.recording.bids import RENDERING
-
-    parts = [part for part in split_suffix(file)[0].split("_") if "-" in part]
-    return {re.sub(r"-0+(?=\d)", "-", part) for part in parts if part.partition("-")[0] not in RENDERING}
-
-
-def _name(file: Path) -> str:
-    """Entities of a run within its person, in the name's order."""
-    ours = _entities(file)
-    parts = [re.sub(r"-0+(?=\d)", "-", part) for part in split_suffix(file)[0].split("_")]
-    return "_".join(part for part in parts if part in ours and not part.startswith("sub-")) or file.name

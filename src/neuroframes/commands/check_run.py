@@ -20,14 +20,14 @@ from scipy.signal import detrend
 from neuroframes.errors import InputError, listed
 from neuroframes.frames.information import effective_frames
 from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.eeg import Recording, open_recording
+from neuroframes.recording.eeg import Recording, check_names, check_onset, open_recording
 from neuroframes.recording.eeg_file import continuous_part
 from neuroframes.recording.features import check_frames, is_table, read_features
 from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.scanner import scanner_traces
 from neuroframes.recording.segments import detrend as detrend_frames
-from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times
+from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times, motion
 from neuroframes.recording.tsv import numbers, read_tsv
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class RunCheck(Problems):
     digests: dict[str, str] = field(default_factory=dict)
 
 
-def read_check(run: RunCheck, rules: Censoring, bold_tr: float | None, clock: dict[str, Any]) -> None:
+def read_check(
+    run: RunCheck, rules: Censoring, bold_tr: float | None, clock: dict[str, Any], first: dict[str, Any]
+) -> None:
     """Read the files of a run into its row.
 
     Parameters
@@ -129,6 +131,8 @@ def read_check(run: RunCheck, rules: Censoring, bold_tr: float | None, clock: di
     bold_tr : float, seconds
     clock : dict
         trigger, onset and skip_volumes, as of `prepare`.
+    first : dict
+        Space, and channels or features, of the person's first run with EEG and BOLD; filled by that run.
     """
     bold = None
     if run.bold is not None:
@@ -139,10 +143,13 @@ def read_check(run: RunCheck, rules: Censoring, bold_tr: float | None, clock: di
             if bold is not None:
                 _note_motion(run, bold, rules)
     with noted(run):
+        if bold is not None and run.eeg is not None:
+            first.setdefault("space", bold.space).check_same(bold.space, bold.sources[0].name)
+    with noted(run):
         if run.eeg is not None and is_table(run.eeg):
-            _note_features(run, run.eeg, bold)
+            _note_features(run, run.eeg, bold, first)
         elif run.eeg is not None:
-            _note_eeg(run, run.eeg, bold, clock)
+            _note_eeg(run, run.eeg, bold, clock, first)
 
 
 @contextmanager
@@ -198,28 +205,38 @@ def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
         known = numbers(run.confounds, table, name)
         known = known[np.isfinite(known)]
         run.mean_fd = float(np.mean(known)) if known.size else None
+    motion(run.confounds, len(bold.data))  # for what it refuses
 
 
-def _note_features(run: RunCheck, path: Path, bold: Bold | None) -> None:
+def _note_features(run: RunCheck, path: Path, bold: Bold | None, first: dict[str, Any]) -> None:
     features = read_features(path, tr=None if bold is None else bold.tr)
     run.channels, run.eeg_rate, run.eeg_duration = len(features.names), features.rate, features.duration
     run.digests["eeg"] = _digest(features.values)
     if bold is not None:
         check_frames(path, features, len(bold.data), bold.tr)
+        features.picked(first.setdefault("features", features.names), f"{run.person}'s other runs")
 
 
-def _note_eeg(run: RunCheck, path: Path, bold: Bold | None, clock: dict[str, Any]) -> None:
+def _note_eeg(
+    run: RunCheck, path: Path, bold: Bold | None, clock: dict[str, Any], first: dict[str, Any]
+) -> None:
     eeg = open_recording(path)
     run.eeg_rate, run.channels = float(eeg.raw.info["sfreq"]), len(eeg.channels)
     run.eeg_duration = eeg.raw.n_times / run.eeg_rate
     run.located = int(np.isfinite(eeg.positions[:, 0]).sum())
     if unknown := _of(eeg, np.isnan(eeg.positions[:, 0])):
         run.warnings.append(f"{path.name}: no positions of {listed(unknown)}; add electrodes.tsv")
+    with noted(run):
+        if bold is not None:
+            others = f"{run.person}'s other runs"
+            check_names(eeg.channels, first.setdefault("channels", eeg.channels), others)
     # Without BOLD it isn't known which events are volumes, and nothing is at fault with it.
     problems = Problems(errors=run.errors if bold else run.warnings, warnings=run.warnings)
     placed = None
     with noted(problems):
-        triggers = eeg.triggers(clock["trigger"], None if bold is None else bold.tr)
+        unsaid = clock["trigger"] is None and clock["onset"] is None
+        trigger = "auto" if unsaid else clock["trigger"]
+        triggers = eeg.triggers(trigger, None if bold is None else bold.tr)
         run.triggers = len(triggers)
         if bold is not None:
             placed = _note_times(run, eeg, triggers, bold, clock)
@@ -234,12 +251,14 @@ def _note_times(
     """Times of the frames, once they are sure to lie within the EEG."""
     if triggers.size:
         run.onset = float(triggers[0])
+    check_onset(triggers, clock["trigger"], clock["onset"], eeg.name)
+    stop = eeg.raw.n_times / eeg.raw.info["sfreq"]
     if eeg.gaps:
-        continuous_part(eeg.gaps, triggers, eeg.name)
+        stop = min(stop, continuous_part(eeg.gaps, triggers, eeg.name)[1])
     placed: dict[str, Any] = {"onset": clock["onset"], "skip": clock["skip_volumes"]}
     placed |= {"within": bold.slice_reference, "name": eeg.name}
     times = frame_times(triggers, bold.tr, len(bold.data), **placed)
-    check_covers(times, bold.tr, eeg.raw.n_times / eeg.raw.info["sfreq"], eeg.name)
+    check_covers(times, bold.tr, stop, eeg.name)
     return times
 
 

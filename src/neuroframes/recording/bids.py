@@ -51,8 +51,10 @@ class RunFiles:
 
     Attributes
     ----------
-    subject, session, task, acquisition, run : str
-        BIDS labels of the EEG without their keys, "" where it has none.
+    subject : str
+        Its BIDS label, without `sub-`.
+    name : str
+        Of the run within its subject, as `run_name` of the EEG, such as "ses-01_task-movie_run-2".
     eeg : Path
         Raw, or features of each frame.
     bold : tuple of Path
@@ -61,19 +63,10 @@ class RunFiles:
     """
 
     subject: str
-    session: str
-    task: str
-    acquisition: str
-    run: str
+    name: str
     eeg: Path
     bold: tuple[Path, ...]
     confounds: Path | None
-
-    @property
-    def name(self) -> str:
-        """Entities of the run within its subject, such as "ses-01_task-movie_run-2"."""
-        parts = (("ses", self.session), ("task", self.task), ("acq", self.acquisition), ("run", self.run))
-        return "_".join(f"{key}-{value}" for key, value in parts if value) or "run-1"
 
 
 def find_runs(
@@ -131,10 +124,9 @@ def find_runs(
         for kind, files in (("EEG", eeg[of_eeg]), ("BOLD", bold[of_bold])):
             _check_one(_described(of_eeg), kind, files)
         images = tuple(sorted(bold[of_bold]))
-        labels = _entities(eeg[of_eeg][0])
-        subject, session, task, acquisition, number = (labels.get(name, "") for name in LABELS)
-        table = confounds_of(images[0]) or next((file for file in tables if _run_of(file) == of_bold), None)
-        runs.append(RunFiles(subject, session, task, acquisition, number, eeg[of_eeg][0], images, table))
+        subject, name = dict(of_eeg)["sub"], run_name(eeg[of_eeg][0]) or "run-1"
+        table = confounds_of(images[0]) or next((file for file in tables if run_of(file) == of_bold), None)
+        runs.append(RunFiles(subject, name, eeg[of_eeg][0], images, table))
     if lacking := [run.bold[0].name for run in runs if run.confounds is None]:
         logger.warning("%s: no confounds of the same run by name, nothing is censored there", listed(lacking))
     return runs
@@ -175,11 +167,23 @@ def bold_by_run(root: Path, space: str | None = None, atlas: str | None = None) 
     return [*_bold_files(root, "sub-*", space, atlas).values()]
 
 
+def run_of(path: Path) -> Entities:
+    """All entities that a run has, whatever derivative of it the file is; run-01 is run-1."""
+    entities = {name: label for name, label in _entities(path).items() if name not in RENDERING}
+    numbers = {name: str(int(entities[name])) for name in INDICES if entities.get(name, "").isdecimal()}
+    return frozenset((entities | numbers).items())
+
+
+def run_name(path: Path) -> str:
+    """The entities of a file's run but its subject, such as "ses-01_task-movie_run-2"; "" without any."""
+    return _described(frozenset(part for part in run_of(path) if part[0] != "sub"))
+
+
 def confounds_of(bold: Path) -> Path | None:
     """fMRIPrep's confounds beside a BOLD file, of the same run by name; None where there are none."""
-    run = _run_of(bold)
+    run = run_of(bold)
     beside = (file for pattern in CONFOUNDS for file in sorted(bold.parent.glob(pattern)))
-    return next((file for file in beside if run and _run_of(file) == run), None)
+    return next((file for file in beside if run and run_of(file) == run), None)
 
 
 def confounds_beside(bold: Path) -> Path:
@@ -205,12 +209,18 @@ def check_same_run(path: Path, bold: Path) -> None:
     Names count as far as both state an entity of the run.
     """
     # What a name leaves out contradicts nothing: files are often renamed to something short.
-    for entity in _contradictions(_run_of(path), _run_of(bold)):
+    for entity in _contradictions(run_of(path), run_of(bold)):
         here, there = (f"{entity}-{_entities(file)[entity]}" for file in (path, bold))
         raise InputError(
             f"{path.name} is of {here} but {bold.name} of {there}; "
             "pass the file of the same run, or rename the one whose name is wrong"
         )
+
+
+def fit(eeg: Entities, bold: Entities) -> bool:
+    """Whether EEG and BOLD can be of the same run, by name."""
+    alone = {name for name, _ in eeg ^ bold}
+    return not (_contradictions(eeg, bold) or alone & {*ENTITIES})
 
 
 def _eeg_files(root: Path, subjects: str, eeg_root: str | Path | None) -> dict[Entities, list[Path]]:
@@ -248,13 +258,6 @@ def _entities(path: Path) -> dict[str, str]:
     return dict(part.split("-", 1) for part in path.name.partition(".")[0].split("_") if "-" in part)
 
 
-def _run_of(path: Path) -> Entities:
-    """All entities that a run has, whatever derivative of it the file is."""
-    entities = {name: label for name, label in _entities(path).items() if name not in RENDERING}
-    numbers = {name: f"{int(entities[name]):06d}" for name in INDICES if entities.get(name, "").isdecimal()}
-    return frozenset((entities | numbers).items())
-
-
 def _contradictions(first: Entities, second: Entities) -> list[str]:
     """Entities that both state, with different labels."""
     here, there = dict(first), dict(second)
@@ -269,7 +272,7 @@ def _pairs(eeg: Iterable[Entities], bold: Iterable[Entities]) -> dict[Entities, 
     InputError
         If several are as near.
     """
-    apart = [(len(one ^ other), one, other) for one in eeg for other in bold if _fit(one, other)]
+    apart = [(len(one ^ other), one, other) for one in eeg for other in bold if fit(one, other)]
     pairs: dict[Entities, Entities] = {}
     for distance in sorted({distance for distance, *_ in apart}):
         found = [
@@ -291,11 +294,6 @@ def _pairs(eeg: Iterable[Entities], bold: Iterable[Entities]) -> dict[Entities, 
     return pairs
 
 
-def _fit(eeg: Entities, bold: Entities) -> bool:
-    alone = {name for name, _ in eeg ^ bold}
-    return not (_contradictions(eeg, bold) or alone & {*ENTITIES})
-
-
 def _check_one(run: str, kind: str, files: Sequence[Path]) -> None:
     """Raise InputError where several files claim to be a run's."""
     # The two files of a GIFTI pair differ in nothing but the hemisphere.
@@ -309,12 +307,14 @@ def _check_one(run: str, kind: str, files: Sequence[Path]) -> None:
         )
 
 
-def _ordered(run: Entities) -> list[str]:
-    return [dict(run).get(name, "") for name in LABELS]
+def _ordered(run: Entities) -> list[tuple[int, str]]:
+    labels = {name: dict(run).get(name, "") for name in LABELS}
+    # Of numbers without zeros in front the longer is the larger.
+    return [(len(label) if name in INDICES else 0, label) for name, label in labels.items()]
 
 
 def _described(run: Entities) -> str:
-    labels = {name: label.lstrip("0") if name in INDICES else label for name, label in run}
+    labels = dict(run)
     order = [*ENTITIES[:-1], *sorted(labels.keys() - {*ENTITIES}), "run"]
     return "_".join(f"{name}-{labels[name]}" for name in order if name in labels)
 
@@ -336,7 +336,7 @@ def _files(folders: Iterable[Path], subjects: str, kind: str, patterns: Sequence
 def _by_run(files: list[Path]) -> dict[Entities, list[Path]]:
     runs = defaultdict(list)
     for file in files:
-        runs[_run_of(file)].append(file)
+        runs[run_of(file)].append(file)
     return runs
 
 

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ParcelsAxis, SeriesAxis
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
+from nibabel.imageclasses import all_image_classes
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
@@ -159,6 +160,13 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
     named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
     deviation = next((companion(file, name) for file, name in named if name is not None), None)
     return Bold(data, tr, times, space, sources, measured, deviation, sidecar)
+
+
+def is_bold(path: Path) -> bool:
+    """Whether a file of this name is one that `read_bold` can read, such as `x.nii.gz` or `x+tlrc.HEAD`."""
+    images = [suffix for kind in all_image_classes for suffix in kind.valid_exts]
+    name = re.sub(r"\.(gz|bz2|zst|z)$", "", path.name.lower())
+    return name.endswith((*images, *TABLES))
 
 
 def read_tr(path: Path, *, tr: float | None = None) -> float:

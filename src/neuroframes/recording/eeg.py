@@ -233,14 +233,22 @@ def read_simultaneous_eeg(
     onset = None if onset is None else check_number(onset, "--onset")
     unsaid = trigger is None and onset is None
     eeg = read_eeg(path, trigger="auto" if unsaid else trigger, **settings)
-    if unsaid and eeg.triggers.size:
+    check_onset(eeg.triggers, trigger, onset, name)
+    return eeg
+
+
+def check_onset(triggers: NDArray[np.float64], trigger: str | None, onset: float | None, name: str) -> None:
+    """Raise InputError where triggers that are there aren't to be used and no onset is given instead.
+
+    Warns where there are both, and the onset isn't used.
+    """
+    if triggers.size and trigger is None and onset is None:
         raise InputError(
-            f"{name}: {eeg.triggers.size} volume triggers, the first at {eeg.triggers[0]:.3f} s, "
+            f"{name}: {triggers.size} volume triggers, the first at {triggers[0]:.3f} s, "
             "aren't to be used; say when the first volume begins (--onset SECONDS), or drop --trigger none"
         )
-    if onset is not None and eeg.triggers.size:
+    if triggers.size and onset is not None:
         logger.warning("%s: frames are at the volume triggers; the onset isn't used", name)
-    return eeg
 
 
 def read_eeg_of_bold(
@@ -275,10 +283,14 @@ def check_channels(eeg: Eeg, expected: Sequence[str], what: str) -> Eeg:
     InputError
         If channels are missing; the message names them and those here that look renamed.
     """
-    missing = [name for name in expected if name not in eeg.channels]
-    if missing:
-        raise _missing(eeg, missing, expected, what, "rename the channels or use EEG of the same cap")
+    check_names(eeg.channels, expected, what)
     return _picked(eeg, expected)
+
+
+def check_names(channels: Sequence[str], expected: Sequence[str], what: str) -> None:
+    """Raise InputError as `check_channels` where some of the channels `expected` are missing."""
+    if missing := [name for name in expected if name not in channels]:
+        raise _missing(channels, missing, expected, what, "rename the channels or use EEG of the same cap")
 
 
 def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
@@ -293,9 +305,9 @@ def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
     """
     missing = [name for name in expected if name not in eeg.channels]
     fewest = fewest_by_name(len(expected))
-    if _renamed(eeg, missing) or len(expected) - len(missing) < fewest:
+    if _renamed(eeg.channels, missing) or len(expected) - len(missing) < fewest:
         remedy = f"rename the channels or use EEG that has at least {fewest} of them"
-        raise _missing(eeg, missing, expected, "the model", remedy)
+        raise _missing(eeg.channels, missing, expected, "the model", remedy)
     if missing:
         lacking = "%s: %d of the %d channels of the model are missing and are filled from the others: %s"
         logger.warning(lacking, file, len(missing), len(expected), ", ".join(missing))
@@ -314,7 +326,7 @@ def brought_to(eeg: Eeg, electrodes: Electrodes, file: str, *, average: bool) ->
     """
     names = electrodes.channels
     missing = [name for name in names if name not in eeg.channels]
-    if electrodes.asked_of(eeg.channels) is electrodes and not _renamed(eeg, missing):
+    if electrodes.asked_of(eeg.channels) is electrodes and not _renamed(eeg.channels, missing):
         lacking = "%s: %d of the %d channels of the model are interpolated at their positions"
         logger.warning(lacking, file, len(missing), len(names))
         weights = electrodes.interpolation(Electrodes(eeg.channels, eeg.positions), file).astype(np.float32)
@@ -333,8 +345,10 @@ def _picked(eeg: Eeg, names: Sequence[str]) -> Eeg:
     return replace(eeg, data=eeg.data[order], channels=tuple(names), positions=eeg.positions[order])
 
 
-def _missing(eeg: Eeg, missing: list[str], expected: Sequence[str], what: str, remedy: str) -> InputError:
-    renamed = _renamed(eeg, missing)
+def _missing(
+    channels: Sequence[str], missing: list[str], expected: Sequence[str], what: str, remedy: str
+) -> InputError:
+    renamed = _renamed(channels, missing)
     hint = f"; renamed here, it seems: {', '.join(renamed)}" if renamed else ""
     return InputError(
         f"{len(missing)} of the {len(expected)} channels of {what} are missing from the EEG: "
@@ -342,9 +356,9 @@ def _missing(eeg: Eeg, missing: list[str], expected: Sequence[str], what: str, r
     )
 
 
-def _renamed(eeg: Eeg, missing: Sequence[str]) -> list[str]:
+def _renamed(channels: Sequence[str], missing: Sequence[str]) -> list[str]:
     """Of the missing channels those that seem to be here by another name: "Fz for EEG FZ-Ref"."""
-    plain = {_plain_name(name): name for name in eeg.channels}
+    plain = {_plain_name(name): name for name in channels}
     return [f"{plain[_plain_name(name)]} for {name}" for name in missing if _plain_name(name) in plain]
 
 

@@ -55,7 +55,7 @@ def out(released, tmp_path_factory) -> Path:
 def test_frames_and_eeg_as_released(released, out):
     store = open_store(out / "sub-0001.zarr")
     assert (store.subject, store.space.V, store.channels) == ("0001", V, tuple(cinebrain.CHANNELS))
-    assert [run.name for run in store.runs] == ["task-film_run-01", "task-film_run-02"]
+    assert [run.name for run in store.runs] == ["task-film_run-1", "task-film_run-2"]
     for number, (run, start) in enumerate(zip(store.runs, STARTS, strict=True)):
         frames = [np.load(released / f"sub-0001/visual_audio/{number * K + i}.npy") for i in range(K)]
         np.testing.assert_allclose(run.bold(), frames[: len(run.frame_times)], rtol=1e-6)
