@@ -57,6 +57,17 @@ def test_afni_keeps_1(tmp_path, name, caplog):
     assert "column_1 = 0 means left out, 3 of 12 frames" in caplog.text
 
 
+@pytest.mark.parametrize("header", ["", "mask"])
+def test_a_column_without_a_clear_name_is_warned_of(tmp_path, header, caplog):
+    path = saved(tmp_path / "mask.tsv", BAD, header=header)
+    assert read_censor(path, 12).tolist() == BAD.tolist()
+    assert f"1 in {header or 'column_1'} is taken to mean left out; let its first line call" in caplog.text
+    caplog.clear()
+    read_censor(saved(path, BAD, header="censored"), 12)
+    read_censor(saved(path, ~BAD, header="tmask"), 12)
+    assert not caplog.text
+
+
 def test_c_pac_keeps_1_and_what_means_the_opposite_is_refused(tmp_path):
     assert read_censor(saved(tmp_path / "c.tsv", ~BAD, header="censor"), 12).tolist() == BAD.tolist()
     for name in ("censor", "tmask"):

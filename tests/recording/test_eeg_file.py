@@ -224,3 +224,13 @@ def test_channels_are_said_to_be_left_out_and_clipped(tmp_path, caplog):
     read_eeg(raw)
     assert "RawArray: channels that are no EEG are left out: ECG" in caplog.messages
     assert [message for message in caplog.messages if "clipped" in message and message.endswith(": Cz")]
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(mne.io, "read_raw", read)
+    (tmp_path / "eeg.edf").touch()
+    with pytest.raises(MemoryError):
+        open_eeg(tmp_path / "eeg.edf")

@@ -36,6 +36,8 @@ def test_what_pandas_and_matlab_save(tmp_path, matlab_7_3, monkeypatch):
     for name in ("a.parquet", "a.mat"):
         found = read_features(tmp_path / name, tr=2)
         assert found.values.tolist() == [[1], [2], [3]] and (found.names, found.tr) == (("a",), 2.0)
+    savemat(tmp_path / "c.mat", {"features": TABLE.values, "names": np.array(NAMES)})  # blanks fill up
+    assert read_features(tmp_path / "c.mat", tr=2).names == NAMES
     matlab_7_3(tmp_path / "b.mat", features=TABLE.values, names=[*NAMES], tr=2.0)
     found = read_features(tmp_path / "b.mat")
     assert np.array_equal(found.values, TABLE.values) and (found.names, found.tr) == (NAMES, 2.0)
@@ -59,6 +61,16 @@ def test_damaged_tables(tmp_path, suffix):
             read_features(path, tr=2)
     with pytest.raises(InputError, match="absent"):
         read_features(tmp_path / f"absent{suffix}", tr=2)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_a_byte_that_changed_is_told(tmp_path, suffix):
+    write_features(path := tmp_path / f"x{suffix}", TABLE)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"x{suffix}: can't be read as {suffix}"):
+        read_features(path)
 
 
 def test_columns_are_picked_by_name():
@@ -118,7 +130,7 @@ def test_a_damaged_file(tmp_path, damage):
         (tmp_path / "x.npy").rename(path)
     elif damage == "cut":
         path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="x.npz: can't be read as NPZ"):
+    with pytest.raises(InputError, match="x.npz: can't be read as .npz"):
         read_features(path)
 
 

@@ -225,14 +225,6 @@ def matlab_7_3(path: Path) -> Path:
 
 
 def test_matlab_s_later_format(tmp_path):
-    pytest.importorskip("pymatreader")
     bold = read_bold(matlab_7_3(tmp_path / "run.mat"))
     np.testing.assert_array_equal(bold.data, frames())
     assert (bold.tr, bold.space.names) == (2.0, NAMES)
-
-
-def test_what_matlab_s_later_format_takes_is_named(tmp_path, monkeypatch):
-    path = matlab_7_3(tmp_path / "run.mat")
-    monkeypatch.setattr("neuroframes.recording.arrays.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="run.mat: .* pip install pymatreader h5py, or save it in MATLAB"):
-        read_bold(path)

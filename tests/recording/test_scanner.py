@@ -63,6 +63,18 @@ def test_the_share_of_the_gradients_and_their_frequency(eeg, tr):
     assert scanner_traces(eeg + wave, RATE, np.empty(0), tr).gradient == pytest.approx(0.5, abs=0.05)
 
 
+def test_residue_in_few_channels_is_told(eeg):
+    """In 3 of 32 channels, in a band that isn't the one with the largest share of the median channel."""
+    data = np.tile(eeg, (4, 1))
+    calm = scanner_traces(data, RATE, triggers(2.0), 2.0).band
+    line, band = (2.5, "delta") if calm != "delta" else (20.0, "beta")
+    data[:3] += 3e-5 * np.cos(2 * np.pi * line * (np.arange(N) / RATE - 1.5))
+    traces = scanner_traces(data, RATE, triggers(2.0), 2.0)
+    assert (traces.band, traces.gradient_channels, traces.line) == (band, 3, pytest.approx(line))
+    (said,) = traces.warnings
+    assert f"10% of the {band} power in 3 channels" in said
+
+
 def test_a_line_that_is_no_multiple_isnt_the_gradients(eeg):
     wave = 1e-5 * np.cos(2 * np.pi * 20.3 * np.arange(N) / RATE)
     assert scanner_traces(eeg + wave, RATE, triggers(2.0), 2.0).gradient_channels == 0

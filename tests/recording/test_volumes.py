@@ -171,7 +171,7 @@ def test_frames_of_nan_say_nothing_of_the_background(tmp_path):
 def with_mask(tmp_path) -> tuple[Path, Path, np.ndarray]:
     """A run that isn't skull-stripped, fMRIPrep's mask of it, and where that is."""
     brain = np.zeros(SHAPE, bool)
-    brain[:2, 1:] = True
+    brain[:2] = True
     bold = save(tmp_path / "sub-01_space-T1w_desc-preproc_bold.nii.gz", values())
     mask = tmp_path / "sub-01_space-T1w_desc-brain_mask.nii.gz"
     nib.save(nib.Nifti1Image(brain.astype(np.uint8), AFFINE), mask)
@@ -182,7 +182,8 @@ def test_fmriprep_s_mask_is_found_and_said(with_mask, tmp_path, caplog):
     caplog.set_level("INFO")
     bold, mask, inside = with_mask
     np.testing.assert_array_equal(read_bold(bold).data, values()[inside].T)
-    assert f"{mask.name} beside it" in caplog.text and mask in bold_files(bold)
+    assert f"are the {inside.sum()} voxels of {mask.name} beside it" in caplog.text
+    assert mask in bold_files(bold)
     elsewhere = mask.rename(tmp_path / "mine.nii.gz")
     assert values().any(axis=3).sum() == read_bold(bold).space.V
     np.testing.assert_array_equal(read_bold(bold, mask=elsewhere).data, values()[inside].T)
@@ -199,7 +200,8 @@ def test_a_mask_that_does_not_fit(with_mask, tmp_path, caplog):
     with pytest.raises(InputError, match="has no value inside this mask; replace or"):
         read_bold(bold, mask=mask)
     (tmp_path / "notes.txt").write_text("no image")
-    for wrong in ("notes.txt", "absent.nii"):
+    nib.save(nib.GiftiImage(), tmp_path / "surface.gii")
+    for wrong in ("notes.txt", "absent.nii", "surface.gii"):
         with pytest.raises(InputError, match="no mask that can be read"):
             read_bold(bold, mask=tmp_path / wrong)
     mask = mask.rename(tmp_path / "empty.nii.gz")
@@ -226,6 +228,15 @@ def test_no_memory_is_taken_for_what_a_header_states(tmp_path, suffix):
     path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
     with pytest.raises(InputError, match=r"run.nii.*: cannot be read, .* its header states 4,503,599"):
         read_bold(path)
+
+
+def test_no_memory_is_taken_for_what_a_mask_states(with_mask):
+    bold, mask, _ = with_mask
+    content = bytearray(gzip.decompress(mask.read_bytes()))
+    content[40:56] = np.array([3, *[32_000] * 3, *[1] * 4], "<i2").tobytes()  # dim
+    mask.write_bytes(gzip.compress(content))
+    with pytest.raises(InputError, match=r"brain_mask.nii.gz: cannot be read, .* states 32,768,000,000,000"):
+        read_bold(bold, mask=mask)
 
 
 @pytest.mark.parametrize("damage", range(20))

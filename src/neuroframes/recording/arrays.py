@@ -1,14 +1,14 @@
 """Files of named arrays: NumPy's `.npz`, and MATLAB's `.mat` of either kind."""
 
-from importlib.util import find_spec
+import math
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import scipy.io
+from numpy.lib import format as npy
 from numpy.typing import NDArray
-
-from neuroframes.errors import InputError
 
 ARRAYS = (".npz", ".mat")
 
@@ -18,27 +18,19 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 
     Raises
     ------
-    InputError
-        If it takes a package that isn't installed.
     OSError, ValueError, zipfile.BadZipFile
         If it is damaged.
     """
     if path.suffix == ".npz":
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as arrays:
-            return dict(arrays)
+        return _read_npz(path)
     stored: dict[str, Any]
     try:
         if scipy.io.matlab.matfile_version(path)[0] < 2:
             stored = scipy.io.loadmat(path)
-        elif find_spec("pymatreader") and find_spec("h5py"):
+        else:
             from pymatreader import read_mat
 
             stored = {name: np.asarray(value) for name, value in read_mat(path).items()}
-        else:
-            raise InputError(
-                f"{path.name}: MATLAB's format 7.3, which takes pymatreader and h5py; run: pip install "
-                "pymatreader h5py, or save it in MATLAB with -v7"
-            )
     except (scipy.io.matlab.MatReadError, TypeError) as error:  # of bytes that are no .mat
         raise ValueError(error) from error
     return {name: value for name, value in stored.items() if isinstance(value, np.ndarray)}
@@ -47,3 +39,20 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 def texts(array: NDArray[np.generic]) -> tuple[str, ...]:
     """Names from an array of text, or of MATLAB's cells, each of which is an array of its own."""
     return tuple("".join(np.asarray(entry).astype(str).ravel()).strip() for entry in array.ravel())
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Not np.load, which takes memory for what a damaged header states, and other files than archives."""
+    arrays = {}
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                first = npy.read_magic(file) == (1, 0)
+                read_header = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
+                shape, _, dtype = read_header(file)
+                stated, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+                if stated > there and not dtype.hasobject:
+                    raise ValueError(f"{member.filename} states {stated:,} bytes of values, has {there:,}")
+                file.seek(0)
+                arrays[member.filename.removesuffix(".npy")] = npy.read_array(file)
+    return arrays

@@ -4,9 +4,9 @@
                     columns (of a single 1 each), as spike regressors and FSL's fsl_motion_outliers are
     1 = kept        columns named so (`KEPT`)
 
-A lone column of another name, or of none, is taken for 1 = left out, but those of C-PAC (`censor`), AFNI
-(.1D) and xcpEngine (`tmask`) for 1 = kept. Where that leaves out most frames it may be the other way round:
-refused.
+A lone column of another name, or of none, is taken for 1 = left out, with a warning, but those of C-PAC
+(`censor`), AFNI (.1D) and xcpEngine (`tmask`) for 1 = kept. Where that leaves out most frames it may be the
+other way round: refused.
 """
 
 import logging
@@ -83,6 +83,8 @@ def read_censor(path: str | Path, n_frames: int) -> NDArray[np.bool_]:
             raise InputError(
                 f"{path.name}: if {said} means left out, {left_out.sum()} of {n_frames} frames are; {NAME_IT}"
             )
+        if not kept_value:
+            logger.warning("%s: 1 in %s is taken to mean left out; %s", path.name, name, NAME_IT)
     else:
         if not marks.isin((0, 1)).all(axis=None) or (marks.sum() > 1).any():
             raise InputError(

@@ -81,6 +81,8 @@ def open_eeg(path: Path) -> Any:
         ):
             warnings.simplefilter("always")
             raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
+    except MemoryError:
+        raise
     # MNE's readers raise whatever their parsers meet.
     except Exception as error:
         raise _unreadable(path, error) from error

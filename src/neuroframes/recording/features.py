@@ -8,22 +8,22 @@ no other clock than its rows: row k is at (k + 1/2) TR.
 """
 
 import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number, listed
+from neuroframes.recording.arrays import read_arrays, texts
 from neuroframes.recording.band_power import BANDS, BandPower, lagged, log_band_power
 from neuroframes.recording.sidecar import read_sidecar, seconds, write_sidecar
 from neuroframes.recording.tsv import numbers, read_tsv
+from neuroframes.recording.volumes import UNREADABLE
 
 FORMATS = (".tsv", ".npz", ".parquet", ".mat")
 PLACES = {  # m, head coordinates
@@ -168,7 +168,8 @@ def write_features(path: Path, features: Features) -> None:
         np.savez(path, names=np.array(features.names), **arrays)
         return
     if path.suffix == ".mat":
-        savemat(path, {"names": np.array(features.names, object), **arrays})
+        # Compressed, with checksums: SciPy trusts the sizes that a file states.
+        savemat(path, {"names": np.array(features.names, object), **arrays}, do_compression=True)
         return
     table = pd.DataFrame(features.values, columns=features.names)
     if path.suffix == ".parquet":
@@ -242,36 +243,21 @@ def _stated_tr(path: Path) -> float:
 
 
 def _read_arrays(path: Path) -> Contents:
-    arrays = _read_matlab(path) if path.suffix == ".mat" else _read_npz(path)
+    try:
+        arrays = read_arrays(path)
+        names = texts(arrays["names"]) if "names" in arrays else None
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: can't be read as {path.suffix} ({error}); copy or write it again"
+        ) from error
     values = arrays.get("features")
-    if values is None or values.ndim != 2 or values.dtype.kind not in "biuf" or "names" not in arrays:
+    if values is not None and values.ndim < 2 and names:
+        # Of MATLAB's format 7.3 arrays of one column, or of one row, come without it.
+        values = values.reshape((-1, 1) if len(names) == 1 else (1, -1))
+    if values is None or values.ndim != 2 or values.dtype.kind not in "biuf" or names is None:
         raise InputError(
             f"{path.name} holds {', '.join(arrays) or 'nothing'}; expected features, frames x features, and "
             "names, and if it is known tr, in seconds; save it again with these arrays"
         )
-    tr = check_number(arrays["tr"].tolist(), f"{path.name}: tr") if "tr" in arrays else 0.0
-    return values, tuple(arrays["names"].astype(str).ravel().tolist()), tr
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # Not np.load, which also takes other files than archives.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file) as stored:
-            return dict(stored)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, zlib.error, BadZipFile) as error:
-        raise InputError(f"{path}: can't be read as NPZ ({error}); copy or write it again") from error
-
-
-def _read_matlab(path: Path) -> dict[str, NDArray[Any]]:
-    from pymatreader import read_mat
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        stored = {name: np.asarray(each) for name, each in read_mat(path).items() if name[:2] != "__"}
-    except Exception as error:  # whatever the parsers of SciPy and HDF5 meet
-        raise InputError(f"{path}: can't be read as MATLAB file ({error}); copy or save it again") from error
-    # MATLAB's arrays of one column, or of one row, come without it.
-    if "features" in stored and stored["features"].ndim < 2:
-        stored["features"] = stored["features"].reshape(-1, stored.get("names", np.empty(1)).size)
-    return stored
+    tr = check_number(arrays["tr"].squeeze().tolist(), f"{path.name}: tr") if "tr" in arrays else 0.0
+    return values, names, tr

@@ -50,11 +50,11 @@ class ScannerTraces:
     Attributes
     ----------
     gradient : float
-        Largest share of a band's power that follows the volumes, of the median channel.
+        Share of a band's power that follows the volumes, of the median channel.
     band : str
-        The band.
+        The band in which that share is above 0.10 in most channels; of equals, that of the largest share.
     gradient_channels : int
-        Channels in which that share is above 0.10.
+        How many channels these are.
     line : float, Hz
         Where the residue is strongest: a multiple of 1/TR, often of the slice frequency.
     heartbeat : float
@@ -177,12 +177,13 @@ def _gradient(
         inside = (frequency >= low) & (frequency < high)
         if inside.any():
             shares[name] = excess[:, inside].sum(axis=1) / total[:, inside].sum(axis=1)
-    band = max(shares, key=lambda name: float(np.median(shares[name])))
+    # Most channels first: the median one says nothing of residue in a few.
+    many = {name: int((share > MOST_GRADIENT).sum()) for name, share in shares.items()}
+    band = max(shares, key=lambda name: (many[name], float(np.median(shares[name]))))
     share, (low, high) = shares[band], BANDS[band]
     of_band = np.flatnonzero((frequency >= low) & (frequency < high))
     strongest = of_band[excess[:, of_band].sum(axis=0).argmax()]
-    many = int((share > MOST_GRADIENT).sum())
-    return max(float(np.median(share)), 0.0), band, many, float(frequency[strongest])
+    return max(float(np.median(share)), 0.0), band, many[band], float(frequency[strongest])
 
 
 def _heartbeat(data: Float, rate: float, ecg: Float | None) -> tuple[float | None, int | None, float | None]:

@@ -21,7 +21,7 @@ from nibabel.cifti2 import Cifti2HeaderError
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, unit_codes
 from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import SAME_GRID, CorticalSpace
@@ -204,17 +204,23 @@ def _brain(
         return inside
     try:
         image: Any = nib.load(mask)
+        if not isinstance(image, SpatialImage):
+            raise TypeError(type(image).__name__)
+        check_values(mask, image)
         brain = np.asarray(image.dataobj) > 0
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(
             f"{mask}: no mask that can be read ({error}); expected a 3-D image, 0 outside"
         ) from error
     brain = brain[..., 0] if brain.shape == (*shape, 1) else brain
     if brain.shape == shape and np.allclose(image.affine, affine, atol=SAME_GRID):
-        if not (brain & inside).any():
+        n_used = np.count_nonzero(brain & inside)
+        if not n_used:
             raise InputError(f"{mask.name}: {path.name} has no value inside this mask; replace or remove it")
         if asked is None:
-            logger.info("%s: values are the %d voxels of %s beside it", path.name, brain.sum(), mask.name)
+            logger.info("%s: values are the %d voxels of %s beside it", path.name, n_used, mask.name)
         return brain
     if asked is not None:
         raise InputError(
