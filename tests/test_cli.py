@@ -164,7 +164,7 @@ def test_a_yaml_file_is_read_as_if_it_were_typed(usage, tmp_path):
         (f"{both}seed: null\n", "'null' is no whole number"),
         ("bold: x.nii\n", "required: --out"),
         ("- x\n", "c.yaml: expected options as `name: value`, one a line"),
-        ("a: [\n", "c.yaml can't be read: while parsing"),
+        ("a: [\n", "c.yaml can't be read (while parsing"),
         ("bold: x.nii\nframes:\nout: y\n", "c.yaml: frames holds nothing; give it a value, or leave it out"),
         (f"{both}overwrite: maybe\n", "c.yaml: overwrite holds maybe; expected true or false"),
         (f"{both}frames: [[1], 2]\n", "c.yaml: frames holds ['1']; expected plain text or a list of it"),

@@ -96,11 +96,15 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     names, first = add_options(parser, function), positionals(function)
     shared.prog, shared.usage = parser.prog, parser.usage  # of its own errors
     given, typed = shared.parse_known_args(chosen.rest)
-    try:
-        typed = [word for path in given.config for word in typed_in(Path(path), parser, first)] + typed
-    except InputError as error:
-        parser.error(str(error))
-    parser.refuse_unknown(typed, [name for name in names if name not in first])
+    known = [name for name in names if name not in first]
+    parser.refuse_unknown(typed, known)
+    for path in reversed(given.config):  # what is typed counts, and of several files the last
+        try:
+            words = [*typed_in(Path(path), parser, first)]
+        except InputError as error:
+            parser.error(str(error))
+        parser.refuse_unknown(words, known, f"--config {path}: ")
+        typed = words + typed
     options = vars(parser.parse_args(typed))
     return chosen.command, {name: options[name] for name in names}
 

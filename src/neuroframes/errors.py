@@ -4,6 +4,12 @@ import math
 from collections.abc import Sequence
 from importlib.util import find_spec
 from numbers import Real
+from pathlib import Path
+
+# What git-annex, also as DataLad, and Git LFS leave in the place of a file that wasn't fetched.
+POINTERS = (b"/annex/objects/", b"version https://git-lfs")
+FETCH = "fetch it: datalad get, git annex get or git lfs pull"
+MOST_SAID = 200  # characters of a library's message
 
 
 class InputError(ValueError):
@@ -47,6 +53,24 @@ def check_number(
         kind = "whole" if whole else "finite"
         raise InputError(f"{option} {got}; expected a {kind} number {' and '.join(stated)}".rstrip())
     return int(value) if whole else number  # type: ignore[call-overload]
+
+
+def check_there(path: Path) -> None:
+    """Raise InputError where there is no such file or folder, or its content wasn't fetched."""
+    if not path.exists():
+        why = f", but a link to what isn't there; {FETCH}" if path.is_symlink() else ""
+        raise InputError(f"{path}: no such file{why}")
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(64).startswith(POINTERS):
+                raise InputError(f"{path} holds a pointer, not its content; {FETCH}")
+
+
+def said(error: Exception) -> str:
+    """What a library says of a file, on one line, without bytes of the file that it may repeat."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    text = " ".join(text.partition(", please report")[0].split()) or type(error).__name__
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]} ..."
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -24,7 +24,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from docstring_parser import DocstringParam, DocstringStyle
 from docstring_parser import parse as parse_docstring
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_there, said
 
 # A bar is drawn on a terminal and nowhere else: nothing to choose. Times are of arrays.
 IN_PYTHON_ONLY = {"progress", "times"}
@@ -38,13 +38,15 @@ class Parser(argparse.ArgumentParser):
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(name, usage, formatter_class=layout, allow_abbrev=False, **settings)
 
-    def refuse_unknown(self, typed: Sequence[str], names: Sequence[str]) -> None:
+    def refuse_unknown(self, typed: Sequence[str], names: Sequence[str], where: str = "") -> None:
         """Exit if an option that was typed is none of `names`; argparse would complain of others first."""
         known = ["--", "--help", "--config", "--debug", *map(_option, names)]
         for word in (word.partition("=")[0] for word in typed if word.startswith("--")):
             if word not in known:
                 near = [name for name in known if name.startswith(word)] or get_close_matches(word, known, 1)
-                self.error(f"no option {word}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+                self.error(
+                    f"{where}no option {word}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+                )
 
 
 def positionals(function: Callable[..., Any]) -> list[str]:
@@ -86,16 +88,19 @@ def typed_in(file: Path, parser: Parser, first: Collection[str]) -> Iterator[str
     """
     import yaml
 
+    check_there(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
         # Of plain YAML 10:14 is 614 (to the base of 60), 01 is 1, and yes is true.
         written = yaml.load(text, yaml.BaseLoader)
         mappings = isinstance(written, dict) and any(isinstance(value, dict) for value in written.values())
         meant = yaml.safe_load(text) if mappings else {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"--config {file} can't be read: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(
+            f"--config {file} can't be read ({said(error)}); correct it, or leave it out"
+        ) from error
     if not isinstance(written, dict):
-        raise InputError(f"--config {file}: expected options as `name: value`, one a line")
+        raise InputError(f"--config {file}: expected options as `name: value`, one a line; correct it")
     for name, value in written.items():
         values = value if isinstance(value, list) else [value]
         default = parser.get_default(name.replace("-", "_"))

@@ -198,7 +198,13 @@ def test_what_mne_warns_of_is_said(tmp_path, caplog):
     path = edf(tmp_path / "rec.edf")
     open_eeg(path)
     assert not caplog.records
-    path.write_bytes(path.read_bytes()[:-2000])
+    content = path.read_bytes()
+    path.write_bytes(content[:-2000])
+    with pytest.raises(
+        InputError, match="59 records of 1 s, but its header states 60; the file is truncated"
+    ):
+        open_eeg(path)
+    path.write_bytes(content[:236] + b"-1".ljust(8) + content[244:-2000])  # the recording was broken off
     open_eeg(path)
     assert "rec.edf: MNE: Number of records from the header does not match the file size" in caplog.text
 

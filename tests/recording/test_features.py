@@ -120,7 +120,7 @@ def test_arrays_that_cannot_be_used(tmp_path, arrays, message):
         read_features(tmp_path / "x.npz", tr=2.0)
 
 
-@pytest.mark.parametrize("damage", ["cut", "npy", "absent"])
+@pytest.mark.parametrize("damage", ["cut", "npy"])
 def test_a_damaged_file(tmp_path, damage):
     write_features(path := tmp_path / "x.npz", TABLE)
     whole = path.read_bytes()

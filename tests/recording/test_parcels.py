@@ -117,7 +117,10 @@ def test_integers_are_no_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\tb\n1\t2\n3\tx\n", "line 3, column 2: expected a number or n/a, got 'x'; rows are frames"),
+        (
+            "a\tb\n1\t2\n3\tx\n",
+            "line 3, column 2: expected a number or n/a, got 'x'; correct it: rows are frames",
+        ),
         ("1\t2\n3\tx\n", "line 2, column 2: .* got 'x'"),
         ("1\tx\n3\t4\n", "line 1, column 2: .* got 'x'; .* a name for each or for none"),
         ("\ta\tb\n0\t1\t2\n", "line 1, column 2: .* no column of row numbers"),

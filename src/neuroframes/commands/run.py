@@ -310,10 +310,18 @@ def with_channels_of(model: "TrainedModel", eeg: "Eeg", name: str) -> "Eeg":
 
 def _earlier(run: "Bold") -> list[dict[str, Any]]:
     """How estimates among the frames came about, the last call's last."""
+    from neuroframes.recording.sidecar import sidecar_path
+
     if "NeuroframesMeasured" not in run.sidecar:
         return []
     account = {name: run.sidecar.get(name) for name in (f"Neuroframes{each}" for each in ACCOUNT)}
-    return [*run.sidecar.get("NeuroframesEarlier", []), account]
+    calls = run.sidecar.get("NeuroframesEarlier", [])
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise InputError(
+            f"{sidecar_path(run.sources[0]).name}: NeuroframesEarlier is {calls!r:.40}; expected a list of "
+            "objects: restore the sidecar that was written with the image"
+        )
+    return [*calls, account]
 
 
 def fewest_values(measured: "NDArray[np.bool_]") -> int:

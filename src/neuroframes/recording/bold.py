@@ -5,6 +5,7 @@ CIFTI stores each value's time series contiguously, so X is kept in Fortran orde
 are then one pass without a transposed copy.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from nibabel.imageclasses import all_image_classes
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, check_there, listed, said
 from neuroframes.files import written_together
 from neuroframes.recording.parcels import TABLES, check_names, read_parcels, stated_tr, write_parcels
 from neuroframes.recording.sidecar import (
@@ -184,8 +185,7 @@ def read_tr(path: Path, *, tr: float | None = None) -> float:
 
 
 def _check_is_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+    check_there(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; pass the image of one run, such as its .dtseries.nii")
 
@@ -285,7 +285,7 @@ def images_of(path: Path, space: CorticalSpace) -> tuple[Path, ...]:
 
 def images_at(path: Path) -> list[Path]:
     """The images that are read as the BOLD at `path`: of a GIFTI pair both that are there, left first."""
-    pair = [file for file in hemisphere_paths(path).values() if file.exists()]
+    pair = [file for file in hemisphere_paths(path).values() if os.path.lexists(file)]
     return pair if path.name.endswith(".gii") and path in pair else [path]
 
 
@@ -319,7 +319,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except UNREADABLE as error:
         raise InputError(
-            f"{path.name}: cannot be read, truncated or of an unknown format ({error}); expected CIFTI "
+            f"{path.name}: cannot be read, truncated or of an unknown format ({said(error)}); expected CIFTI "
             ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or parcels as "
             f"{' or '.join(TABLES)}: copy or export the file again"
         ) from error
@@ -327,6 +327,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _open(path: Path) -> Any:
     """What nibabel makes of a file: its header, and of GIFTI all of it; None of a table."""
+    _check_is_file(path)
     with _reading(path):
         if path.suffix in TABLES:
             return None
@@ -336,6 +337,10 @@ def _open(path: Path) -> Any:
 
 def _read_cifti(path: Path, image: Any) -> tuple[Float32, CorticalSpace, float]:
     axes = _series_axes(path, image)
+    if image.shape != (expected := tuple(map(len, axes))):
+        raise InputError(
+            f"{path.name}: values of shape {image.shape}, but by its axes {expected}; copy or export it again"
+        )
     check_values(path, image)
     # No copy where the file holds unscaled float32, as it nearly always does.
     data = np.asfortranarray(np.asarray(image.dataobj), dtype=np.float32)
@@ -352,13 +357,13 @@ def _series_axes(path: Path, image: Any) -> list[Any]:
             "pass the .dtseries.nii or .ptseries.nii"
         )
     if axes[0].unit != "SECOND":
-        raise InputError(f"{path.name}: its series axis is in {axes[0].unit.lower()}s, not in seconds")
+        raise InputError(f"{path.name}: its series axis is in {axes[0].unit.lower()}s; expected seconds")
     return axes
 
 
 def _hemispheres(path: Path) -> dict[str, Path]:
     """The GIFTI files that are there, by hemisphere, left first."""
-    pair = {side: file for side, file in hemisphere_paths(path).items() if file.exists()}
+    pair = {side: file for side, file in hemisphere_paths(path).items() if os.path.lexists(file)}
     if path in pair.values():
         return pair
     with _reading(path):  # no hemisphere in the name: the file itself says which it is
@@ -384,6 +389,12 @@ def _read_gifti(pair: Mapping[str, tuple[Path, GiftiImage]]) -> tuple[Float32, C
             raise InputError(
                 f"{file.name}: expected one value a vertex and frame, got arrays of shape "
                 f"{half.shape[1:]}; pass a functional GIFTI (.func.gii)"
+            )
+        stated = {meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, gifti.darrays[0].meta)}
+        if PRIMARY[side] not in stated and stated & {*PRIMARY.values()}:
+            raise InputError(
+                f"{file.name}: hemisphere {side} by its name, but its metadata say "
+                f"{listed([*stated - {None}])}; rename or export it again"
             )
         halves[side] = half
     lengths = {side: len(half) for side, half in halves.items()}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError, check_number, listed
+from neuroframes.errors import InputError, check_number, listed, said
 from neuroframes.recording.eeg_file import Gap, continuous_part, gaps, only, open_eeg
 from neuroframes.recording.gradient import WithoutGradient
 from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
@@ -182,7 +182,7 @@ def open_recording(path: "str | Path | BaseRaw") -> Recording:
     beside = file if isinstance(path, str | Path) else None
     raw: Any = path if beside is None else open_eeg(beside)
     found = _bids_table(beside, "channels")
-    table = {row.get("name"): row for row in read_tsv(found).to_dict("records")} if found else {}
+    table = {row["name"]: row for row in read_tsv(found, ["name"]).to_dict("records")} if found else {}
     picks = _eeg_channels(raw, table, file.name)
     names = tuple(raw.ch_names[pick].strip() for pick in picks)
     units = {name: row.get("units", "") for name, row in table.items()}
@@ -377,7 +377,7 @@ def _samples(
             data, rate, clipped = resampled(raw, [*picks, *opened.ecg], rate)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{file}: its samples cannot be read ({error}); the file is truncated: copy it again"
+            f"{file}: its samples cannot be read ({said(error)}); the file is truncated: copy it again"
         ) from error
     broken = [
         raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()
@@ -409,7 +409,10 @@ def _eeg_channels(raw: Any, table: Mapping[str, Mapping[str, str]], file: str) -
         if (by_name if stated is None else stated.upper()) == "EEG":
             picks.append(pick)
     if not picks:
-        raise InputError(f"{file}: no EEG channels among {', '.join(raw.ch_names)}")
+        raise InputError(
+            f"{file}: no EEG channels among {listed(raw.ch_names)}; pass EEG, or correct their types in "
+            "channels.tsv, or the units in the file"
+        )
     if others := [name for pick, name in enumerate(raw.ch_names) if pick not in picks]:
         logger.info("%s: channels that are no EEG are left out: %s", file, listed(others))
     return picks
@@ -460,9 +463,9 @@ def _positions(raw: Any, names: tuple[str, ...], path: Path | None) -> NDArray[n
 
 def _bids_electrodes(path: Path | None) -> dict[str, NDArray[np.float64]]:
     file = _bids_table(path, "electrodes")
-    table = read_tsv(file) if file else {}
-    if file is None or not {"name", "x", "y", "z"} <= set(table):
+    if file is None:
         return {}
+    table = read_tsv(file, ["name", *"xyz"])
     xyz = np.stack([numbers(file, table, axis) for axis in "xyz"], axis=1)
     # The unit stands in coordsystem.json, which many data sets lack; a head's radius is 0.1 m, 10 cm, 100 mm.
     size = float(np.nanmedian(np.linalg.norm(xyz, axis=1)))

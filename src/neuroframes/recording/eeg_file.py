@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_there, said
 from neuroframes.recording.signal import window_samples
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ HARMLESS = re.compile(
     r"|coordinate|'boundary' events",
     re.I,
 )
+PARTS = {".vhdr": (".vmrk", ".eeg"), ".set": (".fdt",)}  # as they are usually called
 PACKAGE = re.compile(r"pip install (\S+)|No module named '?(\w+)|(\w+) is required to")
 
 
@@ -70,8 +71,11 @@ def open_eeg(path: Path) -> Any:
 
     if path.suffix in (".eeg", ".vmrk") and path.with_suffix(".vhdr").exists():
         path = path.with_suffix(".vhdr")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+    for part in (path, *map(path.with_suffix, PARTS.get(path.suffix, ()))):
+        if part == path or part.is_symlink() or part.exists():
+            check_there(part)
+    if path.suffix == ".vhdr":
+        _check_markers(path)
     try:
         # mffpy prints remarks, where results are printed.
         with (
@@ -180,32 +184,41 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     if path.is_dir() and path.suffix != ".mff":
         return InputError(f"{path} is a folder that MNE cannot read as EEG; pass a file")
     return InputError(
-        f"{path.name}: MNE cannot read it as EEG ({text}); it or a file that belongs to it is "
+        f"{path.name}: MNE cannot read it as EEG ({said(error)}); it or a file that belongs to it is "
         "truncated, missing or renamed: copy or export it again"
     )
 
 
 def _check_records(path: Path) -> None:
-    """Raise InputError where the records of an EDF+D or BDF+D file don't follow each other in time.
+    """Raise InputError where EDF or BDF has fewer records than its header states, or a gap between two.
 
-    Each begins with its time, as +30.5 and two bytes 0x14: https://www.edfplus.info/specs/edfplus.html, 2.2.4
+    Of EDF+D and BDF+D each begins with its time, as +30.5 and two bytes 0x14:
+    https://www.edfplus.info/specs/edfplus.html, 2.2.4
     """
     if path.suffix.lower() not in (".edf", ".bdf"):
         return
     with path.open("rb") as file:
         header = file.read(256)
-        if header[192:197] not in (b"EDF+D", b"BDF+D"):
-            return
         n_signals, seconds = int(_number(header[252:256])), _number(header[244:252])
         signals = file.read(256 * n_signals)
-    width = 3 if header[192:193] == b"B" else 2
+    width = 3 if path.suffix.lower() == ".bdf" else 2
     labels = [signals[16 * i : 16 * i + 16].strip().decode("latin-1") for i in range(n_signals)]
     sizes = [width * int(_number(signals[216 * n_signals + 8 * i :][:8])) for i in range(n_signals)]
+    if seconds <= 0:  # MNE takes 1 s, and so some rate of sampling
+        raise InputError(f"{path.name}: records of {seconds:g} s in its header; export it again")
+    content = np.memmap(path, np.uint8, "r", offset=256 * (n_signals + 1))
+    n_stated, n_records = int(_number(header[236:244])), len(content) // sum(sizes)
+    if n_records < n_stated:  # -1 where the recording program was broken off
+        raise InputError(
+            f"{path.name}: {n_records} records of {seconds:g} s, but its header states {n_stated}; the "
+            "file is truncated: copy it again"
+        )
+    if header[192:197] not in (b"EDF+D", b"BDF+D"):
+        return
     first = next((i for i, label in enumerate(labels) if label.endswith("Annotations")), None)
     if first is None:
         return
-    content = np.memmap(path, np.uint8, "r", offset=256 * (n_signals + 1))
-    records = content[: len(content) // sum(sizes) * sum(sizes)].reshape(-1, sum(sizes))
+    records = content[: n_records * sum(sizes)].reshape(-1, sum(sizes))
     texts = records[:, sum(sizes[:first]) : sum(sizes[: first + 1])]
     stated = [re.match(rb"([+-]\d+(?:\.\d+)?)\x14\x14", text.tobytes()) for text in texts]
     starts = np.array([np.nan if each is None else float(each[1]) for each in stated])
@@ -223,15 +236,35 @@ def _number(field: bytes) -> float:
     return float(field.partition(b"\0")[0])
 
 
+def _marker_file(header: Path) -> Path | None:
+    """The file of markers that a BrainVision header names, or that has its own name, as MNE takes it."""
+    text = header.read_text(errors="replace") if header.is_file() else ""
+    named = re.search(r"^MarkerFile=(.*\S)", text, re.M)
+    if named is None:
+        return None
+    markers = header.parent / named[1].replace("$b", header.stem)
+    return markers if markers.is_file() else header.with_suffix(".vmrk")
+
+
+def _check_markers(header: Path) -> None:
+    """Raise InputError where MNE would read BrainVision without its markers, and so without triggers."""
+    markers = _marker_file(header)
+    if markers is None:
+        return
+    text = markers.read_text(errors="replace") if markers.is_file() else ""
+    if "[marker infos]" not in text.lower():
+        raise InputError(
+            f"{markers.name}: no markers of BrainVision, but {header.name} names such a file; copy or export "
+            "it again, or remove the line MarkerFile there if there are none"
+        )
+
+
 def _segment_dates(header: Path) -> dict[int, Any]:
     """When each segment of a BrainVision recording began, or NaT, by the number of its first sample."""
     import pandas as pd
 
-    if not header.is_file():
-        return {}
-    named = re.search(r"^MarkerFile=(.*)", header.read_text(errors="replace"), re.M)
-    markers = header.parent / (named[1].strip().replace("$b", header.stem) if named else "")
-    if not markers.is_file():
+    markers = _marker_file(header)
+    if markers is None:
         return {}
     pattern = r"^Mk\d+=New Segment,[^,]*,(\d+),\d+,\d+,(\d{20})"
     found = re.findall(pattern, markers.read_text(errors="replace"), re.M)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError, check_number, listed
+from neuroframes.errors import InputError, check_number, check_there, listed, said
 from neuroframes.recording.arrays import read_arrays, texts
 from neuroframes.recording.band_power import BANDS, BandPower, lagged, log_band_power
 from neuroframes.recording.sidecar import read_sidecar, seconds, write_sidecar
@@ -136,6 +136,9 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"{path.name}: expected features per frame as {' or '.join(FORMATS)}")
+    check_there(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; pass a table")
     read = {".tsv": _read_text, ".parquet": _read_parquet}.get(path.suffix, _read_arrays)
     values, names, stated = read(path)
     if len(names) != values.shape[1]:
@@ -225,7 +228,9 @@ def _read_parquet(path: Path) -> Contents:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # those of pyarrow are one or the other
-        raise InputError(f"{path}: can't be read as Parquet ({error}); copy or write it again") from error
+        raise InputError(
+            f"{path}: can't be read as Parquet ({said(error)}); copy or write it again"
+        ) from error
     kinds = {str(name): values.dtype for name, values in table.items()}
     if text := [name for name, kind in kinds.items() if not pd.api.types.is_numeric_dtype(kind)]:
         raise InputError(f"{path.name}: no numbers in {listed(text)}; every column is a feature: drop others")

@@ -1,13 +1,14 @@
 """The JSON file beside an image, as BIDS has it: the same stem, the suffix `.json`."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, check_there, said
 from neuroframes.files import written_whole
 
 # Longest first, so that a stem keeps no half of a double suffix.
@@ -60,14 +61,17 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         If it is not a JSON object.
     """
     beside = sidecar_path(path)
-    if not beside.exists():
+    if not os.path.lexists(beside):
         return {}
+    check_there(beside)
     try:
         content = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{beside}: not valid JSON ({error}); repair or remove it") from error
+    except (IsADirectoryError, RecursionError, ValueError) as error:
+        raise InputError(f"{beside}: not valid JSON ({said(error)}); repair or remove it") from error
     if not isinstance(content, dict):
-        raise InputError(f"{beside}: expected a JSON object, got {type(content).__name__}")
+        raise InputError(
+            f"{beside}: expected a JSON object, got {type(content).__name__}; repair or remove it"
+        )
     return content
 
 

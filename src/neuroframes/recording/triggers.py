@@ -271,9 +271,7 @@ def _events(raw: Any) -> Events:
 
 def _events_of_table(path: Path) -> Events:
     """Times of every kind of event that events.tsv names in `trial_type` or `value`."""
-    table = read_tsv(path)
-    if "onset" not in table:
-        raise InputError(f"{path.name}: no column onset; BIDS has it, in seconds; correct or remove the file")
+    table = read_tsv(path, ["onset"])
     onset = numbers(path, table, "onset")
     found: Events = {}
     for column in ("trial_type", "value"):

@@ -1,6 +1,7 @@
 """Tables of text as BIDS and fMRIPrep write them: tabs, a header line, `n/a` where nothing is known."""
 
 import codecs
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_there, listed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,8 +28,9 @@ def read_text(path: Path) -> str:
     InputError
         If the file is missing, isn't text, or is empty.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file{', but a folder' * path.is_dir()}")
+    check_there(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; pass a table, or remove it")
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
@@ -90,19 +92,21 @@ def split_lines(path: Path, text: str, separator: str) -> "DataFrame":
     return lines
 
 
-def read_tsv(path: Path) -> "DataFrame":
-    """A tab-separated table as text, its first line the columns' names.
+def read_tsv(path: Path, needed: Sequence[str] = ()) -> "DataFrame":
+    """A tab-separated table as text, its first line the columns' names, those that are needed among them.
 
     Raises
     ------
     InputError
-        As `read_lines`, or if it names a column twice.
+        As `read_lines`, or if it names a column twice or lacks one.
     """
     lines = read_lines(path)
     table = lines.iloc[1:].set_axis(lines.iloc[0].str.strip(), axis=1)
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
         raise InputError(f"{path.name}: more than one column is called {twice!r}; remove or rename one")
+    if lacking := [name for name in needed if name not in table]:
+        raise InputError(f"{path.name}: no column {listed(lacking)}; BIDS has it: correct or remove the file")
     return table
 
 
@@ -115,7 +119,7 @@ def numbers(path: Path, table: "DataFrame", name: str) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~np.isfinite(values) & ~text.isin(UNKNOWN))
     if wrong.size:
         got = table[name].iloc[wrong[0]]
-        remedy = "; export it with decimal points" if "," in got else ""
+        remedy = "; export it with decimal points" if "," in got else "; correct it"
         raise InputError(
             f"{path.name}: column {name}, line {wrong[0] + 2}: expected a number or n/a, got {got!r}{remedy}"
         )

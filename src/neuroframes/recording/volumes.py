@@ -6,6 +6,7 @@ and the units of its voxels travels with the space, and is written as it was rea
 
 import logging
 import math
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import SAME_GRID, CorticalSpace
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_there, said
 from neuroframes.recording.sidecar import sidecar_path, split_suffix
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def check_values(path: Path, image: Any) -> None:
     The size is checked before memory is taken for it: a damaged header may state any.
     """
     dtype, file = image.get_data_dtype(), Path(image.file_map["image"].filename)
-    stated = math.prod(image.shape) * dtype.itemsize
+    stated = math.prod(map(int, image.shape)) * dtype.itemsize
     if stated > MOST_COMPRESSED.get(file.suffix, 1) * file.stat().st_size:
         raise InputError(
             f"{path.name}: cannot be read, truncated: its header states {stated:,} bytes of values, the file "
@@ -128,7 +129,7 @@ def brain_mask_of(path: Path) -> Path | None:
     """fMRIPrep's `desc-brain_mask` beside a volume, of the same name otherwise; None where there is none."""
     stem, suffix = split_suffix(path)
     beside = path.with_name(re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", stem) + suffix)
-    return beside if beside != path and beside.is_file() else None
+    return beside if beside != path and os.path.lexists(beside) else None
 
 
 def volume_image(
@@ -202,6 +203,7 @@ def _brain(
                 100 * inside.mean(),
             )
         return inside
+    check_there(mask)
     try:
         image: Any = nib.load(mask)
         if not isinstance(image, SpatialImage):
@@ -212,7 +214,8 @@ def _brain(
         raise
     except UNREADABLE as error:
         raise InputError(
-            f"{mask}: no mask that can be read ({error}); expected a 3-D image, 0 outside"
+            f"{mask}: no mask that can be read ({said(error)}); expected a 3-D image, 0 outside: make it "
+            "again"
         ) from error
     brain = brain[..., 0] if brain.shape == (*shape, 1) else brain
     if brain.shape == shape and np.allclose(image.affine, affine, atol=SAME_GRID):
