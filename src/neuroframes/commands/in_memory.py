@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import PRIMARY, Bold, read_bold, write_bold
-from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
+from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path, split_suffix
 from neuroframes.recording.volumes import brain_mask_of
 
 PARTS = {"left": "L", "right": "R"}  # of a SurfaceImage
@@ -53,8 +53,6 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
         folder = Path(name)
         if times is not None:
             bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
-        elif isinstance(bold, SpatialImage) and (source := bold.get_filename()):
-            options.setdefault("mask", brain_mask_of(Path(source)))
         path = _write(bold, folder, options.get("bold_tr"))
         beside = {each: _write_beside(options[each], each, folder) for each in BESIDE if each in options}
         target = folder / "result" / path.name if out is None else out
@@ -122,12 +120,12 @@ def _write(bold: Any, folder: Path, tr: float | None) -> Path:
     if isinstance(bold, Cifti2Image):
         series = "ptseries" if isinstance(bold.header.get_axis(bold.ndim - 1), ParcelsAxis) else "dtseries"
         single: Any = Cifti2Image(_values(bold), bold.header, bold.nifti_header)
-        return _write_image(single, folder / f"bold.{series}.nii", bold)
+        return _write_image(single, folder / f"{_stem(bold)}.{series}.nii", bold)
     if isinstance(bold, SpatialImage):
         # As float32, in which it is read: integers would be scaled anew, and rounded.
         single = type(bold)(_values(bold), bold.affine, bold.header)
         suffix = ".mgz" if isinstance(bold, nib.MGHImage) else ".nii"
-        return _write_image(single, folder / f"bold{suffix}", bold)
+        return _write_image(single, folder / f"{_stem(bold)}{suffix}", bold)
     path = folder / "bold.npz"
     np.savez(path, bold=_array(bold))
     return path
@@ -137,6 +135,12 @@ def _giftis(bold: Any) -> list[GiftiImage]:
     """The hemispheres that a GIFTI, or a pair, has; none if it is anything else."""
     images = [*bold] if isinstance(bold, tuple | list) else [bold]
     return images if all(isinstance(image, GiftiImage) for image in images) else []
+
+
+def _stem(image: Any) -> str:
+    """Of the file that an image was read from: names say which files belong together."""
+    source = image.get_filename()
+    return split_suffix(Path(source))[0] if source else "bold"
 
 
 def _values(image: Any) -> NDArray[np.float32]:
@@ -169,6 +173,8 @@ def _write_image(image: Any, path: Path, origin: Any = None) -> Path:
         if name is not None and (stated := companion(Path(source), name)) is not None:
             for file in filter(Path.exists, (stated, sidecar_path(stated))):
                 shutil.copy(file, path.with_name(file.name))
+    if source and (mask := brain_mask_of(Path(source))):
+        shutil.copy(mask, path.with_name(mask.name))
     return path
 
 
