@@ -175,6 +175,21 @@ def test_tables_beside_may_be_objects(frames):
         complete(frames, bold_tr=TR, censor=np.flatnonzero(~MISSING))
 
 
+def test_they_may_be_beside_a_path_too(tmp_path, frames):
+    space = CorticalSpace.from_mask(np.ones((2, 3, 4), bool), np.eye(4))
+    (path,) = write_bold(tmp_path / "run_bold.nii", frames, space, tr=TR)
+    mask = nib.Nifti1Image(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.eye(4))
+    given = {"mask": mask, "confounds": pd.DataFrame({"framewise_displacement": 1.0 * MISSING})}
+    first, *_ = complete(path, out=tmp_path / "a_bold.nii", **given)
+    second, *_ = complete(path, out=tmp_path / "b_bold.nii", censor=MISSING, mask=mask)
+    expected, _ = complete(nib.load(path), frames=FRAMES, mask=mask)
+    for got in (first, second):
+        np.testing.assert_array_equal(nib.load(got).get_fdata(), expected.get_fdata())
+    for name, kind in {"confounds": "DataFrame", "mask": "image of nibabel"}.items():
+        with pytest.raises(InputError, match=f"{name}: ndarray; expected an? {kind}"):
+            complete(path, out=tmp_path / "c_bold.nii", **{name: frames})
+
+
 def test_a_raw_recording_is_the_eeg(recording, tmp_path):
     left, right = (nib.load(recording.bold(3, side)) for side in "LR")
     raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="error")
