@@ -66,6 +66,14 @@ def test_other_people_s_runs_teach_a_prior(people):
     assert not np.array_equal(first, FrameCompleter(tr=2.0).fit_transform(given))
 
 
+def test_frames_that_a_sample_mask_leaves_out_teach_nothing(frames):
+    spoiled = np.where(MISSING[:, None], 1000.0 * np.arange(12), frames)
+    expected = FrameCompleter(tr=TR).fit_transform([without(frames), without(frames)])
+    masks = [~MISSING, np.flatnonzero(~MISSING)]
+    filled = FrameCompleter(tr=TR).fit_transform([spoiled, spoiled], sample_mask=masks)
+    np.testing.assert_array_equal(filled, expected)
+
+
 def test_between_a_masker_and_connectivity(smooth_frames):
     labels = np.repeat(np.arange(1, 13), 2).reshape(2, 3, 4)
     values = np.repeat(smooth_frames(K, 12), 2, axis=1).T.reshape(2, 3, 4, K)
@@ -87,7 +95,9 @@ def test_what_cannot_be(frames):
     completer = FrameCompleter(tr=TR).fit(frames)
     with pytest.raises(InputError, match="sample mask that doesn't fit 60 frames"):
         completer.transform(frames, sample_mask=[1, 60])
-    with pytest.raises(InputError, match="2 sample masks for 1 runs"):
+    with pytest.raises(InputError, match="-1 is negative"):
+        completer.transform(frames, sample_mask=[1, -1])
+    with pytest.raises(InputError, match="2 sample masks for 1 run;"):
         completer.transform([frames], sample_mask=[[1], [2]])
     with pytest.raises(InputError, match="at least 16 are needed"):
         completer.transform(frames, sample_mask=[1, 2, 3])

@@ -101,6 +101,24 @@ def test_what_a_sidecar_calls_estimated_stays_so_in_an_image_that_was_loaded(tmp
     np.testing.assert_array_equal(filled.get_fdata(), nib.load(again[0]).get_fdata())
 
 
+def test_the_mask_beside_an_image_counts_as_beside_its_file(tmp_path, frames, caplog):
+    space, name = CorticalSpace.from_mask(np.ones((2, 3, 4), bool), np.eye(4)), "sub-01_desc-{}_bold.nii.gz"
+    write_bold(tmp_path / name.format("preproc"), frames, space, tr=TR)
+    brain = np.ones((2, 3, 4), np.uint8)
+    brain[0, 0] = 0
+    nib.save(nib.Nifti1Image(brain, np.eye(4)), mask := tmp_path / "sub-01_desc-brain_mask.nii.gz")
+    first = complete(tmp_path / name.format("preproc"), out=tmp_path / name.format("filled"), frames=FRAMES)
+    loaded, _ = complete(nib.load(tmp_path / name.format("preproc")), frames=FRAMES)
+    np.testing.assert_array_equal(loaded.get_fdata(), nib.load(first[0]).get_fdata())
+    assert (loaded.get_fdata()[0, 0] == 0).all()
+    # What complete wrote states its voxels itself.
+    again, _ = complete(nib.load(first[0]), frames="50")
+    assert (again.get_fdata()[0, 0] == 0).all()
+    nib.save(nib.Nifti1Image(brain[:, :2], np.eye(4)), mask)
+    complete(nib.load(tmp_path / name.format("preproc")), frames=FRAMES)
+    assert "desc-brain_mask.nii.gz isn't used: it has another grid than sub-01_desc-preproc" in caplog.text
+
+
 def test_cifti(tmp_path, cifti_space, smooth_frames):
     data = smooth_frames(K, cifti_space.V)
     image = Cifti2Image(data, (SeriesAxis(2.0, TR, K), cifti_space.axis()))
@@ -155,6 +173,21 @@ def test_tables_beside_may_be_objects(frames):
     assert isinstance(table, pd.DataFrame) and len(table) == K
     with pytest.raises(InputError, match="expected booleans, True = missing"):
         complete(frames, bold_tr=TR, censor=np.flatnonzero(~MISSING))
+
+
+def test_they_may_be_beside_a_path_too(tmp_path, frames):
+    space = CorticalSpace.from_mask(np.ones((2, 3, 4), bool), np.eye(4))
+    (path,) = write_bold(tmp_path / "run_bold.nii", frames, space, tr=TR)
+    mask = nib.Nifti1Image(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.eye(4))
+    given = {"mask": mask, "confounds": pd.DataFrame({"framewise_displacement": 1.0 * MISSING})}
+    first, *_ = complete(path, out=tmp_path / "a_bold.nii", **given)
+    second, *_ = complete(path, out=tmp_path / "b_bold.nii", censor=MISSING, mask=mask)
+    expected, _ = complete(nib.load(path), frames=FRAMES, mask=mask)
+    for got in (first, second):
+        np.testing.assert_array_equal(nib.load(got).get_fdata(), expected.get_fdata())
+    for name, kind in {"confounds": "DataFrame", "mask": "image of nibabel"}.items():
+        with pytest.raises(InputError, match=f"{name}: ndarray; expected an? {kind}"):
+            complete(path, out=tmp_path / "c_bold.nii", **{name: frames})
 
 
 def test_a_raw_recording_is_the_eeg(recording, tmp_path):

@@ -46,6 +46,13 @@ def test_what_is_neither(table, asked, message):
         read_confounds(table, asked)
 
 
+def test_strategies_are_of_later_fmriprep(table):
+    old = table.rename(table.with_name("sub-01_task-rest_bold_confounds.tsv"))
+    assert list(read_confounds(old, "csf")) == ["csf"]
+    with pytest.raises(InputError, match="motion, and nilearn .* name columns of the table instead: trans_x"):
+        read_confounds(old, "csf,motion")
+
+
 @pytest.mark.parametrize("high_pass", [None, 0.01])
 def test_it_is_nilearn_s(table, high_pass):
     generator = np.random.default_rng(1)

@@ -526,13 +526,13 @@ def test_confounds_and_drifts_are_regressed_out_without_censored_frames(root, tm
     (path,) = prepare(root, tmp_path / "plain", progress=False)
     before = open_store(path).runs[0]
     with pytest.raises(InputError, match="no column csf"):  # of run 2
-        prepare(root, tmp_path / "out", confounds="csf", high_pass=0.05, progress=False)
+        prepare(root, tmp_path / "out", regress="csf", high_pass=0.05, progress=False)
     shutil.copy(table, str(table).replace("run-1", "run-2"))
-    (path,) = prepare(root, tmp_path / "out", confounds="csf", high_pass=0.05, progress=False)
+    (path,) = prepare(root, tmp_path / "out", regress="csf", high_pass=0.05, progress=False)
     after = open_store(path).runs[0]
     np.testing.assert_array_equal(after.censored, before.censored)
     kept, explained = ~before.censored, columns[["csf"]]
     expected = without_nuisance(before.bold(), kept, explained, 0.05, TR, "run")
     np.testing.assert_array_equal(after.bold(), expected)
-    with pytest.raises(InputError, match="prepared with confounds=csf"):
+    with pytest.raises(InputError, match="prepared with regress=csf"):
         prepare(root, tmp_path / "out", progress=False)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from neuroframes.commands.fill import fill_run
 from neuroframes.commands.in_memory import as_given
 from neuroframes.commands.run import read_run
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, counted
 from neuroframes.models.population import PopulationModel
 from neuroframes.recording.bold import LONGEST_TR, SHORTEST_TR, read_bold
 from neuroframes.recording.timeline import Censoring
@@ -57,7 +57,7 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(self, tr: float | None = None, *, fewest_frames: int = 48) -> None:
         self.tr, self.fewest_frames = tr, fewest_frames
 
-    def fit(self, X: Runs, y: None = None) -> Self:  # noqa: N803 - scikit-learn's
+    def fit(self, X: Runs, y: None = None, sample_mask: Any = None) -> Self:  # noqa: N803 - scikit-learn's
         """Learn from other people's runs.
 
         Parameters
@@ -65,6 +65,7 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : list of array, shape (K, V), or one array
             Each run is taken as a person's; which frames are missing as in `transform`. Of one array
             nothing is learned.
+        sample_mask : as in `transform`
 
         Raises
         ------
@@ -74,7 +75,7 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self.tr is None:
             raise InputError("FrameCompleter without a TR; pass it in seconds, as FrameCompleter(tr=2.0)")
         check_number(self.tr, "tr (s)", at_least=SHORTEST_TR, below=LONGEST_TR)
-        runs = self._checked(X, reset=True)
+        runs = self._given(X, sample_mask, reset=True)
         self.prior_: PopulationModel | None = None
         if _several(X):
             with TemporaryDirectory() as folder:
@@ -111,7 +112,7 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X, sample_mask : as in `transform`
         """
-        return self.fit(X)._filled(X, sample_mask, among=True)
+        return self.fit(X, sample_mask=sample_mask)._filled(X, sample_mask, among=True)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -119,11 +120,22 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _checked(self, X: Runs, *, reset: bool) -> list[Array]:  # noqa: N803
-        """Runs as arrays, all of as many values as were fitted."""
-        runs = list(X) if _several(X) else [X]
+    def _given(self, X: Runs, sample_mask: Any, *, reset: bool) -> list[Array]:  # noqa: N803
+        """Runs as arrays, all of as many values as were fitted; NaN at frames that a mask leaves out."""
         settings: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-        return [validate_data(self, run, reset=reset and i == 0, **settings) for i, run in enumerate(runs)]
+        runs: list[Array] = []
+        for run in X if _several(X) else [X]:
+            runs.append(validate_data(self, run, reset=reset and not runs, **settings))
+        if sample_mask is None:
+            return runs
+        masks = sample_mask if _several(X) else [sample_mask]
+        if len(masks) != len(runs):
+            given = f"{counted(len(masks), 'sample mask')} for {counted(len(runs), 'run')}"
+            raise InputError(f"{given}; pass one for each, or None")
+        return [
+            run if mask is None else np.where(_left_out(mask, len(run))[:, None], np.nan, run)
+            for run, mask in zip(runs, masks, strict=True)
+        ]
 
     @few_threads
     def _prior_of(self, runs: list[Array], folder: Path) -> PopulationModel:
@@ -144,23 +156,18 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _filled(self, X: Runs, sample_mask: Any, *, among: bool) -> Any:  # noqa: N803
         """Runs filled; where they are `among` those that were fitted, each without itself."""
         check_is_fitted(self)
-        runs = self._checked(X, reset=False)
-        masks = sample_mask if _several(X) and sample_mask is not None else [sample_mask] * len(runs)
-        if len(masks) != len(runs):
-            raise InputError(f"{len(masks)} sample masks for {len(runs)} runs; pass one for each, or None")
+        runs = self._given(X, sample_mask, reset=False)
         options: dict[str, Any] = {"bold_tr": self.tr}
         with TemporaryDirectory() as folder:
             if self.prior_ is not None:
                 self.prior_.save(Path(folder, "prior"))
             people = {} if self.prior_ is None else self.prior_.population.people
             filled = []
-            for i, (run, mask) in enumerate(zip(runs, masks, strict=True)):
+            for i, run in enumerate(runs):
                 itself = {_person(i)} & {*people} if among else set()
                 options["model"] = Path(folder, "prior") if {*people} - itself else None
                 options["leave_out"] = _person(i) if itself and options["model"] else None
                 missing = _lacking(run)
-                if mask is not None:
-                    missing |= _left_out(mask, len(run))[:, None]
                 filled.append(run)
                 if missing.any():
                     path = _written(np.where(missing, np.nan, run), Path(folder), f"run-{i + 1}")
@@ -193,9 +200,11 @@ def _person(number: int) -> str:
 
 def _left_out(sample_mask: Any, n_frames: int) -> NDArray[np.bool_]:
     """Frames that a mask of nilearn leaves out, shape (K,)."""
-    missing = np.ones(n_frames, bool)
+    missing, kept = np.ones(n_frames, bool), np.asarray(sample_mask)
     try:
-        missing[np.asarray(sample_mask)] = False
+        if kept.dtype.kind == "i" and (kept < 0).any():
+            raise IndexError(f"{kept.min()} is negative")
+        missing[kept] = False
     except IndexError as error:
         raise InputError(
             f"a sample mask that doesn't fit {n_frames} frames ({error}); expected the numbers of those that "

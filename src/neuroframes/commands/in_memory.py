@@ -4,6 +4,7 @@ They are written into a temporary folder, and results read from there: nothing i
 isn't known of its file, and everything is checked in one place.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +21,11 @@ from nibabel.spatialimages import SpatialImage
 from nilearn.surface import SurfaceImage
 from numpy.typing import NDArray
 
+from neuroframes.commands.run import BESIDE
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import PRIMARY, Bold, read_bold, write_bold
-from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path
+from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path, split_suffix
 from neuroframes.recording.volumes import brain_mask_of
 
 PARTS = {"left": "L", "right": "R"}  # of a SurfaceImage
@@ -37,10 +39,10 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
     Parameters
     ----------
     command : callable, of a path and options
-    bold : image of nibabel, two GiftiImages, SurfaceImage, or array, shape (K, V)
+    bold : image of nibabel, two GiftiImages, SurfaceImage, array, shape (K, V), or path
     options : dict
         Those of the command. `confounds` may be a DataFrame, `censor` an array of K booleans, `mask` an
-        image, `eeg` an mne.io.Raw, `times` those of an array's frames.
+        image, `times` those of an array's frames.
 
     Returns
     -------
@@ -48,15 +50,14 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
         With `out` the paths that were written, else the images as objects of the kind that `bold` is: frames,
         their standard deviation if there is one, then draws; confounds as a DataFrame.
     """
-    out, times = options.pop("out", None), options.pop("times", None)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with TemporaryDirectory() as name, TemporaryDirectory() as tables:
+        beside = {each: _write_beside(options[each], each, Path(tables)) for each in BESIDE & options.keys()}
+        if isinstance(bold, str | os.PathLike):
+            return command(bold, **options | beside)
+        out, times, folder = options.pop("out", None), options.pop("times", None), Path(name)
         if times is not None:
             bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
-        elif isinstance(bold, SpatialImage) and (source := bold.get_filename()):
-            options.setdefault("mask", brain_mask_of(Path(source)))
         path = _write(bold, folder, options.get("bold_tr"))
-        beside = {each: _write_beside(options[each], each, folder) for each in BESIDE if each in options}
         target = folder / "result" / path.name if out is None else out
         written = command(path, out=target, **options | beside)
         return written if out is not None else _read(written, bold)
@@ -122,12 +123,12 @@ def _write(bold: Any, folder: Path, tr: float | None) -> Path:
     if isinstance(bold, Cifti2Image):
         series = "ptseries" if isinstance(bold.header.get_axis(bold.ndim - 1), ParcelsAxis) else "dtseries"
         single: Any = Cifti2Image(_values(bold), bold.header, bold.nifti_header)
-        return _write_image(single, folder / f"bold.{series}.nii", bold)
+        return _write_image(single, folder / f"{_stem(bold)}.{series}.nii", bold)
     if isinstance(bold, SpatialImage):
         # As float32, in which it is read: integers would be scaled anew, and rounded.
         single = type(bold)(_values(bold), bold.affine, bold.header)
         suffix = ".mgz" if isinstance(bold, nib.MGHImage) else ".nii"
-        return _write_image(single, folder / f"bold{suffix}", bold)
+        return _write_image(single, folder / f"{_stem(bold)}{suffix}", bold)
     path = folder / "bold.npz"
     np.savez(path, bold=_array(bold))
     return path
@@ -137,6 +138,12 @@ def _giftis(bold: Any) -> list[GiftiImage]:
     """The hemispheres that a GIFTI, or a pair, has; none if it is anything else."""
     images = [*bold] if isinstance(bold, tuple | list) else [bold]
     return images if all(isinstance(image, GiftiImage) for image in images) else []
+
+
+def _stem(image: Any) -> str:
+    """Of the file that an image was read from: names say which files belong together."""
+    source = image.get_filename()
+    return split_suffix(Path(source))[0] if source else "bold"
 
 
 def _values(image: Any) -> NDArray[np.float32]:
@@ -169,17 +176,21 @@ def _write_image(image: Any, path: Path, origin: Any = None) -> Path:
         if name is not None and (stated := companion(Path(source), name)) is not None:
             for file in filter(Path.exists, (stated, sidecar_path(stated))):
                 shutil.copy(file, path.with_name(file.name))
+    if source and (mask := brain_mask_of(Path(source))):
+        shutil.copy(mask, path.with_name(mask.name))
     return path
 
 
 def _write_beside(given: Any, name: str, folder: Path) -> Any:
-    """A table or a recording as a file; a path stays as it is."""
-    if given is None or isinstance(given, str | Path):
+    """A table or a mask as a file; a path stays as it is."""
+    if given is None or isinstance(given, str | os.PathLike):
         return given
-    return BESIDE[name](given, folder)
+    return WRITERS[name](given, folder)
 
 
 def _write_confounds(table: Any, folder: Path) -> Path:
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"confounds: {type(table).__name__}; expected a DataFrame of pandas, or a path")
     table.to_csv(folder / "confounds.tsv", sep="\t", index=False, na_rep="n/a")
     return folder / "confounds.tsv"
 
@@ -194,20 +205,16 @@ def _write_censor(missing: Any, folder: Path) -> Path:
 
 
 def _write_mask(mask: Any, folder: Path) -> Path:
+    if not isinstance(mask, SpatialImage):
+        raise InputError(f"mask: {type(mask).__name__}; expected an image of nibabel, or a path")
     nib.save(mask, folder / "mask.nii")
     return folder / "mask.nii"
 
 
-def _write_eeg(raw: Any, folder: Path) -> Path:
-    raw.save(folder / "eeg_raw.fif", verbose="error")
-    return folder / "eeg_raw.fif"
-
-
-BESIDE: dict[str, Callable[[Any, Path], Path]] = {
+WRITERS: dict[str, Callable[[Any, Path], Path]] = {
     "confounds": _write_confounds,
     "censor": _write_censor,
     "mask": _write_mask,
-    "eeg": _write_eeg,
 }
 
 

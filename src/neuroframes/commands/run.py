@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 CARRIED = ("TaskName", "SkullStripped")  # from the sidecar of what is read to that of what is written
 ACCOUNT = ("Method", "Model", "ModelDigest", "Options", "Version")  # of how estimates came about
+BESIDE = {"confounds", "censor", "mask"}  # which in Python may be objects, as the run may
 MOST_LACKING = 0.25  # of a vertex's values: each makes a frame partial, and the prior is of full ones
 
 
@@ -388,7 +389,7 @@ def _check_enough(
 def with_run_options(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """The command, its `**options` spelled out in signature and docstring: the keywords of `read_run`.
 
-    A run that is no path goes through `in_memory.through_files`.
+    A run that is no path, or has an object beside it, goes through `in_memory.through_files`.
     """
     own = signature(command).parameters.values()
     beside = [each for each in signature(read_run).parameters.values() if each.kind is each.KEYWORD_ONLY]
@@ -400,7 +401,8 @@ def with_run_options(command: Callable[Parameters, Result]) -> Callable[Paramete
             given = whole.bind(*arguments, **options).arguments
         except TypeError as error:
             raise TypeError(f"{command.__name__}() {error}") from None
-        if isinstance(bold := given.pop("bold"), str | os.PathLike):
+        bold, beside = given.pop("bold"), (given[name] for name in BESIDE if given.get(name) is not None)
+        if all(isinstance(each, str | os.PathLike) for each in (bold, *beside)):
             return command(*arguments, **options)
         from neuroframes.commands.in_memory import through_files
 

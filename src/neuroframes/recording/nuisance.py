@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, listed
 from neuroframes.recording.tsv import numbers, read_tsv
 
 if TYPE_CHECKING:
@@ -49,7 +49,13 @@ def read_confounds(path: Path, asked: str) -> "DataFrame":
     if strategy := [name for name in names if name not in table]:
         if "scrub" in strategy:
             raise InputError(
-                "--confounds scrub: frames are censored by --fd-threshold and --dvars-threshold; leave it out"
+                "--regress scrub: frames are censored by --fd-threshold and --dvars-threshold; leave it out"
+            )
+        if "_desc-confounds" not in path.name:
+            raise InputError(
+                f"--regress {asked}: {path.name} has no column {' or '.join(strategy)}, and nilearn takes "
+                "strategies from *_desc-confounds_timeseries.tsv alone; name columns of the table instead: "
+                f"{listed([*table], most=8)}"
             )
         # It goes by the image's name alone, which it asks to be one of fMRIPrep's.
         image = path.name.partition("_desc-")[0] + "_desc-preproc_bold.nii.gz"
@@ -59,7 +65,7 @@ def read_confounds(path: Path, asked: str) -> "DataFrame":
                 taken, _ = load_confounds(str(path.with_name(image)), strategy=strategy, demean=False)
         except ValueError as error:
             raise InputError(
-                f"--confounds {asked}: {path.name} has no column {' or '.join(strategy)}, nor can nilearn "
+                f"--regress {asked}: {path.name} has no column {' or '.join(strategy)}, nor can nilearn "
                 f"take it as a strategy ({error}); name columns, or parts of a strategy of load_confounds"
             ) from error
         found = pd.concat([found, taken], axis=1)
@@ -113,7 +119,7 @@ def without_nuisance(
         regressors = np.hstack([regressors, drifts])
     if (n_regressors := regressors.shape[1]) >= len(kept) - 1:
         raise InputError(
-            f"{name}: {len(kept)} measured frames for {n_regressors} regressors; name fewer --confounds, "
+            f"{name}: {len(kept)} measured frames for {n_regressors} regressors; name fewer to --regress, "
             "lower --high-pass, or censor fewer"
         )
     result = np.full(frames.shape, np.nan, np.float32, order="F")

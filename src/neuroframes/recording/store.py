@@ -212,7 +212,7 @@ def prepare(
     censor_before: int = 0,
     censor_after: int = 0,
     censor_between: int = 0,
-    confounds: str | None = None,
+    regress: str | None = None,
     high_pass: float | None = None,
     space: str | None = None,
     atlas: str | None = None,
@@ -263,10 +263,10 @@ def prepare(
         Number of frames after each censored one that are censored too.
     censor_between : int
         Stretches of at most so many good frames, between censored ones or the run's ends, are censored too.
-    confounds : str
-        Confounds to regress out, with a fit to frames that aren't censored: columns of fMRIPrep's table, or
-        parts of a strategy of nilearn's load_confounds, with commas between (motion,wm_csf). Censored frames
-        are NaN then.
+    regress : str
+        Confounds to regress out of BOLD, with a fit to frames that aren't censored: columns of fMRIPrep's
+        table, or parts of a strategy of nilearn's load_confounds, with commas between (motion,wm_csf).
+        Censored frames are NaN then.
     high_pass : float, Hz
         Edge of the high-pass filter of BOLD, a cosine basis in the same fit; by default none.
     space : str
@@ -309,7 +309,7 @@ def prepare(
         "onset": None if onset is None else check_number(onset, "--onset"),
         "skip_volumes": int(check_number(skip_volumes, "--skip-volumes", at_least=0, whole=True)),
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
-        "confounds": confounds,
+        "regress": regress,
         "high_pass": None if high_pass is None else check_number(high_pass, "--high-pass", above=0),
     }
     if dataset != "bids":
@@ -446,7 +446,7 @@ def _read(
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
     left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
-    if settings["confounds"] or settings["high_pass"]:
+    if settings["regress"] or settings["high_pass"]:
         bold = _cleaned(run, bold, ~left_out, settings)
     if is_table(run.eeg):
         features = read_features(run.eeg, tr=bold.tr)
@@ -459,13 +459,13 @@ def _read(
 def _cleaned(run: RunFiles, bold: Bold, measured: NDArray[np.bool_], settings: dict[str, Any]) -> Bold:
     """The run without what confounds and drifts explain of its measured frames."""
     confounds = None
-    if settings["confounds"]:
+    if settings["regress"]:
         if run.confounds is None:
             raise InputError(
-                f"{run.bold[0].name}: --confounds {settings['confounds']}, but no table of them is there; "
+                f"{run.bold[0].name}: --regress {settings['regress']}, but no table of confounds is there; "
                 "put fMRIPrep's desc-confounds_timeseries.tsv there, or leave the option out"
             )
-        confounds = read_confounds(run.confounds, settings["confounds"])
+        confounds = read_confounds(run.confounds, settings["regress"])
     name, high_pass = run.bold[0].name, settings["high_pass"]
     return replace(bold, data=without_nuisance(bold.data, measured, confounds, high_pass, bold.tr, name))
 

@@ -128,8 +128,9 @@ def read_volume(
 def brain_mask_of(path: Path) -> Path | None:
     """fMRIPrep's `desc-brain_mask` beside a volume, of the same name otherwise; None where there is none."""
     stem, suffix = split_suffix(path)
-    beside = path.with_name(re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", stem) + suffix)
-    return beside if beside != path and os.path.lexists(beside) else None
+    name = re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", stem)
+    beside = (path.with_name(name + each) for each in (suffix, ".nii.gz"))
+    return next((file for file in beside if name != stem and os.path.lexists(file)), None)
 
 
 def volume_image(
