@@ -214,6 +214,14 @@ def test_runs_of_a_person_are_alike_in_channels_and_space(data, cifti_space):
     assert "1 of the 10 channels of sub-04's other runs are missing from the EEG: O2" in tenth.errors[1]
 
 
+def test_features_beside_raw_eeg_of_a_person_are_refused(data):
+    table = data / "sub-02/eeg/sub-02_task-film_features.tsv"
+    table.write_text("\n".join(["alpha", *map(str, range(N_FRAMES)), ""]))
+    bold = bold_of(data)
+    shutil.copy(bold, bold.with_name(bold.name.replace("rest", "film")))
+    assert "other runs of sub-02 have raw EEG" in checked(data).errors[0]
+
+
 def test_triggers_that_are_not_there_need_no_onset(data):
     eeg_of(data / "sub-02/eeg", "sub-02_task-rest_eeg", 2, ())
     first, second, _ = checked(data, trigger=None).runs

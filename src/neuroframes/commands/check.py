@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from inspect import signature
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +181,7 @@ def _runs_of(
     """The runs of a folder, whether they have EEG and BOLD or one of the two."""
     from neuroframes.commands.check_run import Problems, RunCheck, noted
     from neuroframes.recording.bids import bold_by_run, eeg_by_run, find_runs, fit, person_of, run_of
+    from neuroframes.recording.features import tables_of
 
     listing, no_eeg, no_bold = Problems(), Problems(), Problems()
     eeg: list[list[Path]] = []
@@ -209,6 +212,9 @@ def _runs_of(
             with noted(own):
                 pairs += find_runs(root, subject=person, **asked)
             listing.errors += [error for error in own.errors if error not in listing.errors]
+    for who, own_runs in groupby(pairs, attrgetter("subject")):
+        with noted(listing):
+            tables_of([run.eeg for run in own_runs], f"sub-{who}")
     whole.errors += listing.errors
     runs = [
         RunCheck(f"sub-{pair.subject}", pair.name, pair.bold[0], pair.eeg, pair.confounds) for pair in pairs

@@ -38,7 +38,7 @@ SPACES = ("fsLR", "fsaverage5", "fsaverage6", "fsaverage")  # of the surface, in
 OWN_OUTPUTS = {"reconstructed", "completed", "resampled"}
 
 ENTITIES = ("sub", "ses", "task", "run")  # the others a modality may have to itself
-LABELS = ("sub", "ses", "task", "acq", "run")  # that EEG may have
+LABELS = ("sub", "ses", "task", "acq", "run")  # by which runs are ordered
 INDICES = {"run", "echo", "split"}  # whose labels are numbers: run-1 is run-01
 # In which files of one run differ.
 RENDERING = {"hemi", "space", "res", "den", "cohort", "atlas", "seg", "stat", "desc"}
@@ -124,7 +124,7 @@ def find_runs(
         for kind, files in (("EEG", eeg[of_eeg]), ("BOLD", bold[of_bold])):
             _check_one(_described(of_eeg), kind, files)
         images = tuple(sorted(bold[of_bold]))
-        subject, name = dict(of_eeg)["sub"], run_name(eeg[of_eeg][0]) or "run-1"
+        subject, name = dict(of_eeg).get("sub", ""), run_name(eeg[of_eeg][0]) or "run-1"
         table = confounds_of(images[0]) or next((file for file in tables if run_of(file) == of_bold), None)
         runs.append(RunFiles(subject, name, eeg[of_eeg][0], images, table))
     if lacking := [run.bold[0].name for run in runs if run.confounds is None]:

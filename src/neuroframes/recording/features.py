@@ -96,6 +96,17 @@ def is_table(path: Path) -> bool:
     return path.suffix in FORMATS
 
 
+def tables_of(eeg: Sequence[Path], person: str) -> list[Path]:
+    """A person's EEG as far as it is features of each frame; InputError where the rest is raw EEG."""
+    tables = [path for path in eeg if is_table(path)]
+    if tables and len(tables) < len(eeg):
+        raise InputError(
+            f"{tables[0].name} holds features of each frame, but other runs of {person} have "
+            "raw EEG; keep them in data sets of their own"
+        )
+    return tables
+
+
 def check_frames(path: Path, features: Features, n_frames: int, tr: float) -> None:
     """Raise InputError where a table is not of a BOLD run of `n_frames` every `tr` seconds."""
     if not np.isclose(features.tr, tr, rtol=1e-3):

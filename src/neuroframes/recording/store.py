@@ -37,7 +37,14 @@ from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.datasets import cinebrain, natview
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
-from neuroframes.recording.features import Features, check_frames, is_table, read_features, refuse_options
+from neuroframes.recording.features import (
+    Features,
+    check_frames,
+    is_table,
+    read_features,
+    refuse_options,
+    tables_of,
+)
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
 from neuroframes.recording.nuisance import read_confounds, without_nuisance
 from neuroframes.recording.projection import check_surface, projected
@@ -353,13 +360,7 @@ def prepare(
 
 def _check_tables(runs: list[RunFiles], settings: dict[str, Any]) -> None:
     """Raise InputError where a subject has raw EEG beside tables, or there are options that these ignore."""
-    tables = [run.eeg for run in runs if is_table(run.eeg)]
-    if tables and len(tables) < len(runs):
-        raise InputError(
-            f"{tables[0].name} holds features of each frame, but other runs of sub-{runs[0].subject} have "
-            "raw EEG; keep them in data sets of their own"
-        )
-    for table in tables:
+    for table in tables_of([run.eeg for run in runs], f"sub-{runs[0].subject}"):
         refuse_options(table, prepare, {name: settings[name] for name in OF_EEG})
 
 
