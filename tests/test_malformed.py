@@ -491,7 +491,7 @@ CASES: dict[str, tuple[str, Change, str]] = {
         arrays(names=["a", "a", "b"]),
         "called 'a'",
     ),
-    "features of objects": (f"features.npz/{FEATURES}.npz", arrays(features=FRAMES.astype(object)), "NPZ"),
+    "features of objects": (f"features.npz/{FEATURES}.npz", arrays(features=FRAMES.astype(object)), "npz"),
     "features in cells": (f"features.mat/{FEATURES}.mat", arrays(features=FRAMES.astype(object)), "features"),
     "features with a column of text": (
         f"features.parquet/{FEATURES}.parquet",
@@ -504,7 +504,7 @@ CASES: dict[str, tuple[str, Change, str]] = {
     "a .mat called .npz": (
         f"features.npz/{FEATURES}.npz",
         lambda path: savemat(path, {"a": 1}, appendmat=False),
-        "NPZ",
+        "npz",
     ),
     "a header of no channels": (
         "brainvision/sub-01_eeg.vhdr",
