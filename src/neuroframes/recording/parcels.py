@@ -120,9 +120,9 @@ def _read_text(path: Path) -> Contents:
         got = lines.iat[row, column]
         remedy = "export it with decimal points" if "," in got else "correct it"
         raise InputError(
-            f"{path.name}: line {row + 1}, column {column + 1}: expected a number or n/a, got {got!r}; {remedy}: "
-            "rows are frames and columns parcels, with a name for each or for none, and no column of row numbers "
-            "or times"
+            f"{path.name}: line {row + 1}, column {column + 1}: expected a number or n/a, got {got!r}; "
+            f"{remedy}: rows are frames and columns parcels, with a name for each or for none, and no "
+            "column of row numbers or times"
         )
     return np.asfortranarray(values, np.float32), names
 
