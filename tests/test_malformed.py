@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import shutil
 import struct
@@ -93,7 +94,8 @@ COMMANDS = {
     },
 }
 Change = Callable[[Path], object]
-pytestmark = pytest.mark.filterwarnings("default")
+# What libraries warn of in broken files is no error on the command line either.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
@@ -661,6 +663,12 @@ def test_what_befalls_any_file(spoiled, file, fault):
 @pytest.mark.parametrize("file", CUT)
 def test_half_of_a_file(spoiled, file):
     check(spoiled(file, keep(0.5)), file)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("file", [file for file in COMMANDS if not file.endswith(".yaml")])
+def test_a_file_that_may_not_be_read(spoiled, file):
+    check(spoiled(file, unreadable), file)
 
 
 @pytest.mark.parametrize("case", CASES)

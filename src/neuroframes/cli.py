@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedies = {
             errno.ENOSPC: "free some space or choose another --out",
             errno.EFBIG: "choose another --out",
+            errno.EACCES: "change who may read or write it",
         }
         remedy = f"; {remedies[error.errno]}" if error.errno in remedies else ""
         return _fail(f"{where}{error.strerror or error}{remedy}")

@@ -264,7 +264,7 @@ def _segment_dates(header: Path) -> dict[int, Any]:
     import pandas as pd
 
     markers = _marker_file(header)
-    if markers is None:
+    if markers is None or not markers.is_file():  # of EEG in another format, beside a header
         return {}
     pattern = r"^Mk\d+=New Segment,[^,]*,(\d+),\d+,\d+,(\d{20})"
     found = re.findall(pattern, markers.read_text(errors="replace"), re.M)
