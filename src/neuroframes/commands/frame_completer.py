@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from neuroframes.commands.fill import fill_run
 from neuroframes.commands.in_memory import as_given
 from neuroframes.commands.run import read_run
-from neuroframes.errors import InputError, check_number, counted
+from neuroframes.errors import InputError, counted
 from neuroframes.models.population import PopulationModel
-from neuroframes.recording.bold import LONGEST_TR, SHORTEST_TR, read_bold
+from neuroframes.recording.bold import check_tr, read_bold
 from neuroframes.recording.timeline import Censoring, without_values
 from neuroframes.threads import few_threads
 from neuroframes.training.population import GroupRun, Part, prior_of
@@ -65,7 +65,7 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         if self.tr is None:
             raise InputError("FrameCompleter without a TR; pass it in seconds, as FrameCompleter(tr=2.0)")
-        check_number(self.tr, "tr (s)", at_least=SHORTEST_TR, below=LONGEST_TR)
+        check_tr(self.tr, "tr (s)")
         runs = self._given(X, sample_mask, reset=True)
         self.prior_: PopulationModel | None = None
         if _several(X):
