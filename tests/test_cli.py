@@ -475,4 +475,4 @@ def test_simulate_and_prepare_print_where(tmp_path, capsys, caplog):
     assert capsys.readouterr().out == f"{tmp_path / 'stores' / 'sub-01.zarr'}\n"
     assert run("prepare", bids, "--out", tmp_path / "stores") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'stores' / 'sub-01.zarr'}\n"
-    assert "1 runs: 1 kept, 0 read" in caplog.text
+    assert "1 run: 1 kept, 0 read" in caplog.text

@@ -40,6 +40,8 @@ def test_a_run_is_filled_as_complete_fills_it(frames):
     kept = np.flatnonzero(~MISSING)
     np.testing.assert_array_equal(completer.transform(frames, sample_mask=kept), expected)
     np.testing.assert_array_equal(completer.transform([frames], sample_mask=[~MISSING])[0], expected)
+    alike = np.where(MISSING[:, None], 7, frames)  # 0 comes of maskers, other values of scaling
+    np.testing.assert_array_equal(completer.transform(alike), expected)
     assert completer.prior_ is None
     # A list of one has no others to learn from.
     np.testing.assert_array_equal(FrameCompleter(tr=TR).fit_transform([without(frames)])[0], expected)

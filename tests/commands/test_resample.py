@@ -99,6 +99,11 @@ def test_a_tr_that_cannot_be(run_of, tmp_path, tr):
         resample(run_of(60), tr=tr, out=tmp_path / "x.dtseries.nii")
 
 
+def test_a_tr_in_milliseconds(run_of, tmp_path):
+    with pytest.raises(InputError, match=r"--tr \(s\) 800.0; .* below 60: 0.8, if milliseconds are meant"):
+        resample(run_of(60), tr=800.0, out=tmp_path / "x.dtseries.nii")
+
+
 @pytest.mark.parametrize("tr", [0.0799, 50.0])
 def test_a_tr_that_gives_too_many_frames_or_a_single_one(run_of, tmp_path, tr):
     bold = read_bold(run_of(60))

@@ -82,6 +82,11 @@ def test_a_store_holds_what_the_readers_give(root, tmp_path):
     assert zarr.open_group(path, mode="r").metadata.zarr_format == 3
 
 
+def test_an_unknown_layout(root, tmp_path):
+    with pytest.raises(InputError, match="--dataset natviw; expected bids, cinebrain, natview"):
+        prepare(root, tmp_path / "out", dataset="natviw", progress=False)
+
+
 def test_a_wrong_tr_may_be_corrected(root, tmp_path):
     """By the option that the error names."""
     bold = next(root.rglob("*run-1_hemi-L*_bold.func.gii"))

@@ -1,7 +1,6 @@
 """Completion as a step of scikit-learn: arrays in, arrays out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -15,22 +14,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from neuroframes.commands.fill import fill_run
 from neuroframes.commands.in_memory import as_given
 from neuroframes.commands.run import read_run
-from neuroframes.errors import InputError, check_number, counted
+from neuroframes.errors import InputError, counted
 from neuroframes.models.population import PopulationModel
-from neuroframes.recording.bold import LONGEST_TR, SHORTEST_TR, read_bold
-from neuroframes.recording.timeline import Censoring
+from neuroframes.recording.bold import check_tr, read_bold
+from neuroframes.recording.timeline import Censoring, without_values
 from neuroframes.threads import few_threads
-from neuroframes.training.population import (
-    GroupRun,
-    Part,
-    find_components,
-    group_components,
-    people_of,
-    sum_people,
-)
+from neuroframes.training.population import GroupRun, Part, prior_of
 
 Array = NDArray[np.floating[Any]]
-FEWEST_ALIKE = 4  # values of a frame: of fewer it is no wonder that all are 0
 Runs = Array | Sequence[Array]  # one run, or several
 
 
@@ -74,7 +65,7 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         if self.tr is None:
             raise InputError("FrameCompleter without a TR; pass it in seconds, as FrameCompleter(tr=2.0)")
-        check_number(self.tr, "tr (s)", at_least=SHORTEST_TR, below=LONGEST_TR)
+        check_tr(self.tr, "tr (s)")
         runs = self._given(X, sample_mask, reset=True)
         self.prior_: PopulationModel | None = None
         if _several(X):
@@ -88,8 +79,8 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array, shape (K, V), or list of those
-            Frames that are NaN are missing, as are single values that are, and frames of zeros alone, which
-            nilearn's maskers put in the place of NaN.
+            Frames that are NaN are missing, as are single values that are, and frames of one value
+            throughout, such as the zeros that nilearn's maskers put in the place of NaN.
         sample_mask : array of int or bool, or for a list of runs a list of those, optional
             Frames that are measured, as nilearn has them; the others are missing, whatever stands there.
 
@@ -140,17 +131,13 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     @few_threads
     def _prior_of(self, runs: list[Array], folder: Path) -> PopulationModel:
         """What the command of that name gives, in this process."""
-        given = (np.where(_lacking(run), np.nan, run) for run in runs)
-        files = [_written(run, folder, _person(i)) for i, run in enumerate(given)]
+        files = [_written(run, folder, _person(i)) for i, run in enumerate(runs)]
         people = tuple(GroupRun(file, file.stem, None) for file in files)
         space, rules = read_bold(files[0], tr=self.tr).space, Censoring()
         assert self.tr is not None
-        part = Part(people, space, self.tr, rules, None, self.fewest_frames, self.tr, folder)
-        find_components(part)
-        group_components([part]).save(folder / "components")
-        part = replace(part, components=folder / "components")
-        sum_people(part)
-        return people_of([part])
+        return prior_of(
+            Part(people, space, self.tr, rules, None, self.fewest_frames, self.tr, folder / "parts")
+        )
 
     @few_threads
     def _filled(self, X: Runs, sample_mask: Any, *, among: bool) -> Any:  # noqa: N803
@@ -167,10 +154,12 @@ class FrameCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 itself = {_person(i)} & {*people} if among else set()
                 options["model"] = Path(folder, "prior") if {*people} - itself else None
                 options["leave_out"] = _person(i) if itself and options["model"] else None
-                missing = _lacking(run)
+                name = f"run-{i + 1}"
+                empty = without_values(run, np.ones(len(run), bool), name)
+                missing = np.isnan(run) | empty[:, None]
                 filled.append(run)
                 if missing.any():
-                    path = _written(np.where(missing, np.nan, run), Path(folder), f"run-{i + 1}")
+                    path = _written(np.where(missing, np.nan, run), Path(folder), name)
                     asked = read_run(path, out=path.with_name("filled.npz"), **options)
                     frames = fill_run(asked, np.arange(len(run), dtype=np.float64)).frames
                     filled[i] = as_given(frames, run)
@@ -186,12 +175,6 @@ def _several(runs: Any) -> bool:
     """Whether this is a list of runs, each frames x values, rather than one run."""
     listed = isinstance(runs, list | tuple) and len(runs) > 0
     return np.asarray(runs[0]).ndim == 2 if listed else np.asarray(runs).ndim == 3
-
-
-def _lacking(run: Array) -> NDArray[np.bool_]:
-    """Which values (K, V) aren't there."""
-    nothing = np.logical_not(run.any(axis=1, keepdims=True)) & (run.shape[1] >= FEWEST_ALIKE)
-    return np.asarray(np.isnan(run) | nothing)
 
 
 def _person(number: int) -> str:

@@ -3,7 +3,6 @@
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from inspect import signature
 from pathlib import Path
@@ -115,7 +114,7 @@ def prior(
     from neuroframes.models.population import PopulationModel
     from neuroframes.recording.bold import read_bold, read_tr
     from neuroframes.recording.timeline import Censoring
-    from neuroframes.training.population import Part, find_components, group_components, people_of, sum_people
+    from neuroframes.training.population import Part, prior_of
 
     out, paths = Path(out), [Path(run) for run in runs]
     inputs = [*paths, *(Path(path) for path in (derivatives, components) if path)]
@@ -136,34 +135,21 @@ def prior(
             kept = f"; what is done is kept in {state.name}, for the same call" if state.exists() else ""
             raise InputError("; ".join(failed) + kept)
 
-    def together(function: "Callable[[list[Part]], PopulationModel]", parts: "list[Part]") -> PopulationModel:
-        try:
-            return function(parts)
-        except InputError:  # of parts without frames nothing is worth keeping
-            shutil.rmtree(state)
-            raise
-
     if any((path / "model.json").exists() for path in paths):
         _check_merged(paths, options)
         found = reduce(PopulationModel.merged, map(PopulationModel.load, paths))
     else:
         if components is not None and latents is not None:
             raise InputError("--latents with --components: their number is that of the prior; leave one out")
-        place = state / "components" if components is None else Path(components)
-        group = None if components is None else PopulationModel.load(place)
+        place = None if components is None else Path(components)
+        group = None if place is None else PopulationModel.load(place)
         asked = _asked(paths, derivatives, space, task, person)
         trs = [(each.bold.name, read_tr(each.bold, tr=bold_tr)) for each in asked]
         _check_same_tr(trs if group is None else [(str(place), group.origin.tr), *trs])
         _log_people(asked)
         of = read_bold(asked[0].bold, tr=bold_tr) if group is None else group.origin
-        whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state)
-        parts = whole.dealt()
-        if group is None:
-            run(find_components, parts)
-            together(group_components, parts).save(place, overwrite=True)
-        parts = [replace(part, components=place) for part in parts]
-        run(sum_people, parts)
-        found = together(people_of, parts)
+        whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state, place)
+        found = prior_of(whole, run)
     people, unknown = found.population.people, found.origin.scale == 0
     said = counted(found.population.n_runs, "run"), counted(len(people), "person", "people")
     logger.info("%s of %s, %s", *said, counted(found.n_latents, "component"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroframes.commands.run import read_run, with_run_options
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ def resample(bold: str | Path | Any, *, tr: float, **options: Any) -> tuple[Any,
     import numpy as np
 
     from neuroframes.commands.fill import fill_run, write_filled
-    from neuroframes.recording.bold import LONGEST_TR, SHORTEST_TR
+    from neuroframes.recording.bold import check_tr
 
-    tr = check_number(tr, "--tr (s)", at_least=SHORTEST_TR, below=LONGEST_TR)
+    tr = check_tr(tr, "--tr (s)")
     run = read_run(bold, between=True, **options)
     n_frames, ratio = len(run.missing), tr / run.bold.tr
     if not 1 / MOST_PARTS <= ratio <= n_frames - 1:

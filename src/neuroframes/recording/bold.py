@@ -5,11 +5,13 @@ CIFTI stores each value's time series contiguously, so X is kept in Fortran orde
 are then one pass without a transposed copy.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -441,6 +443,26 @@ def _rows(space: CorticalSpace, side: str) -> NDArray[np.bool_]:
     return space.hemisphere == HEMISPHERES[side]
 
 
+def check_tr(tr: Any, option: str) -> float:
+    """A TR that the user gave, in seconds.
+
+    Raises
+    ------
+    InputError
+        If it isn't a number of 0.01 s or more, and less than a minute.
+    """
+    try:
+        return check_number(tr, option, at_least=SHORTEST_TR, below=LONGEST_TR)
+    except InputError as error:
+        if isinstance(tr, Real) and LONGEST_TR < float(tr) < math.inf:
+            raise InputError(f"{error}: {_in_seconds(float(tr))}") from None
+        raise
+
+
+def _in_seconds(tr: float) -> str:
+    return f"{tr / 1000:g}, if milliseconds are meant"
+
+
 def _agreed_tr(
     images: Mapping[Path, Any],
     sidecars: Mapping[Path, Mapping[str, Any]],
@@ -452,7 +474,7 @@ def _agreed_tr(
     `n_frames`, where it is known, is how many VolumeTiming has to place.
     """
     if given is not None:
-        return check_number(given, "--bold-tr", at_least=SHORTEST_TR, below=LONGEST_TR)
+        return check_tr(given, "--bold-tr")
     stated = [(path.name, _header_tr(path, image)) for path, image in images.items()]
     for path, content in sidecars.items():
         beside = sidecar_path(path).name
@@ -463,7 +485,7 @@ def _agreed_tr(
     path = next(iter(images))
     for name, value in stated:
         if not SHORTEST_TR <= value < LONGEST_TR:
-            meant = f" {value / 1000:g}, if milliseconds are meant" * (value > LONGEST_TR)
+            meant = f" {_in_seconds(value)}" * (value > LONGEST_TR)
             raise InputError(
                 f"{name}: a TR of {value:g} s is stated; expected {SHORTEST_TR:g} to {LONGEST_TR:g} s; "
                 f"correct it or {sidecar_path(path).name}, or pass --bold-tr{meant}"

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from neuroframes.checksums import CHECKSUMS, check_files, write_checksums
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError, check_number, listed
+from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.files import alone, put_in_place, written_whole
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
@@ -319,6 +319,8 @@ def prepare(
         "regress": regress,
         "high_pass": None if high_pass is None else check_number(high_pass, "--high-pass", above=0),
     }
+    if dataset not in ("bids", *ADAPTERS):
+        raise InputError(f"--dataset {dataset}; expected bids, {listed([*ADAPTERS])}")
     if dataset != "bids":
         bids = Path(out) / dataset
         ADAPTERS[dataset](Path(bids_root), bids, subject)
@@ -354,7 +356,7 @@ def prepare(
             raise
         for draft, store in drafts.items():
             put_in_place({draft: store})
-    logger.info("%d runs: %d kept, %d read", len(runs), len(kept), len(runs) - len(kept))
+    logger.info("%s: %d kept, %d read", counted(len(runs), "run"), len(kept), len(runs) - len(kept))
     return tuple(stores.values())
 
 

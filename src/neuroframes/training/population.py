@@ -7,8 +7,9 @@ people at a time, in processes of their own; parts that are there already are ke
 """
 
 import hashlib
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
@@ -397,6 +398,47 @@ def people_of(parts: Sequence[Part]) -> PopulationModel:
         fewest = parts[0].fewest
         raise InputError(f"no run has {fewest} measured frames; lower --fewest-frames, or censor fewer")
     return found
+
+
+def one_by_one(function: Callable[[Part], None], parts: Sequence[Part]) -> None:
+    """Call a function with each part, in this process."""
+    for part in parts:
+        function(part)
+
+
+def prior_of(
+    whole: Part, run: Callable[[Callable[[Part], None], list[Part]], None] = one_by_one
+) -> PopulationModel:
+    """The prior of runs, dealt into parts.
+
+    Parameters
+    ----------
+    whole : Part
+        Its `folder` keeps what is done.
+    run : callable, of a function and parts
+        Calls the function with each.
+
+    Raises
+    ------
+    InputError
+        If no run has enough frames: then nothing is kept.
+    """
+
+    def together(function: Callable[[Sequence[Part]], PopulationModel]) -> PopulationModel:
+        try:
+            return function(parts)
+        except InputError:
+            shutil.rmtree(whole.folder)
+            raise
+
+    parts, place = whole.dealt(), whole.components
+    if place is None:
+        place = whole.folder / "components"
+        run(find_components, parts)
+        together(group_components).save(place, overwrite=True)
+    parts = [replace(part, components=place) for part in parts]
+    run(sum_people, parts)
+    return together(people_of)
 
 
 def fit_population(
