@@ -305,6 +305,8 @@ def prepare(
     from rich.console import Console
     from rich.progress import Progress
 
+    if subject is not None and {",", " "} & {*subject}:
+        raise InputError(f"--subject {subject}; expected one label: leave it out for all, or call for each")
     settings: dict[str, Any] = {
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
@@ -546,6 +548,8 @@ def _store_attributes(store: Path) -> dict[str, Any]:
     if not (store / CHECKSUMS).exists():
         return {}
     check_files(store, f"remove {store}, and run neuroframes prepare again", ["zarr.json"])
+    if not (store / "zarr.json").exists():  # a model has checksums too
+        return {}
     return dict(zarr.open_group(store, mode="r").attrs)
 
 
