@@ -268,6 +268,9 @@ def test_a_store_prepared_too_slow_for_gamma_or_of_copies(recording, refused, tm
     assert "was prepared with rate=125.0" in error and "--overwrite" in error
     assert "no such folder" in refused("prepare", "nowhere", "--out", "stores")
     assert "no EEG of sub-02" in refused("prepare", recording.root, "--out", "stores", "--subject", "02")
+    assert "--subject 01,03; expected one label" in refused(
+        *("prepare", recording.root, "--out", "stores", "--subject", "01,03")
+    )
 
 
 @pytest.mark.parametrize("option", ["--confounds", "--censor"])

@@ -124,7 +124,8 @@ def test_frames_from_eeg_alone_are_no_data_to_go_on(recording, tmp_path):
         resample(frames[0], tr=0.5, out=tmp_path / "b.func.gii")
 
 
-def test_sidecars_say_what_a_paper_must(recording, tmp_path):
+def test_sidecars_say_what_a_paper_must(recording, tmp_path, caplog):
+    caplog.set_level("INFO", logger="neuroframes")
     frames = complete(
         recording.bold(3),
         out=tmp_path / "a.func.gii",
@@ -142,6 +143,7 @@ def test_sidecars_say_what_a_paper_must(recording, tmp_path):
     method = about["NeuroframesMethod"]
     assert "Gaussian posterior given the measured frames" in method
     assert "EEG isn't believed beside so many frames" in method  # one frame is hidden
+    assert f"{about['Sources'][0]}: {method}" in caplog.messages
 
 
 def test_eeg_is_refused_for_frames_that_no_trigger_marks(recording, tmp_path):

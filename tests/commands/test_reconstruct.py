@@ -104,13 +104,18 @@ def test_the_step_of_the_triggers_may_be_said_another_is_in_between(recording, r
     np.testing.assert_allclose(read_bold(coarse[0]).data, at_volumes, atol=0.02)
 
 
-def test_without_triggers_frames_run_from_the_start(recording, tmp_path):
+def test_without_triggers_frames_run_from_the_start(recording, tmp_path, caplog):
     out = tmp_path / "x.func.gii"
     eeg, model = str(recording.eeg(3)), str(recording.model)
     assert main(["reconstruct", model, "--eeg", eeg, "--out", str(out), "--trigger", "none"]) == 0
     about = json.loads((tmp_path / "x_hemi-L.json").read_text())
     assert about["NeuroframesStart"] == 0 and about["RepetitionTime"] == 1.0
     assert len(about["NeuroframesMeasured"]) >= 120
+    said = "no volume triggers; frames are counted from the EEG's start"
+    assert said not in caplog.text  # nobody asked for them
+    raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="ERROR")
+    reconstruct(recording.model, eeg=raw.set_annotations(None), out=tmp_path / "y.func.gii")
+    assert said in caplog.text
 
 
 def test_from_an_onset_or_a_single_trigger_frames_run_to_the_end(recording, tmp_path, caplog):

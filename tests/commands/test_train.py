@@ -166,6 +166,8 @@ def test_a_preset_that_needs_a_mesh_is_refused_before_anything_is_read(recording
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_is_needed(tmp_path):
+def test_a_store_is_needed(recording, tmp_path):
+    with pytest.raises(InputError, match="not a store of neuroframes; make one with: neuroframes prepare"):
+        train([recording.model], out=tmp_path / "model")
     with pytest.raises(InputError, match="no store; pass what prepare wrote"):
         train([], out=tmp_path / "model")

@@ -105,7 +105,9 @@ def test_bands_above_nyquist_are_refused_and_usable_ones_named():
         InputError, match=r"125 Hz carries nothing above 62.5 Hz.*gamma.*up to 100 Hz"
     ) as error:
         log_band_power(noise(1, 10, 125.0), 125.0)
-    assert "--bands delta,theta,alpha,beta or use a recording with a higher rate" in str(error.value)
+    assert "; train with --bands delta,theta,alpha,beta, or use a recording with a higher rate" in str(
+        error.value
+    )
     with pytest.raises(InputError, match="Hz; use a recording with a higher rate"):
         check_bands(50.0, {"gamma": BANDS["gamma"]})
     check_bands(200.0, BANDS)

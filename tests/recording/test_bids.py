@@ -96,7 +96,11 @@ def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(InputError, match="no EEG"):
         find_runs(tmp_path)
     tree(tmp_path, "sub-01/eeg/sub-01_task-a_eeg.vhdr")
-    with pytest.raises(InputError, match=r"no preprocessed BOLD.*fMRIPrep"):
+    with pytest.raises(InputError, match=r"no preprocessed BOLD.*run fMRIPrep .* fsaverage5$"):
+        find_runs(tmp_path)
+    func = "derivatives/fmriprep/sub-01/func"
+    tree(tmp_path, f"{func}/sub-01_task-b_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz")
+    with pytest.raises(InputError, match="fsaverage5, or prepare with --surface fsaverage5, which projects"):
         find_runs(tmp_path)
     tree(tmp_path, "derivatives/fmriprep/sub-01/func/sub-01_task-b_space-fsLR_den-91k_bold.dtseries.nii")
     with pytest.raises(InputError, match="EEG of sub-01_task-a, BOLD of sub-01_task-b; name both with"):

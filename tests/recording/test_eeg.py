@@ -201,9 +201,42 @@ def test_some_channels_may_be_missing(tmp_path, caplog):
         channels_there(eeg, ["T7", "Oz", "T8", "Fz", "Cz", "FT7"], "rec")
     with pytest.raises(InputError, match=r"19 of the 24 channels.*has at least 6 of them"):
         channels_there(eeg, [*eeg.channels, *(f"E{i}" for i in range(19))], "rec")
-    with pytest.raises(InputError, match=r"1 of the 5 channels.*renamed here, it seems: Fz for fz; rename"):
-        channels_there(eeg, ["fz", "Cz", "Pz", "Oz", "O1"], "rec")
+    with pytest.raises(
+        InputError, match=r"1 of the 5 channels.*renamed here, it seems: Fz for EEG fz; rename"
+    ):
+        channels_there(eeg, ["EEG fz", "Cz", "Pz", "Oz", "O1"], "rec")
     assert channels_there(eeg, ["Cz", "Oz"], "rec").channels == ("Cz", "Oz")  # a model of two
+
+
+def test_names_that_differ_in_case_alone_are_the_same(tmp_path):
+    eeg = read_eeg(brainvision(tmp_path))
+    some = check_channels(eeg, ["OZ", "fz"], "run 1")
+    assert some.channels == ("OZ", "fz")
+    np.testing.assert_array_equal(some.data, eeg.data[[3, 0]])
+    with pytest.raises(InputError, match="1 of the 2 .*: FZ; renamed"):
+        check_channels(replace(eeg, channels=("Fz", "fz", "Pz", "Oz")), ["FZ", "Oz"], "run 1")  # which?
+
+
+def test_biosemis_labels_are_not_those_of_the_10_20_system(tmp_path):
+    """C3 is one of the central parietal electrodes there, on the other side."""
+    names = tuple(f"{bank}{n}" for bank in "ABCD" for n in range(1, 5))
+    cap = make_montage(16)
+    generator = np.random.default_rng(0)
+    data = generator.standard_normal((16, 50)).astype(np.float32)
+    eeg = Eeg(data, 100.0, names, cap.positions, np.empty(0))
+    for refuse in (check_channels, channels_there):
+        with pytest.raises(InputError, match=r"4 of the 4 .* BioSemi's labels \(A1, B5, C3\) aren't those"):
+            refuse(eeg, ["C3", "C4", "Cz", "A1"], "the model")
+    model = Electrodes(tuple(cap.names), cap.positions)
+    found = brought_to(eeg, model, "rec", average=False)
+    np.testing.assert_allclose(
+        found.data, data, atol=0.03 * np.abs(data).max()
+    )  # where each is, not its name
+    with pytest.raises(InputError, match=r"rec: 16 of the 16 .* add electrodes.tsv"):
+        brought_to(replace(eeg, positions=np.full((16, 3), np.nan)), model, "rec", average=True)
+    np.testing.assert_array_equal(check_channels(eeg, names[::-1], "run 1").data, data[::-1])
+    some = replace(eeg, channels=("C3", "C4", "F3", "F4", "A1", "A2", *(f"E{n}" for n in range(1, 11))))
+    assert check_channels(some, ["C3", "A1"], "run 1").channels == ("C3", "A1")
 
 
 def test_other_channels_are_interpolated_at_a_models_electrodes(tmp_path, caplog):

@@ -31,6 +31,16 @@ def test_names_of_no_standard_electrode_are_refused(names):
         standard_positions(names)
 
 
+def test_biosemis_labels_match_no_others_among_stores(cap):
+    radial = Electrodes(("A1", "B5", "C3", "C4"), np.full((4, 3), np.nan))
+    some = Electrodes(("C3", "C4", "FZ"), np.full((3, 3), np.nan))
+    assert some.within(radial).channels == radial.within(some).channels == ()
+    assert some.within(cap).channels == some.channels
+    assert some.interpolation(cap, "eeg").argmax(axis=1).tolist() == [
+        cap.channels.index(name) for name in ("C3", "C4", "Fz")
+    ]
+
+
 @pytest.fixture(scope="module")
 def cap():
     montage = make_montage(64)

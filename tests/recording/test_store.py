@@ -337,11 +337,28 @@ def test_an_interrupted_prepare_resumes(root, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(root, out, progress=False)
     store = out / "sub-01.zarr"
-    assert [run.name for run in open_store(store).runs] == ["task-rest_run-1"]
+    with pytest.raises(InputError, match="lacks task-rest_run-2: neuroframes prepare .* run it again"):
+        open_store(store)
     (store / "runs" / ".0123.task-rest_run-2").mkdir()  # what a killed process leaves
     prepare(root, out, progress=False)
     assert [run.name for run in open_store(store).runs] == ["task-rest_run-1", "task-rest_run-2"]
     assert not list((store / "runs").glob(".*"))
+
+
+def test_a_store_that_lacks_a_run_is_refused_until_prepare_is_done(root, tmp_path):
+    """Where a run fails that was added or damaged; a run that is given up is no longer expected."""
+    (path,) = prepare(root, tmp_path / "out", progress=False)
+    assert not (path / "expected.txt").exists()
+    added = write_run(root, "01", 3, n_triggers=K - 5)
+    for _ in range(2):
+        with pytest.raises(InputError, match="run-3"):
+            prepare(root, tmp_path / "out", progress=False)
+        with pytest.raises(InputError, match="sub-01.zarr lacks task-rest_run-3"):
+            open_store(path)
+    for file in added.parent.glob("*_run-3_*"):
+        file.unlink()
+    prepare(root, tmp_path / "out", progress=False)
+    assert len(open_store(path).runs) == 2 and not (path / "expected.txt").exists()
 
 
 def damage(file: Path) -> bytes:

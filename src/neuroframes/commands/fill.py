@@ -15,7 +15,6 @@ from neuroframes.frames.artefacts import suspicious
 from neuroframes.frames.autoencoder import blocks
 from neuroframes.frames.information import effective_frames
 from neuroframes.models.model import Origin, TrainedModel
-from neuroframes.models.population import AdaptedModel
 from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.bids import person_of
 from neuroframes.recording.bold import read_deviation
@@ -115,8 +114,9 @@ def fill_run(run: Run, grid: Float) -> Filled:
         logger.warning(looks, len(doubted), len(own), listed(doubted.tolist()))
     run.about["NeuroframesSuspiciousInSource"] = doubted
     model = _own_prior(segment, run, own) if run.model is None else run.model.for_run(segment)
-    if isinstance(model, AdaptedModel):
-        logger.info("%s: %s", segment.run, model.note)
+    method = model.describe(segment)
+    if run.model is not None:
+        logger.info("%s: %s", segment.run, method)
     estimate = model.fill(segment, draws=run.draws.number, generator=run.draws.generator)
     rows, among = np.flatnonzero(filled), filled[~data]
     # Held beyond the first and the last frame of data: a line fitted elsewhere leads anywhere there.
@@ -142,7 +142,7 @@ def fill_run(run: Run, grid: Float) -> Filled:
             sequence[partial] = np.where(there, given, sequence[partial])
             yield sequence
 
-    return Filled(frames, stated, drawn(), data, some, model.describe(segment) + run.draws.note)
+    return Filled(frames, stated, drawn(), data, some, method + run.draws.note)
 
 
 def write_filled(

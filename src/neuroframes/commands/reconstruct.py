@@ -98,6 +98,8 @@ def reconstruct(
         begin = check_number(onset or 0.0, "--onset", at_least=0, below=recording.duration)
         if onset is not None and recording.triggers.size:
             logger.warning("%s: frames are at the volume triggers; the onset isn't used", file.name)
+        elif onset is None and trigger is not None and not recording.triggers.size:
+            logger.warning("%s: no volume triggers; frames are counted from the EEG's start", file.name)
         times, power = _times(recording, step, tr is None, begin, file.name), None
         signal = with_channels_of(trained, recording, file.name)
     nothing = np.zeros(len(times), bool)

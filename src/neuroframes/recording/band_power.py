@@ -69,7 +69,7 @@ def check_bands(rate: float, bands: Mapping[str, tuple[float, float]]) -> None:
     too_high = [name for name, (_, high) in bands.items() if high > rate / 2]
     if too_high:
         usable = ",".join(name for name in bands if name not in too_high)
-        remedy = f"pass --bands {usable} or use" if usable else "use"
+        remedy = f"train with --bands {usable}, or use" if usable else "use"
         raise InputError(
             f"EEG at {rate:g} Hz carries nothing above {rate / 2:g} Hz, but the bands {', '.join(too_high)} "
             f"need up to {max(bands[name][1] for name in too_high):g} Hz; "

@@ -240,17 +240,20 @@ def _bold_files(
     root: Path, subjects: str, space: str | None, atlas: str | None = None
 ) -> dict[Entities, list[Path]]:
     patterns = [f"*{suffix}" for suffix in BOLD_SUFFIXES]
+    volumes = ""
     for folder in _derivatives(root):
         found = _by_run(_files([folder], subjects, "func", patterns))
         chosen = {key: best for key, files in found.items() if (best := _of_space(files, space, atlas))}
         if chosen:
             return chosen
+        if any("_space-MNI" in file.name for files in found.values() for file in files):
+            volumes = ", or prepare with --surface fsaverage5, which projects the volumes that are there"
     raise InputError(
         f"{root}: no parcels of atlas {atlas}; leave --atlas out, or correct it"
         if atlas
         else f"{root}: no preprocessed BOLD in space {space or ' or '.join(SPACES)} at "
         f"derivatives/fmriprep/{subjects}/[ses-*/]func/*_bold(.dtseries.nii|.func.gii), nor parcels as "
-        "*_timeseries.tsv; run fMRIPrep with --cifti-output or --output-spaces fsaverage5"
+        f"*_timeseries.tsv; run fMRIPrep with --cifti-output or --output-spaces fsaverage5{volumes}"
     )
 
 

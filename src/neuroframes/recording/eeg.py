@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from neuroframes.errors import InputError, check_number, listed, said
 from neuroframes.recording.eeg_file import Gap, continuous_part, gaps, only, open_eeg
 from neuroframes.recording.gradient import WithoutGradient
-from neuroframes.recording.montage import Electrodes, fewest_by_name, positions_by_name, standard_montage
+from neuroframes.recording.montage import (
+    ELSEWHERE,
+    Electrodes,
+    fewest_by_name,
+    positions_by_name,
+    spelled_as,
+    standard_montage,
+)
 from neuroframes.recording.quality import volts, warn_of_samples
 from neuroframes.recording.resampling import resampled
 from neuroframes.recording.signal import Signal
@@ -283,6 +290,7 @@ def check_channels(eeg: Eeg, expected: Sequence[str], what: str) -> Eeg:
     InputError
         If channels are missing; the message names them and those here that look renamed.
     """
+    eeg = _spelled_as(eeg, expected)
     check_names(eeg.channels, expected, what)
     return _picked(eeg, expected)
 
@@ -303,6 +311,7 @@ def channels_there(eeg: Eeg, expected: Sequence[str], file: str) -> Eeg:
     InputError
         If some look renamed, or fewer than 4 or a quarter are there.
     """
+    eeg = _spelled_as(eeg, expected)
     missing = [name for name in expected if name not in eeg.channels]
     fewest = fewest_by_name(len(expected))
     if _renamed(eeg.channels, missing) or len(expected) - len(missing) < fewest:
@@ -325,6 +334,7 @@ def brought_to(eeg: Eeg, electrodes: Electrodes, file: str, *, average: bool) ->
         If some look renamed, or positions aren't known: see `Electrodes.interpolation`.
     """
     names = electrodes.channels
+    eeg = _spelled_as(eeg, names)
     missing = [name for name in names if name not in eeg.channels]
     if electrodes.asked_of(eeg.channels) is electrodes and not _renamed(eeg.channels, missing):
         lacking = "%s: %d of the %d channels of the model are interpolated at their positions"
@@ -336,6 +346,11 @@ def brought_to(eeg: Eeg, electrodes: Electrodes, file: str, *, average: bool) ->
     if average and found.channels != eeg.channels:
         found = replace(found, data=found.data - found.data.mean(axis=0))
     return found
+
+
+def _spelled_as(eeg: Eeg, names: Sequence[str]) -> Eeg:
+    spelled = spelled_as(eeg.channels, names)
+    return eeg if spelled == eeg.channels else replace(eeg, channels=spelled)
 
 
 def _picked(eeg: Eeg, names: Sequence[str]) -> Eeg:
@@ -350,6 +365,8 @@ def _missing(
 ) -> InputError:
     renamed = _renamed(channels, missing)
     hint = f"; renamed here, it seems: {', '.join(renamed)}" if renamed else ""
+    if any(name.endswith(ELSEWHERE) for name in channels):
+        hint += "; BioSemi's labels (A1, B5, C3) aren't those of the 10-20 system"
     return InputError(
         f"{len(missing)} of the {len(expected)} channels of {what} are missing from the EEG: "
         f"{', '.join(missing)}{hint}; {remedy}"

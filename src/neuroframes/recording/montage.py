@@ -7,6 +7,7 @@ electrodes, and channels that both have say how one is turned against the other.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ FEWEST_LOCATED = 8  # channels with a position, through which splines go
 FEWEST_TO_TURN = 3  # channels in common, by which one coordinate frame is turned to the other
 RADIUS = 0.095  # metres, of MNE's head
 SMOOTHING = 1e-7  # of the splines: more blurs electrodes that lie where others do
+# Labels of BioSemi's caps, and those of them that the 10-20 system or EGI's nets have too.
+BIOSEMI, OTHER_SCHEMES = (re.compile(form, re.I) for form in (r"[A-H]\d\d?", r"A[12]|C[1-6]|F[1-9]|F10|E\d+"))
+ELSEWHERE = " of another scheme"
 
 
 def standard_montage() -> dict[str, Float]:
@@ -60,6 +64,28 @@ def standard_positions(names: Sequence[str]) -> Float:
     return positions
 
 
+def spelled_as(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """Channels by the names that `others` have: those that differ in case alone have theirs.
+
+    BioSemi's C3 isn't where that of the 10-20 system is: where only one of the two has BioSemi's labels, such
+    names get an addition by which they match no other.
+    """
+    if _of_biosemi(names) != _of_biosemi(others):
+        return tuple(name + ELSEWHERE if BIOSEMI.fullmatch(name) else name for name in names)
+    here, there = ([name.upper() for name in each] for each in (names, others))
+    return tuple(
+        others[there.index(upper)]
+        if name not in others and here.count(upper) == there.count(upper) == 1
+        else name
+        for name, upper in zip(names, here, strict=True)
+    )
+
+
+def _of_biosemi(names: Sequence[str]) -> bool:
+    labels = [name for name in names if BIOSEMI.fullmatch(name)]
+    return len(labels) > 0.9 * len(names) and not all(map(OTHER_SCHEMES.fullmatch, labels))
+
+
 @dataclass(frozen=True, eq=False)
 class Electrodes:
     """Channels of EEG and where they are.
@@ -83,7 +109,7 @@ class Electrodes:
 
     def within(self, other: "Electrodes") -> "Electrodes":
         """Those that EEG of another montage has by name, or can be interpolated at."""
-        found = np.isin(self.channels, other.channels)
+        found = np.isin(self.channels, spelled_as(other.channels, self.channels))
         if min(self.located.sum(), other.located.sum()) >= FEWEST_LOCATED:
             found |= self.located
         return self.picked([name for name, there in zip(self.channels, found, strict=True) if there])
@@ -93,7 +119,8 @@ class Electrodes:
 
         At least 4 and a quarter must be there by name.
         """
-        named = [name for name in self.channels if name in channels]
+        known = spelled_as(channels, self.channels)
+        named = [name for name in self.channels if name in known]
         return self.picked(named) if len(named) >= fewest_by_name(len(self.channels)) else self
 
     def interpolation(self, other: "Electrodes", file: str) -> Float:
@@ -104,7 +131,8 @@ class Electrodes:
         InputError
             If a channel isn't there by name and its position, or those of `file`, the EEG, aren't known.
         """
-        weights = np.array([[name == of for of in other.channels] for name in self.channels], float)
+        there_by_name = spelled_as(other.channels, self.channels)
+        weights = np.array([[name == of for of in there_by_name] for name in self.channels], float)
         lacking, known = ~weights.any(axis=1), other.located
         if not lacking.any():
             return weights

@@ -8,8 +8,9 @@ Where EEG comes as features of each frame the store has their names, and each ru
 place of `eeg`.
 
 Store and runs have their `checksums.txt`: what is read is checked first, and `prepare` mends damaged runs.
-A run that is there is whole, and `prepare` goes on where it was interrupted. Where a store must be made anew
-it stays until the new one, the draft OUT/.sub-01.zarr, is complete.
+A run that is there is whole, and `prepare` goes on where it was interrupted; until it is done the store has a
+list of the runs that it is to have, `expected.txt`, and isn't opened where it lacks some. Where a store must
+be made anew it stays until the new one, the draft OUT/.sub-01.zarr, is complete.
 """
 
 import hashlib
@@ -56,6 +57,7 @@ from neuroframes.threads import few_threads
 logger = logging.getLogger(__name__)
 
 FORMAT = "neuroframes-store-1"
+EXPECTED = "expected.txt"
 # Whole time series in each chunk: what is read is a block of vertices over the run, 11 MB at K = 1350.
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
@@ -170,8 +172,8 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     InputError
-        If there is no store at `path`, no run of it is complete, an earlier version made it, or a file isn't
-        as it was written; so do frames and EEG when they are asked for.
+        If there is no store at `path`, it lacks runs since `prepare` was interrupted, an earlier version made
+        it, or a file isn't as it was written; so do frames and EEG when they are asked for.
     """
     path = Path(path)
     attributes = _store_attributes(path)
@@ -183,6 +185,11 @@ def open_store(path: str | Path) -> Store:
         raise InputError(
             f"{path}: an earlier neuroframes prepared it, which knew no {listed(sorted(lacking))}; run "
             "neuroframes prepare with --overwrite"
+        )
+    if absent := _lacking(path):
+        raise InputError(
+            f"{path} lacks {listed(absent)}: neuroframes prepare is at it, was interrupted or failed; "
+            "run it again"
         )
     runs = tuple(_open_run(folder) for folder in _finished(path))
     if not runs:
@@ -305,6 +312,8 @@ def prepare(
     from rich.console import Console
     from rich.progress import Progress
 
+    if subject is not None and {",", " "} & {*subject}:
+        raise InputError(f"--subject {subject}; expected one label: leave it out for all, or call for each")
     settings: dict[str, Any] = {
         "rate": check_number(rate, "--rate", above=0),
         "l_freq": None if l_freq is None else check_number(l_freq, "--l-freq", above=0),
@@ -336,7 +345,7 @@ def prepare(
             held.enter_context(alone(store))
         for name, store in stores.items():
             _refuse_others(store, by_subject[name], settings, overwrite)
-        places = {name: _place(store, by_subject[name][0], settings) for name, store in stores.items()}
+        places = {name: _place(store, by_subject[name], settings) for name, store in stores.items()}
         drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
         # Only whole runs have a stamp, so one that was interrupted is read again.
         kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
@@ -346,14 +355,16 @@ def prepare(
                 for run in runs:
                     bar.update(task, description=f"sub-{run.subject} {run.name}")
                     if run not in kept:
-                        _add(run, places[run.subject], settings, replaced=drafts.values())
+                        names = [other.name for other in by_subject[run.subject]]
+                        _add(run, places[run.subject], settings, names, replaced=drafts.values())
                     bar.advance(task)
-        except BaseException:
+        finally:
             # A place with some runs is where the next call goes on; none is left without.
             for place in places.values():
                 if place.exists() and not _finished(place):
                     shutil.rmtree(place)
-            raise
+                elif not _lacking(place):
+                    (place / EXPECTED).unlink(missing_ok=True)
         for draft, store in drafts.items():
             put_in_place({draft: store})
     logger.info("%s: %d kept, %d read", counted(len(runs), "run"), len(kept), len(runs) - len(kept))
@@ -388,9 +399,9 @@ def _refuse_others(store: Path, runs: list[RunFiles], settings: dict[str, Any], 
                 )
 
 
-def _place(store: Path, first: RunFiles, settings: dict[str, Any]) -> Path:
+def _place(store: Path, runs: list[RunFiles], settings: dict[str, Any]) -> Path:
     """Where a subject's runs go: its store, or a draft beside it where that must be made anew."""
-    draft = store.with_name(f".{store.name}")
+    first, draft = runs[0], store.with_name(f".{store.name}")
     usable = [
         place
         for place in (store, draft)
@@ -401,6 +412,9 @@ def _place(store: Path, first: RunFiles, settings: dict[str, Any]) -> Path:
         shutil.rmtree(draft, ignore_errors=True)
     for unfinished in (place / "runs").glob(".*"):
         shutil.rmtree(unfinished)
+    if place.exists():
+        with written_whole(place / EXPECTED, overwrite=True) as temporary:
+            _write_expected(temporary, [run.name for run in runs])
     for run in _finished(place):
         try:
             check_files(run, "this run is read again")
@@ -410,15 +424,20 @@ def _place(store: Path, first: RunFiles, settings: dict[str, Any]) -> Path:
     return place
 
 
-def _add(run: RunFiles, store: Path, settings: dict[str, Any], replaced: Collection[Path]) -> None:
-    """Read a run and write it into its store; stores that are to be `replaced` may hold the same data."""
+def _add(
+    run: RunFiles, store: Path, settings: dict[str, Any], names: list[str], replaced: Collection[Path]
+) -> None:
+    """Read a run and write it into its store, of runs of these `names`.
+
+    Stores that are to be `replaced` may hold the same data.
+    """
     stamp = _stamp(run)  # before reading: what changes meanwhile is read again
     bold, eeg, times, left_out, moved = _read(run, settings)
     # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
     hashes = {"bold": _hash(bold.data.T), "eeg": _hash(_array(eeg))}
     target = store / "runs" / run.name
     _refuse_copies(target, hashes, replaced)
-    eeg = _fit_to_store(store, run, bold, eeg, settings)
+    eeg = _fit_to_store(store, run, bold, eeg, settings, names)
     sources = {
         "bold": [str(path) for path in bold.sources],
         "eeg": str(run.eeg),
@@ -474,7 +493,7 @@ def _cleaned(run: RunFiles, bold: Bold, measured: NDArray[np.bool_], settings: d
 
 
 def _fit_to_store(
-    store: Path, run: RunFiles, bold: Bold, eeg: Eeg | Features, settings: dict[str, Any]
+    store: Path, run: RunFiles, bold: Bold, eeg: Eeg | Features, settings: dict[str, Any], names: list[str]
 ) -> Eeg | Features:
     """Check a run against its subject's others, or begin the store with it; returns EEG in their order."""
     attributes = _store_attributes(store)
@@ -498,6 +517,7 @@ def _fit_to_store(
     with written_whole(store) as temporary:
         zarr.create_group(temporary, attributes=begun, zarr_format=3)
         write_checksums(temporary)
+        _write_expected(temporary / EXPECTED, names)
     return eeg
 
 
@@ -531,6 +551,8 @@ def _store_attributes(store: Path) -> dict[str, Any]:
     if not (store / CHECKSUMS).exists():
         return {}
     check_files(store, f"remove {store}, and run neuroframes prepare again", ["zarr.json"])
+    if not (store / "zarr.json").exists():  # a model has checksums too
+        return {}
     return dict(zarr.open_group(store, mode="r").attrs)
 
 
@@ -560,6 +582,18 @@ def _finished(store: Path) -> list[Path]:
     folders = [path for path in (store / "runs").glob("*") if not path.name.startswith(".")]
     # run-2 before run-10: a split in time needs the recording's order.
     return sorted(folders, key=lambda path: [part.zfill(9) for part in re.split(r"(\d+)", path.name)])
+
+
+def _write_expected(path: Path, names: list[str]) -> None:
+    path.write_text("".join(f"{name}\n" for name in names), "utf-8")
+
+
+def _lacking(store: Path) -> list[str]:
+    """Runs that a store is to have and hasn't yet."""
+    names: list[str] = []
+    with suppress(FileNotFoundError):
+        names = (store / EXPECTED).read_text("utf-8").splitlines()
+    return [name for name in names if not (store / "runs" / name).exists()]
 
 
 def _open_run(folder: Path) -> StoredRun:

@@ -12,7 +12,7 @@ from neuroframes.errors import InputError
 from neuroframes.models.model import Origin
 from neuroframes.models.ridge import Standardisation
 from neuroframes.recording.band_power import check_bands
-from neuroframes.recording.montage import Electrodes
+from neuroframes.recording.montage import Electrodes, spelled_as
 from neuroframes.recording.segments import Part, Segment, Split, load_segments
 from neuroframes.recording.store import Store
 
@@ -126,7 +126,7 @@ class PeopleSegments(Sequence[Segment]):
 
 def log_interpolated(store: Store, electrodes: Electrodes) -> None:
     """Say how many of a model's channels a store has by interpolation alone."""
-    if lacking := {*electrodes.channels} - {*store.channels}:
+    if lacking := {*electrodes.channels} - {*spelled_as(store.channels, electrodes.channels)}:
         brought = "%s: %d of %d channels are interpolated at their positions"
         logger.info(brought, store.path.name, len(lacking), len(electrodes.channels))
 
