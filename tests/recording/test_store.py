@@ -465,8 +465,8 @@ def test_eeg_that_does_not_fit_the_bold(tmp_path, misfit, message):
 
 
 def test_runs_of_one_subject_must_agree(root, tmp_path):
-    write_run(root, "01", 3, names=["Fz", "cz", "Pz", "Oz"])
-    with pytest.raises(InputError, match=r"sub-01's other runs are missing.*: Cz; renamed here.*cz for Cz"):
+    write_run(root, "01", 3, names=["Fz", "EEG cz", "Pz", "Oz"])
+    with pytest.raises(InputError, match=r"sub-01's other runs are .*: Cz; renamed here.*EEG cz for Cz"):
         prepare(root, tmp_path / "out", progress=False)
     write_run(root, "01", 3, names=["Oz", "Fz", "Pz", "Cz", "T7"])
     func = root / "derivatives/fmriprep/sub-01/func"
