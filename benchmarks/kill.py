@@ -106,7 +106,10 @@ def killed(
             os.killpg(process.pid, signal.SIGKILL)
             counts["killed"] += process.wait() != 0
         found = told(name)
-        part = "part" if name == "benchmark" and found.items() < new.items() else "neither"
+        # Half a cell is neither.
+        folders = {Path("out"), *(Path(file).parent for file in found)}
+        begun = {file: of for file, of in new.items() if Path(file).parent in folders}
+        part = "part" if name == "benchmark" and found == begun else "neither"
         counts["old" if found == old else "new" if found == new else part] += 1
         counts["hidden"] += len(hidden()) > 0
         # Goes on with a benchmark that was begun anew.
