@@ -3,12 +3,14 @@
     python benchmarks/kill.py [--times 6] [COMMAND ...]
 
 Each command replaces an older result, and is killed by SIGKILL at a random moment of its duration, `--times`
-times. What is there then must be the old result or the new one, whole. The same call then has to end well,
-with the result that a call without a kill gives, and to leave nothing beside it.
+times. What is there then must be the old result or the new one, whole; of a benchmark that was begun anew,
+some files of the new one, each whole. The same call then has to end well, with the result that a call without
+a kill gives, and to leave nothing beside it.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -46,8 +48,11 @@ COMMANDS = {
         ("--tasks", "gap-2"),
     ),
 }
-# What tells a result; a benchmark has times in its files.
-RESULTS = {"benchmark": "benchmark.json", "train": "*.safetensors"}
+# What tells a result; by default all files. Other files of a benchmark follow from its cells, and have times.
+RESULTS = {
+    "benchmark": ("benchmark.json", "cell.json", "predictions.npz"),
+    "train": ("model.json", "*.safetensors"),
+}
 
 
 def main() -> None:
@@ -59,8 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         os.chdir(temporary)
         make()
-        print("| command | s | killed | old | new | neither | hidden then | next call wrong |")
-        print("|---|---|---|---|---|---|---|---|", flush=True)
+        print("| command | s | killed | old | new | part of new | neither | hidden then | next call wrong |")
+        print("|---|---|---|---|---|---|---|---|---|", flush=True)
         for name in options.commands:
             counts = killed(name, *COMMANDS[name], options.times, generator)
             print(f"| {name} | {' | '.join(map(str, counts))} |", flush=True)
@@ -90,7 +95,7 @@ def killed(
     call(*arguments)
     seconds, new = time.perf_counter() - started, told(name)
     assert old != new
-    counts = dict.fromkeys(("killed", "old", "new", "neither", "hidden", "wrong"), 0)
+    counts = dict.fromkeys(("killed", "old", "new", "part", "neither", "hidden", "wrong"), 0)
     for _ in range(times):
         remove()
         shutil.copytree("old", "out")
@@ -101,7 +106,11 @@ def killed(
             os.killpg(process.pid, signal.SIGKILL)
             counts["killed"] += process.wait() != 0
         found = told(name)
-        counts["old" if found == old else "new" if found == new else "neither"] += 1
+        # Half a cell is neither.
+        folders = {Path("out"), *(Path(file).parent for file in found)}
+        begun = {file: of for file, of in new.items() if Path(file).parent in folders}
+        part = "part" if name == "benchmark" and found == begun else "neither"
+        counts["old" if found == old else "new" if found == new else part] += 1
         counts["hidden"] += len(hidden()) > 0
         # Goes on with a benchmark that was begun anew.
         call(*arguments, "--overwrite")
@@ -125,8 +134,16 @@ def call(*arguments: str) -> None:
 
 def told(name: str) -> dict[str, str]:
     """Digests of the files of a result."""
-    files = (file for file in Path("out").rglob(RESULTS.get(name, "*")) if file.is_file())
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if not is_hidden(file)}
+    files = [file for pattern in RESULTS.get(name, ("*",)) for file in Path("out").rglob(pattern)]
+    return {str(file): digest(file) for file in files if file.is_file() and not is_hidden(file)}
+
+
+def digest(file: Path) -> str:
+    """SHA-256; of a cell's scores without what they cost in time and memory."""
+    content = file.read_bytes()
+    if file.name == "cell.json":
+        content = json.dumps({**json.loads(content), "cost": None}).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def hidden() -> list[Path]:
