@@ -21,6 +21,7 @@ from neuroframes.recording.eeg import read_eeg
 N_FRAMES, RATE, ONSET = 240, 100, 3.0
 TRIGGERS = ONSET + np.arange(N_FRAMES)
 CHANNELS = ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"]
+VOLUME = "MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
 FUNC = "derivatives/fmriprep/{0}/func/{0}_task-rest"
 
 
@@ -102,6 +103,19 @@ def test_what_is_there_is_told(untouched):
     assert run.amplitude == pytest.approx(1e-5, rel=0.05)
     assert (run.triggers, run.onset) == (N_FRAMES, ONSET)
     assert run.drift == pytest.approx(0, abs=1)
+
+
+def test_volumes_are_taken_where_prepare_would_project_them(data):
+    values = np.random.default_rng(0).standard_normal((4, 4, 4, N_FRAMES)).astype(np.float32)
+    for person in ("sub-01", "sub-02", "sub-03"):
+        bold = bold_of(data, person)
+        bold.unlink()
+        image = nib.Nifti1Image(values + int(person[-1]), np.diag([30.0, 30, 30, 1]))
+        image.header.set_zooms((30, 30, 30, 1))
+        nib.save(image, bold.with_name(bold.name.replace("fsLR_den-91k_bold.dtseries.nii", VOLUME)))
+    assert any("--surface fsaverage5" in error for error in checked(data).errors)
+    found = checked(data, surface="fsaverage5")
+    assert [run.frames for run in found.runs] == [N_FRAMES] * 3 and can(found)["prepare"]
 
 
 def test_what_the_scanner_leaves_is_told(data):

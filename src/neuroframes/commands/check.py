@@ -74,6 +74,7 @@ def check(
     eeg: str | Path | None = None,
     confounds: str | Path | None = None,
     space: str | None = None,
+    surface: str | None = None,
     atlas: str | None = None,
     eeg_root: str | Path | None = None,
     trigger: str | None = "auto",
@@ -100,6 +101,8 @@ def check(
         Confounds of the run, where the data set is a BOLD file; by default those beside it.
     space : str
         The BOLD's space entity, where there are several; by default fsLR before fsaverage before parcels.
+    surface : str
+        As of `prepare`: volumes are taken, which it would project to this surface.
     atlas : str
         Atlas of parcels, which are then taken rather than vertices.
     eeg_root : path
@@ -134,6 +137,7 @@ def check(
     from rich.progress import Progress
 
     from neuroframes.commands.check_run import Problems, read_check
+    from neuroframes.recording.projection import VOLUMES, check_surface
     from neuroframes.recording.timeline import Censoring
 
     dataset = Path(dataset)
@@ -155,6 +159,9 @@ def check(
     if dataset.is_dir() and (eeg or confounds):
         raise InputError("--eeg and --confounds are of one run; pass its BOLD file, or leave them out")
     whole = Problems()
+    if surface is not None:
+        check_surface(surface)
+        space = space or VOLUMES
     if dataset.is_dir():
         runs = _runs_of(dataset, whole, space, atlas, eeg_root)
     else:

@@ -11,6 +11,7 @@ from neuroframes.errors import InputError
 from neuroframes.recording.bold import Bold
 from neuroframes.recording.volumes import volume_image
 
+VOLUMES = "MNI152NLin2009cAsym"  # fMRIPrep's own space, whose volumes are projected by default
 SURFACES = ("fsaverage5",)  # those in MNI space whose white and pial surfaces come with nilearn
 
 

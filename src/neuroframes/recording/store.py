@@ -48,7 +48,7 @@ from neuroframes.recording.features import (
 )
 from neuroframes.recording.montage import Electrodes, positions_from_json, positions_to_json
 from neuroframes.recording.nuisance import read_confounds, without_nuisance
-from neuroframes.recording.projection import check_surface, projected
+from neuroframes.recording.projection import VOLUMES, check_surface, projected
 from neuroframes.recording.scanner import log_traces, scanner_traces
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.timeline import Censoring, motion
@@ -62,7 +62,6 @@ EXPECTED = "expected.txt"
 CHUNK_VERTICES = 2048
 CHUNK_SAMPLES = 16_384
 READ_AGAIN = "run neuroframes prepare again, which reads this run anew"
-VOLUMES = "MNI152NLin2009cAsym"  # fMRIPrep's own space, whose volumes --surface projects
 ADAPTERS = {"cinebrain": cinebrain.to_bids, "natview": natview.to_bids}
 # Settings of raw EEG alone.
 OF_EEG = ("rate", "l_freq", "reference", "gradient", "trigger", "onset", "skip_volumes")
