@@ -20,11 +20,18 @@ from scipy.signal import detrend
 from neuroframes.errors import InputError, listed
 from neuroframes.frames.information import effective_frames
 from neuroframes.recording.bold import Bold, read_bold
-from neuroframes.recording.eeg import Recording, check_names, check_onset, open_recording
+from neuroframes.recording.eeg import (
+    Recording,
+    check_finite,
+    check_names,
+    check_onset,
+    open_recording,
+    read_samples,
+    readable,
+)
 from neuroframes.recording.eeg_file import continuous_part
 from neuroframes.recording.features import check_frames, is_table, read_features
 from neuroframes.recording.quality import volts, warn_of_samples
-from neuroframes.recording.resampling import resampled
 from neuroframes.recording.scanner import scanner_traces
 from neuroframes.recording.segments import detrend as detrend_frames
 from neuroframes.recording.timeline import DISPLACEMENT, Censoring, check_covers, frame_times, motion
@@ -268,9 +275,8 @@ def _note_scanner(
     """What the scanner left in EEG: by a stretch of it around `middle`, and by all triggers."""
     start = max(0.0, middle - STRETCH / 2)
     part = eeg.raw.copy().crop(start, min(start + STRETCH, eeg.raw.times[-1]))
-    data, rate, _ = resampled(part, [*eeg.picks, *eeg.ecg], EEG_RATE)
+    data, rate, _ = read_samples(part, eeg, EEG_RATE)
     data, ecg = data[: len(eeg.picks)], next(iter(data[len(eeg.picks) :]), None)
-    _refuse_nan(eeg, data)
     traces = scanner_traces(data - data.mean(axis=0), rate, triggers - start, tr, ecg=ecg)
     run.gradient, run.heartbeat, run.drift = traces.gradient, traces.heartbeat, traces.drift
     run.warnings += [f"{eeg.name}: {text}" for text in traces.warnings]
@@ -281,15 +287,11 @@ def _note_samples(run: RunCheck, eeg: Recording) -> None:
     rate = eeg.raw.info["sfreq"]
     length = min(round(PIECE * rate), eeg.raw.n_times)
     starts = np.unique(np.linspace(0, eeg.raw.n_times - length, N_PIECES).astype(int))
-    try:
+    with readable(eeg.name):
         pieces = [eeg.raw.get_data(eeg.picks, start, start + length) for start in starts]
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{eeg.name}: its samples cannot be read ({error}); the file is truncated: copy it again"
-        ) from error
     data = np.concatenate(pieces, axis=1)
     run.digests["eeg"] = _digest(np.append(data, np.full((len(data), 1), eeg.raw.n_times), axis=1))
-    _refuse_nan(eeg, data)
+    check_finite(eeg, data)
     ends = data.max(axis=1, keepdims=True), data.min(axis=1, keepdims=True)
     clipped = np.max([(data == end).mean(axis=1) for end in ends], axis=0)
     run.flat = _of(eeg, ends[0][:, 0] == ends[1][:, 0])
@@ -298,14 +300,6 @@ def _note_samples(run: RunCheck, eeg: Recording) -> None:
     changes = volts(changes, rate, eeg.channels, eeg.units, eeg.name)
     run.amplitude = float(np.median(changes.std(axis=1)))
     warn_of_samples(changes, rate, eeg.channels, clipped, eeg.name)
-
-
-def _refuse_nan(eeg: Recording, data: NDArray[np.float64]) -> None:
-    if broken := _of(eeg, ~np.isfinite(data).all(axis=1)):
-        raise InputError(
-            f"{eeg.name}: NaN in {len(broken)} of {len(data)} channels ({listed(broken, 8)}); interpolate "
-            "them first, or leave them out by another type than EEG in the file's channels.tsv"
-        )
 
 
 def _of(eeg: Recording, which: Any) -> list[str]:

@@ -340,19 +340,13 @@ def _missing(
     frames: str | None,
 ) -> "NDArray[np.bool_]":
     """Frames to be filled, shape (K,)."""
-
     from neuroframes.recording.censor import read_censor
-    from neuroframes.recording.timeline import parse_frames, without_values
+    from neuroframes.recording.timeline import parse_frames
 
     n_frames = len(run.data)
-    missing = without_values(run.data, run.measured, run.sources[0].name)
-    if confounds is not None:
-        missing |= rules.outliers(confounds, n_frames)
-    if censor is not None:
-        missing |= read_censor(censor, n_frames)
-    if frames is not None:
-        missing |= parse_frames(frames, n_frames)
-    return rules.widened(missing, run.measured)
+    named = [] if censor is None else [read_censor(censor, n_frames)]
+    named += [] if frames is None else [parse_frames(frames, n_frames)]
+    return rules.missing(run.data, run.measured, confounds, run.sources[0].name, named)
 
 
 def partial_frames(

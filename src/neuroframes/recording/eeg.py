@@ -9,8 +9,8 @@ import glob
 import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +170,7 @@ def read_eeg(
     triggers = opened.triggers(trigger, tr)
     part = continuous_part(opened.gaps, triggers, name) if opened.gaps else None
     source = WithoutGradient(raw, triggers, name) if gradient else raw
-    data, rate, clipped = _samples(source, opened, rate)
+    data, rate, clipped = read_samples(source, opened, rate)
     if part is not None:
         data = only(data, rate, part)
     data, ecg = data[: len(names)], [row.astype(np.float32) for row in data[len(names) :]]
@@ -384,27 +384,38 @@ def _plain_name(name: str) -> str:
     return re.sub(r"^EEG[\s_-]*|[\s_-]*REF$|[\s._-]", "", name.upper())
 
 
-def _samples(
+def read_samples(
     raw: Any, opened: Recording, rate: float
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """What `resampled` gives of EEG and ECG; InputError if any sample of the EEG isn't finite."""
-    picks, file = opened.picks, opened.name
+    with readable(opened.name):
+        data, rate, clipped = resampled(raw, [*opened.picks, *opened.ecg], rate)
+    n_channels = len(opened.picks)
+    check_finite(opened, data[:n_channels])
+    return data, rate, clipped[:n_channels]
+
+
+@contextmanager
+def readable(file: str) -> Iterator[None]:
+    """Raise InputError where samples can't be read in the body; what MNE prints goes to stderr."""
     try:
         with redirect_stdout(sys.stderr):  # see `open_eeg`
-            data, rate, clipped = resampled(raw, [*picks, *opened.ecg], rate)
+            yield
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{file}: its samples cannot be read ({said(error)}); the file is truncated: copy it again"
         ) from error
-    broken = [
-        raw.ch_names[pick] for pick, row in zip(picks, data, strict=False) if not np.isfinite(row).all()
-    ]
+
+
+def check_finite(opened: Recording, data: NDArray[np.float64]) -> None:
+    """Raise InputError where samples (C, N) of a recording's EEG channels aren't all finite."""
+    rows = zip(opened.channels, data, strict=True)
+    broken = [name for name, row in rows if not np.isfinite(row).all()]
     if broken:
         raise InputError(
-            f"{file}: NaN in {len(broken)} of {len(picks)} channels ({listed(broken, 8)}); interpolate them "
-            "first, or leave them out by another type than EEG in the file's channels.tsv"
+            f"{opened.name}: NaN in {len(broken)} of {len(data)} channels ({listed(broken, 8)}); interpolate "
+            "them first, or leave them out by another type than EEG in the file's channels.tsv"
         )
-    return data, rate, clipped[: len(picks)]
 
 
 def _ecg_channel(raw: Any, table: Mapping[str, Mapping[str, str]], eeg: list[int]) -> list[int]:

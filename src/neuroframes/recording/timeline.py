@@ -10,6 +10,7 @@ before, just after or in short stretches between such frames may be left out too
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -232,10 +233,23 @@ class Censoring:
         -------
         array, shape (K,), bool
         """
+        return self.missing(frames, measured, confounds, name) | ~measured
+
+    def missing(
+        self,
+        frames: NDArray[np.float32],
+        measured: NDArray[np.bool_],
+        confounds: str | Path | None,
+        name: str,
+        named: Sequence[NDArray[np.bool_]] = (),
+    ) -> NDArray[np.bool_]:
+        """The same without estimates of an earlier call, and with frames that are `named`, each (K,)."""
         missing = without_values(frames, measured, name)
         if confounds is not None:
             missing |= self.outliers(confounds, len(frames))
-        return self.widened(missing, measured) | ~measured
+        for each in named:
+            missing |= each
+        return self.widened(missing, measured)
 
     def widened(self, missing: NDArray[np.bool_], measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Missing frames and what the rules leave out around them.
