@@ -58,8 +58,9 @@ lint: $(INSTALLED_DEV)  ## ruff
 types: $(INSTALLED_DEV)  ## mypy
 	$(VENV)/bin/mypy
 
+# Matrices of the tests are small: more threads on one of them wait for each other longer than they compute.
 tests: $(INSTALLED_DEV)  ## pytest
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
 hooks: $(INSTALLED_DEV)  ## ruff and mypy before each commit
 	$(VENV)/bin/pre-commit install
