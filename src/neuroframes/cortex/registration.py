@@ -15,6 +15,7 @@ from nibabel.gifti import GiftiImage
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from neuroframes.cortex.space import check_side
 from neuroframes.errors import InputError
 
 Float = NDArray[np.float64]
@@ -23,13 +24,15 @@ NEAREST = 6  # vertices of a sphere, one of which is a corner of the triangle ar
 OUTSIDE = 1e-6  # by which a coordinate may be negative: rounding
 
 
-def sphere_weights(sphere: str | Path, target: str | Path) -> scipy.sparse.csr_array:
+def sphere_weights(sphere: str | Path, target: str | Path, hemi: str | None = None) -> scipy.sparse.csr_array:
     """Weights by which values at a sphere's vertices become values at another's.
 
     Parameters
     ----------
     sphere, target : path
         GIFTI surfaces (`*.sphere.surf.gii`) of one hemisphere, registered to each other, of any radius.
+    hemi : "L" or "R", optional
+        Which they are to be of.
 
     Returns
     -------
@@ -39,9 +42,9 @@ def sphere_weights(sphere: str | Path, target: str | Path) -> scipy.sparse.csr_a
     Raises
     ------
     InputError
-        If a file is no such surface.
+        If a file is no such surface, or says that it is of the other hemisphere.
     """
-    (vertices, faces), (places, _) = _read(Path(sphere)), _read(Path(target))
+    (vertices, faces), (places, _) = _read(Path(sphere), hemi), _read(Path(target), hemi)
     of_vertex = scipy.sparse.csr_array(
         (np.ones(faces.size), (faces.ravel(), np.repeat(np.arange(len(faces)), 3))),
         (len(vertices), len(faces)),
@@ -81,7 +84,7 @@ def _barycentric(corners: Float, places: Float) -> Float:
     return np.divide(volumes, total, out=np.full_like(volumes, -np.inf), where=ahead & (total != 0))
 
 
-def _read(path: Path) -> tuple[Float, NDArray[np.intp]]:
+def _read(path: Path, hemi: str | None) -> tuple[Float, NDArray[np.intp]]:
     """Unit vectors of a sphere's vertices, shape (n, 3), and its triangles (m, 3)."""
     try:
         image = GiftiImage.from_filename(path)
@@ -91,4 +94,7 @@ def _read(path: Path) -> tuple[Float, NDArray[np.intp]]:
             raise ValueError("no vertices and triangles")
     except (OSError, ValueError, LookupError, TypeError, ExpatError, ImageFileError) as error:
         raise InputError(f"{path}: no surface ({error}); expected a GIFTI sphere, *.surf.gii") from error
+    if hemi:
+        metas = (image.meta, *(array.meta for array in image.darrays))
+        check_side(path, hemi, [meta.get("AnatomicalStructurePrimary") for meta in metas])
     return vertices / np.linalg.norm(vertices, axis=1, keepdims=True), faces
