@@ -21,15 +21,17 @@ from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis
+from nibabel.cifti2 import BrainModelAxis, Cifti2HeaderError, Cifti2Image, LabelAxis
 from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiImage
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from neuroframes.cortex.mesh import cortical_vertices
 from neuroframes.cortex.space import (
     HEMISPHERES,
     MESH_SIZES,
+    PLACES,
     CorticalSpace,
     by_hemisphere,
     check_side,
@@ -45,7 +47,7 @@ EXPECTED = f"{', '.join(ATLASES)}, one .dlabel.nii, or a .label.gii or .annot fo
 NO_REGION = re.compile(r"|.*\?\?\?|.*unknown|.*medial[ _-]?wall|background.*|corpuscallosum", re.IGNORECASE)
 UNREADABLE = (
     *(OSError, ValueError, LookupError, OverflowError, TypeError, MemoryError),
-    *(ExpatError, zlib.error, ImageFileError),
+    *(ExpatError, zlib.error, ImageFileError, HeaderDataError, Cifti2HeaderError),
 )
 
 Labels = tuple[NDArray[np.int64], tuple[str, ...]]
@@ -77,10 +79,8 @@ def labels(source: str | Path | Sequence[str | Path], space: CorticalSpace) -> L
     sources = check_atlas(source)
     what = listed([Path(each).name for each in sources])
     if not space.mesh_sizes:
-        raise InputError(
-            f"{what}: labels of vertices, but frames are of {space.kind}; expected vertices of a mesh: "
-            "take BOLD on a surface, or project volumes in MNI space by --surface fsaverage5"
-        )
+        remedy = "leave --parcels out" if space.kind != "volume" else "project it by --surface fsaverage5"
+        raise InputError(f"{what}: labels of vertices, but BOLD is of {PLACES[space.kind]}; {remedy}")
     theirs, number, names = _read(sources, space)
     _check_mesh(theirs, space, what)
     place, own = (of.hemisphere.astype(np.int64) << 32 | of.vertex for of in (theirs, space))
@@ -173,7 +173,9 @@ def _gifti(path: Path, side: str) -> tuple[NDArray[Any], dict[int, str]]:
     _check_one(path, len(gifti.darrays))
     array = gifti.darrays[0]
     check_side(path, side, [meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, array.meta)])
-    return np.asarray(array.data).ravel(), gifti.labeltable.get_labels_as_dict()
+    # nibabel gives a label without text none.
+    table = {entry.key: getattr(entry, "label", "") for entry in gifti.labeltable.labels}
+    return np.asarray(array.data).ravel(), table
 
 
 def _annot(path: Path, side: str) -> tuple[NDArray[Any], dict[int, str]]:

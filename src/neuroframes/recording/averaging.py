@@ -27,7 +27,7 @@ from neuroframes.recording.bold import Bold
 
 logger = logging.getLogger(__name__)
 
-LEAST = 0.5  # of the weights; XCP-D's --min-coverage
+LEAST = 0.5 - 1e-9  # of the weights, but for rounding: XCP-D's --min-coverage
 BLOCK = 64  # frames worked on at once
 
 
@@ -117,11 +117,12 @@ def _averaged(
 ) -> Bold:
     """Means of a run's values by `weights` (n, V), whose rows sum to 1 where all of a mesh is there."""
     given = np.isfinite(bold.data)
-    known = np.where(given, bold.data, np.nan)[measured]
-    varies = np.fmin.reduce(known, initial=np.inf) < np.fmax.reduce(known, initial=-np.inf)
+    known = given & measured[:, None]
+    lowest = np.min(bold.data, axis=0, initial=np.inf, where=known)
+    varies = lowest < np.max(bold.data, axis=0, initial=-np.inf, where=known)
     given &= varies
-    counts = np.maximum(given[measured].sum(axis=0), 1)
-    level = np.where(varies, np.nansum(known, axis=0, dtype=np.float64) / counts, 0)
+    sums = np.sum(bold.data, axis=0, dtype=np.float64, where=known)
+    level = np.where(varies, sums / np.maximum(known.sum(axis=0), 1), 0)
     whole = weights @ varies
     enough = whole >= LEAST
     result = np.full((len(bold.data), space.V), np.nan, np.float32, order="F")
@@ -129,8 +130,8 @@ def _averaged(
     for start in range(0, len(result), BLOCK):
         here = given[start : start + BLOCK]
         shares = (weights @ here.T).T
-        sums = (weights @ np.where(here, bold.data[start : start + BLOCK] - level, 0).T).T
-        means = np.divide(sums, shares, out=np.full(sums.shape, np.nan), where=shares >= LEAST)
+        deviations = (weights @ np.where(here, bold.data[start : start + BLOCK] - level, 0).T).T
+        means = np.divide(deviations, shares, out=np.full(shares.shape, np.nan), where=shares >= LEAST)
         result[start : start + BLOCK] = levels + means
     if not enough.all():
         logger.warning(
