@@ -108,7 +108,7 @@ def check_atlas(source: str | Path | Sequence[str | Path]) -> list[str]:
         alone = str(each) in ATLASES or name.endswith(".dlabel.nii")
         if alone and len(sources) > 1:
             raise InputError(f"{name} holds both hemispheres; pass it alone")
-        if not (alone or name.endswith((".gii", ".annot"))):
+        if not (alone or name.endswith((".gii", ".gii.gz", ".annot"))):
             raise InputError(f"{each}: no atlas that is known; expected {EXPECTED}")
         if str(each) not in ATLASES:
             check_there(Path(each))
