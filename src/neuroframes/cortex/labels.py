@@ -202,7 +202,7 @@ def _numbered(
     if not table:
         raise InputError(
             f"{path.name}: {len(keys):,} keys but no table of labels; expected a name for each: export it as "
-            f"labels, not as data"
+            "labels, not as data"
         )
     used = np.unique(keys)
     # 0 and -1 are for what has no label, whether the table says so or not.
