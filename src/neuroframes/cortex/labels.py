@@ -12,22 +12,19 @@ background is no region.
 """
 
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import BrainModelAxis, Cifti2HeaderError, Cifti2Image, LabelAxis
-from nibabel.filebasedimages import ImageFileError
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis
 from nibabel.gifti import GiftiImage
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from neuroframes.cortex.mesh import cortical_vertices
+from neuroframes.cortex.registration import UNREADABLE
 from neuroframes.cortex.space import (
     HEMISPHERES,
     MESH_SIZES,
@@ -45,11 +42,6 @@ ATLASES = {
 }
 EXPECTED = f"{', '.join(ATLASES)}, one .dlabel.nii, or a .label.gii or .annot for each hemisphere"
 NO_REGION = re.compile(r"|.*\?\?\?|.*unknown|.*medial[ _-]?wall|background.*|corpuscallosum", re.IGNORECASE)
-UNREADABLE = (
-    *(OSError, ValueError, LookupError, OverflowError, TypeError, MemoryError),
-    *(ExpatError, zlib.error, ImageFileError, HeaderDataError, Cifti2HeaderError),
-)
-
 Labels = tuple[NDArray[np.int64], tuple[str, ...]]
 
 
