@@ -32,11 +32,15 @@ def beside(tmp_path, smooth_frames):
     return path, table
 
 
-def test_only_what_is_filled_changes_and_nilearn_finds_it(tmp_path, run_of, beside):
+def test_only_what_is_filled_changes_and_nilearn_finds_it(tmp_path, run_of, beside, caplog):
     confounds, truth = beside
+    caplog.set_level("INFO", "neuroframes")
     out = tmp_path / "filled" / "sub-01_task-run_space-fsLR_den-91k_desc-completed_bold.dtseries.nii"
     written = complete(run_of(80), out=out, confounds=confounds, fill_confounds=True)
     assert written[-1] == confounds_of(out) == out.with_name(confounds.name)
+    for name, n_full in ((confounds.name, 76), ("sub-01_task-run_bold.dtseries.nii", 77)):
+        assert f"{name}: {n_full} of 80 frames" in caplog.text
+        assert f"{name}: fitting the prior to {n_full} measured frames" in caplog.text
     given, filled = (
         pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in (confounds, written[-1])
     )

@@ -150,6 +150,14 @@ def test_a_surface_image(tmp_path, frames):
         complete(image, frames=FRAMES)
 
 
+def test_what_states_no_tr_is_told_to_say_it(frames):
+    image = nib.Nifti1Image(frames.T.reshape(2, 3, 4, K), np.eye(4))
+    image.header["pixdim"][4] = 0
+    for bold in (frames, image):
+        with pytest.raises(InputError, match=f"{type(bold).__name__}: it states no TR; pass bold_tr, in sec"):
+            complete(bold, frames=FRAMES)
+
+
 def test_gifti_alone_and_in_pairs(tmp_path, frames):
     files = write_bold(tmp_path / "b.func.gii", frames, CorticalSpace.from_counts({"L": 14, "R": 10}), tr=TR)
     pair = tuple(map(nib.load, files))

@@ -72,6 +72,10 @@ MILLISECONDS = {"": 1.0, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3}  # of a G
 LONGEST_STEP = 20.0  # of one without a unit, in seconds: FreeSurfer states it in ms, others in s
 
 
+class NoTRError(InputError):
+    """Nothing states a run's TR."""
+
+
 @dataclass(frozen=True)
 class Bold:
     """A run of fMRI frames.
@@ -508,7 +512,7 @@ def _agreed_tr(
                 f"correct it or {sidecar_path(path).name}, or pass --bold-tr{meant}"
             )
     if not stated:
-        raise InputError(
+        raise NoTRError(
             f"{path.name}: neither it nor {sidecar_path(path).name} states a TR; "
             "write RepetitionTime there, or pass --bold-tr"
         )
