@@ -484,9 +484,14 @@ def test_hemispheres_pause_together(tmp_path):
     write_sidecar(paths[0], {"VolumeTiming": [0, 2, 4, 8, 10, 12]})
     write_sidecar(paths[1], {"VolumeTiming": [0, 2, 4, 8, 10, 12]})
     assert np.flatnonzero(~read_bold(paths[1]).acquired).tolist() == [3]
-    write_sidecar(paths[1], {"VolumeTiming": [0, 2, 4, 6, 10, 12]}, overwrite=True)
-    with pytest.raises(InputError, match="run_hemi-R.json: .* pauses elsewhere than the other hemisphere"):
-        read_bold(paths[0])
+    for left, right in (
+        ([0, 2, 4, 8, 10, 12], [0, 2, 4, 6, 10, 12]),
+        ([0, 2, 4, 6, 8, 10], [0, 2, 4, 6, 10, 12]),
+    ):
+        write_sidecar(paths[0], {"VolumeTiming": left}, overwrite=True)
+        write_sidecar(paths[1], {"VolumeTiming": right}, overwrite=True)
+        with pytest.raises(InputError, match="run_hemi-R.json: .* pauses elsewhere than the other hemisph"):
+            read_bold(paths[0])
 
 
 def test_a_mask_is_for_volumes(tmp_path):

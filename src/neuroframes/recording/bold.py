@@ -580,10 +580,8 @@ def _volume_timing(file: str, onsets: Any, n_volumes: int | None) -> tuple[float
 
 def _acquired(path: Path, sidecars: Mapping[Path, Mapping[str, Any]], tr: float, n_volumes: int) -> Mask:
     """At which frames a volume was acquired, (K,), as the sidecars say; at all where none does."""
-    acquired = np.ones(n_volumes, bool)
-    for source, content in sidecars.items():
-        if "VolumeTiming" not in content:
-            continue
+    acquired, timed = np.ones(n_volumes, bool), {s: c for s, c in sidecars.items() if "VolumeTiming" in c}
+    for number, (source, content) in enumerate(timed.items()):
         file = sidecar_path(source).name
         step, stated = _volume_timing(file, content["VolumeTiming"], n_volumes)
         if not stated.all() and abs(step - tr) > MAX_JITTER * tr:
@@ -591,7 +589,7 @@ def _acquired(path: Path, sidecars: Mapping[Path, Mapping[str, Any]], tr: float,
                 f"{file}: by VolumeTiming, which has pauses, the TR is {step:g} s, but --bold-tr says "
                 f"{tr:g} s; leave --bold-tr out, or correct or remove VolumeTiming"
             )
-        if not acquired.all() and not np.array_equal(stated, acquired):
+        if number and not np.array_equal(stated, acquired):
             raise InputError(
                 f"{file}: by VolumeTiming it pauses elsewhere than the other hemisphere; correct one of them"
             )
