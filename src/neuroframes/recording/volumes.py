@@ -127,10 +127,16 @@ def read_volume(
 
 def brain_mask_of(path: Path) -> Path | None:
     """fMRIPrep's `desc-brain_mask` beside a volume, of the same name otherwise; None where there is none."""
-    stem, suffix = split_suffix(path)
-    name = re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", stem)
-    beside = (path.with_name(name + each) for each in (suffix, ".nii.gz"))
-    return next((file for file in beside if name != stem and os.path.lexists(file)), None)
+    suffix, compressed = split_suffix(path)[1], brain_mask_beside(path)
+    stem = split_suffix(compressed)[0]
+    beside = (path.with_name(stem + each) for each in (suffix, ".nii.gz"))
+    return next((file for file in beside if stem != split_suffix(path)[0] and os.path.lexists(file)), None)
+
+
+def brain_mask_beside(path: Path) -> Path:
+    """Where the mask of a volume goes, so that `brain_mask_of` finds it."""
+    stem = re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", split_suffix(path)[0])
+    return path.with_name(f"{stem}.nii.gz")
 
 
 def volume_image(
