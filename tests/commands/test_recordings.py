@@ -83,6 +83,9 @@ def test_the_mask_beside_an_image_comes_along(tmp_path, smooth_frames):
     assert written.name == "sub-9_space-MNI_bold.nii.gz" and read_bold(written).space.V == 23
 
 
+VALUES = np.ones((2, 2, 2, 9), np.float32)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -90,7 +93,12 @@ def test_the_mask_beside_an_image_comes_along(tmp_path, smooth_frames):
         ([{"eeg": "run.vhdr"}], r"eeg is str; expected an mne.io.Raw \(mne.io.read_raw"),
         ([{}, {}], "several recordings are sub-1; tell them apart by run, task or session"),
         ([{"run": "a_b"}], "whose run is 'a_b'; expected letters and digits"),
-        ([{"bold": nib.Nifti1Image(np.ones((2, 2, 2, 9)), np.eye(4))}], "in which space its BOLD is; pass"),
+        ([{"bold": nib.Nifti1Image(VALUES, np.eye(4))}], "in which space its BOLD is; pass"),
+        ([{"bold": nib.MGHImage(VALUES, np.eye(4)), "space": "T1w"}], "volumes of BIDS are NIfTI: pass"),
+        ([{"tr": None}], "sub-1: ndarray states no TR; pass tr"),
+        ([{"eeg": pd.DataFrame({"alpha": ["high", "low"]})}], "eeg is DataFrame; expected .* of numbers"),
+        ([{"space": "MNI 152"}], "whose space is 'MNI 152'"),
+        ([{"bold": object(), "times": range(9)}], "object of shape .* expected a path, an image"),
         ([{"bold": object()}], "object of shape .* expected a path, an image of nibabel"),
     ],
 )
@@ -105,7 +113,7 @@ def test_what_is_no_recording(tmp_path, smooth_frames, given, message):
 def test_a_data_set_is_not_replaced(tmp_path, smooth_frames):
     recording = Recording("1", smooth_frames(20, 4), tr=1.0)
     write_bids([recording], tmp_path / "bids")
-    with pytest.raises(InputError, match="exists"):
+    with pytest.raises(InputError, match="exists already; choose another folder, or remove it"):
         write_bids([recording], tmp_path / "bids")
 
 
@@ -143,10 +151,10 @@ def test_a_prior_of_recordings_knows_people_and_confounds(people, tmp_path, lear
     table = pd.DataFrame({"framewise_displacement": np.r_[np.full(10, 2.0), np.zeros(150)]})
     runs = [
         Recording("x", bold[0], tr=2.0, run="1", confounds=table),
-        Recording("x", bold[1], tr=2.0, run="2"),
+        Recording("x", bold[1], tr=2.0, run=2),
         Recording("y", bold[2], tr=2.0),
     ]
-    prior = learned(runs, out=tmp_path / "prior", components=people.prior)
+    prior = learned(iter(runs), out=tmp_path / "prior", components=people.prior)
     assert list(prior.population.people) == ["sub-x", "sub-y"] and prior.population.n_runs == 3
     whole = learned([bold[0], *bold[1:3]], out=tmp_path / "whole", bold_tr=2.0, components=people.prior)
     first = whole.population.people["sub-unnamed1"].cross + whole.population.people["sub-unnamed2"].cross

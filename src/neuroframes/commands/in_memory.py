@@ -57,7 +57,7 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
             return command(bold, **options | beside)
         out, times, folder = options.pop("out", None), options.pop("times", None), Path(name)
         if times is not None:
-            bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
+            bold, options["bold_tr"] = on_grid(array_of(bold), times, options.get("bold_tr"))
         path = write(bold, folder, options.get("bold_tr"))
         target = folder / "result" / path.name if out is None else out
         written = command(path, out=target, **options | beside)
@@ -100,7 +100,8 @@ def on_grid(
     return values, step
 
 
-def _array(bold: Any) -> NDArray[Any]:
+def array_of(bold: Any) -> NDArray[Any]:
+    """Frames (K, V) that are an array; InputError where they are no such object."""
     values = np.asarray(bold)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise InputError(
@@ -110,16 +111,15 @@ def _array(bold: Any) -> NDArray[Any]:
     return values
 
 
-def write(bold: Any, folder: Path, tr: float | None, stem: str | None = None) -> Path:
+def write(bold: Any, folder: Path, tr: float | None, stem: str | None = None, volume: str = ".nii") -> Path:
     """The object as a file of its kind in `folder`, of a GIFTI pair one of the two.
 
     Its stem is by default that of the file it was read from. `tr` (s) is needed by a SurfaceImage alone.
     """
-    volume = ".nii" if stem is None else ".nii.gz"
     stem = stem or _stem(bold)
     if isinstance(bold, SurfaceImage):
         if tr is None:
-            raise InputError("a SurfaceImage states no TR; pass bold_tr, in seconds")
+            raise InputError("a SurfaceImage states no TR; pass bold_tr, in seconds, or a Recording with tr")
         halves = {PARTS[name]: np.atleast_2d(np.asarray(half).T) for name, half in bold.data.parts.items()}
         space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
         data = np.hstack([halves[side] for side in HEMISPHERES if side in halves])
@@ -137,7 +137,7 @@ def write(bold: Any, folder: Path, tr: float | None, stem: str | None = None) ->
         suffix = ".mgz" if isinstance(bold, nib.MGHImage) else volume
         return _write_image(single, folder / f"{stem}{suffix}", bold)
     path = folder / f"{stem}.npz"
-    np.savez(path, bold=_array(bold))
+    np.savez(path, bold=array_of(bold))
     return path
 
 
@@ -190,7 +190,7 @@ def _write_image(image: Any, path: Path, origin: Any = None) -> Path:
             for file in filter(Path.exists, (stated, sidecar_path(stated))):
                 shutil.copy(file, path.with_name(file.name))
     if source and (mask := brain_mask_of(source)):
-        nib.save(nib.load(mask), brain_mask_beside(path))
+        shutil.copy(mask, brain_mask_beside(path, split_suffix(mask)[1]))
     return path
 
 

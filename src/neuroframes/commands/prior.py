@@ -120,7 +120,8 @@ def prior(
     from neuroframes.recording.timeline import Censoring
     from neuroframes.training.population import Part, prior_of
 
-    out, paths = Path(out), [Path(run) for run in runs if isinstance(run, str | os.PathLike)]
+    out, runs = Path(out), [*runs]
+    paths = [Path(run) for run in runs if isinstance(run, str | os.PathLike)]
     in_memory = len(paths) < len(runs)
     if in_memory and cluster:
         raise InputError(

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,10 +18,10 @@ from nibabel.cifti2 import Cifti2Image
 from nibabel.filebasedimages import FileBasedImage
 from nilearn.surface import SurfaceImage
 
-from neuroframes.commands.in_memory import giftis, on_grid, source_of, write, write_confounds
+from neuroframes.commands.in_memory import array_of, giftis, on_grid, source_of, write, write_confounds
 from neuroframes.cortex.space import MESHES
 from neuroframes.errors import InputError, listed
-from neuroframes.files import refuse_existing, written_whole
+from neuroframes.files import written_whole
 from neuroframes.recording.bids import confounds_beside, confounds_of, person_of
 from neuroframes.recording.bold import images_at, read_bold, read_tr, write_bold
 from neuroframes.recording.features import Features, write_features
@@ -36,7 +36,7 @@ class Recording:
 
     Attributes
     ----------
-    subject : str
+    subject : str or int
         Its label, with or without `sub-`.
     bold : image of nibabel, two GiftiImages, SurfaceImage, or array, shape (K, V)
         What stands beside the file that an image was read from (sidecar, brain mask, confounds) counts.
@@ -44,7 +44,7 @@ class Recording:
         Volume triggers are the annotations or the stim channel of Raw. A table has features of each frame.
     confounds : DataFrame of K rows, optional
         With fMRIPrep's names.
-    session, task, run : str, optional
+    session, task, run : str or int, optional
         Labels that tell a person's recordings apart.
     space : str, optional
         "MNI152NLin2009cAsym" and so on, of volumes whose file's name doesn't say it.
@@ -54,27 +54,27 @@ class Recording:
         Of the frames of an array, where some between them were taken out: those are missing.
     """
 
-    subject: str
+    subject: str | int
     bold: Any
     eeg: Any = None
     confounds: pd.DataFrame | None = None
-    session: str | None = None
-    task: str | None = None
-    run: str | None = None
+    session: str | int | None = None
+    task: str | int | None = None
+    run: str | int | None = None
     space: str | None = None
     tr: float | None = None
     times: Any = None
 
     @property
     def person(self) -> str:
-        return f"sub-{self.subject.removeprefix('sub-')}"
+        return f"sub-{str(self.subject).removeprefix('sub-')}"
 
     @property
     def name(self) -> str:
         """As the names of its files begin."""
         labels = {"sub": self.person[4:], "ses": self.session, "task": self.task, "run": self.run}
-        for entity, label in labels.items():
-            if label is not None and not re.fullmatch(r"[0-9A-Za-z+]+", label):
+        for entity, label in {**labels, "space": self.space}.items():
+            if label is not None and not re.fullmatch(r"[0-9A-Za-z+]+", str(label)):
                 raise InputError(f"a recording whose {entity} is {label!r}; expected letters and digits")
         return "_".join(f"{entity}-{label}" for entity, label in labels.items() if label is not None)
 
@@ -100,7 +100,8 @@ def write_bids(recordings: Sequence[Recording], out: str | Path) -> Path:
         there.
     """
     out = Path(out)
-    refuse_existing(out, False)
+    if out.exists():
+        raise InputError(f"{out} exists already; choose another folder, or remove it")
     names = [recording.name for recording in recordings]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"several recordings are {listed(twice)}; tell them apart by run, task or session")
@@ -111,9 +112,14 @@ def write_bids(recordings: Sequence[Recording], out: str | Path) -> Path:
             (root / "dataset_description.json").write_text(json.dumps(about, indent=2) + "\n")
         for recording, name in zip(recordings, names, strict=True):
             person = Path(recording.person, *([f"ses-{recording.session}"] if recording.session else []))
+            if recording.tr is None and recording.times is None and not _states_tr(recording.bold):
+                raise InputError(f"{name}: {type(recording.bold).__name__} states no TR; pass tr, in seconds")
             space = _space(recording)
             stem = "_".join([name, *([f"space-{space}"] if space else []), "bold"])
-            bold = _write_bold(recording, temporary / BOLD_FOLDER / person / "func", stem)
+            bold = _write_bold(recording, temporary / BOLD_FOLDER / person / "func", stem, ".nii.gz")
+            if bold.suffix == ".mgz":
+                remedy = "pass nib.Nifti1Image(image.dataobj, image.affine), and tr"
+                raise InputError(f"{name}: an MGHImage, but volumes of BIDS are NIfTI: {remedy}")
             if recording.eeg is not None:
                 _write_eeg(recording, bold, temporary / person / "eeg", name)
     return out
@@ -134,7 +140,8 @@ def as_files(runs: Sequence[Any], person: str | None, tr: float | None) -> Itera
                 continue
             folder, source = Path(temporary, str(number)), source_of(run)
             if isinstance(run, Recording):
-                paths.append(_write_bold(run, folder / run.person, f"{run.name}_bold"))
+                stated = replace(run, tr=tr or run.tr)
+                paths.append(_write_bold(stated, folder / run.person, f"{run.name}_bold"))
                 continue
             named = person_of(source, "") if source else ""
             owner = named or ("" if person else f"sub-unnamed{number}")
@@ -143,15 +150,15 @@ def as_files(runs: Sequence[Any], person: str | None, tr: float | None) -> Itera
         yield paths
 
 
-def _write_bold(recording: Recording, folder: Path, stem: str) -> Path:
+def _write_bold(recording: Recording, folder: Path, stem: str, volume: str = ".nii") -> Path:
     """BOLD and what stands beside it."""
     bold, tr = recording.bold, recording.tr
     if isinstance(bold, str | os.PathLike):
         raise InputError(f"{recording.name}: bold is a path; pass what nibabel.load makes of it")
     if recording.times is not None:
-        bold, tr = on_grid(np.asarray(bold), recording.times, tr)
+        bold, tr = on_grid(array_of(bold), recording.times, tr)
     folder.mkdir(parents=True, exist_ok=True)
-    path = write(bold, folder, tr, stem)
+    path = write(bold, folder, tr, stem, volume)
     if tr is not None:  # nibabel gives a volume a TR of 1 s that nobody stated
         run = read_bold(path, tr=tr)
         write_bold(path, run.data, run.space, tr=tr, start=run.times[0], overwrite=True)
@@ -171,14 +178,18 @@ def _write_eeg(recording: Recording, bold: Path, folder: Path, name: str) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(eeg, mne.io.BaseRaw):
         eeg.save(folder / f"{name}_eeg.fif", verbose="ERROR")
-    elif isinstance(eeg, pd.DataFrame):
+    elif isinstance(eeg, pd.DataFrame) and eeg.select_dtypes(["number", "bool"]).shape == eeg.shape:
         features = Features(eeg.to_numpy(np.float32), tuple(map(str, eeg.columns)), read_tr(bold))
         write_features(folder / f"{name}_features.npz", features)
     else:
         raise InputError(
             f"{name}: eeg is {type(eeg).__name__}; expected an mne.io.Raw (mne.io.read_raw(PATH) makes one), "
-            "or a DataFrame of features, a row for each frame"
+            "or a DataFrame of numbers, features in columns and a row for each frame"
         )
+
+
+def _states_tr(bold: Any) -> bool:
+    return isinstance(bold, FileBasedImage) or bool(giftis(bold))
 
 
 def _space(recording: Recording) -> str | None:
@@ -194,7 +205,7 @@ def _space(recording: Recording) -> str | None:
         n_vertices = next(iter(bold.data.parts.values())).shape[0]
     elif halves := giftis(bold):
         n_vertices = halves[0].darrays[0].data.shape[0]
-    elif not isinstance(bold, FileBasedImage):
+    elif not _states_tr(bold):
         return None
     if n_vertices in MESHES:
         return MESHES[n_vertices].removesuffix("-32k")

@@ -130,16 +130,15 @@ def read_volume(
 
 def brain_mask_of(path: Path) -> Path | None:
     """fMRIPrep's `desc-brain_mask` beside a volume, of the same name otherwise; None where there is none."""
-    suffix, compressed = split_suffix(path)[1], brain_mask_beside(path)
-    stem = split_suffix(compressed)[0]
-    beside = (path.with_name(stem + each) for each in (suffix, ".nii.gz"))
-    return next((file for file in beside if stem != split_suffix(path)[0] and os.path.lexists(file)), None)
+    stem, suffix = split_suffix(path)
+    beside = (brain_mask_beside(path, each) for each in (suffix, ".nii.gz", ".nii"))
+    return next((file for file in beside if split_suffix(file)[0] != stem and os.path.lexists(file)), None)
 
 
-def brain_mask_beside(path: Path) -> Path:
+def brain_mask_beside(path: Path, suffix: str) -> Path:
     """Where the mask of a volume goes, so that `brain_mask_of` finds it."""
     stem = re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", split_suffix(path)[0])
-    return path.with_name(f"{stem}.nii.gz")
+    return path.with_name(stem + suffix)
 
 
 def volume_image(
