@@ -167,6 +167,11 @@ def test_objects_that_make_no_prior_leave_nothing(people, tmp_path, learned):
     bold = np.load(people.runs[0])["bold"]
     with pytest.raises(InputError, match="cluster: jobs elsewhere read no objects"):
         learned([bold], out=tmp_path / "prior", cluster="local")
+    for one in (images(people)[0], "sub-01_bold.nii"):
+        with pytest.raises(InputError, match="runs is one .*; pass a list"):
+            learned(one, out=tmp_path / "prior")
+    with pytest.raises(InputError, match="an object beside a prior"):
+        learned([people.prior, bold], out=tmp_path / "prior")
     with pytest.raises(InputError, match="TR"):
         learned([bold], out=tmp_path / "prior")
     with pytest.raises(InputError, match="has .* values|other|differ"):

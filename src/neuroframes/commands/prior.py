@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from inspect import signature
@@ -120,6 +120,8 @@ def prior(
     from neuroframes.recording.timeline import Censoring
     from neuroframes.training.population import Part, prior_of
 
+    if isinstance(runs, str) or not isinstance(runs, Iterable):
+        raise InputError(f"runs is one {type(runs).__name__}; pass a list, also of one run")
     out, runs = Path(out), [*runs]
     paths = [Path(run) for run in runs if isinstance(run, str | os.PathLike)]
     in_memory = len(paths) < len(runs)
@@ -148,6 +150,8 @@ def prior(
             raise InputError("; ".join(failed) + kept)
 
     if any((path / "model.json").exists() for path in paths):
+        if in_memory:
+            raise InputError("an object beside a prior; pass either runs, or priors to merge")
         _check_merged(paths, options)
         found = reduce(PopulationModel.merged, map(PopulationModel.load, paths))
     else:
