@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from neuroframes.frames.temporal import fit_temporal_covariance, octave_groups
-from neuroframes.training.belief import MASKS, STRETCH, least_gap, said, stretches
+from neuroframes.training.belief import MASKS, N_DRAWS, STRETCH, least_gap, least_gap_by_draws, said, stretches
 
 TR, D, K = 2.0, 3, 1024
 
@@ -49,3 +49,43 @@ def test_one_stretch_alone_may_be_chance():
 def test_no_gap_is_infinitely_long():
     assert said(8.0) == "EEG is believed in gaps of 8 frames or more"
     assert said(np.inf) == "EEG isn't believed beside measured frames"
+
+
+# Draws of latents that EEG says nothing of
+
+
+def short(generator, share=0.0):
+    """A run of 72 frames, a prediction that holds so much of it, and the covariance that this leaves over."""
+    z, other = generator.standard_normal((2, 72, 1)).cumsum(axis=1)
+    z, other = (x / np.abs(x).max() for x in (z, other))
+    m = share * z + 0.1 * other
+    prior, with_eeg = (of_covariance([(x, np.ones(72, bool))]) for x in (z, z - m))
+    return ([(z, np.ones(72, bool), m)], with_eeg), prior
+
+
+def of_covariance(runs):
+    return fit_temporal_covariance(runs, TR, octave_groups(1))
+
+
+def test_over_gaps_of_all_lengths_what_says_nothing_is_believed_once_in_twenty_times():
+    generator, prior = np.random.default_rng(0), short(np.random.default_rng(1))[1]
+    believed = [
+        least_gap_by_draws(short(generator)[0], (short(generator)[0] for _ in range(N_DRAWS)), prior, np.ones(1))
+        for _ in range(200)
+    ]
+    assert 0.01 < np.isfinite(believed).mean() < 0.1
+
+
+def test_what_says_more_than_all_draws_is_believed_and_draws_are_asked_for_as_needed():
+    generator, asked = np.random.default_rng(2), []
+
+    def draws():
+        for _ in range(N_DRAWS):
+            asked.append(short(generator)[0])
+            yield asked[-1]
+
+    observed, prior = short(generator, share=0.9)
+    assert least_gap_by_draws(observed, draws(), prior, np.ones(1)) == MASKS[0][0]
+    assert len(asked) == N_DRAWS
+    worse = [(z, mask, -m) for z, mask, m in observed[0]], observed[1]
+    assert least_gap_by_draws(worse, draws(), prior, np.ones(1)) == np.inf and len(asked) == N_DRAWS

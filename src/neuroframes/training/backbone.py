@@ -27,7 +27,7 @@ from neuroframes.models.model import Origin
 from neuroframes.models.settings import RESPONSES, BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
 from neuroframes.recording.segments import Segment, detrend
-from neuroframes.training.belief import N_DRAWS, Predicted, least_gap_by_draws, said, stretches
+from neuroframes.training.belief import N_DRAWS, Run, least_gap_by_draws, said, stretches
 from neuroframes.training.eeg_ridge import EegDesign, fit_eeg_ridge
 from neuroframes.training.part import TrainingPart
 
@@ -120,24 +120,14 @@ def fit_backbone(
     logger.info("fitting the EEG's ridge to %d latents", prior.autoencoder.n_latents)
     group, importance = prior.latents.group, prior.autoencoder.importance
     ridge, left_out = fit_eeg_ridge(segments, powers, latents, group, importance, tr, responses)
-    return Backbone(prior, _with_eeg(prior, segments, latents, left_out), ridge, latents, left_out)
-
-
-def _with_eeg(
-    prior: FramePrior, segments: Sequence[Segment], latents: Sequence[Float], left_out: Sequence[Float]
-) -> TemporalCovariance:
-    """Covariance of what left-out predictions leave over of the latents."""
-    rest = [z - m for z, m in zip(latents, left_out, strict=True)]
+    before = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
+    after = [(z - m, mask) for (z, mask), m in zip(before, left_out, strict=True)]
     # These are latents of frames that the autoencoder was fitted to; the prior's are of others. What EEG
     # explains is a ratio, and carries over.
-    return reduced(prior.latents, *(_covariance(prior, segments, of) for of in (latents, rest)))
-
-
-def _covariance(
-    prior: FramePrior, segments: Sequence[Segment], latents: Sequence[Float]
-) -> TemporalCovariance:
-    measured = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
-    return fit_temporal_covariance(measured, prior.latents.tr, prior.latents.group)
+    with_eeg = reduced(
+        prior.latents, fit_temporal_covariance(before, tr, group), fit_temporal_covariance(after, tr, group)
+    )
+    return Backbone(prior, with_eeg, ridge, latents, left_out)
 
 
 def believed_from(
@@ -162,17 +152,15 @@ def believed_from(
     ends = np.cumsum([len(z) for z in latents])
     tested = slice(1 + int(np.searchsorted(ends, TESTED)))
     segments, latents = segments[tested], latents[tested]
-    design, chance = EegDesign(segments, powers[tested], tr, responses), _covariance(prior, segments, latents)
+    design = EegDesign(segments, powers[tested], tr, responses)
 
-    def predicted(of: Sequence[Float]) -> Predicted:
+    def predicted(of: Sequence[Float]) -> list[Run]:
         left_out = design.left_out(of, group, importance)
-        runs = ((z, s.measured, m) for s, z, m in zip(segments, of, left_out, strict=True))
-        return stretches(runs), _with_eeg(prior, segments, of, left_out)
+        return stretches((z, s.measured, m) for s, z, m in zip(segments, of, left_out, strict=True))
 
     def drawn(segment: Segment) -> Float:
-        nothing = FrameMask(np.zeros(len(segment.frames), bool))
-        known = np.zeros((0, len(group)))
-        draw = posterior(chance, segment.time_in_run, nothing, known).draw(generator).astype(np.float32)
+        nothing = FrameMask(np.zeros(len(segment.frames), bool)), np.zeros((0, len(group)))
+        draw = posterior(prior.latents, segment.time_in_run, *nothing).draw(generator).astype(np.float32)
         detrend(draw, segment.measured)  # as its frames are
         return draw.astype(np.float64)
 

@@ -27,7 +27,6 @@ from neuroframes.frames.temporal import TemporalCovariance
 
 Float = NDArray[np.float64]
 Run = tuple[Float, NDArray[np.bool_], Float]
-Predicted = tuple[Sequence[Run], TemporalCovariance]
 
 MASKS = ((1, 8), (2, 8), (4, 8), (8, 8), (16, 8), (18, 2))  # frames of a gap, and measured ones between two
 STRETCH = 256  # frames
@@ -104,26 +103,25 @@ def least_gap(
 
 
 def least_gap_by_draws(
-    observed: Predicted, drawn: Iterable[Predicted], without: TemporalCovariance, importance: Float
+    observed: Sequence[Run], drawn: Iterable[Sequence[Run]], without: TemporalCovariance, importance: Float
 ) -> float:
     """The shortest gap, in frames, in which EEG is believed of one person; inf if in none.
 
     Parameters
     ----------
-    observed : (runs, with_eeg), as in `gain`
+    observed : runs, as in `gain`
     drawn : iterable of the same of `N_DRAWS` draws of latents that EEG says nothing of
         No more are asked for than it takes.
     without, importance : as in `gain`
+        The covariance about predictions is taken to be that without them.
     """
 
-    def gains(of: Predicted, masks: Sequence[tuple[int, int]]) -> Float:
-        return np.array([gain(mask, of[0], without, of[1], importance) for mask in masks])
+    def gains(runs: Sequence[Run], masks: Sequence[tuple[int, int]]) -> Float:
+        return np.array([gain(mask, runs, without, without, importance) for mask in masks])
 
     masks: Sequence[tuple[int, int]] = MASKS[::-1]
-    lowest = gains(observed, masks)
-    masks = masks[: int(np.logical_and.accumulate(lowest > 0).sum())]
-    others = iter(drawn)
-    while masks and (other := next(others, None)) is not None:
-        above = lowest[: len(masks)] > gains(other, masks)
-        masks = masks[: int(np.logical_and.accumulate(above).sum())]
+    found, others = gains(observed, masks), iter(drawn)
+    above = found > 0
+    while (masks := masks[: int(np.argmin([*above, False]))]) and (other := next(others, None)) is not None:
+        above = found[: len(masks)] > gains(other, masks)
     return float(masks[-1][0]) if masks else np.inf

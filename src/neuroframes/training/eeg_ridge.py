@@ -110,9 +110,7 @@ class EegDesign:
         kernels = fit_wiener(predictions, targets_of, group, self.tr)
         return weights, [smooth(prediction, kernels, group) for prediction in predictions], kernels
 
-    def left_out(
-        self, latents: Sequence[Float], group: NDArray[np.int64], importance: Float
-    ) -> list[Float]:
+    def left_out(self, latents: Sequence[Float], group: NDArray[np.int64], importance: Float) -> list[Float]:
         """Left-out predictions (K, d) of any latents, without emphasis on bands."""
         kind = self.response(self.targets(latents) * np.sqrt(importance), group)
         return self.fit(self.ridge(kind), latents, group)[1]
