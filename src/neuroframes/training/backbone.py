@@ -153,6 +153,8 @@ def believed_from(
     tested = slice(1 + int(np.searchsorted(ends, TESTED)))
     segments, latents = segments[tested], latents[tested]
     design = EegDesign(segments, powers[tested], tr, responses)
+    measured = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
+    chance = fit_temporal_covariance(measured, tr, group)
 
     def predicted(of: Sequence[Float]) -> list[Run]:
         left_out = design.left_out(of, group, importance)
@@ -160,7 +162,7 @@ def believed_from(
 
     def drawn(segment: Segment) -> Float:
         nothing = FrameMask(np.zeros(len(segment.frames), bool)), np.zeros((0, len(group)))
-        draw = posterior(prior.latents, segment.time_in_run, *nothing).draw(generator).astype(np.float32)
+        draw = posterior(chance, segment.time_in_run, *nothing).draw(generator).astype(np.float32)
         detrend(draw, segment.measured)  # as its frames are
         return draw.astype(np.float64)
 

@@ -9,7 +9,8 @@ Maurer, Hothorn & Lehmacher 1995).
 * One person: each block is predicted by a fit to the others, so their gains rise and fall together, and
   penalties are chosen on the same frames. The spread of gains says nothing of chance then. Instead,
   latents are drawn from their covariance, of which EEG says nothing, and predicted in the same way. The
-  gain must be above those of all 19 draws: each of 20 that are alike is the highest once in 20 times.
+  gain must be above those of all 39 draws: each of 40 that are alike is the highest once in 40 times. That
+  is half of 5 %, as draws are a little tamer than frames, whose spectrum is known but roughly.
 * People: the mean of their gains must be above 0 (one-sided t-test).
 
 Where nothing is measured EEG is all that there is.
@@ -30,7 +31,7 @@ Run = tuple[Float, NDArray[np.bool_], Float]
 
 MASKS = ((1, 8), (2, 8), (4, 8), (8, 8), (16, 8), (18, 2))  # frames of a gap, and measured ones between two
 STRETCH = 256  # frames
-N_DRAWS = 19
+N_DRAWS = 39
 
 
 def stretches(runs: Iterable[Run]) -> list[Run]:
