@@ -171,13 +171,17 @@ def test_scores_are_of_scored_frames_or_of_all_that_are_measured(pair):
 def test_networks_and_repeats_have_scores_where_they_are_known(pair):
     truth, estimate, scored = pair
     networks = np.arange(V) % 3
-    shown = [np.random.default_rng(11).standard_normal((K, 1))] * 2
+    nothing, film = np.full((K, 1), np.nan), np.random.default_rng(11).standard_normal((K, 1))
+    film[:5] = np.nan
+    shown = [film, film]
     keywords = {"tr": TR, "parcels": PARCELS, "networks": networks, "shown": shown, "stimulus": ["luminance"]}
     scores = preservation_scores(truth, estimate, scored, scored, **keywords)
     assert scores["network_r"] == network_r(truth, estimate, scored, labels=networks)
     both = [scored[0] & scored[1]]
     assert scores["network_r, ceiling"] == network_r([truth[0]], [truth[1]], both, labels=networks)
     assert "rsa_stretches, ceiling" in scores and not any("event" in name for name in scores)
+    scores = preservation_scores(truth, estimate, scored, scored, **keywords | {"shown": [nothing] * 2})
+    assert not any(name.endswith("r, ceiling") for name in scores)
 
 
 def test_a_few_frames_and_silence_have_scores_where_they_can():

@@ -33,6 +33,7 @@ Frames = Sequence[NDArray[np.floating]]  # one (K, V) array a segment
 Mask = Sequence[NDArray[np.bool_]]
 
 STRETCH = 10.0  # seconds
+SAME = 1e-3  # by which features of what is shown again may differ
 FEWEST_PATTERNS = 4  # three have three pairs, too few to be ranked
 
 
@@ -113,7 +114,9 @@ def of_repeats(
     values = [
         measure([truth[i]], [truth[j]], [used[i] & used[j]])
         for i, j in combinations(range(len(truth)), 2)
-        if np.array_equal(shown[i], shown[j]) and np.ptp(shown[i], axis=0).any()
+        if shown[i].shape == shown[j].shape
+        and np.allclose(shown[i], shown[j], atol=SAME)
+        and np.ptp(shown[i], axis=0).any()
     ]
     return _mean(np.array(values))
 
@@ -151,7 +154,7 @@ def preservation_scores(
     networks : array, shape (V,)
         Alike; without them each parcel is one.
     shown : list of array, shape (K, F), and stimulus, the F names
-        As of `event_onsets`.
+        As of `event_onsets`; NaN where nothing is.
 
     Returns
     -------
@@ -171,6 +174,7 @@ def preservation_scores(
         "rsa_stretches": of_stretches(x, y, measured),
     }
     if shown is not None:
+        shown = [np.nan_to_num(of) for of in shown]
         found["network_r, ceiling"] = of_repeats(of_networks, first, scored, shown)
         found["rsa_stretches, ceiling"] = of_repeats(of_stretches, x, measured, shown)
         onsets, names = event_onsets(shown, stimulus)
