@@ -99,7 +99,10 @@ def test_z_scores_of_reconstruct_are_kept_and_what_they_lack_is_said(run_on, tmp
     assert f"{V} of {V} values are no z-scores over the run" in said and "--save-draws" in said
     assert f"median {np.median(data.std(axis=0, dtype=float)).round(3):g}; 0 are constant" in said
     caplog.clear()
-    export(run_on(mask, name="draw")[:1], out=tmp_path / "other")
+    export(run_on(mask, name="draw", NeuroframesUnits="z", data=data / 0.3 + 0.5)[:1], out=tmp_path / "draw")
+    assert "no z-scores over the run" in caplog.text and "--save-draws" not in caplog.text
+    caplog.clear()
+    export(run_on(mask, name="scaled")[:1], out=tmp_path / "other")
     assert not caplog.text
     export(run_on(mask, name="kept")[:1], out=tmp_path / "third", keep_scale=True)
     assert "leave --keep-scale out to have them z-scored" in caplog.text

@@ -156,13 +156,16 @@ def _moments(frames: "NDArray[np.float32]", name: str, kept: bool) -> dict[str, 
     off = (np.abs(mean) > MOST_OFF) | (deviation < DEVIATION[0]) | (deviation > DEVIATION[1])
     means, deviations = (np.quantile(of, (0, 0.5, 1)).round(3) + 0.0 for of in (mean, deviation))
     if off.any():
+        if kept:
+            remedy = "; leave --keep-scale out to have them z-scored"
+        elif deviations[1] < DEVIATION[0]:
+            remedy = "; estimates vary less than measured frames, a draw of them doesn't (--save-draws)"
+        else:
+            remedy = ""
         logger.warning(
             "%s: %d of %d values are no z-scores over the run: means %g to %g, standard deviations %g to %g, "
-            "median %g; %d are constant; %s",
+            "median %g; %d are constant%s",
             *(name, off.sum(), len(off), means[0], means[2], deviations[0], deviations[2], deviations[1]),
-            (deviation == 0).sum(),
-            "leave --keep-scale out to have them z-scored"
-            if kept
-            else "estimates vary less than measured frames, but a draw doesn't (--draws 16 --save-draws)",
+            *((deviation == 0).sum(), remedy),
         )
     return {"Means": means.tolist(), "StandardDeviations": deviations.tolist()}
