@@ -1,7 +1,9 @@
 """Frames in the layout of another program, for what was trained on that.
 
-OUT/visual_audio/0.npy ...    a frame each, of all runs in their order: the grayordinates of CineBrain
-OUT/export.json               of each run its first number, and which frames were measured
+    OUT/visual_audio/0.npy ...    a frame each, of all runs in their order: the grayordinates of CineBrain
+    OUT/export.json               of each run its first number, and which frames were measured
+
+It is the inverse of `recording.datasets.cinebrain`, which reads that layout.
 """
 
 import json

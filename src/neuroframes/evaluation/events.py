@@ -13,7 +13,7 @@ Frames = Sequence[NDArray[np.floating]]  # one (K, V) array a segment
 Mask = Sequence[NDArray[np.bool_]]
 
 AFTER = 20.0  # seconds after an event that its average takes in: the haemodynamic response
-FEWEST_EVENTS = 4  # of a type: two in each half of the runs
+FEWEST_EVENTS = 4  # of a type, so that halves of the runs have some
 
 
 def event_onsets(shown: Frames, stimulus: Sequence[str]) -> tuple[list[NDArray[np.bool_]], list[str]]:
@@ -72,8 +72,9 @@ def event_averages(frames: Frames, onsets: Mask, used: Mask, tr: float) -> NDArr
     design, shape = np.concatenate(rows), (n_types, n_lags, frames[0].shape[1])
     if design.shape[1] > len(design):
         return np.full(shape, np.nan)
-    inverse = np.linalg.pinv(design, rcond=1e-8)
-    averages = (inverse @ np.concatenate(values))[: n_types * n_lags].reshape(shape)
+    gram = design.T @ design  # of whole numbers: exact, and quicker than the design's own pseudo-inverse
+    inverse = np.linalg.pinv(gram, rcond=1e-10, hermitian=True)
+    averages = (inverse @ (design.T @ np.concatenate(values)))[: n_types * n_lags].reshape(shape)
     # What is told from all else has a row of the identity in A+ A.
-    told = np.isclose((inverse * design.T).sum(axis=1), 1)[: n_types * n_lags]
+    told = np.isclose((inverse * gram).sum(axis=1), 1)[: n_types * n_lags]
     return np.where(told.reshape(n_types, n_lags).all(axis=1)[:, None, None], averages, np.nan)
