@@ -86,7 +86,8 @@ def test_options_are_the_function_s_parameters_with_its_defaults(command):
     assert list(options) == list(parameters)
     for name, parameter in parameters.items():
         if parameter.default is not parameter.empty and name != "out":
-            default = list(parameter.default) if name == "beside" else parameter.default
+            repeated = parameter.default == () and parameter.kind is parameter.KEYWORD_ONLY
+            default = [] if repeated else parameter.default
             assert options[name] == default and type(options[name]) is type(default), name
 
 
@@ -443,6 +444,19 @@ def test_a_full_disk_in_the_other_commands(recording, refused, monkeypatch):
         patch.setattr(nib, "save", full)
         arguments = ("reconstruct", recording.model, "--eeg", recording.eeg(3))
         assert "o_hemi-L.func.gii: no space left" in refused(*arguments, "--out", "o.func.gii")
+
+
+def test_a_full_disk_in_processes_of_prior(people, refused, monkeypatch):
+    monkeypatch.setattr(
+        "neuroframes.evaluation.jobs._in_pool",
+        lambda _, jobs, __: ((job, full_at(job.result)) for job in jobs),
+    )
+    error = refused("prior", *people.runs[:2], "--out", "p")
+    assert "no space left on the disk; free some space or choose another --out" in error
+
+
+def full_at(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, "no space left on the disk", str(path))
 
 
 def test_a_folder_without_permission(run_of, refused, monkeypatch):

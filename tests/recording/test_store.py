@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from scipy.spatial import ConvexHull
 
 from neuroframes.checksums import CHECKSUMS
+from neuroframes.cli import main
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
@@ -23,6 +25,7 @@ from neuroframes.recording.nuisance import without_nuisance
 from neuroframes.recording.projection import projected
 from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.timeline import MOTION
 
 pybv = pytest.importorskip("pybv")
 RATE, TR, K = 500, 0.8, 20
@@ -30,13 +33,23 @@ NAMES = ["Fz", "Cz", "Pz", "Oz"]
 
 
 def write_run(
-    root: Path, subject: str, run: int, *, seconds: float = 20, n_triggers: int = K, names: list[str] = NAMES
+    root: Path,
+    subject: str,
+    run: int,
+    *,
+    seconds: float = 20,
+    n_triggers: int = K,
+    at: np.ndarray | None = None,
+    names: list[str] = NAMES,
 ) -> Path:
-    """EEG with triggers from 1.5 s on, GIFTI BOLD of 12 + 10 vertices, confounds; returns the BOLD's path."""
+    """EEG with triggers from 1.5 s on, `at` TRs after it; GIFTI BOLD of 12 + 10 vertices, confounds.
+
+    Returns the BOLD's path.
+    """
     generator = np.random.default_rng([int(subject), run])
     stem = f"sub-{subject}_task-rest_run-{run}"
     eeg = 1e-5 * generator.standard_normal((len(names), int(seconds * RATE)))
-    onsets = np.round((1.5 + TR * np.arange(n_triggers)) * RATE).astype(int)
+    onsets = np.round((1.5 + TR * (np.arange(n_triggers) if at is None else at)) * RATE).astype(int)
     pybv.write_brainvision(
         data=eeg,
         sfreq=RATE,
@@ -116,6 +129,86 @@ def test_volumes_are_projected_to_a_surface(root, tmp_path):
         prepare(root, tmp_path / "b", surface="fsaverage5", space="fsaverage5", progress=False)
 
 
+def write_labels(folder: Path, keys: dict[str, list[int]]) -> list[Path]:
+    """FreeSurfer's labels of the 12 + 10 vertices; 0 is no region."""
+    names, colours = ["unknown", "a", "b"], np.array([[i, 2, 3, 0, 0] for i in range(3)])
+    files = [folder / f"{side}h.atlas.annot" for side in keys]
+    for file, of_half in zip(files, keys.values(), strict=True):
+        nib.freesurfer.write_annot(file, np.array(of_half), colours, names, True)
+    return files
+
+
+def test_parcels_of_an_atlas(root, tmp_path, refused):
+    keys = {"l": [1] * 5 + [0] * 3 + [2] * 4, "r": [0] * 4 + [1] * 6}
+    files = write_labels(tmp_path, keys)
+    out = ["prepare", root, "--out", tmp_path / "out"]
+    words = [*out, *(word for file in files for word in ("--parcels", file))]
+    assert main([*map(str, words)]) == 0
+    store = open_store(tmp_path / "out" / "sub-01.zarr")
+    assert (store.space.kind, store.space.names) == ("parcels", ("L_a", "b", "R_a"))
+    bold = read_bold(next(root.rglob("*run-1_hemi-L*_bold.func.gii"))).data
+    expected = [bold[:, a:b].mean(axis=1) for a, b in ((0, 5), (8, 12), (16, 22))]
+    np.testing.assert_allclose(store.runs[0].bold(), np.transpose(expected), atol=1e-6)
+    assert np.flatnonzero(store.runs[0].censored).tolist() == [2]
+    assert "was prepared with parcels=" in refused(*out)
+    before = (store.path / "runs/task-rest_run-1/bold").stat().st_ctime_ns
+    assert main([*map(str, words)]) == 0
+    assert (store.path / "runs/task-rest_run-1/bold").stat().st_ctime_ns == before
+    # A file that changes is read again.
+    write_labels(tmp_path, keys | {"l": [1] * 6 + [0] * 2 + [2] * 4})
+    os.utime(files[0], ns=(1, 1))
+    assert main([*map(str, words)]) == 0
+    again = open_store(store.path).runs[0].bold()
+    np.testing.assert_allclose(again[:, 0], bold[:, :6].mean(axis=1), atol=1e-6)
+
+
+def test_bold_on_another_mesh(root, tmp_path, refused):
+    """Meshes are alike but for the order of vertices: frames are, too."""
+    generator, files = np.random.default_rng(0), {}
+    for side, n_vertices in (("L", 12), ("R", 10)):
+        places = generator.standard_normal((n_vertices, 3))
+        places /= np.linalg.norm(places, axis=1, keepdims=True)
+        for name, step in (("own", 1), ("other", -1)):
+            arrays = [
+                nib.gifti.GiftiDataArray(np.float32(places[::step]), "NIFTI_INTENT_POINTSET"),
+                nib.gifti.GiftiDataArray(
+                    np.int32(ConvexHull(places[::step]).simplices), "NIFTI_INTENT_TRIANGLE"
+                ),
+            ]
+            files[name, side] = tmp_path / f"{name}.{side}.surf.gii"
+            nib.save(nib.GiftiImage(darrays=arrays), files[name, side])
+    own, other = ([files[name, side] for side in "LR"] for name in ("own", "other"))
+    moved = [
+        word
+        for pair in zip(own, other, strict=True)
+        for word in ("--sphere", pair[0], "--to-sphere", pair[1])
+    ]
+    out = ["prepare", root, "--out", tmp_path / "out"]
+    for words, message in (
+        (moved[:2], "1 --sphere and 0 --to-sphere; expected as many"),
+        (moved[:4], "own.L.surf.gii: 1 for frames of hemisphere L and R; pass one file for each, left first"),
+        ([*moved[4:], *moved[:4]], "own.R.surf.gii: passed as hemisphere L"),
+        (["--sphere", "absent", "--to-sphere", own[0]], "absent: no such file"),
+        (["--parcels", "yeo9"], "yeo9: no atlas that is known; expected mmp, yeo7"),
+        (
+            ["--parcels", "yeo7"],
+            "yeo7: labels of 32,492 vertices of hemisphere L, but frames are on a mesh of 12",
+        ),
+    ):
+        assert message in refused(*out, *words)
+    assert main([*map(str, [*out, *moved])]) == 0
+    store = open_store(tmp_path / "out" / "sub-01.zarr")
+    store.space.check_same(CorticalSpace.from_counts({"L": 12, "R": 10}), "the targets")
+    bold = read_bold(next(root.rglob("*run-1_hemi-L*_bold.func.gii"))).data
+    np.testing.assert_allclose(
+        store.runs[0].bold(), bold[:, [*range(11, -1, -1), *range(21, 11, -1)]], atol=1e-4
+    )
+    files = write_labels(tmp_path, {"l": [1] * 12, "r": [2] * 10})
+    (path,) = prepare(root, tmp_path / "both", sphere=own, to_sphere=other, parcels=files, progress=False)
+    means = np.stack([bold[:, :12].mean(axis=1), bold[:, 12:].mean(axis=1)], axis=1)
+    np.testing.assert_allclose(open_store(path).runs[0].bold(), means, atol=1e-4)
+
+
 def test_what_is_censored_around_outliers(root, tmp_path):
     (path,) = prepare(
         root, tmp_path / "out", censor_before=1, censor_after=2, censor_between=1, progress=False
@@ -182,6 +275,40 @@ def test_slice_timing_moves_the_time_that_a_frame_stands_for(root, tmp_path):
     (path,) = prepare(root, tmp_path / "out", progress=False)
     first, second = open_store(path).runs
     np.testing.assert_allclose(second.frame_times - first.frame_times, TR / 2)
+
+
+@pytest.mark.parametrize("trigger", ["auto", None])
+def test_a_run_that_pauses(root, tmp_path, trigger, caplog):
+    """Of run 1 nine volumes, a pause of 5, then 11; its EEG has triggers of those, its table their lines."""
+    at = np.array([*range(9), *range(14, 25)])
+    acquired = np.isin(np.arange(25), at)
+    bold = write_run(root, "01", 1, seconds=25, at=at)
+    for side in "LR":
+        write_sidecar(Path(str(bold).replace("hemi-L", f"hemi-{side}")), {"VolumeTiming": (TR * at).tolist()})
+    table = bold.with_name("sub-01_task-rest_run-1_desc-confounds_timeseries.tsv")
+    columns = pd.read_table(table)
+    moved = np.random.default_rng(3).standard_normal((K, 7))
+    columns[["csf", *MOTION[0]]] = moved
+    columns.loc[12, "framewise_displacement"] = 2.0
+    columns.to_csv(table, sep="\t", index=False, na_rep="n/a")
+    shutil.copy(table, str(table).replace("run-1", "run-2"))
+    data = nib.load(bold).agg_data()
+    options = {"trigger": trigger, "onset": 1.5 if trigger is None else None, "progress": False}
+    (path,) = prepare(root, tmp_path / "out", **options)
+    paused, other = open_store(path).runs
+    assert np.isnan(paused.bold()[~acquired]).all()
+    np.testing.assert_array_equal(paused.bold()[acquired, :12], data.T)
+    assert np.flatnonzero(paused.censored).tolist() == [2, 9, 10, 11, 12, 13, at[12]]
+    np.testing.assert_allclose(paused.frame_times, 1.5 + TR / 2 + TR * np.arange(25), atol=1e-3)
+    np.testing.assert_allclose(paused.motion[acquired], moved[:, 1:])
+    assert not paused.motion[~acquired].any() and len(other.bold()) == K
+    assert "run-1_hemi-L_space-fsaverage5_bold.func.gii: no volume at 5 of 25 frames (9:13)" in caplog.text
+    (path,) = prepare(root, tmp_path / "clean", regress="csf", **options)
+    kept = ~paused.censored
+    cleaned, at_kept = open_store(path).runs[0].bold(), np.isin(at, np.flatnonzero(kept))
+    confounds = pd.DataFrame({"csf": moved[:, 0]})
+    expected = without_nuisance(paused.bold()[acquired], at_kept, confounds, None, TR, "run")
+    np.testing.assert_allclose(cleaned[kept], expected[at_kept], atol=1e-5)
 
 
 def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):
