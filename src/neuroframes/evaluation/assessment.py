@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.cortex.flat import flat_index
-from neuroframes.cortex.regions import parcels, regions
+from neuroframes.cortex.regions import networks, parcels, regions
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, shuffled_segments, zeroed
 from neuroframes.evaluation.metrics import WHOLE, score
@@ -175,7 +175,6 @@ def assess(
     draws: int = 0,
     similarity: bool = True,
     controlled: Sequence[str] = (ALONE,),
-    networks: NDArray[np.integer] | None = None,
     shown: Sequence[NDArray[np.floating]] | None = None,
     stimulus: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -190,7 +189,7 @@ def assess(
         Whether similarity of images and of spectra is among the scores.
     controlled : sequence of str
         Tasks whose EEG is shuffled too, if measured frames tell the model anything.
-    networks, shown, stimulus : as in `preservation_scores`, of the fold's test segments
+    shown, stimulus : as in `preservation_scores`, of the fold's test segments
 
     Returns
     -------
@@ -203,7 +202,7 @@ def assess(
     labels = parcels(space) if fold.parcels is None else fold.parcels
     measured = [segment.measured for segment in fold.test]
     censored = [~of for of in measured]
-    of_runs: dict[str, Any] = {"networks": networks, "shown": shown, "stimulus": stimulus}
+    of_runs: dict[str, Any] = {"networks": networks(space), "shown": shown, "stimulus": stimulus}
     scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None

@@ -42,7 +42,7 @@ SHOWN = {
     "cosine": "cosine",
     "ssim": "SSIM on the flattened cortex (a mean image does well by it: see docs/metrics.md)",
     "fc_similarity": "similarity of functional connectivity",
-    "network_r": "r of networks' mean courses (of parcels' where no networks are known)",
+    "network_r": "r of mean courses (of 7 networks on fsLR-32k, elsewhere of parcels)",
     "event_r": "r of averages around events",
     "rsa_conditions": "representational similarity of types of events",
     "rsa_stretches": "representational similarity of stretches of 10 s",
