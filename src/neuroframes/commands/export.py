@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "export.json"
 # What a z-score's mean differs from 0 by at most, and its standard deviation at least and at most.
-MOST_OFF, DEVIATION = 0.1, (0.8, 1.25)
+MOST_OFF, DEVIATION = 0.2, (0.8, 1.25)
 
 
 @few_threads
