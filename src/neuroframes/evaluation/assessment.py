@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.cortex.flat import flat_index
-from neuroframes.cortex.regions import parcels, regions
+from neuroframes.cortex.regions import networks, parcels, regions
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, shuffled_segments, zeroed
 from neuroframes.evaluation.metrics import WHOLE, score
+from neuroframes.evaluation.preservation import preservation_scores
 from neuroframes.evaluation.similarity import similarity_scores
 from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.evaluation.tasks import ALONE, given_and_scored
@@ -174,6 +175,8 @@ def assess(
     draws: int = 0,
     similarity: bool = True,
     controlled: Sequence[str] = (ALONE,),
+    shown: Sequence[NDArray[np.floating]] | None = None,
+    stimulus: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """All that is said of a fitted model on a fold.
 
@@ -183,9 +186,10 @@ def assess(
     fold : Fold
     seed, draws : as in `Assessment`
     similarity : bool
-        Whether metrics of whole sequences are among the scores.
+        Whether similarity of images and of spectra is among the scores.
     controlled : sequence of str
         Tasks whose EEG is shuffled too, if measured frames tell the model anything.
+    shown, stimulus : as in `preservation_scores`, of the fold's test segments
 
     Returns
     -------
@@ -196,7 +200,9 @@ def assess(
     space, tr = fold.part.origin.space, fold.part.origin.tr
     areas, raster = regions(space), flat_index(space)
     labels = parcels(space) if fold.parcels is None else fold.parcels
-    censored = [~segment.measured for segment in fold.test]
+    measured = [segment.measured for segment in fold.test]
+    censored = [~of for of in measured]
+    of_runs: dict[str, Any] = {"networks": networks(space), "shown": shown, "stimulus": stimulus}
     scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None
@@ -205,7 +211,9 @@ def assess(
         sequences = outcome.truth, outcome.frames, outcome.scored
         found = score(*sequences, std=outcome.std, regions=areas, censored=censored)
         if similarity:
-            found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster, parcels=labels)
+            found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster)
+        if labels is not None:
+            found[WHOLE] |= preservation_scores(*sequences, measured, tr=tr, parcels=labels, **of_runs)
         scores[task] = found
         truth, frames = outcome.thinned()
         arrays[f"{task} scored"] = scored = np.concatenate(outcome.scored)

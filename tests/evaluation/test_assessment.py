@@ -1,0 +1,35 @@
+"""What is said of a model on a fold, beside what its parts' own tests assert."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuroframes.cortex.regions import networks
+from neuroframes.evaluation.assessment import Assessment, Fold, assess
+from neuroframes.registry import fit
+
+
+def test_scores_of_what_people_compute_from_frames_have_their_ceilings(patch):
+    part, test = patch
+    fold = Fold(part, [test], ("gap-2",), parcels=np.arange(50) // 5)
+    shown = np.zeros((40, 2))
+    shown[5:35:4, 0] = shown[7:38:6, 1] = 1
+    stimulus = ("kind=circle", "luminance")
+    model = fit("linear", part, {}, state=Path("unused"))
+    about, _ = assess(model, fold, similarity=False, shown=[shown], stimulus=stimulus)
+    scores = about["scores"]["gap-2"]["whole"]
+    for name in ("fc_similarity", "event_r, kind=circle"):
+        assert 0.2 < scores[name] <= 1 and abs(scores[f"{name}, ceiling"]) <= 1
+    assert {"network_r", "rsa_stretches"} < {*scores} and "event_r, luminance" not in scores
+    about, _ = assess(model, fold, similarity=False)
+    assert not any(name.startswith("event") for name in about["scores"]["gap-2"]["whole"])
+    frames, scored = (
+        np.concatenate(getattr(Assessment(model, fold).outcome("gap-2"), of)) for of in ("frames", "scored")
+    )
+    network = networks(part.origin.space)
+    r = [
+        np.corrcoef(*(x[scored][:, network == n].mean(axis=1) for x in (test.frames, frames)))[0, 1]
+        for n in np.unique(network[network >= 0])
+    ]
+    assert scores["network_r"] == pytest.approx(np.mean(r), abs=1e-5)
