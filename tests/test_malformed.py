@@ -375,6 +375,8 @@ CASES: dict[str, tuple[str, Change, str]] = {
         swap("GZipBase64Binary", "MorseCode"),
         "cannot be read",
     ),
+    "values outside of an array": ("pair/bold_hemi-L.func.gii", swap("DataArray", "Extra"), "cannot be read"),
+    "no GIFTI in its XML": ("pair/bold_hemi-R.func.gii", swap("GIFTI", "Other"), "cannot be read"),
     "a TimeStep of text": ("pair/bold_hemi-R.func.gii", swap("2000.000000", "soon"), "TimeStep"),
     "a TimeStep of 0.000001 ms": ("pair/bold_hemi-R.func.gii", swap("2000.000000", "0.000001"), "TR"),
     "hemispheres of other lengths": (

@@ -10,8 +10,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -25,7 +25,8 @@ from nibabel.imageclasses import all_image_classes
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import HEMISPHERES, PRIMARY, CorticalSpace
-from neuroframes.errors import InputError, check_number, check_there, listed, said
+from neuroframes.cortex.unreadable import reading
+from neuroframes.errors import InputError, check_number, check_there, listed
 from neuroframes.files import written_together
 from neuroframes.recording.parcels import TABLES, check_names, read_parcels, stated_tr, write_parcels
 from neuroframes.recording.sidecar import (
@@ -36,9 +37,8 @@ from neuroframes.recording.sidecar import (
     split_suffix,
     with_entity,
 )
-from neuroframes.recording.timeline import MAX_JITTER, acquired_at, at_volumes, trs_between
+from neuroframes.recording.timeline import MAX_JITTER, acquired_at, at_volumes, trs_between, usual_interval
 from neuroframes.recording.volumes import (
-    UNREADABLE,
     brain_mask_of,
     check_values,
     read_volume,
@@ -333,18 +333,12 @@ def hemisphere_paths(path: Path) -> dict[str, Path]:
     return {side: with_entity(path, f"hemi-{side}") for side in HEMISPHERES}
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path.name}: cannot be read, truncated or of an unknown format ({said(error)}); expected CIFTI "
-            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or parcels as "
-            f"{' or '.join(TABLES)}: copy or export the file again"
-        ) from error
+def _reading(path: Path) -> AbstractContextManager[None]:
+    remedy = (
+        "expected CIFTI .dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or "
+        f"parcels as {' or '.join(TABLES)}: copy or export the file again"
+    )
+    return reading(path, "cannot be read, truncated or of an unknown format", remedy)
 
 
 def _open(path: Path) -> Any:
@@ -556,7 +550,7 @@ def _volume_timing(file: str, onsets: Any, n_volumes: int | None) -> tuple[float
             f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {shortest:g} s apart; expected "
             "onsets in seconds, each later than the one before: correct or remove it"
         )
-    tr = float(apart[apart < 1.5 * shortest].mean())  # onsets jitter, or are rounded
+    tr = usual_interval(times)
     steps = trs_between(times, tr)
     if not steps.all():
         usual = float(np.median(apart))
