@@ -88,12 +88,14 @@ def read_volume(
     Raises
     ------
     InputError
-        If it isn't 4-D, holds no real numbers, or the mask isn't one of its grid.
+        If it isn't 4-D, holds no real numbers, its affine gives voxels no place of their own, or the mask
+        isn't one of its grid.
     OSError, ValueError, EOFError
         If it is truncated.
     """
     axis = _time_axis(path, image)
     check_values(path, image)
+    _check_affine(path, image.affine)
     shape = image.shape[:3]
     values = np.asarray(np.asarray(image.dataobj), np.float32).reshape(*shape, image.shape[axis])
     inside = _stated_mask(path, sidecar, shape)
@@ -115,6 +117,14 @@ def read_volume(
             "version": 1 + isinstance(header, Nifti2Header)
         }
     return np.asfortranarray(values[inside].T), CorticalSpace.from_mask(inside, image.affine, kept)
+
+
+def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
+    if not (np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4):
+        raise InputError(
+            f"{path.name}: its affine {np.round(affine[:3], 4).tolist()} gives voxels no place of their own; "
+            "expected sizes above 0 along three axes: correct its sform or qform, or export it again"
+        )
 
 
 def brain_mask_of(path: Path) -> Path | None:
