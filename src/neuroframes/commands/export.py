@@ -104,7 +104,7 @@ def _of_mask(run: "Bold", mask: "CorticalSpace", tr: float) -> "NDArray[np.float
     import numpy as np
 
     from neuroframes.cortex.space import HEMISPHERES
-    from neuroframes.recording.bold import TR_TOLERANCE
+    from neuroframes.recording.stated_time import TR_TOLERANCE
     from neuroframes.report.result import part_at
 
     name = run.sources[0].name

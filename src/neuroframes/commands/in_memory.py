@@ -23,19 +23,12 @@ from nilearn.surface import SurfaceImage
 from numpy.typing import NDArray
 
 from neuroframes.commands.run import BESIDE
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.space import HEMISPHERES, PRIMARY, CorticalSpace
 from neuroframes.errors import InputError, counted
-from neuroframes.recording.bold import (
-    MOST_PAUSED,
-    PRIMARY,
-    Bold,
-    NoTRError,
-    check_tr,
-    hemisphere_paths,
-    read_bold,
-    write_bold,
-)
+from neuroframes.recording.bold import Bold, read_bold, write_bold
+from neuroframes.recording.gifti import hemisphere_paths
 from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path, split_suffix
+from neuroframes.recording.stated_time import MOST_PAUSED, NoTRError, check_tr
 from neuroframes.recording.timeline import MAX_JITTER, acquired_at, at_volumes, trs_between, usual_interval
 from neuroframes.recording.volumes import brain_mask_beside, brain_mask_of
 
