@@ -1,0 +1,1 @@
+"""What frames tell of the stimulus."""
