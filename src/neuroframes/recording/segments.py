@@ -53,6 +53,8 @@ class Segment:
         Which of the other frames are measured at those vertices where they are finite. Models may make
         nothing of that: these frames then count as missing.
     person : str, "" where it isn't known
+    shown : array, shape (K, F), or None
+        Features of the stimulus at each frame's moment, NaN where nothing was shown.
     """
 
     frames: Float32
@@ -66,6 +68,7 @@ class Segment:
     vertices: NDArray[np.intp] | None = None
     partial: Mask | None = None
     person: str = ""
+    shown: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
