@@ -155,7 +155,7 @@ def test_read_again_it_decodes_the_same():
 
 @pytest.mark.parametrize(
     ("shown", "said"),
-    [(np.ones((K, 1)), "constant"), (np.where(np.arange(K) < 40, 1.0, np.nan)[:, None], "40 frames")],
+    [(np.ones((K, 1)), "constant"), (np.where(np.arange(K) < 40, 1.0, np.nan)[:, None], "40 moments")],
 )
 def test_what_cannot_be_fitted_is_refused(shown, said):
     with pytest.raises(InputError, match=said):

@@ -8,7 +8,7 @@ The penalties l_b of each feature are those with the lowest left-out error (hima
 Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728), so that lags that tell nothing are shrunk away: the
 delay of the response is learned. Windows begin before the moment itself, since features may have been
 convolved with a response already. x is solved for in the frames' principal components, unscaled: a rotation,
-under which ridge regression is the same.
+under which ridge regression is the same. Moments are about 2 s apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from neuroframes.recording.segments import HRF_LENGTH
 Float32 = NDArray[np.float32]
 
 FIRST, LAST, STEP = -4.0, 10.0, 2.0  # seconds: lags of the windows, and their least length
-COMPONENTS = 300  # of frames
+COMPONENTS = 200  # of frames
 MOST_TARGETS = 64  # of more features so many principal components are decoded
 BLOCKS = 5  # of moments, left out in turn
 FEWEST_MOMENTS = 64
@@ -145,11 +145,13 @@ def fit_decoder(
     if moments is None:
         ends = np.cumsum([len(part) * tr + 2 * HRF_LENGTH for part in frames])
         moments = [end - tr * np.arange(len(part), 0, -1) for end, part in zip(ends, frames, strict=True)]
-    shown = [np.isfinite(part).all(axis=1) for part in features]
+    # Moments that are closer than a window is long say nearly the same, and time grows with their cube.
+    every = max(1, round(STEP / tr))
+    shown = [np.isfinite(part).all(axis=1) & (np.arange(len(part)) % every == 0) for part in features]
     at = np.concatenate([part[rows] for part, rows in zip(moments, shown, strict=True)])
     if (n := len(np.unique(at))) < FEWEST_MOMENTS:
         raise InputError(
-            f"features of {n} frames in the training part, at least {FEWEST_MOMENTS} are needed; "
+            f"features of {n} moments in the training part, at least {FEWEST_MOMENTS} are needed; "
             "record longer, or hold out less"
         )
     targets, loadings, mean = _targets(

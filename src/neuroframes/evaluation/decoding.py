@@ -175,9 +175,8 @@ def straight(part: Sequence[Segment], test: Sequence[Segment]) -> list[Float32]:
 def _as_frames(segment: Segment) -> Segment:
     """The segment with features in the place of frames, where EEG goes on for a while after each moment."""
     shown = shown_of(segment)
-    return replace(
-        segment, frames=shown, measured=np.isfinite(shown).all(axis=1), times=segment.times + AFTER
-    )
+    known = np.logical_and.reduce(np.isfinite(shown), axis=1)
+    return replace(segment, frames=shown, measured=known, times=segment.times + AFTER)
 
 
 def whole(segment: Segment) -> Float32:

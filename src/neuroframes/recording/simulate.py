@@ -39,7 +39,7 @@ from neuroframes.recording.features import scalp_features, write_features
 from neuroframes.recording.simulated_film import write_film
 from neuroframes.recording.simulated_people import of_person
 from neuroframes.recording.simulated_sources import Sources, in_parcels, make_sources
-from neuroframes.recording.simulated_world import LIFELIKE, LINEAR, chance
+from neuroframes.recording.simulated_world import LIFELIKE, LINEAR, SEEN_FILM, chance
 from neuroframes.threads import few_threads
 
 SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
@@ -107,7 +107,8 @@ def simulate(
     band_pass : str
         Frequencies to which BOLD and features are filtered, Hz, such as 0.01,0.1; by default they aren't.
     film : bool
-        Write the film of each run to `stimuli`, as a video with sound (with the package av).
+        Write the film of each run to `stimuli`, as a video with sound (with the package av). BOLD in the
+        visual and auditory networks then follows it more than EEG does.
     overwrite : bool
         Replace the output if it exists.
     progress : bool
@@ -138,6 +139,7 @@ def simulate(
     world = LINEAR if linear else LIFELIKE
     world = world if without is None else world.without(without)
     if film:
+        world = replace(world, film=SEEN_FILM)
         need_av("--film writes videos with the package av")
     refuse_existing(out, overwrite, folder="dataset_description.json")
     settings: dict[str, Any] = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr}
