@@ -85,7 +85,8 @@ def test_options_are_the_function_s_parameters_with_its_defaults(command):
     assert list(options) == list(parameters)
     for name, parameter in parameters.items():
         if parameter.default is not parameter.empty and name != "out":
-            default = list(parameter.default) if name == "beside" else parameter.default
+            repeated = parameter.default == () and parameter.kind is parameter.KEYWORD_ONLY
+            default = [] if repeated else parameter.default
             assert options[name] == default and type(options[name]) is type(default), name
 
 

@@ -25,6 +25,10 @@ def test_regions_of_grayordinates_match_the_label_file():
     # 26 visual and 13 auditory areas a hemisphere, all of them found under these names
     assert len({names[n] for n in cortical[found["visual"]]}) == 52
     assert len({names[n] for n in cortical[found["auditory"]]}) == 26
+    with np.load(hcp_data("ca_network_1.1.npz")) as networks:
+        for name in ("language", "default"):
+            (key,) = networks["ids"][networks["labels"] == name.capitalize()]
+            np.testing.assert_array_equal(found[name], np.flatnonzero(networks["map_all"][: space.V] == key))
 
 
 def test_regions_follow_the_vertices_not_the_position():

@@ -74,6 +74,20 @@ def test_weights_are_workbench_s(spheres, tmp_path):
 def test_files_that_are_no_spheres(spheres, tmp_path):
     (tmp_path / "a.surf.gii").write_text("<GIFTI>")
     nib.save(nib.GiftiImage(), tmp_path / "b.surf.gii")
-    for wrong in ("a.surf.gii", "b.surf.gii", "absent.surf.gii"):
+    coordinates, faces = surface("fsaverage5", "inflated", "L")
+    with_gap = coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
+    with_gap[3] = np.nan
+    for name, places in (("inflated.surf.gii", coordinates), ("nan.surf.gii", with_gap)):
+        arrays = [
+            nib.gifti.GiftiDataArray(np.float32(places), "NIFTI_INTENT_POINTSET"),
+            nib.gifti.GiftiDataArray(faces, "NIFTI_INTENT_TRIANGLE"),
+        ]
+        nib.save(nib.GiftiImage(darrays=arrays), tmp_path / name)
+    damaged = bytearray(spheres["fsaverage5"].read_bytes())
+    start = damaged.index(b"<Data>") + 100
+    damaged[start : start + 40] = b"A" * 40
+    (tmp_path / "damaged.surf.gii").write_bytes(damaged)
+    names = ("a", "b", "absent", "inflated", "nan", "damaged")
+    for wrong in (f"{name}.surf.gii" for name in names):
         with pytest.raises(InputError, match=f"{wrong}: no surface .*expected a GIFTI sphere"):
             sphere_weights(tmp_path / wrong, spheres["fsaverage5"])

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from scipy.spatial import ConvexHull
 
 from neuroframes.checksums import CHECKSUMS
+from neuroframes.cli import main
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
@@ -114,6 +116,86 @@ def test_volumes_are_projected_to_a_surface(root, tmp_path):
         prepare(root, tmp_path / "b", surface="fsaverage5", space="MNI152NLin6Asym", progress=False)
     with pytest.raises(InputError, match="a gifti, not projected to fsaverage5; .*leave --surface out"):
         prepare(root, tmp_path / "b", surface="fsaverage5", space="fsaverage5", progress=False)
+
+
+def write_labels(folder: Path, keys: dict[str, list[int]]) -> list[Path]:
+    """FreeSurfer's labels of the 12 + 10 vertices; 0 is no region."""
+    names, colours = ["unknown", "a", "b"], np.array([[i, 2, 3, 0, 0] for i in range(3)])
+    files = [folder / f"{side}h.atlas.annot" for side in keys]
+    for file, of_half in zip(files, keys.values(), strict=True):
+        nib.freesurfer.write_annot(file, np.array(of_half), colours, names, True)
+    return files
+
+
+def test_parcels_of_an_atlas(root, tmp_path, refused):
+    keys = {"l": [1] * 5 + [0] * 3 + [2] * 4, "r": [0] * 4 + [1] * 6}
+    files = write_labels(tmp_path, keys)
+    out = ["prepare", root, "--out", tmp_path / "out"]
+    words = [*out, *(word for file in files for word in ("--parcels", file))]
+    assert main([*map(str, words)]) == 0
+    store = open_store(tmp_path / "out" / "sub-01.zarr")
+    assert (store.space.kind, store.space.names) == ("parcels", ("L_a", "b", "R_a"))
+    bold = read_bold(next(root.rglob("*run-1_hemi-L*_bold.func.gii"))).data
+    expected = [bold[:, a:b].mean(axis=1) for a, b in ((0, 5), (8, 12), (16, 22))]
+    np.testing.assert_allclose(store.runs[0].bold(), np.transpose(expected), atol=1e-6)
+    assert np.flatnonzero(store.runs[0].censored).tolist() == [2]
+    assert "was prepared with parcels=" in refused(*out)
+    before = (store.path / "runs/task-rest_run-1/bold").stat().st_ctime_ns
+    assert main([*map(str, words)]) == 0
+    assert (store.path / "runs/task-rest_run-1/bold").stat().st_ctime_ns == before
+    # A file that changes is read again.
+    write_labels(tmp_path, keys | {"l": [1] * 6 + [0] * 2 + [2] * 4})
+    os.utime(files[0], ns=(1, 1))
+    assert main([*map(str, words)]) == 0
+    again = open_store(store.path).runs[0].bold()
+    np.testing.assert_allclose(again[:, 0], bold[:, :6].mean(axis=1), atol=1e-6)
+
+
+def test_bold_on_another_mesh(root, tmp_path, refused):
+    """Meshes are alike but for the order of vertices: frames are, too."""
+    generator, files = np.random.default_rng(0), {}
+    for side, n_vertices in (("L", 12), ("R", 10)):
+        places = generator.standard_normal((n_vertices, 3))
+        places /= np.linalg.norm(places, axis=1, keepdims=True)
+        for name, step in (("own", 1), ("other", -1)):
+            arrays = [
+                nib.gifti.GiftiDataArray(np.float32(places[::step]), "NIFTI_INTENT_POINTSET"),
+                nib.gifti.GiftiDataArray(
+                    np.int32(ConvexHull(places[::step]).simplices), "NIFTI_INTENT_TRIANGLE"
+                ),
+            ]
+            files[name, side] = tmp_path / f"{name}.{side}.surf.gii"
+            nib.save(nib.GiftiImage(darrays=arrays), files[name, side])
+    own, other = ([files[name, side] for side in "LR"] for name in ("own", "other"))
+    moved = [
+        word
+        for pair in zip(own, other, strict=True)
+        for word in ("--sphere", pair[0], "--to-sphere", pair[1])
+    ]
+    out = ["prepare", root, "--out", tmp_path / "out"]
+    for words, message in (
+        (moved[:2], "1 --sphere and 0 --to-sphere; expected as many"),
+        (moved[:4], "own.L.surf.gii: 1 for frames of hemisphere L and R; pass one file for each, left first"),
+        ([*moved[4:], *moved[:4]], "own.R.surf.gii: passed as hemisphere L"),
+        (["--sphere", "absent", "--to-sphere", own[0]], "absent: no such file"),
+        (["--parcels", "yeo9"], "yeo9: no atlas that is known; expected mmp, yeo7"),
+        (
+            ["--parcels", "yeo7"],
+            "yeo7: labels of 32,492 vertices of hemisphere L, but frames are on a mesh of 12",
+        ),
+    ):
+        assert message in refused(*out, *words)
+    assert main([*map(str, [*out, *moved])]) == 0
+    store = open_store(tmp_path / "out" / "sub-01.zarr")
+    store.space.check_same(CorticalSpace.from_counts({"L": 12, "R": 10}), "the targets")
+    bold = read_bold(next(root.rglob("*run-1_hemi-L*_bold.func.gii"))).data
+    np.testing.assert_allclose(
+        store.runs[0].bold(), bold[:, [*range(11, -1, -1), *range(21, 11, -1)]], atol=1e-4
+    )
+    files = write_labels(tmp_path, {"l": [1] * 12, "r": [2] * 10})
+    (path,) = prepare(root, tmp_path / "both", sphere=own, to_sphere=other, parcels=files, progress=False)
+    means = np.stack([bold[:, :12].mean(axis=1), bold[:, 12:].mean(axis=1)], axis=1)
+    np.testing.assert_allclose(open_store(path).runs[0].bold(), means, atol=1e-4)
 
 
 def test_what_is_censored_around_outliers(root, tmp_path):

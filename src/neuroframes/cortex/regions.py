@@ -1,14 +1,16 @@
 """Named regions of the cortex, after the multimodal parcellation (MMP; Glasser et al. 2016, Nature 536).
 
 They join sections of its supplementary neuroanatomical results: "visual" is 1 to 5 (primary, early, dorsal
-stream, ventral stream, MT+ complex and neighbours), "auditory" is 10 and 11 (early, association).
+stream, ventral stream, MT+ complex and neighbours), "auditory" is 10 and 11 (early, association). "language"
+and "default" are the networks of Cole and Anticevic that are called so (Ji et al. 2019, NeuroImage 185).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroframes.cortex.mesh import cortical_vertices, farthest_points, surface
-from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, PLACES, CorticalSpace, hcp_data
+from neuroframes.cortex.labels import labels
+from neuroframes.cortex.mesh import farthest_points, surface
+from neuroframes.cortex.space import HEMISPHERES, MESH_SIZES, PLACES, CorticalSpace
 
 VISUAL = {
     *("V1", "V2", "V3", "V4"),
@@ -21,6 +23,7 @@ AUDITORY = {
     *("A4", "A5", "STSda", "STSdp", "STSva", "STSvp", "STGa", "TA2"),
 }
 REGIONS = {"visual": VISUAL, "auditory": AUDITORY, "V1": {"V1"}}
+NETWORKS = {"language": "Language", "default": "Default"}
 N_PARCELS = 100  # of a hemisphere without labels; the MMP has 180
 
 
@@ -30,13 +33,16 @@ def regions(space: CorticalSpace) -> dict[str, NDArray[np.intp]]:
     Returns
     -------
     dict of str to array, shape (n,), int64
-        "visual", "auditory" and "V1" on fsLR-32k, with or without the medial wall; {} elsewhere, since no
-        other mesh has labels in a package that can be relied on.
+        "visual", "auditory", "V1", "language" and "default" on fsLR-32k, with or without the medial wall; {}
+        elsewhere, since no other mesh has labels in a package that can be relied on.
     """
     if space.name != "fsLR-32k":
         return {}
-    area = _areas(space)
-    return {name: np.flatnonzero(np.isin(area, list(members))) for name, members in REGIONS.items()}
+    areas = _members(space, "mmp")
+    networks = _members(space, "cole-anticevic")
+    found = {name: np.isin(areas, list(members)) for name, members in REGIONS.items()}
+    found |= {name: networks == network for name, network in NETWORKS.items()}
+    return {name: np.flatnonzero(inside) for name, inside in found.items()}
 
 
 def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
@@ -54,12 +60,7 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
     if space.name not in MESH_SIZES:
         return None
     if space.name == "fsLR-32k":
-        area = _areas(space)
-        label = np.full(space.V, -1)
-        cortex = area != ""
-        pairs = np.stack([space.hemisphere[cortex], np.unique(area, return_inverse=True)[1][cortex]])
-        label[cortex] = np.unique(pairs, axis=1, return_inverse=True)[1]
-        return label
+        return labels("mmp", space)[0]
     halves = []
     for hemi, side in HEMISPHERES.items():
         sphere = surface(space.name, "sphere", hemi)[0]
@@ -72,17 +73,8 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
     return space.of_vertices(halves, -1)
 
 
-def _areas(space: CorticalSpace) -> NDArray[np.str_]:
-    """MMP area of each value without its hemisphere ("V1"), "" outside; shape (V,), str."""
-    with np.load(hcp_data("mmp_1.0.npz")) as mmp:
-        # Labels read "L_V1", "R_V1"; `map_all` holds their number for the left, then the right grayordinates.
-        names = np.array([label.partition("_")[2] for label in mmp["labels"]])
-        order = np.searchsorted(mmp["ids"], mmp["map_all"])
-    halves, first = [], 0
-    for hemi in HEMISPHERES:
-        vertices = cortical_vertices(space.name, hemi)
-        half = np.full(MESH_SIZES[space.name], "", names.dtype)
-        half[vertices] = names[order[first : first + len(vertices)]]
-        first += len(vertices)
-        halves.append(half)
-    return space.of_vertices(halves, "")
+def _members(space: CorticalSpace, atlas: str) -> NDArray[np.str_]:
+    """Area or network of each value without its hemisphere ("V1"), "" outside; shape (V,), str."""
+    number, names = labels(atlas, space)
+    # Those of the MMP read "L_V1", "R_V1"; the last stands where the number is -1.
+    return np.array([*(name.removeprefix("L_").removeprefix("R_") for name in names), ""])[number]

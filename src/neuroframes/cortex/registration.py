@@ -5,31 +5,45 @@ A vertex of the one lies in a triangle of the other's sphere; its value is the m
 weighted by its barycentric coordinates. Workbench does the same (`-metric-resample`, BARYCENTRIC).
 """
 
+import zlib
 from pathlib import Path
 from xml.parsers.expat import ExpatError
 
 import numpy as np
 import scipy.sparse
+from nibabel.cifti2 import Cifti2HeaderError
 from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiImage
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from neuroframes.errors import InputError
+from neuroframes.cortex.space import check_side
+from neuroframes.errors import InputError, said
 
 Float = NDArray[np.float64]
 
+# What nibabel raises at damaged files of meshes; its parsers of XML the last two.
+UNREADABLE = (
+    *(OSError, ValueError, LookupError, OverflowError, TypeError, MemoryError),
+    *(ExpatError, zlib.error, ImageFileError, HeaderDataError, Cifti2HeaderError),
+    *(AttributeError, AssertionError),
+)
+
 NEAREST = 6  # vertices of a sphere, one of which is a corner of the triangle around any place
+ROUND = 1.01  # largest over smallest radius of a sphere; of a pial or inflated surface 5 or more
 OUTSIDE = 1e-6  # by which a coordinate may be negative: rounding
 
 
-def sphere_weights(sphere: str | Path, target: str | Path) -> scipy.sparse.csr_array:
+def sphere_weights(sphere: str | Path, target: str | Path, hemi: str | None = None) -> scipy.sparse.csr_array:
     """Weights by which values at a sphere's vertices become values at another's.
 
     Parameters
     ----------
     sphere, target : path
         GIFTI surfaces (`*.sphere.surf.gii`) of one hemisphere, registered to each other, of any radius.
+    hemi : "L" or "R", optional
+        Which they are to be of.
 
     Returns
     -------
@@ -39,9 +53,9 @@ def sphere_weights(sphere: str | Path, target: str | Path) -> scipy.sparse.csr_a
     Raises
     ------
     InputError
-        If a file is no such surface.
+        If a file is no such surface, or says that it is of the other hemisphere.
     """
-    (vertices, faces), (places, _) = _read(Path(sphere)), _read(Path(target))
+    (vertices, faces), (places, _) = _read(Path(sphere), hemi), _read(Path(target), hemi)
     of_vertex = scipy.sparse.csr_array(
         (np.ones(faces.size), (faces.ravel(), np.repeat(np.arange(len(faces)), 3))),
         (len(vertices), len(faces)),
@@ -81,14 +95,23 @@ def _barycentric(corners: Float, places: Float) -> Float:
     return np.divide(volumes, total, out=np.full_like(volumes, -np.inf), where=ahead & (total != 0))
 
 
-def _read(path: Path) -> tuple[Float, NDArray[np.intp]]:
+def _read(path: Path, hemi: str | None) -> tuple[Float, NDArray[np.intp]]:
     """Unit vectors of a sphere's vertices, shape (n, 3), and its triangles (m, 3)."""
     try:
         image = GiftiImage.from_filename(path)
         vertices, faces = image.agg_data("pointset"), image.agg_data("triangle")
         vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.intp)
-        if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,) or faces.max() >= len(vertices):
+        shapes = vertices.shape[1:], faces.shape[1:]
+        if shapes != ((3,), (3,)) or faces.min() < 0 or faces.max() >= len(vertices):
             raise ValueError("no vertices and triangles")
-    except (OSError, ValueError, LookupError, TypeError, ExpatError, ImageFileError) as error:
-        raise InputError(f"{path}: no surface ({error}); expected a GIFTI sphere, *.surf.gii") from error
-    return vertices / np.linalg.norm(vertices, axis=1, keepdims=True), faces
+        radius = np.linalg.norm(vertices, axis=1, keepdims=True)
+        if not 0 < radius.max() < ROUND * radius.min():  # nor NaN
+            raise ValueError(f"vertices {radius.min():.3g} to {radius.max():.3g} mm off the centre")
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: no surface ({said(error)}); expected a GIFTI sphere, *.surf.gii"
+        ) from error
+    if hemi:
+        metas = (image.meta, *(array.meta for array in image.darrays))
+        check_side(path, hemi, [meta.get("AnatomicalStructurePrimary") for meta in metas])
+    return vertices / radius, faces

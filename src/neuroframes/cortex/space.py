@@ -11,11 +11,14 @@ A space is determined by its kind and `header`, the text that a writer needs; ev
 import base64
 import importlib.util
 import json
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,8 @@ PLACES: Mapping[Kind, str] = {
 
 LEFT, RIGHT, NOT_CORTEX = 0, 1, -1
 HEMISPHERES = {"L": LEFT, "R": RIGHT}
+PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}  # as GIFTI has it
+SIDE = re.compile(r"(?<![A-Za-z0-9])(?:hemi-)?(?:(?P<L>lh|left|L)|(?P<R>rh|right|R))(?![A-Za-z0-9])")
 STRUCTURES = {"CIFTI_STRUCTURE_CORTEX_LEFT": LEFT, "CIFTI_STRUCTURE_CORTEX_RIGHT": RIGHT}
 # The meshes that people use differ in the number of vertices of a hemisphere, which therefore names them.
 MESHES = {32_492: "fsLR-32k", 10_242: "fsaverage5", 40_962: "fsaverage6", 163_842: "fsaverage"}
@@ -60,6 +65,34 @@ def package_file(package: str, *place: str) -> Path:
     if found is None or not found.submodule_search_locations:
         raise InputError(f"{place[-1]} is in {package}, which is not installed; run: pip install {package}")
     return Path(found.submodule_search_locations[0], *place)
+
+
+def by_hemisphere(files: Sequence[Path], sides: Collection[str]) -> dict[str, Path]:
+    """The file of each of these hemispheres, of as many, left first.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer, or a name says another hemisphere.
+    """
+    if len(files) != len(sides):
+        raise InputError(
+            f"{listed([file.name for file in files])}: {len(files)} for frames of hemisphere "
+            f"{' and '.join(sides)}; pass one file for each, left first"
+        )
+    for side, file in zip(sides, files, strict=True):
+        check_side(file, side, [PRIMARY[str(match.lastgroup)] for match in SIDE.finditer(file.name)])
+    return dict(zip(sides, files, strict=True))
+
+
+def check_side(file: Path, side: str, stated: Collection[str | None]) -> None:
+    """Raise InputError where what is `stated` of a file is the other hemisphere alone."""
+    (other,) = PRIMARY.keys() - {side}
+    if PRIMARY[other] in stated and PRIMARY[side] not in stated:
+        raise InputError(
+            f"{file.name}: passed as hemisphere {side}, but its name or metadata say {other}; pass the file "
+            "of the left hemisphere first"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +215,22 @@ class CorticalSpace:
         """The space of a table of `count` parcels; `names` are those of all, or none."""
         header = json.dumps({"count": count, "names": list(names)})
         return cls("parcels", "parcels", *_parcels(count), header, tuple(names))
+
+    @cached_property
+    def mesh_sizes(self) -> dict[str, int]:
+        """Vertices of the meshes of the hemispheres that values lie on, left first."""
+        if self.kind == "gifti":
+            return dict(json.loads(self.header))
+        if not self.cortical.any():
+            return {}
+        # nibabel's axis takes a quarter of a second.
+        models = ElementTree.fromstring(self.header).iter("BrainModel")
+        stated = {
+            model.get("BrainStructure"): int(model.get("SurfaceNumberOfVertices", 0)) for model in models
+        }
+        return {
+            side: stated[name] for side, name in zip(HEMISPHERES, STRUCTURES, strict=True) if name in stated
+        }
 
     @property
     def place(self) -> str:

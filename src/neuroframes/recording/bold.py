@@ -22,7 +22,7 @@ from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 from nibabel.imageclasses import all_image_classes
 from numpy.typing import NDArray
 
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.space import HEMISPHERES, PRIMARY, CorticalSpace
 from neuroframes.errors import InputError, check_number, check_there, listed, said
 from neuroframes.files import written_together
 from neuroframes.recording.parcels import TABLES, check_names, read_parcels, stated_tr, write_parcels
@@ -60,7 +60,6 @@ SUFFIXES = {
     "ptseries": (".ptseries.nii",),
 }
 INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
-PRIMARY = {"L": "CortexLeft", "R": "CortexRight"}
 MILLISECONDS = {"": 1.0, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3}  # of a GIFTI's TimeStep
 LONGEST_STEP = 20.0  # of one without a unit, in seconds: FreeSurfer states it in ms, others in s
 

@@ -17,7 +17,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -30,9 +30,11 @@ import zarr
 from numpy.typing import NDArray
 
 from neuroframes.checksums import CHECKSUMS, check_files, write_checksums
+from neuroframes.cortex.labels import ATLASES, check_atlas
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError, check_number, counted, listed
+from neuroframes.errors import InputError, check_number, check_there, counted, listed
 from neuroframes.files import alone, put_in_place, written_whole
+from neuroframes.recording.averaging import of_parcels, on_mesh
 from neuroframes.recording.band_power import BandPower, log_band_power
 from neuroframes.recording.bids import RunFiles, find_runs
 from neuroframes.recording.bold import Bold, bold_files, read_bold
@@ -230,6 +232,9 @@ def prepare(
     space: str | None = None,
     atlas: str | None = None,
     surface: str | None = None,
+    sphere: Sequence[str | Path] = (),
+    to_sphere: Sequence[str | Path] = (),
+    parcels: Sequence[str | Path] = (),
     bold_tr: float | None = None,
     eeg_root: str | Path | None = None,
     overwrite: bool = False,
@@ -288,6 +293,14 @@ def prepare(
         Atlas of parcels, which are then taken rather than vertices.
     surface : {"fsaverage5"}
         Surface to which volumes in MNI space are projected, by default fMRIPrep's MNI152NLin2009cAsym.
+    sphere : sequence of path
+        Registration sphere of the BOLD's mesh, GIFTI, the left hemisphere's first, by which BOLD is moved to
+        the mesh of `to_sphere`.
+    to_sphere : sequence of path
+        Sphere of the mesh to move to, registered to `sphere`.
+    parcels : sequence of path
+        Labels by which vertices are averaged to parcels: mmp, yeo7, yeo17 or cole-anticevic on fsLR-32k, a
+        .dlabel.nii, or a .label.gii or .annot, the left hemisphere's first.
     bold_tr : float, seconds
         TR of all runs, where files state none or a wrong one.
     eeg_root : path
@@ -326,7 +339,15 @@ def prepare(
         **asdict(Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)),
         "regress": regress,
         "high_pass": None if high_pass is None else check_number(high_pass, "--high-pass", above=0),
+        "sphere": _spheres(sphere),
+        "to_sphere": _spheres(to_sphere),
+        "parcels": check_atlas(parcels) or None,
     }
+    if len(sphere) != len(to_sphere):
+        raise InputError(
+            f"{len(sphere)} --sphere and {len(to_sphere)} --to-sphere; expected as many: pass both for each "
+            "hemisphere, or leave both out"
+        )
     if dataset not in ("bids", *ADAPTERS):
         raise InputError(f"--dataset {dataset}; expected bids, {listed([*ADAPTERS])}")
     if dataset != "bids":
@@ -347,7 +368,7 @@ def prepare(
         places = {name: _place(store, by_subject[name], settings) for name, store in stores.items()}
         drafts = {places[name]: store for name, store in stores.items() if places[name] != store}
         # Only whole runs have a stamp, so one that was interrupted is read again.
-        kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run)]
+        kept = [run for run in runs if _stamp_of(places[run.subject], run) == _stamp(run, settings)]
         try:
             with Progress(console=Console(stderr=True), disable=not progress) as bar:
                 task = bar.add_task("prepare", total=len(runs))
@@ -404,7 +425,8 @@ def _place(store: Path, runs: list[RunFiles], settings: dict[str, Any]) -> Path:
     usable = [
         place
         for place in (store, draft)
-        if _store_attributes(place).get("settings") == settings and _stamp_of(place, first) == _stamp(first)
+        if _store_attributes(place).get("settings") == settings
+        and _stamp_of(place, first) == _stamp(first, settings)
     ]
     place = usable[0] if usable else draft if store.exists() else store
     if draft not in usable or place == store:
@@ -430,7 +452,7 @@ def _add(
 
     Stores that are to be `replaced` may hold the same data.
     """
-    stamp = _stamp(run)  # before reading: what changes meanwhile is read again
+    stamp = _stamp(run, settings)  # before reading: what changes meanwhile is read again
     bold, eeg, times, left_out, moved = _read(run, settings)
     # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
     hashes = {"bold": _hash(bold.data.T), "eeg": _hash(_array(eeg))}
@@ -467,6 +489,10 @@ def _read(
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
     left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
     moved = motion(run.confounds, len(bold.data)) if run.confounds else None
+    if settings["sphere"]:
+        bold = on_mesh(bold, ~left_out, settings["sphere"], settings["to_sphere"])
+    if settings["parcels"]:
+        bold = of_parcels(bold, ~left_out, settings["parcels"])
     if settings["regress"] or settings["high_pass"]:
         bold = _cleaned(run, bold, ~left_out, settings)
     if is_table(run.eeg):
@@ -604,9 +630,17 @@ def _open_run(folder: Path) -> StoredRun:
     return StoredRun(folder.name, **{"motion": None, **arrays, **stated}, group=group)
 
 
-def _stamp(run: RunFiles) -> list[list[Any]]:
+def _spheres(files: Sequence[str | Path]) -> list[str] | None:
+    for file in files:
+        check_there(Path(file))
+    return [str(Path(file).absolute()) for file in files] or None
+
+
+def _stamp(run: RunFiles, settings: dict[str, Any]) -> list[list[Any]]:
     """Name, size and time of change of every file that reading a run depends on."""
     files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *filter(None, [run.confounds])]
+    for name in ("sphere", "to_sphere", "parcels"):
+        files += [Path(of) for of in settings[name] or () if of not in ATLASES]
     return [[_named(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
