@@ -1,1 +1,1 @@
-"""What frames tell of the stimulus."""
+"""From cortex to stimulus: what a film showed and played, told from fMRI frames."""
