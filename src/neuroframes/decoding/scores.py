@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.evaluation.metrics import correlation, standardised
+from neuroframes.recording.features import CATEGORY
 
 Array = NDArray[np.float64]
 Series = Sequence[NDArray[np.floating]]  # (K, F), one a run
@@ -25,7 +26,6 @@ Rows = Sequence[NDArray[np.bool_]]  # (K,), one a run
 
 STRETCHES = (4.0, 10.0, 20.0)  # seconds
 TOP = (1, 5)
-CATEGORY = "="  # "kind=circle" is the indicator of a category of kind
 FEWEST_STRETCHES = 4
 
 

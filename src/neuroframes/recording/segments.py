@@ -307,7 +307,8 @@ def load_segments(
         times = run.frame_times[here], run.tr * np.arange(part.start, part.stop, dtype=np.float64)
         moved = None if run.motion is None else run.motion[here]
         signal, power = eeg[part.run]
-        segments.append(Segment(frames[row], *times, mask, power, part.run, signal, moved))
+        shown = None if (of_run := store.shown(run)) is None else of_run[here]
+        segments.append(Segment(frames[row], *times, mask, power, part.run, signal, moved, shown=shown))
     return segments, scale
 
 
