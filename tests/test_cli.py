@@ -445,6 +445,19 @@ def test_a_full_disk_in_the_other_commands(recording, refused, monkeypatch):
         assert "o_hemi-L.func.gii: no space left" in refused(*arguments, "--out", "o.func.gii")
 
 
+def test_a_full_disk_in_processes_of_prior(people, refused, monkeypatch):
+    monkeypatch.setattr(
+        "neuroframes.evaluation.jobs._in_pool",
+        lambda _, jobs, __: ((job, full_at(job.result)) for job in jobs),
+    )
+    error = refused("prior", *people.runs[:2], "--out", "p")
+    assert "no space left on the disk; free some space or choose another --out" in error
+
+
+def full_at(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, "no space left on the disk", str(path))
+
+
 def test_a_folder_without_permission(run_of, refused, monkeypatch):
     bold = run_of(60)
 

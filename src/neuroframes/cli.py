@@ -6,7 +6,6 @@ Only the module of the chosen command is imported.
 
 import argparse
 import ast
-import errno
 import logging
 import os
 import signal
@@ -18,7 +17,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 import neuroframes
-from neuroframes.errors import InputError, listed
+from neuroframes.errors import InputError, explained, listed
 from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
@@ -57,14 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        remedies = {
-            errno.ENOSPC: "free some space or choose another --out",
-            errno.EFBIG: "choose another --out",
-            errno.EACCES: "change who may read or write it",
-        }
-        remedy = f"; {remedies[error.errno]}" if error.errno in remedies else ""
-        return _fail(f"{where}{error.strerror or error}{remedy}")
+        return _fail(explained(error))
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)
         print(f"neuroframes: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """What goes wrong because of the input, as opposed to because of us."""
 
+import errno
 import math
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -10,6 +11,12 @@ from pathlib import Path
 POINTERS = (b"/annex/objects/", b"version https://git-lfs")
 FETCH = "fetch it: datalad get, git annex get or git lfs pull"
 MOST_SAID = 200  # characters of a library's message
+# What to do about errors of the operating system.
+REMEDIES = {
+    errno.ENOSPC: "free some space or choose another --out",
+    errno.EFBIG: "choose another --out",
+    errno.EACCES: "change who may read or write it",
+}
 
 
 class InputError(ValueError):
@@ -17,6 +24,15 @@ class InputError(ValueError):
 
     The command line prints the message and exits with code 2. Everything else is a bug.
     """
+
+
+def explained(error: BaseException) -> str:
+    """What an error says; of the operating system's which file it is about, too, and what to do."""
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = f"; {REMEDIES[error.errno]}" if error.errno in REMEDIES else ""
+    return f"{where}{error.strerror or error}{remedy}"
 
 
 def check_number(

@@ -17,6 +17,7 @@ from neuroframes.commands.check import Check, check
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.eeg import read_eeg
+from neuroframes.recording.sidecar import write_sidecar
 
 N_FRAMES, RATE, ONSET = 240, 100, 3.0
 TRIGGERS = ONSET + np.arange(N_FRAMES)
@@ -202,6 +203,17 @@ def test_one_thing_is_wrong_with_one_run(data, untouched, spoil, error, warning)
         assert spoiled.amplitude == pytest.approx(1e-5, rel=0.05)
     if spoil is with_flat_channel:
         assert spoiled.flat == ["Fp1"]
+
+
+def test_a_run_that_pauses_is_told(data):
+    onsets = np.arange(N_FRAMES) + 5.0 * (np.arange(N_FRAMES) >= 50)
+    write_sidecar(bold_of(data), {"VolumeTiming": onsets.tolist()})
+    eeg_of(data / "sub-02/eeg", "sub-02_task-rest_eeg", 2, ONSET + onsets)
+    run = checked(data).runs[1]
+    assert (run.errors, run.triggers, run.frames, run.measured) == ([], N_FRAMES, 245, 235)
+    assert run.duration == 245 and run.longest_gap == 5 and abs(run.drift) < 1
+    said = ".dtseries.nii: no volume at 5 of 245 frames (50:54), where the run pauses by VolumeTiming"
+    assert [said in warning for warning in run.warnings] == [True]
 
 
 def test_frames_beyond_a_gap_have_no_eeg(data):

@@ -174,7 +174,7 @@ def test_log_and_sidecar_say_how_much_information_is_left(
         assert about["NeuroframesShareMeasured"] == 0.925
         assert about["NeuroframesEffectiveFrames"] == pytest.approx(expected, rel=0.01) and expected < 100
     said = f"185 of 200 frames (92 %) are measured in full, worth about {expected:.0f} independent ones"
-    assert caplog.messages.count(said) == 2
+    assert caplog.messages.count(f"{bold.name}: {said}") == 2
 
 
 @pytest.mark.parametrize("gap", [1, 2, 4, 8])

@@ -150,6 +150,14 @@ def test_a_surface_image(tmp_path, frames):
         complete(image, frames=FRAMES)
 
 
+def test_what_states_no_tr_is_told_to_say_it(frames):
+    image = nib.Nifti1Image(frames.T.reshape(2, 3, 4, K), np.eye(4))
+    image.header["pixdim"][4] = 0
+    for bold in (frames, image):
+        with pytest.raises(InputError, match=f"{type(bold).__name__}: it states no TR; pass bold_tr, in sec"):
+            complete(bold, frames=FRAMES)
+
+
 def test_gifti_alone_and_in_pairs(tmp_path, frames):
     files = write_bold(tmp_path / "b.func.gii", frames, CorticalSpace.from_counts({"L": 14, "R": 10}), tr=TR)
     pair = tuple(map(nib.load, files))
@@ -215,7 +223,7 @@ def test_out_is_written_all_the_same(tmp_path, frames):
 def test_what_is_no_run(tmp_path, frames):
     with pytest.raises(InputError, match="list of shape.*expected a path, an image"):
         complete(["a", "b"], bold_tr=TR)
-    with pytest.raises(InputError, match="states a TR.*pass --bold-tr"):
+    with pytest.raises(InputError, match="ndarray: it states no TR; pass bold_tr"):
         complete(frames, frames=FRAMES)
     with pytest.raises(InputError, match="complex numbers; pass their magnitude"):
         complete(nib.Nifti1Image(np.ones((2, 2, 2, 20), np.complex64), np.eye(4)), frames="3")

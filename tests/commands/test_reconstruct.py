@@ -104,6 +104,20 @@ def test_the_step_of_the_triggers_may_be_said_another_is_in_between(recording, r
     np.testing.assert_allclose(read_bold(coarse[0]).data, at_volumes, atol=0.02)
 
 
+@pytest.mark.parametrize("lost", [slice(30, 33), slice(30, 80)])
+def test_frames_go_on_where_triggers_pause(recording, reconstructed, tmp_path, lost, caplog):
+    caplog.set_level("INFO", "neuroframes")
+    raw = mne.io.read_raw_brainvision(recording.eeg(3), preload=True, verbose="ERROR")
+    volumes = np.flatnonzero([name == "Response/R128" for name in raw.annotations.description])
+    raw.annotations.delete(volumes[lost])
+    written = reconstruct(recording.model, eeg=raw, out=tmp_path / "x_bold.func.gii")
+    frames, whole = (read_bold(paths[0]) for paths in (written, reconstructed))
+    assert frames.tr == whole.tr and not frames.measured.any()
+    # Between triggers their times are interpolated: none is off by more than the triggers jitter.
+    np.testing.assert_allclose(frames.data, whole.data, atol=0.05)
+    assert f"{lost.stop - lost.start} frames where volume triggers pause" in caplog.text
+
+
 def test_without_triggers_frames_run_from_the_start(recording, tmp_path, caplog):
     out = tmp_path / "x.func.gii"
     eeg, model = str(recording.eeg(3)), str(recording.model)

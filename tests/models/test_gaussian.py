@@ -98,6 +98,13 @@ def test_an_existing_model_is_replaced_only_when_asked(model, stored):
     assert GaussianModel.load(stored).origin.tr == 3.0
 
 
+def test_a_store_is_no_model(tmp_path, recording):
+    said = f"what neuroframes prepare wrote, not a model; .* neuroframes train {recording.store} --out MODEL"
+    for path in (recording.store, recording.store.parent):
+        with pytest.raises(InputError, match=said):
+            GaussianModel.load(path)
+
+
 def damage_missing(folder):
     for path in folder.iterdir():
         path.unlink()

@@ -107,6 +107,12 @@ def test_without_r_peaks_nothing_is_said_of_the_heart(eeg, ecg):
 def test_drift_is_that_of_the_triggers(eeg):
     late = triggers(2.0) * (1 + 4e-5)
     assert scanner_traces(eeg, RATE, late, 2.0).drift == pytest.approx(40, abs=0.01)
+    paused = np.delete(late, slice(30, 55))
+    assert scanner_traces(eeg, RATE, paused, 2.0).drift == pytest.approx(40, abs=0.01)
+    assert (
+        scanner_traces(eeg, RATE, np.delete(late, 30) + 0.5 * (np.arange(len(late) - 1) > 30), 2.0).drift
+        is None
+    )
     assert scanner_traces(eeg, RATE, triggers(2.0)[:1], 2.0).drift is None
     (said,) = scanner_traces(eeg, RATE, triggers(2.002), 2.0).warnings
     assert LARGEST_DRIFT < 1000 and "+1000 ppm further apart than the TR" in said

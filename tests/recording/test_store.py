@@ -25,6 +25,7 @@ from neuroframes.recording.nuisance import without_nuisance
 from neuroframes.recording.projection import projected
 from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.timeline import MOTION
 
 pybv = pytest.importorskip("pybv")
 RATE, TR, K = 500, 0.8, 20
@@ -32,13 +33,23 @@ NAMES = ["Fz", "Cz", "Pz", "Oz"]
 
 
 def write_run(
-    root: Path, subject: str, run: int, *, seconds: float = 20, n_triggers: int = K, names: list[str] = NAMES
+    root: Path,
+    subject: str,
+    run: int,
+    *,
+    seconds: float = 20,
+    n_triggers: int = K,
+    at: np.ndarray | None = None,
+    names: list[str] = NAMES,
 ) -> Path:
-    """EEG with triggers from 1.5 s on, GIFTI BOLD of 12 + 10 vertices, confounds; returns the BOLD's path."""
+    """EEG with triggers from 1.5 s on, `at` TRs after it; GIFTI BOLD of 12 + 10 vertices, confounds.
+
+    Returns the BOLD's path.
+    """
     generator = np.random.default_rng([int(subject), run])
     stem = f"sub-{subject}_task-rest_run-{run}"
     eeg = 1e-5 * generator.standard_normal((len(names), int(seconds * RATE)))
-    onsets = np.round((1.5 + TR * np.arange(n_triggers)) * RATE).astype(int)
+    onsets = np.round((1.5 + TR * (np.arange(n_triggers) if at is None else at)) * RATE).astype(int)
     pybv.write_brainvision(
         data=eeg,
         sfreq=RATE,
@@ -264,6 +275,40 @@ def test_slice_timing_moves_the_time_that_a_frame_stands_for(root, tmp_path):
     (path,) = prepare(root, tmp_path / "out", progress=False)
     first, second = open_store(path).runs
     np.testing.assert_allclose(second.frame_times - first.frame_times, TR / 2)
+
+
+@pytest.mark.parametrize("trigger", ["auto", None])
+def test_a_run_that_pauses(root, tmp_path, trigger, caplog):
+    """Of run 1 nine volumes, a pause of 5, then 11; its EEG has triggers of those, its table their lines."""
+    at = np.array([*range(9), *range(14, 25)])
+    acquired = np.isin(np.arange(25), at)
+    bold = write_run(root, "01", 1, seconds=25, at=at)
+    for side in "LR":
+        write_sidecar(Path(str(bold).replace("hemi-L", f"hemi-{side}")), {"VolumeTiming": (TR * at).tolist()})
+    table = bold.with_name("sub-01_task-rest_run-1_desc-confounds_timeseries.tsv")
+    columns = pd.read_table(table)
+    moved = np.random.default_rng(3).standard_normal((K, 7))
+    columns[["csf", *MOTION[0]]] = moved
+    columns.loc[12, "framewise_displacement"] = 2.0
+    columns.to_csv(table, sep="\t", index=False, na_rep="n/a")
+    shutil.copy(table, str(table).replace("run-1", "run-2"))
+    data = nib.load(bold).agg_data()
+    options = {"trigger": trigger, "onset": 1.5 if trigger is None else None, "progress": False}
+    (path,) = prepare(root, tmp_path / "out", **options)
+    paused, other = open_store(path).runs
+    assert np.isnan(paused.bold()[~acquired]).all()
+    np.testing.assert_array_equal(paused.bold()[acquired, :12], data.T)
+    assert np.flatnonzero(paused.censored).tolist() == [2, 9, 10, 11, 12, 13, at[12]]
+    np.testing.assert_allclose(paused.frame_times, 1.5 + TR / 2 + TR * np.arange(25), atol=1e-3)
+    np.testing.assert_allclose(paused.motion[acquired], moved[:, 1:])
+    assert not paused.motion[~acquired].any() and len(other.bold()) == K
+    assert "run-1_hemi-L_space-fsaverage5_bold.func.gii: no volume at 5 of 25 frames (9:13)" in caplog.text
+    (path,) = prepare(root, tmp_path / "clean", regress="csf", **options)
+    kept = ~paused.censored
+    cleaned, at_kept = open_store(path).runs[0].bold(), np.isin(at, np.flatnonzero(kept))
+    confounds = pd.DataFrame({"csf": moved[:, 0]})
+    expected = without_nuisance(paused.bold()[acquired], at_kept, confounds, None, TR, "run")
+    np.testing.assert_allclose(cleaned[kept], expected[at_kept], atol=1e-5)
 
 
 def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):

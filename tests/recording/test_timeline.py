@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
+from neuroframes.recording.bold import Bold
 from neuroframes.recording.timeline import (
     MOTION,
     Censoring,
+    acquired_at,
+    at_volumes,
     check_covers,
     frame_times,
     motion,
     parse_frames,
+    trs_between,
     without_values,
 )
 
@@ -31,6 +36,60 @@ def test_times_are_centres_of_acquisition():
     np.testing.assert_allclose(frame_times(triggers, 0.8, 5), triggers + 0.4)
     np.testing.assert_allclose(frame_times(triggers, 0.8, 3, skip=2), triggers[2:] + 0.4)
     np.testing.assert_allclose(frame_times(triggers, 0.8, 5, within=0.0), triggers)
+
+
+def test_times_go_on_where_a_run_pauses():
+    acquired = np.isin(np.arange(7), [0, 1, 4, 5, 6])
+    triggers = 3.0 + 2.00002 * np.flatnonzero(acquired)
+    expected = 4.0 + 2.00002 * np.arange(7)
+    np.testing.assert_allclose(frame_times(triggers, 2.0, 7, acquired=acquired), expected)
+    dummies = np.append([-1.0, 1.0], triggers)
+    np.testing.assert_allclose(frame_times(dummies, 2.0, 7, skip=2, acquired=acquired), expected)
+    for none in (np.empty(0), triggers[:1]):
+        np.testing.assert_allclose(
+            frame_times(none, 2.0, 7, onset=3.0, acquired=acquired), 4 + 2.0 * np.arange(7)
+        )
+    with pytest.raises(InputError, match="1 and 2 are 6.2001 s apart, expected the TR of 2 s times 3, since"):
+        frame_times(triggers + 0.2 * (triggers > 6), 2.0, 7, acquired=acquired)
+    with pytest.raises(InputError, match="4 volume triggers but 5 frames"):
+        frame_times(triggers[:4], 2.0, 7, acquired=acquired)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))
+def test_volumes_lie_where_their_onsets_say(steps, tr, seed):
+    jitter = np.random.default_rng(seed).uniform(-0.024, 0.024, len(steps) + 1)
+    times = tr * (np.cumsum([0, *steps]) + jitter)
+    assert trs_between(times, tr).tolist() == steps
+    acquired = acquired_at(times, tr)
+    assert np.flatnonzero(acquired).tolist() == np.cumsum([0, *steps]).tolist()
+    np.testing.assert_array_equal(at_volumes(times, acquired, np.nan)[acquired], times)
+
+
+def test_lines_of_tables_are_volumes_and_rules_stop_at_pauses(tmp_path):
+    """Frames 4 to 7 of 12 are a pause, lines 3 and 4 the volumes beside it."""
+    acquired = ~np.isin(np.arange(12), [4, 5, 6, 7])
+    frames = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
+    frames[~acquired] = np.nan
+    space = CorticalSpace.from_parcels(5)
+    bold = Bold(frames, 1.0, np.arange(12.0), space, (Path("run.nii"),), measured=acquired, acquired=acquired)
+    path = table(tmp_path / "c.tsv", "framewise_displacement\nn/a\n0\n0\n0\n0\n0\n9\n0")
+    rules = Censoring(censor_before=1, censor_after=1)
+    for of in (Censoring(), rules):
+        assert not of.left_out(bold, None)[acquired].any()
+    assert np.flatnonzero(Censoring().left_out(bold, path)).tolist() == [4, 5, 6, 7, 10]
+    assert np.flatnonzero(rules.left_out(bold, path)).tolist() == [4, 5, 6, 7, 9, 10, 11]
+    named = [np.arange(8) == 4]  # the first volume after the pause
+    assert np.flatnonzero(Censoring().missing(bold, None, named)).tolist() == [4, 5, 6, 7, 8]
+    assert np.flatnonzero(Censoring(censor_between=3).missing(bold, None, named)).tolist() == [
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+        11,
+    ]
 
 
 @pytest.mark.parametrize("triggers", [None, np.empty(0)])
@@ -290,6 +349,8 @@ def test_frames_of_one_value_hold_nothing(caplog):
     empty = without_values(frames, measured, "run.nii")
     assert np.flatnonzero(empty).tolist() == [1, 2, 3, 5]
     assert "run.nii: 3 frames without a signal, the same value throughout (2, 3, 5): not meas" in caplog.text
-    np.testing.assert_array_equal(Censoring().left_out(frames, measured, None), empty | ~measured)
+    space = CorticalSpace.from_parcels(8)
+    bold = Bold(frames, 1.0, np.arange(9.0), space, (Path("run.nii"),), measured)
+    np.testing.assert_array_equal(Censoring().left_out(bold, None), empty | ~measured)
     caplog.clear()
     assert not without_values(np.ones((9, 3), np.float32), measured, "run.tsv").any() and not caplog.text

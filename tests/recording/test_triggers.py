@@ -9,6 +9,7 @@ from neuroframes.recording.triggers import volume_triggers
 
 TR, RATE = 2.0, 250
 VOLUMES = 3.0 + TR * np.arange(40)
+EVERY = np.ones(40, bool)
 
 
 def raw_of(events=None, stim=None):
@@ -22,8 +23,8 @@ def raw_of(events=None, stim=None):
     return raw.set_annotations(mne.Annotations([t for t, _ in at], [0] * len(at), [n for _, n in at]))
 
 
-def found(raw, trigger="auto", tr=TR, table=None, note=""):
-    return volume_triggers(raw, trigger, tr, "rec.vhdr", table=table, note=note)
+def found(raw, trigger="auto", tr=TR, table=None, note="", acquired=EVERY):
+    return volume_triggers(raw, trigger, tr, "rec.vhdr", acquired=acquired, table=table, note=note)
 
 
 def without(times, *numbers):
@@ -58,6 +59,20 @@ def test_one_that_is_missing_is_refused_by_name_and_place(name):
 def test_what_does_not_follow_the_tr_is_said(times, said):
     with pytest.raises(InputError, match=said):
         found(raw_of({"S  1": times}))
+
+
+@pytest.mark.parametrize("name", ["R128", "256"])
+def test_triggers_pause_where_the_run_does(name):
+    acquired = ~np.isin(np.arange(40), [9, *range(12, 30)])
+    times = VOLUMES[acquired]
+    for trigger in ("auto", name):
+        np.testing.assert_array_equal(found(raw_of({name: times}), trigger, acquired=acquired), times)
+        of_run = acquired[1:]  # the first volume is a dummy scan
+        np.testing.assert_array_equal(found(raw_of({name: times}), trigger, acquired=of_run), times)
+        lost = without(times, 15)
+        with pytest.raises(InputError, match=r"1 missing between .* 19 are to be missing\)"):
+            found(raw_of({name: lost}), trigger, acquired=acquired)
+        np.testing.assert_array_equal(found(raw_of({"R128": lost}), acquired=None), lost)
 
 
 def test_a_gap_of_the_recording_is_said_too():

@@ -136,6 +136,17 @@ def test_the_page_carries_the_mesh(result, tmp_path):
         assert deep[depth > 0.1].all() and not deep[depth < -0.1].any()
 
 
+def test_the_page_says_where_a_run_pauses(tmp_path):
+    space, data = CorticalSpace.fsaverage5(), np.random.default_rng(0).standard_normal((4, 20_484))
+    paths = write_bold(tmp_path / "x_bold.func.gii", data, space, tr=TR)
+    for path in paths:
+        write_sidecar(path, {"VolumeTiming": [0, TR, 3 * TR, 4 * TR]})
+    meta = Page(view(paths[0], tmp_path / "page.html")).meta
+    assert meta["measured"] == meta["acquired"] == [True, True, False, True, True]
+    notes = " ".join(meta["notes"])
+    assert "pauses at 1 of 5 frames: they have no volume" in notes and "reconstructed" not in notes
+
+
 def test_the_page_says_which_frames_were_measured_and_when(result, tmp_path):
     meta = Page(view(result, tmp_path / "page.html")).meta
     assert meta["measured"] == [True, True, False, False, True, True]

@@ -191,12 +191,12 @@ def _note_bold(run: RunCheck, bold: Bold) -> None:
     run.duration, run.space = run.frames * bold.tr, _named(bold.space)
     # Transposed it is contiguous.
     run.digests["bold"] = _digest(bold.data.T)
-    if estimates := int((~bold.measured).sum()):
+    if estimates := int((bold.acquired & ~bold.measured).sum()):
         run.warnings.append(f"{bold.sources[0].name}: {estimates} frames are estimates of an earlier call")
 
 
 def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
-    left_out = rules.left_out(bold.data, bold.measured, run.confounds, bold.sources[0].name)
+    left_out = rules.left_out(bold, run.confounds)
     edges = np.flatnonzero(np.diff(left_out, prepend=False, append=False))
     run.measured = int((~left_out).sum())
     run.longest_gap = int(np.max(edges[1::2] - edges[::2], initial=0))
@@ -212,7 +212,7 @@ def _note_motion(run: RunCheck, bold: Bold, rules: Censoring) -> None:
         known = numbers(run.confounds, table, name)
         known = known[np.isfinite(known)]
         run.mean_fd = float(np.mean(known)) if known.size else None
-    motion(run.confounds, len(bold.data))  # for what it refuses
+    motion(run.confounds, bold.n_volumes)  # for what it refuses
 
 
 def _note_features(run: RunCheck, path: Path, bold: Bold | None, first: dict[str, Any]) -> None:
@@ -243,7 +243,7 @@ def _note_eeg(
     with noted(problems):
         unsaid = clock["trigger"] is None and clock["onset"] is None
         trigger = "auto" if unsaid else clock["trigger"]
-        triggers = eeg.triggers(trigger, None if bold is None else bold.tr)
+        triggers = eeg.triggers(trigger, *((None,) if bold is None else (bold.tr, bold.acquired)))
         run.triggers = len(triggers)
         if bold is not None:
             placed = _note_times(run, eeg, triggers, bold, clock)
@@ -263,7 +263,7 @@ def _note_times(
     if eeg.gaps:
         stop = min(stop, continuous_part(eeg.gaps, triggers, eeg.name)[1])
     placed: dict[str, Any] = {"onset": clock["onset"], "skip": clock["skip_volumes"]}
-    placed |= {"within": bold.slice_reference, "name": eeg.name}
+    placed |= {"within": bold.slice_reference, "acquired": bold.acquired, "name": eeg.name}
     times = frame_times(triggers, bold.tr, len(bold.data), **placed)
     check_covers(times, bold.tr, stop, eeg.name)
     return times

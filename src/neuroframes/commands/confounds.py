@@ -48,8 +48,12 @@ def filled_confounds(run: Run, path: Path) -> dict[Path, str]:
     for target in targets:
         refuse_existing(target, run.overwrite, folder=False, inputs=targets.values())
     table = read_tsv(path)
-    table = table[[name for name in table if not OUTLIERS.fullmatch(name)]].reset_index(drop=True)
-    names = [name for name in table if not name.startswith(KNOWN_BEFOREHAND)]
+    acquired = run.bold.acquired
+    table = table[[name for name in table if not OUTLIERS.fullmatch(name)]]
+    table = table.set_axis(np.flatnonzero(acquired)).reindex(range(len(acquired)), fill_value="n/a")
+    # Where the run pauses nothing is known beforehand.
+    known = KNOWN_BEFOREHAND if acquired.all() else ()
+    names = [name for name in table if not name.startswith(known)]
     if not names:
         raise InputError(f"{path.name}: no column that could be completed; leave --fill-confounds out")
     values = np.column_stack([numbers(path, table, name) for name in names]).astype(np.float32, order="F")

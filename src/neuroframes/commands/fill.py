@@ -107,7 +107,9 @@ def fill_run(run: Run, grid: Float) -> Filled:
         same = (frames for _ in range(run.draws.number))
         return Filled(frames, deviation, same, data, some, "nothing was estimated")
     segment, units = standardised(run, grid, own, data, partial)
-    run.about.update(_information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data))
+    run.about.update(
+        _information(segment.frames[:, :: -(-len(units.vertices) // SAMPLED)][own], run.data, run.name)
+    )
     doubted = np.flatnonzero(suspicious(segment.frames, segment.measured)[own])
     if len(doubted):
         looks = "%d of %d frames (%s) may be artefacts: kept, but informing no other; censor them if they are"
@@ -234,11 +236,11 @@ def standardised(
     return given, Units(trend, scale, vertices)
 
 
-def _information(frames: Float32, measured: Mask) -> dict[str, float]:
+def _information(frames: Float32, measured: Mask, name: str) -> dict[str, float]:
     """For log and sidecar: share of frames (K, V) that are measured, and how many they are worth."""
     share, effective = measured.mean(), effective_frames(frames, measured)
-    worth = "%d of %d frames (%.0f %%) are measured in full, worth about %.0f independent ones"
-    logger.info(worth, measured.sum(), len(measured), 100 * share, effective)
+    worth = "%s: %d of %d frames (%.0f %%) are measured in full, worth about %.0f independent ones"
+    logger.info(worth, name, measured.sum(), len(measured), 100 * share, effective)
     return {
         "NeuroframesShareMeasured": round(float(share), 4),
         "NeuroframesEffectiveFrames": round(effective, 1),

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from neuroframes.commands.run import BESIDE
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import PRIMARY, Bold, read_bold, write_bold
+from neuroframes.recording.bold import PRIMARY, Bold, NoTRError, read_bold, write_bold
 from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path, split_suffix
 from neuroframes.recording.volumes import brain_mask_of
 
@@ -59,7 +59,10 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
             bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
         path = _write(bold, folder, options.get("bold_tr"))
         target = folder / "result" / path.name if out is None else out
-        written = command(path, out=target, **options | beside)
+        try:
+            written = command(path, out=target, **options | beside)
+        except NoTRError as error:
+            raise InputError(f"{type(bold).__name__}: it states no TR; pass bold_tr, in seconds") from error
         return written if out is not None else _read(written, bold)
 
 

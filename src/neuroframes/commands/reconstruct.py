@@ -47,9 +47,10 @@ def reconstruct(
         each vertex about its mean in the training part, of a model across people over a run (z), which is all
         that EEG can tell.
     tr : float, seconds
-        Step between frames; the model's by default. Where the volume triggers have it, frames are at them;
-        another step counts from the first trigger to the end of the last volume. From a trigger that is the
-        only one, and without triggers from the onset, frames go on to the EEG's end.
+        Step between frames; the model's by default. Where the volume triggers have it, frames are at them,
+        and go on where these pause; another step counts from the first trigger to the end of the last
+        volume. From a trigger that is the only one, and without triggers from the onset, frames go on to the
+        EEG's end.
     trigger : str
         Description of the volume triggers, auto, or none.
     onset : float, seconds
@@ -149,12 +150,15 @@ def _times(
     """
     import numpy as np
 
-    from neuroframes.recording.timeline import MAX_JITTER, frame_times
+    from neuroframes.recording.timeline import MAX_JITTER, acquired_at, frame_times
 
     triggers = eeg.triggers
     tr = float(np.median(np.diff(triggers))) if len(triggers) > 1 else step
     if len(triggers) > 1 and (at_triggers or abs(tr - step) <= MAX_JITTER * step):
-        return frame_times(triggers, step, len(triggers), name=name)
+        acquired = acquired_at(triggers, step)
+        if lacking := int((~acquired).sum()):
+            logger.info("%s: %d frames where volume triggers pause", name, lacking)
+        return frame_times(triggers, step, len(acquired), acquired=acquired, name=name)
     start, stop = onset, eeg.duration
     if len(triggers):
         start = float(triggers[0])

@@ -177,7 +177,7 @@ def read_run(
     censor : path
         Table of one line a frame: 1 = missing, or, as names or program say, 1 = kept; see docs/files.md.
     frames : str
-        Missing frames as 10:14,40: counted from 0, the end included.
+        Missing frames as 10:14,40: counted from 0 in the file, the end included.
     censor_before : int
         Number of frames before each missing one, whatever names it, that are missing too.
     censor_after : int
@@ -343,10 +343,9 @@ def _missing(
     from neuroframes.recording.censor import read_censor
     from neuroframes.recording.timeline import parse_frames
 
-    n_frames = len(run.data)
-    named = [] if censor is None else [read_censor(censor, n_frames)]
-    named += [] if frames is None else [parse_frames(frames, n_frames)]
-    return rules.missing(run.data, run.measured, confounds, run.sources[0].name, named)
+    named = [] if censor is None else [read_censor(censor, run.n_volumes)]
+    named += [] if frames is None else [parse_frames(frames, run.n_volumes)]
+    return rules.missing(run, confounds, named)
 
 
 def partial_frames(

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, explained
 
 Job = TypeVar("Job")
 
@@ -40,10 +40,10 @@ def run_here(
             if isinstance(error, BrokenProcessPool):
                 broken.append(job)
             elif error:
-                failed.append(f"{job}: {error}")
+                failed.append(f"{job}: {explained(error)}")
         # One process that died, of too little memory perhaps, took the others with it.
         for job in broken:
-            failed += [f"{job}: {error}" for _, error in _in_pool(function, [job], 1) if error]
+            failed += [f"{job}: {explained(error)}" for _, error in _in_pool(function, [job], 1) if error]
     return failed
 
 

@@ -83,6 +83,12 @@ def read_stored(path: Path) -> Stored:
     if not path.is_dir():
         missing = "is a file" if path.exists() else "no such folder"
         raise InputError(f"{path}: {missing}; pass the folder that neuroframes train or prior wrote")
+    for store in (path, *sorted(path.glob("*.zarr"))):
+        if (store / "zarr.json").exists():
+            raise InputError(
+                f"{path}: what neuroframes prepare wrote, not a model; pass the folder of one, which "
+                f"neuroframes train {store} --out MODEL makes"
+            )
     if (path / "model.json").exists():
         check_files(path, "make the model again, or copy it again from where it is whole", FILES)
     try:

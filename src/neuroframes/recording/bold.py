@@ -1,10 +1,12 @@
 """BOLD files: CIFTI series, GIFTI per hemisphere, 4-D volumes, and tables of parcels.
 
 A run is X in R^(K x V): K frames of V values, frame k acquired from `times[k]` to `times[k] + tr`.
+Where a run pauses, by the onsets of VolumeTiming, a frame k has no volume: it is NaN, and not measured.
 CIFTI stores each value's time series contiguously, so X is kept in Fortran order: reading and writing
 are then one pass without a transposed copy.
 """
 
+import logging
 import math
 import os
 import re
@@ -34,7 +36,7 @@ from neuroframes.recording.sidecar import (
     split_suffix,
     with_entity,
 )
-from neuroframes.recording.timeline import MAX_JITTER
+from neuroframes.recording.timeline import MAX_JITTER, acquired_at, at_volumes, trs_between
 from neuroframes.recording.volumes import (
     UNREADABLE,
     brain_mask_of,
@@ -46,11 +48,16 @@ from neuroframes.recording.volumes import (
 )
 
 Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+logger = logging.getLogger(__name__)
 
 # Relative difference beyond which two statements of the TR contradict each other (headers round).
 TR_TOLERANCE = 1e-3
 # Seconds; outside of these a TR was stated in other units, or not at all.
 SHORTEST_TR, LONGEST_TR = 0.01, 60.0
+LATEST = 1e6  # seconds: no volume of a run is later
+MOST_PAUSED = 10  # times its volumes: the longest run, pauses included
 EVERY: Any = np.True_  # frames of files that say nothing else were measured
 SUFFIXES = {
     "cifti": (".dtseries.nii",),
@@ -62,6 +69,10 @@ SUFFIXES = {
 INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
 MILLISECONDS = {"": 1.0, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3}  # of a GIFTI's TimeStep
 LONGEST_STEP = 20.0  # of one without a unit, in seconds: FreeSurfer states it in ms, others in s
+
+
+class NoTRError(InputError):
+    """Nothing states a run's TR."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,9 @@ class Bold:
     sources : tuple of Path
         The image files that were read.
     measured : array, shape (K,), bool
-        False where a frame is an estimate, as the sidecar of a completed run says.
+        False where a frame is an estimate, as the sidecar of a completed run says, or the run pauses.
+    acquired : array, shape (K,), bool
+        False where the run pauses. Tables beside the file have a line for each of the other frames.
     deviation : Path or None
         The image that holds the standard deviation of the frames, where the sidecar names one.
     sidecar : mapping
@@ -94,9 +107,15 @@ class Bold:
     measured: NDArray[np.bool_] = field(default=EVERY, repr=False)
     deviation: Path | None = None
     sidecar: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    acquired: NDArray[np.bool_] = field(default=EVERY, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measured", np.full(len(self.data), self.measured))
+        object.__setattr__(self, "acquired", np.full(len(self.data), self.acquired))
+
+    @property
+    def n_volumes(self) -> int:
+        return int(self.acquired.sum())
 
     @property
     def slice_reference(self) -> float | None:
@@ -125,8 +144,9 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
     ------
     InputError
         If the file is missing, truncated, of another format, or holds no finite value; if headers and
-        sidecars contradict each other about the TR, none states one, or it isn't from 0.01 to 60 s; if
-        VolumeTiming has pauses; if the sidecar says of another number of frames which were measured.
+        sidecars contradict each other about the TR, none states one, or it isn't from 0.01 to 60 s; if the
+        onsets of VolumeTiming aren't whole numbers of TRs apart; if the sidecar says of another number of
+        frames which were measured.
     """
     path = Path(path)
     _check_is_file(path)
@@ -155,13 +175,14 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
             "a finite number; export it again"
         )
     tr = _agreed_tr(images, sidecars, tr, len(data))
-    measured = _measured(sidecars, len(data))
+    measured, acquired = _measured(sidecars, len(data)), _acquired(path, sidecars, tr, len(data))
+    data, measured = at_volumes(data, acquired, np.nan), at_volumes(measured, acquired)
     sidecar = next((content for content in sidecars.values() if content), {})
     own = seconds(sources[0], sidecar, "NeuroframesStart")  # which GIFTI, MGH and tables have no place for
     times = (start if own is None else own) + tr * np.arange(len(data), dtype=np.float64)
     named = ((file, content.get("NeuroframesStandardDeviation")) for file, content in sidecars.items())
     deviation = next((companion(file, name) for file, name in named if name is not None), None)
-    return Bold(data, tr, times, space, sources, measured, deviation, sidecar)
+    return Bold(data, tr, times, space, sources, measured, deviation, sidecar, acquired)
 
 
 def is_bold(path: Path) -> bool:
@@ -470,7 +491,7 @@ def _agreed_tr(
 ) -> float:
     """The TR in seconds: as given, else as headers and sidecars state it, which must agree.
 
-    `n_frames`, where it is known, is how many VolumeTiming has to place.
+    `n_frames`, where it is known, is how many onsets VolumeTiming must have.
     """
     if given is not None:
         return check_tr(given, "--bold-tr")
@@ -479,7 +500,7 @@ def _agreed_tr(
         beside = sidecar_path(path).name
         stated.append((beside, seconds(path, content, "RepetitionTime") or 0.0))
         if "VolumeTiming" in content:
-            stated.append((beside, _regular_step(beside, content["VolumeTiming"], n_frames)))
+            stated.append((beside, _volume_timing(beside, content["VolumeTiming"], n_frames)[0]))
     stated = [(name, value) for name, value in stated if value != 0]  # headers say 0 for unknown
     path = next(iter(images))
     for name, value in stated:
@@ -490,7 +511,7 @@ def _agreed_tr(
                 f"correct it or {sidecar_path(path).name}, or pass --bold-tr{meant}"
             )
     if not stated:
-        raise InputError(
+        raise NoTRError(
             f"{path.name}: neither it nor {sidecar_path(path).name} states a TR; "
             "write RepetitionTime there, or pass --bold-tr"
         )
@@ -517,26 +538,67 @@ def _header_tr(path: Path, image: Any) -> float:
         return volume_step(path, image)
 
 
-def _regular_step(file: str, onsets: Any, n_frames: int | None) -> float:
-    """The TR in seconds of a sidecar's VolumeTiming, which must have no pauses: models know one TR."""
-    numbers = isinstance(onsets, list) and not {type(onset) for onset in onsets} - {int, float}
-    if not numbers or len(onsets) < 2 or len(onsets) != (n_frames or len(onsets)):
+def _volume_timing(file: str, onsets: Any, n_volumes: int | None) -> tuple[float, Mask]:
+    """The TR in seconds of a sidecar's VolumeTiming, and at which frames (K,) a volume was acquired."""
+    kinds = isinstance(onsets, list) and not {type(onset) for onset in onsets} - {int, float}
+    numbers = kinds and all(abs(onset) < LATEST for onset in onsets)
+    if not numbers or len(onsets) < 2 or len(onsets) != (n_volumes or len(onsets)):
         got = f"{len(onsets)} entries" if numbers else f"{onsets!r:.40}"
         raise InputError(
             f"{file}: VolumeTiming has {got}; expected the onset of each "
-            f"{f'of {n_frames} frames' if n_frames else 'frame'} in seconds: correct or remove it"
+            f"{f'of {n_volumes} frames' if n_volumes else 'frame'} in seconds: correct or remove it"
         )
-    steps = np.diff(onsets)
-    usual = float(np.median(steps))
-    away = ~((steps > 0) & (np.abs(steps - usual) <= MAX_JITTER * usual))
-    if away.any():
-        frame = int(away.argmax())
+    times = np.array(onsets, np.float64)
+    apart = np.diff(times)
+    if (shortest := float(apart.min())) <= 0:
+        frame = int(apart.argmin())
         raise InputError(
-            f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {steps[frame]:g} s apart, others "
-            f"{usual:g} s; expected frames at one TR: cut the run where it pauses and use its parts, or pass "
-            f"--bold-tr {usual:g} to take it as if there were no pause"
+            f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {shortest:g} s apart; expected "
+            "onsets in seconds, each later than the one before: correct or remove it"
         )
-    return float(np.mean(steps))
+    tr = float(apart[apart < 1.5 * shortest].mean())  # onsets jitter, or are rounded
+    steps = trs_between(times, tr)
+    if not steps.all():
+        usual = float(np.median(apart))
+        off = np.abs(apart / usual - np.maximum(np.rint(apart / usual), 1))
+        frame = int((off > MAX_JITTER).argmax())
+        raise InputError(
+            f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {apart[frame]:g} s apart, "
+            f"{off[frame] * usual:.3g} s from a whole number of TRs of {usual:g} s; expected at most "
+            f"{MAX_JITTER:.0%} of the TR: correct the onsets, or cut the run there and use its parts"
+        )
+    if steps.sum() >= MOST_PAUSED * len(times):
+        longest = int(steps.argmax())
+        raise InputError(
+            f"{file}: by VolumeTiming {len(times)} frames take {times[-1] - times[0]:g} s, mostly pauses, "
+            f"the longest after frame {longest}; expected less than {MOST_PAUSED} TRs a frame: correct the "
+            "onsets, or cut the run there and use its parts"
+        )
+    return tr, acquired_at(times, tr)
+
+
+def _acquired(path: Path, sidecars: Mapping[Path, Mapping[str, Any]], tr: float, n_volumes: int) -> Mask:
+    """At which frames a volume was acquired, (K,), as the sidecars say; at all where none does."""
+    acquired, timed = np.ones(n_volumes, bool), {s: c for s, c in sidecars.items() if "VolumeTiming" in c}
+    for number, (source, content) in enumerate(timed.items()):
+        file = sidecar_path(source).name
+        step, stated = _volume_timing(file, content["VolumeTiming"], n_volumes)
+        if not stated.all() and abs(step - tr) > MAX_JITTER * tr:
+            raise InputError(
+                f"{file}: by VolumeTiming, which has pauses, the TR is {step:g} s, but --bold-tr says "
+                f"{tr:g} s; leave --bold-tr out, or correct or remove VolumeTiming"
+            )
+        if number and not np.array_equal(stated, acquired):
+            raise InputError(
+                f"{file}: by VolumeTiming it pauses elsewhere than the other hemisphere; correct one of them"
+            )
+        acquired = stated
+    pauses = np.flatnonzero(np.diff(~acquired, prepend=False, append=False)).reshape(-1, 2)
+    if len(pauses):
+        where = listed([f"{first}:{stop - 1}" for first, stop in pauses.tolist()])
+        paused = "%s: no volume at %d of %d frames (%s), where the run pauses by VolumeTiming: not measured"
+        logger.warning(paused, path.name, np.sum(~acquired), len(acquired), where)
+    return acquired
 
 
 def _measured(sidecars: Mapping[Path, Mapping[str, Any]], n_frames: int) -> NDArray[np.bool_]:

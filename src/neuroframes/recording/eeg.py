@@ -109,12 +109,15 @@ class Recording:
     events: Path | None
     ecg: list[int]
 
-    def triggers(self, trigger: str | None, tr: float | None) -> NDArray[np.float64]:
+    def triggers(
+        self, trigger: str | None, tr: float | None, acquired: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
         """Volume triggers, as of `Eeg`, found as `read_eeg` finds them; InputError as there."""
         if trigger is None:
             return np.empty(0)
         note = f" (the EEG isn't continuous: {listed(self.gaps, 5)})" if self.gaps else ""
-        return volume_triggers(self.raw, trigger, tr, self.name, table=self.events, note=note)
+        beside: dict[str, Any] = {"acquired": acquired, "table": self.events, "note": note}
+        return volume_triggers(self.raw, trigger, tr, self.name, **beside)
 
 
 def read_eeg(
@@ -126,6 +129,7 @@ def read_eeg(
     reference: str | None = "average",
     gradient: bool = False,
     tr: float | None = None,
+    acquired: NDArray[np.bool_] | None = None,
 ) -> Eeg:
     """Read EEG of any format that MNE reads (BrainVision, EDF, BDF, EEGLAB, FIF, ...).
 
@@ -150,6 +154,8 @@ def read_eeg(
     tr : float, seconds, optional
         Helps "auto": of several usual names, and of trains with other names, those with this interval count.
         Triggers that nearly have it are refused.
+    acquired : array, shape (K,), optional
+        False at frames where the BOLD pauses, as of `volume_triggers`.
 
     Raises
     ------
@@ -167,7 +173,7 @@ def read_eeg(
     # A slow recording keeps its rate, and then its own Nyquist frequency limits the filter.
     nyquist = min(rate, raw.info["sfreq"]) / 2
     l_freq = None if l_freq is None else check_number(l_freq, "--l-freq", above=0, below=nyquist)
-    triggers = opened.triggers(trigger, tr)
+    triggers = opened.triggers(trigger, tr, acquired)
     part = continuous_part(opened.gaps, triggers, name) if opened.gaps else None
     source = WithoutGradient(raw, triggers, name) if gradient else raw
     data, rate, clipped = read_samples(source, opened, rate)
@@ -275,9 +281,10 @@ def read_eeg_of_bold(
     InputError
         As `read_simultaneous_eeg`, `frame_times` and `check_covers`.
     """
-    eeg, name = read_simultaneous_eeg(path, onset=onset, tr=bold.tr, **settings), eeg_path(path).name
+    name, acquired = eeg_path(path).name, bold.acquired
+    eeg = read_simultaneous_eeg(path, onset=onset, tr=bold.tr, acquired=acquired, **settings)
     given: dict[str, Any] = {"onset": onset, "skip": skip_volumes, "within": bold.slice_reference}
-    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **given, name=name)
+    times = frame_times(eeg.triggers, bold.tr, len(bold.data), **given, acquired=acquired, name=name)
     check_covers(times, bold.tr, eeg.duration, name)
     return eeg, times
 

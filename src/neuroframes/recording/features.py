@@ -118,7 +118,7 @@ def check_frames(path: Path, features: Features, n_frames: int, tr: float) -> No
     if len(features.values) != n_frames:
         raise InputError(
             f"{path.name}: features of {len(features.values)} frames for {n_frames} frames of BOLD; row k is "
-            "frame k: cut both to the frames that they share, dummy scans included"
+            "frame k, pauses included: cut both to the frames that they share, dummy scans included"
         )
 
 

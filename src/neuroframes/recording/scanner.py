@@ -21,7 +21,7 @@ from scipy.signal.windows import hann
 
 from neuroframes.errors import counted
 from neuroframes.recording.band_power import BANDS
-from neuroframes.recording.timeline import MAX_JITTER
+from neuroframes.recording.timeline import trs_between
 
 logger = logging.getLogger(__name__)
 
@@ -129,11 +129,12 @@ def scanner_traces(
 def drift(triggers: NDArray[np.float64], tr: float) -> float | None:
     """By how many ppm more than the TR lies between volume triggers (n,), by a line through them.
 
-    None where these aren't one every TR.
+    None where these aren't one every TR, but for pauses of whole TRs.
     """
-    if len(triggers) < 2 or (np.abs(np.diff(triggers) - tr) > MAX_JITTER * tr).any():
+    steps = trs_between(triggers, tr)
+    if not steps.size or not steps.all():
         return None
-    return float(1e6 * (np.polyfit(np.arange(len(triggers)), triggers, 1)[0] / tr - 1))
+    return float(1e6 * (np.polyfit(np.append(0, steps.cumsum()), triggers, 1)[0] / tr - 1))
 
 
 def log_traces(traces: ScannerTraces, file: str) -> None:

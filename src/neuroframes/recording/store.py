@@ -55,7 +55,7 @@ from neuroframes.recording.projection import VOLUMES, check_surface, projected
 from neuroframes.recording.scanner import log_traces, scanner_traces
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.stimulus import StimulusFiles, find_stimulus, read_stimulus
-from neuroframes.recording.timeline import Censoring, motion
+from neuroframes.recording.timeline import Censoring, at_volumes, motion
 from neuroframes.threads import few_threads
 
 logger = logging.getLogger(__name__)
@@ -528,8 +528,9 @@ def _read(
     if settings["surface"]:
         bold = projected(bold, settings["surface"])
     rules = Censoring(**{name: settings[name] for name in Censoring.__annotations__})
-    left_out = rules.left_out(bold.data, bold.measured, run.confounds, run.bold[0].name)
-    moved = motion(run.confounds, len(bold.data)) if run.confounds else None
+    left_out = rules.left_out(bold, run.confounds)
+    moved = motion(run.confounds, bold.n_volumes) if run.confounds else None
+    moved = None if moved is None else at_volumes(moved, bold.acquired)
     if settings["sphere"]:
         bold = on_mesh(bold, ~left_out, settings["sphere"], settings["to_sphere"])
     if settings["parcels"]:
@@ -573,7 +574,8 @@ def _cleaned(run: RunFiles, bold: Bold, measured: NDArray[np.bool_], settings: d
                 f"{run.bold[0].name}: --regress {settings['regress']}, but no table of confounds is there; "
                 "put fMRIPrep's desc-confounds_timeseries.tsv there, or leave the option out"
             )
-        confounds = read_confounds(run.confounds, settings["regress"])
+        table = read_confounds(run.confounds, settings["regress"])
+        confounds = table.set_axis(np.flatnonzero(bold.acquired)).reindex(range(len(bold.data)), fill_value=0)
     name, high_pass = run.bold[0].name, settings["high_pass"]
     return replace(bold, data=without_nuisance(bold.data, measured, confounds, high_pass, bold.tr, name))
 

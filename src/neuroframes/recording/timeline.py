@@ -4,6 +4,9 @@ Frame k is acquired from trigger t_k to t_k + TR and stands for its centre, t_k 
 t_k = onset + k TR. fMRIPrep's slice-timing correction refers slices to `StartTime` after t_k instead, by
 default TR/2 as well.
 
+A run may pause for a whole number of TRs: frames k at which no volume was acquired are missing, and tables,
+which have a line for each volume, say nothing of them.
+
 A frame is left out where head motion or DVARS mark it as an outlier, or where the user does. What lies just
 before, just after or in short stretches between such frames may be left out too (`Censoring`), as XCP-D does.
 """
@@ -14,12 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, check_number, counted, listed
 from neuroframes.recording.tsv import numbers, read_tsv
+
+if TYPE_CHECKING:
+    from neuroframes.recording.bold import Bold
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +44,34 @@ MOTION = (
 FEWEST_ALIKE = 4  # values of a frame: of fewer it is no wonder that all are the same
 
 
+def trs_between(times: NDArray[np.float64], tr: float) -> NDArray[np.int64]:
+    """How many TRs lie between each of these times and the next, shape (n - 1,).
+
+    0 where it isn't a whole number of them, within 5 % of the TR, or time doesn't increase.
+    """
+    apart = np.diff(times) / tr
+    steps = np.rint(apart)
+    return np.where((np.abs(apart - steps) <= MAX_JITTER) & (steps > 0), steps, 0).astype(np.int64)
+
+
+def acquired_at(times: NDArray[np.float64], tr: float) -> NDArray[np.bool_]:
+    """At which frames (K,) of a run volumes begin at these times (n,): elsewhere it pauses.
+
+    A time that isn't a whole number of TRs after the one before counts as the next frame's.
+    """
+    places = np.append(0, np.maximum(trs_between(times, tr), 1).cumsum())
+    return np.isin(np.arange(places[-1] + 1), places)
+
+
+def at_volumes(values: NDArray[Any], acquired: NDArray[np.bool_], fill: float = 0) -> NDArray[Any]:
+    """Values (n, ...) of each volume at the frames (K, ...) of a run; `fill` where none was acquired."""
+    if acquired.all():
+        return values
+    result = np.full((len(acquired), *values.shape[1:]), fill, values.dtype, order="F")
+    result[acquired] = values
+    return result
+
+
 def frame_times(
     triggers: NDArray[np.float64] | None,
     tr: float,
@@ -45,24 +80,27 @@ def frame_times(
     onset: float | None = None,
     skip: int = 0,
     within: float | None = None,
+    acquired: NDArray[np.bool_] | None = None,
     name: str = "EEG",
 ) -> NDArray[np.float64]:
     """Time that each frame stands for, on the EEG clock.
 
     Parameters
     ----------
-    triggers : array, shape (n_frames + skip,), seconds, or None
-        Volume triggers, one at the start of each volume, or the first alone. None or none at all: `onset`
-        counts.
+    triggers : array, shape (n + skip,), seconds, or None
+        Volume triggers of n acquired frames, one at the start of each volume, or the first alone. None or
+        none at all: `onset` counts.
     tr : float, seconds
     n_frames : int
-        Frames in the BOLD file.
+        Frames of the BOLD, pauses included.
     onset : float, seconds
         Start of the first volume where there are no triggers; if None the EEG's own start, with a warning.
     skip : int
         Volumes at the start that were acquired but are not in the BOLD file (dummy scans).
     within : float, seconds, optional
         Offset from a volume's start to the time that it stands for; TR/2 where not given.
+    acquired : array, shape (n_frames,), optional
+        False where the run pauses; by default it doesn't.
     name : str
         The EEG file's, for messages.
 
@@ -73,8 +111,9 @@ def frame_times(
     Raises
     ------
     InputError
-        If the number of triggers is not `n_frames + skip`, or an interval differs from `tr` by more than 5 %;
-        if a number is not finite, the TR not positive or `skip` negative.
+        If the number of triggers is not `n + skip`, or an interval differs from `tr`, or the whole number of
+        TRs of a pause, by more than 5 % of `tr`; if a number is not finite, the TR not positive or `skip`
+        negative.
     """
     tr = check_number(tr, "TR (s)", above=0)
     skip = int(check_number(skip, "--skip-volumes", at_least=0, whole=True))
@@ -89,12 +128,16 @@ def frame_times(
         logger.warning("%s: one volume trigger, at %.3f s; frames are counted from it", name, triggers[0])
         return triggers[0] + offset + tr * (skip + np.arange(n_frames, dtype=np.float64))
     # Triggers are the scanner's own clock: an onset beside them counts for nothing.
-    _check_triggers(triggers, tr, n_frames, skip, name)
-    return triggers[skip:] + offset
+    acquired = np.ones(n_frames, bool) if acquired is None else acquired
+    _check_triggers(triggers, tr, acquired, skip, name)
+    return np.interp(np.arange(n_frames), np.flatnonzero(acquired), triggers[skip:]) + offset
 
 
-def _check_triggers(triggers: NDArray[np.float64], tr: float, n_frames: int, skip: int, name: str) -> None:
-    """Raise InputError unless there is a trigger for every volume, and a TR between two."""
+def _check_triggers(
+    triggers: NDArray[np.float64], tr: float, acquired: NDArray[np.bool_], skip: int, name: str
+) -> None:
+    """Raise InputError unless there is a trigger for every volume, and a TR or a pause between two."""
+    n_frames = int(acquired.sum())
     if len(triggers) != n_frames + skip:
         surplus = len(triggers) - n_frames
         remedy = (
@@ -107,13 +150,15 @@ def _check_triggers(triggers: NDArray[np.float64], tr: float, n_frames: int, ski
         )
         skipped = f" after {skip} skipped volumes" if skip else ""
         raise InputError(f"{name}: {len(triggers)} volume triggers but {n_frames} frames{skipped}; {remedy}")
-    jitter = np.abs(np.diff(triggers) - tr)
+    steps = np.append(np.ones(skip, int), np.diff(np.flatnonzero(acquired)))
+    jitter = np.abs(np.diff(triggers) - tr * steps)
     if jitter.size and jitter.max() > MAX_JITTER * tr:
         worst = int(jitter.argmax())
+        pause = f" times {steps[worst]}, since VolumeTiming pauses there," if steps[worst] > 1 else ""
         raise InputError(
             f"{name}: volume triggers {worst} and {worst + 1} are {np.diff(triggers)[worst]:.4f} s apart, "
-            f"expected the TR of {tr:g} s within {MAX_JITTER:.0%}; check that these are the volume triggers "
-            "(--trigger) and that the TR is right"
+            f"expected the TR of {tr:g} s{pause} within {MAX_JITTER:.0%}; check that these are the volume "
+            "triggers (--trigger) and that the TR is right"
         )
 
 
@@ -211,45 +256,34 @@ class Censoring:
         # NaN compares False
         return np.any([numbers(path, table, name) > limit for name, limit in limits.items()], axis=0)
 
-    def left_out(
-        self,
-        frames: NDArray[np.float32],
-        measured: NDArray[np.bool_],
-        confounds: str | Path | None,
-        name: str = "BOLD",
-    ) -> NDArray[np.bool_]:
+    def left_out(self, bold: "Bold", confounds: str | Path | None) -> NDArray[np.bool_]:
         """Frames that are no data: left out by these rules, without values, or estimates of an earlier call.
 
         Parameters
         ----------
-        frames : array, shape (K, V)
-        measured : array, shape (K,), False at estimates
+        bold : Bold, of K frames
         confounds : path, or None
-            As in `outliers`.
-        name : str
-            The BOLD file's, for messages.
+            As in `outliers`, one line a volume.
 
         Returns
         -------
         array, shape (K,), bool
         """
-        return self.missing(frames, measured, confounds, name) | ~measured
+        return self.missing(bold, confounds) | ~bold.measured
 
     def missing(
-        self,
-        frames: NDArray[np.float32],
-        measured: NDArray[np.bool_],
-        confounds: str | Path | None,
-        name: str,
-        named: Sequence[NDArray[np.bool_]] = (),
+        self, bold: "Bold", confounds: str | Path | None, named: Sequence[NDArray[np.bool_]] = ()
     ) -> NDArray[np.bool_]:
-        """The same without estimates of an earlier call, and with frames that are `named`, each (K,)."""
-        missing = without_values(frames, measured, name)
+        """The same without estimates of an earlier call, and with volumes that are `named`, each (n,).
+
+        Pauses are missing, and bound a stretch, but frames beside them are as good as others.
+        """
+        missing = without_values(bold.data, bold.measured, bold.sources[0].name) & bold.acquired
         if confounds is not None:
-            missing |= self.outliers(confounds, len(frames))
+            missing[bold.acquired] |= self.outliers(confounds, bold.n_volumes)
         for each in named:
-            missing |= each
-        return self.widened(missing, measured)
+            missing[bold.acquired] |= each
+        return self.widened(missing, bold.measured) | ~bold.acquired
 
     def widened(self, missing: NDArray[np.bool_], measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Missing frames and what the rules leave out around them.

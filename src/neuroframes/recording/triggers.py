@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from neuroframes.errors import InputError, listed
 from neuroframes.recording.eeg_file import GAP, annotation_times
-from neuroframes.recording.timeline import MAX_JITTER
+from neuroframes.recording.timeline import MAX_JITTER, trs_between
 from neuroframes.recording.tsv import numbers, read_tsv
 
 logger = logging.getLogger(__name__)
 
 Times = NDArray[np.float64]
 Events = dict[str, Times]
+Steps = NDArray[np.int64]
 
 # What scanners and amplifiers write, without blanks, case and BrainVision's type before the slash.
 USUAL = {"r128", "r1", "t1", "v1", "tr", "vol", "volume", "volumestart", "scanstart", "scanner", "fmri"}
@@ -36,7 +37,14 @@ MOST_SLICES = 200
 
 
 def volume_triggers(
-    raw: Any, trigger: str, tr: float | None, file: str, *, table: Path | None = None, note: str = ""
+    raw: Any,
+    trigger: str,
+    tr: float | None,
+    file: str,
+    *,
+    acquired: NDArray[np.bool_] | None = None,
+    table: Path | None = None,
+    note: str = "",
 ) -> Times:
     """Times of the volume triggers, seconds from the first sample, shape (n,); empty where there are none.
 
@@ -51,6 +59,9 @@ def volume_triggers(
         slice those are returned that begin a volume.
     file : str
         The file's name, for messages.
+    acquired : array, shape (K,), optional
+        False at frames where the BOLD pauses: there triggers do too; dummy scans may come before. Without it
+        events that are any whole number of TRs apart will do.
     table : Path, optional
         BIDS events.tsv of the recording, which counts where the file itself has no volume triggers.
     note : str
@@ -64,12 +75,21 @@ def volume_triggers(
     """
     sources = {file: _events(raw), **({table.name: _events_of_table(table)} if table else {})}
     every = {name: times for events in sources.values() for name, times in events.items()}
+    steps = np.empty(0, int) if acquired is None else np.diff(np.flatnonzero(acquired))
+    if paused := int((steps - 1).sum()):
+        note = f" (by VolumeTiming {paused} are to be missing){note}"
     refused = None
     for source, events in sources.items():
         try:
-            kind = _only_train(events, tr, source) if trigger == "auto" else _called(events, trigger, source)
+            kind = (
+                _called(events, trigger, source)
+                if trigger != "auto"
+                else _only_train(events, tr, steps, source)
+            )
             if kind is not None:
-                times = _volumes(events[kind], tr, kind, source, note)
+                times = events[kind]
+                if acquired is not None or tr is None or not trs_between(times, tr).all():
+                    times = _volumes(times, tr, steps, kind, source, note)
                 if trigger == "auto" and (source != file or _plain(kind) not in USUAL):
                     logger.info("%s: the volume triggers are the events %r", source, kind)
                 return times
@@ -146,7 +166,7 @@ def per_volume(times: Times, tr: float) -> tuple[int, NDArray[np.bool_]]:
     return best
 
 
-def _only_train(events: Events, tr: float | None, source: str) -> str | None:
+def _only_train(events: Events, tr: float | None, steps: Steps, source: str) -> str | None:
     """The one kind of events that can be the volume triggers, None if there is none; or InputError."""
     events = _distinct({n: t for n, t in events.items() if _plain(n) in USUAL or not OTHERS.search(n)})
     usual = {name for name in events if _plain(name) in USUAL}
@@ -154,8 +174,8 @@ def _only_train(events: Events, tr: float | None, source: str) -> str | None:
         regular = {n for n, t in events.items() if len(t) >= SHORTEST_TRAIN and _regular(t)}
         return _one(events, usual or {name for name in regular if not SYNC.search(name)}, source)
     counts = {n: per_volume(t, tr)[0] for n, t in events.items() if len(t) >= SHORTEST_TRAIN}
-    once = {name for name in counts if _fits(events[name], tr)}
-    nearly = {name for name in counts if _nearly(events[name], tr)}
+    once = {name for name in counts if _fits(events[name], tr, steps)}
+    nearly = {name for name in counts if _nearly(events[name], tr, steps)}
     several = {name for name in counts if counts[name] > 1 and not SYNC.search(name)}
     # A single usual name is the trigger whatever its interval: `frame_times` says what is wrong.
     for candidates in (once & usual, (several | nearly) & usual, once, nearly, usual, several):
@@ -177,12 +197,12 @@ def _only_train(events: Events, tr: float | None, source: str) -> str | None:
     return None
 
 
-def _volumes(times: Times, tr: float | None, name: str, source: str, note: str) -> Times:
+def _volumes(times: Times, tr: float | None, steps: Steps, name: str, source: str, note: str) -> Times:
     """Of the events of a kind those that begin a volume; InputError if they nearly follow the TR."""
-    if tr is None or _fits(times, tr):
+    if tr is None or _fits(times, tr, steps):
         return times
     n, fits = per_volume(times, tr)
-    said = departures(times, tr)[2] if _nearly(times, tr) else []
+    said = departures(times, tr)[2] if _nearly(times, tr, steps) else []
     if n > 1:
         if len(times) % n:
             said = [f"of {n} a TR {len(times) % n} are left over"]
@@ -208,9 +228,12 @@ def _volumes(times: Times, tr: float | None, name: str, source: str, note: str) 
     return times[:: max(n, 1)]
 
 
-def _fits(times: Times, tr: float) -> bool:
-    """Whether events come once every TR."""
-    return len(times) > 1 and bool((np.abs(np.diff(times) - tr) <= MAX_JITTER * tr).all())
+def _fits(times: Times, tr: float, steps: Steps) -> bool:
+    """Whether events come once every TR and, the last ones, as many TRs apart as `steps` says."""
+    apart = trs_between(times, tr)
+    steps = steps[: len(apart)]
+    expected = np.append(np.ones(len(apart) - len(steps), int), steps)
+    return len(times) > 1 and np.array_equal(apart, expected)
 
 
 def _first(times: Times, tr: float) -> float:
@@ -219,9 +242,10 @@ def _first(times: Times, tr: float) -> float:
     return float(next(t for t in times if (np.abs(times - t - tr) <= near).any()))
 
 
-def _nearly(times: Times, tr: float) -> bool:
+def _nearly(times: Times, tr: float, steps: Steps) -> bool:
     """Whether events look like volume triggers some of which are missing or too many."""
     on, missing, said = departures(times, tr)
+    missing -= int((steps - 1).sum())  # where the run pauses
     return bool(said) and on >= max(SHORTEST_TRAIN, 0.6 * len(times), FULLEST * (on + missing))
 
 

@@ -126,6 +126,7 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
         "frames": shown.tolist(),
         "times": np.round(bold.times[shown], 6).tolist(),
         "measured": bold.measured.tolist(),
+        "acquired": bold.acquired.tolist(),
         "shown": _captions(len(bold.data), in_z),
         **colours,
     }
@@ -231,7 +232,9 @@ def _relative_deviation(
 def _notes_on_estimates(bold: Bold) -> list[str]:
     """What the page says of frames that weren't measured, and why it has no standard deviation."""
     notes = []
-    if n_filled := int((~bold.measured).sum()):
+    if n_paused := len(bold.data) - bold.n_volumes:
+        notes.append(f"The run pauses at {n_paused:,} of {len(bold.data):,} frames: they have no volume.")
+    if n_filled := int((bold.acquired & ~bold.measured).sum()):
         share = f"{n_filled:,} of {len(bold.data):,} frames"
         notes.append(f"{share} were reconstructed: they are estimates, not data.")
     elif "NeuroframesMeasured" in bold.sidecar:

@@ -154,11 +154,11 @@ def fit_without_eeg(
             part.origin, fit_prior(part.segments, part.origin.tr, settings.latents, generator)
         )
     (run,) = part.segments
-    logger.info("fitting the prior to %d measured frames", run.measured.sum())
+    logger.info("%s: fitting the prior to %d measured frames", run.run, run.measured.sum())
     choice = chosen_prior(
         run.frames, run.measured, run.time_in_run, part.origin.tr, generator, n_latents=settings.latents
     )
-    logger.info("%s", choice)
+    logger.info("%s: %s", run.run, choice)
     return GaussianModel(part.origin, choice.prior)
 
 

@@ -170,7 +170,7 @@ def read_frames(run: GroupRun, part: Part) -> Frames:
     """
     bold, name = read_bold(run.bold, tr=part.bold_tr), run.bold.name
     places = part.space.places_in(bold.space, name)
-    measured = ~part.rules.left_out(bold.data, bold.measured, run.confounds, name)
+    measured = ~part.rules.left_out(bold, run.confounds)
     frames = np.take(bold.data.T, places, axis=0).T
     frames[:, places < 0] = np.nan
     del bold
