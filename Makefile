@@ -42,12 +42,12 @@ $(VENV)/bin/python:
 
 $(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing neuroframes in $(VENV)"
-	@$(PIP) --editable '.[diffusion]'
+	@$(PIP) --editable '.[diffusion,decoding]'
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing neuroframes, with what its tests need, in $(VENV)"
-	@$(PIP) --editable '.[diffusion,benchmark,test,dev]'
+	@$(PIP) --editable '.[diffusion,decoding,benchmark,test,dev]'
 	@touch $@ $(INSTALLED)
 
 test: lint types tests  ## lint, types and tests

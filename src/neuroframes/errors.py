@@ -89,6 +89,12 @@ def has_torch() -> bool:
     return bool(find_spec("torch") and find_spec("lightning"))
 
 
+def need_av(why: str) -> None:
+    """Raise InputError where PyAV isn't installed."""
+    if not find_spec("av"):
+        raise InputError(f"{why}; pip install 'neuroframes[decoding]'")
+
+
 def need_torch(why: str) -> None:
     """Raise InputError where PyTorch or Lightning isn't installed."""
     if not has_torch():

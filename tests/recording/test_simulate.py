@@ -40,7 +40,8 @@ def sources() -> Sources:
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of a minute whose coupling is far stronger than in life."""
     out = tmp_path_factory.mktemp("simulated") / "data"
-    return simulate(out, minutes=2, runs=2, space="fsaverage5", channels=16, seed=1, snr=30, linear=True)
+    settings: dict[str, Any] = {"minutes": 2, "runs": 2, "space": "fsaverage5", "channels": 16, "seed": 1}
+    return simulate(out, **settings, snr=30, linear=True, film=True)
 
 
 def read_eeg(root: Path, run: int = 1) -> mne.io.BaseRaw:
@@ -347,8 +348,10 @@ VALIDATOR = shutil.which("bids-validator-deno", path=str(Path(sys.executable).pa
 
 
 @pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno isn't installed")
-def test_bids_validator_finds_no_error(recording: Path) -> None:
-    for root in (recording, recording / "derivatives" / "fmriprep"):
+def test_bids_validator_finds_no_error(recording: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"minutes": 0.5, "runs": 1, "space": "fsaverage5", "channels": 4, "parcels": 4}
+    features = simulate(tmp_path / "features", features=True, film=True, linear=True, **settings)
+    for root in (recording, recording / "derivatives" / "fmriprep", features):
         run = subprocess.run(
             [str(VALIDATOR), str(root), "--format", "json"], capture_output=True, text=True, check=False
         )

@@ -29,13 +29,14 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import CorticalSpace
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_number, need_av
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording import simulated_bids as bids
 from neuroframes.recording import simulated_signals as signals
 from neuroframes.recording.band_pass import band_passed, parse_band
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.features import scalp_features, write_features
+from neuroframes.recording.simulated_film import write_film
 from neuroframes.recording.simulated_people import of_person
 from neuroframes.recording.simulated_sources import Sources, in_parcels, make_sources
 from neuroframes.recording.simulated_world import LIFELIKE, LINEAR, chance
@@ -65,6 +66,7 @@ def simulate(
     parcels: int = 0,
     features: bool = False,
     band_pass: str | None = None,
+    film: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -104,6 +106,8 @@ def simulate(
         In place of EEG write a table of 25 features per frame: log power of 5 bands in 5 places on the scalp.
     band_pass : str
         Frequencies to which BOLD and features are filtered, Hz, such as 0.01,0.1; by default they aren't.
+    film : bool
+        Write the film of each run to `stimuli`, as a video with sound (with the package av).
     overwrite : bool
         Replace the output if it exists.
     progress : bool
@@ -117,7 +121,7 @@ def simulate(
     Raises
     ------
     InputError
-        If an argument is out of range, or `out` exists and `overwrite` is False.
+        If an argument is out of range, `film` lacks its package, or `out` exists and `overwrite` is False.
     """
     from rich.console import Console
     from rich.progress import track
@@ -133,6 +137,8 @@ def simulate(
     band = None if band_pass is None else parse_band(band_pass, "--band-pass", tr)
     world = LINEAR if linear else LIFELIKE
     world = world if without is None else world.without(without)
+    if film:
+        need_av("--film writes videos with the package av")
     refuse_existing(out, overwrite, folder="dataset_description.json")
     settings: dict[str, Any] = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr}
     settings |= {"runs": runs, "parcels": parcels, "band_pass": band, "world": asdict(world)}
@@ -154,7 +160,7 @@ def simulate(
             if run == 1:
                 responses = signals.haemodynamic_response(sources.delay, clock.slow_rate)
                 bids.write_shared_truth(root, sources, responses, clock.slow_rate, subject.name)
-            _simulate_run(rng, root, run, sources, subject, snr, features, band)
+            _simulate_run(rng, root, run, sources, subject, snr, features, band, film)
     return out
 
 
@@ -194,6 +200,7 @@ def _simulate_run(
     snr: float,
     as_features: bool,
     band: tuple[float, float] | None,
+    film: bool,
 ) -> None:
     clock = subject.clock
     envelopes = signals.band_envelopes(rng, sources, subject)
@@ -203,8 +210,13 @@ def _simulate_run(
         if band is not None:
             table = replace(table, values=band_passed(table.values, clock.tr, band))
         write_features(bids.features_path(root, run, subject.name), table)
+        if film:
+            bids.write_film_events(root, run, subject)
     else:
-        bids.write_eeg(root, run, eeg, sources.montage, subject)
+        bids.write_eeg(root, run, eeg, sources.montage, subject, film)
+    if film:
+        start, end = clock.scan if as_features else clock.recording
+        write_film(bids.film_path(root, run, subject.name), subject.scenes - [start, 0, 0], end - start)
     del eeg  # at 5 kHz it is larger than BOLD: not both at once
     signal, coupled = signals.bold_latents(rng, sources, envelopes, subject, snr)
     noise, fluid = signals.bold_noise(rng, sources, subject)

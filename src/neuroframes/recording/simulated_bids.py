@@ -16,12 +16,15 @@ import scipy.sparse
 
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.sidecar import sidecar_path
+from neuroframes.recording.simulated_film import kind_of
 from neuroframes.recording.simulated_signals import OUTLIER, Subject
 from neuroframes.recording.simulated_sources import NETWORKS, Array, Montage, Sources
 from neuroframes.recording.timeline import MOTION
 
 SUBJECT, TASK = "sub-01", "movie"  # the first, where there are several
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
+EVENTS = ["onset", "duration", "trial_type", "value", "sample", "level", "sound"]
+SHOWN = ["kind", "stim_file"]  # of a film
 MARKERS = {128: "Response", 1: "Stimulus"}  # R128 a volume, S 1 a scene
 PARTS = ("data", "indices", "indptr", "shape")  # of a sparse array
 # Beyond the data, tables and sidecars hold what the BIDS validator asks for.
@@ -53,6 +56,11 @@ def features_path(root: Path, run: int, subject: str = SUBJECT) -> Path:
     return root / subject / "eeg" / f"{run_stem(run, subject)}_desc-features_eeg.tsv"
 
 
+def film_path(root: Path, run: int, subject: str = SUBJECT) -> Path:
+    """The film of a run."""
+    return root / "stimuli" / f"{run_stem(run, subject)}.mp4"
+
+
 def truth_path(root: Path, run: int | None = None, subject: str = SUBJECT) -> Path:
     """The truth of one run, or of what all runs of a subject share."""
     return root / "truth" / f"{subject if run is None else run_stem(run, subject)}_truth.npz"
@@ -78,17 +86,19 @@ def write_dataset(root: Path, montage: Montage, settings: Mapping[str, Any], sub
         _write_table(Path(f"{stem}_electrodes.tsv"), electrodes)
 
 
-def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subject) -> None:
+def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subject, film: bool) -> None:
     """BrainVision EEG with a marker R128 a volume and S 1 a scene, and its BIDS companions.
 
     Parameters
     ----------
     eeg : array, shape (C + 1, N), volts; the last row is the electrocardiogram
+    film : bool
+        Whether a film is among the events.
     """
     clock, n = subject.clock, len(montage.names)
     stem = root / subject.name / "eeg" / run_stem(run, subject.name)
-    events, names = _events(subject), [*montage.names, "ECG"]
-    markers = zip(events["sample"].tolist(), events["value"].tolist(), strict=True)
+    events, names = _events(run, subject, film), [*montage.names, "ECG"]
+    markers = events[["sample", "value"]].dropna().to_numpy(int).tolist()
     pybv.write_brainvision(
         data=eeg,
         sfreq=clock.rate,
@@ -114,18 +124,39 @@ def write_eeg(root: Path, run: int, eeg: Array, montage: Montage, subject: Subje
     _write(Path(f"{stem}_events.json"), "events.json")
 
 
-def _events(subject: Subject) -> pd.DataFrame:
-    """Volumes and scenes of the film in the order of their samples."""
-    clock, onset = subject.clock, subject.scenes[:, 0]
-    # The film began before the recording, and goes on after it.
-    scenes = subject.scenes[(onset >= 0) & (onset * clock.rate < clock.samples - 1)]
-    ends = np.append(scenes[1:, 0], clock.samples / clock.rate)
-    rows = [(start, clock.tr, "volume", 128, 0, "n/a") for start in clock.triggers]
-    rows += [
-        (start, round(end - start, 4), "scene", 1, 0, f"{level:.4f}")
-        for end, (start, level) in zip(ends, scenes, strict=True)
+def write_film_events(root: Path, run: int, subject: Subject) -> None:
+    """Film and scenes beside features, which have no events: onsets are from the first volume on."""
+    stem = root / subject.name / "func" / run_stem(run, subject.name)
+    _write(Path(f"{stem}_events.json"), "events.json")
+    events = pd.DataFrame(_film_events(run, subject, *subject.clock.scan))
+    _write_table(Path(f"{stem}_events.tsv"), events[[name for name in EVENTS if name in events] + SHOWN])
+
+
+def _film_events(run: int, subject: Subject, start: float, end: float) -> list[dict[str, Any]]:
+    """The film from `start` to `end` (s), which is where the file is, and its scenes that begin there."""
+    # The world's film began before, and goes on after it.
+    onset = subject.scenes[:, 0]
+    scenes = subject.scenes[(onset >= start) & (onset < end - 1 / subject.clock.rate)]
+    ends = np.append(scenes[1:, 0], end)
+    film = {"onset": 0.0, "duration": round(end - start, 4), "trial_type": "film"}
+    return [
+        film | {"stim_file": film_path(Path(), run, subject.name).name},
+        *(
+            {"onset": at - start, "duration": round(until - at, 4), "trial_type": "scene", "value": 1}
+            | {"level": f"{sight:.4f}", "sound": f"{sound:.4f}", "kind": kind_of(sight)}
+            for until, (at, sight, sound) in zip(ends, scenes, strict=True)
+        ),
     ]
-    events = pd.DataFrame(rows, columns=["onset", "duration", "trial_type", "value", "sample", "level"])
+
+
+def _events(run: int, subject: Subject, film: bool) -> pd.DataFrame:
+    """Volumes and scenes of the film, and with `film` itself, in the order of their samples."""
+    clock = subject.clock
+    whole, *scenes = _film_events(run, subject, *clock.recording)
+    volume = {"duration": clock.tr, "trial_type": "volume", "value": 128}
+    rows = [whole] * film + [volume | {"onset": at} for at in clock.triggers] + scenes
+    events = pd.DataFrame(rows, columns=EVENTS + SHOWN * film)
+    events["value"] = events["value"].astype("Int64")  # the film has no marker
     # Amplifiers mark a sample: what a reader gets of the trigger is no more exact than that.
     events["sample"] = np.round(events["onset"] * clock.rate).astype(int)
     events["onset"] = [f"{sample / clock.rate:.6f}" for sample in events["sample"]]

@@ -81,6 +81,16 @@ class Clock:
         return cls(tr, rate, samples, triggers, exact + tr / 2, slow, step)
 
     @property
+    def recording(self) -> tuple[float, float]:
+        """Start and end of the EEG."""
+        return 0.0, self.samples / self.rate
+
+    @property
+    def scan(self) -> tuple[float, float]:
+        """Start of the first volume and end of the last, as if no trigger were late."""
+        return self.frames[0] - self.tr / 2, self.frames[-1] + self.tr / 2
+
+    @property
     def slow_rate(self) -> float:
         """Hz."""
         return self.rate / self.step
@@ -99,10 +109,10 @@ class Subject:
     beats : array, seconds, R peaks
     blinks : array, seconds
     heart, breath : arrays, shape (K,), rad, phase at each frame
-    scenes : array, shape (n, 2), onset (s) and level of each scene of the film
+    scenes : array, shape (n, 3), onset (s) of each scene of the film, and its levels of sight and sound
     drowsiness : array, shape (T,), 0 to 1, on the slow grid
     world : World
-    chance : Chance, of the run's ingredients
+    chance : Chance, of the run
     name : str, as "sub-01"
     """
 
@@ -156,7 +166,7 @@ def make_subject(
     end = clock.slow[-1]
     cuts = clock.slow[0] + np.cumsum(2 + rng.exponential(6, 2 * int((end - clock.slow[0]) / 8)))
     cuts = np.concatenate([clock.slow[:1], cuts[cuts < end]])
-    scenes = np.column_stack([cuts, rng.normal(size=len(cuts))])
+    scenes = np.column_stack([cuts, rng.normal(size=len(cuts)), chance("sound").normal(size=len(cuts))])
 
     heart, breath = (_wandering_phase(rng, clock, frequency) for frequency in (HEART_RATE, BREATH_RATE))
     turns = np.arange(np.ceil(heart[0] / (2 * np.pi)), heart[-1] / (2 * np.pi))
@@ -203,7 +213,7 @@ def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
     """Envelope of each band in each patch on the slow grid, mean about 1, shape (bands, P, T)."""
     clock, territory = subject.clock, sources.territory
     scene = np.searchsorted(subject.scenes[:, 0], clock.slow, side="right") - 1
-    film = subject.scenes[np.maximum(scene, 0), 1].astype(np.float32)
+    film = subject.scenes[np.maximum(scene, 0), 1:].T.astype(np.float32)  # sight, sound
     film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=clock.slow_rate), film).astype(np.float32)
     # How engaged a region is moves all its bands; most of that is shared with its territory and network,
     # since EEG can't tell neighbouring patches apart.
@@ -211,7 +221,8 @@ def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
     networks = slow_process(rng, len(NETWORKS), clock, pace)
     engagement = 0.5 * spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
     engagement += 0.6 * slow_process(rng, TERRITORIES, clock)[territory]
-    engagement += 0.6 * sources.stimulus_gain[:, None] * film
+    by_sound = (sources.network == NETWORKS.index("auditory")).astype(int)
+    engagement += 0.6 * sources.stimulus_gain[:, None] * film[by_sound]
     sign = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma
     envelopes = np.empty((len(BANDS), len(territory), len(clock.slow)), np.float32)
     for band in range(len(BANDS)):

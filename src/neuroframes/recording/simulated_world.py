@@ -11,7 +11,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 
 from neuroframes.errors import InputError
 
-Chance = Callable[[str], Generator]  # the random numbers of an ingredient
+Chance = Callable[[str], Generator]  # random numbers by name
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class World:
 
 
 INGREDIENTS = tuple(field.name for field in fields(World))
+DRAWS = (*INGREDIENTS, "sound")  # of the film: no ingredient, since every world has it
 LINEAR = World()
 # Frozen against docs/simulated.md before any model was scored: change them only with that table, and say so.
 LIFELIKE = World(
@@ -96,10 +97,10 @@ LIFELIKE = World(
 
 
 def chance(seed: int, *key: int) -> Chance:
-    """Random numbers of each ingredient: those of a key (run, subject) differ from all others."""
+    """Random numbers of each of `DRAWS`: those of a key (run, subject) differ from all others."""
 
-    def of(ingredient: str) -> Generator:
-        return default_rng(SeedSequence(seed, spawn_key=(*key, INGREDIENTS.index(ingredient))))
+    def of(name: str) -> Generator:
+        return default_rng(SeedSequence(seed, spawn_key=(*key, DRAWS.index(name))))
 
     return of
 
