@@ -36,6 +36,7 @@ Float32 = NDArray[np.float32]
 Scores = dict[str, dict[str, float]]  # by region
 
 MEASURED, STRAIGHT = "measured frames", "EEG straight to features"
+BOUNDS = (MEASURED, STRAIGHT)
 AFTER = 4.0  # seconds of EEG after a moment that tell of it, with what ridge FIR reads before them
 
 
