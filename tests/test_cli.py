@@ -53,6 +53,7 @@ LEAST = {
     "reconstruct": ("m", "--eeg", "e", "--out", "o"),
     "complete": ("b", "--out", "o"),
     "resample": ("b", "--out", "o", "--tr", "1"),
+    "export": ("b", "--out", "o"),
     "adapt": ("m", "s", "--out", "o"),
     "evaluate": ("s", "--out", "o"),
     "benchmark": ("--out", "o"),

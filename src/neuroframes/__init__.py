@@ -18,6 +18,7 @@ HOMES = {
     "check": "neuroframes.commands.check",
     "complete": "neuroframes.commands.complete",
     "evaluate": "neuroframes.commands.evaluate",
+    "export": "neuroframes.commands.export",
     "measured_frames": "neuroframes.report.result",
     "open_store": "neuroframes.recording.store",
     "prepare": "neuroframes.recording.store",

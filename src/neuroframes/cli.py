@@ -22,7 +22,7 @@ from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
     *("simulate", "check", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
-    *("evaluate", "benchmark", "view"),
+    *("export", "evaluate", "benchmark", "view"),
 )
 
 

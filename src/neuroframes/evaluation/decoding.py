@@ -51,6 +51,11 @@ class Decoders:
 
     by_region: Mapping[str, tuple[NDArray[np.intp], Decoder]]
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of what is decoded."""
+        return self.by_region[WHOLE][1].names
+
     @classmethod
     def fit(
         cls,

@@ -42,6 +42,10 @@ SHOWN = {
     "cosine": "cosine",
     "ssim": "SSIM on the flattened cortex (a mean image does well by it: see docs/metrics.md)",
     "fc_similarity": "similarity of functional connectivity",
+    "network_r": "r of mean courses (of 7 networks on fsLR-32k, elsewhere of parcels)",
+    "event_r": "r of averages around events",
+    "rsa_conditions": "representational similarity of types of events",
+    "rsa_stretches": "representational similarity of stretches of 10 s",
     "spectral_error": "spectral error, dB",
     "difference_r": "r of temporal differences",
 }
@@ -53,6 +57,7 @@ DECODING = {  # metrics of decoding by the start of their names
     "balanced accuracy, ": "Balanced accuracy",
 }
 LIMITS = ("low", "high")
+CEILING = ", ceiling"  # ends the name of what measured frames reach
 COST = "cost"  # stands where a task does
 NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
 DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high"]
@@ -265,9 +270,11 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
             "reversing them leaves a little of their relation to the frames. Shuffled EEG is the mean of "
             f"{SHUFFLES} shuffles, each of which scatters by about .02.",
         )
-    for metric, title in SHOWN.items():
-        if len(table := means(results, metric)):
-            text += _section(title[0].upper() + title[1:], table)
+    for metric, title in _shown(whole["metric"].unique()):
+        table, ceiling = means(results, metric), means(results, metric + CEILING).mean()
+        if len(ceiling):
+            table.loc["ceiling: other measured frames"] = ceiling
+        text += _section(title, table)
     text += _decoding(results)
     for region in (name for name in results["region"].unique() if name != WHOLE):
         of = results[(results["region"] == region) & (results["metric"] == "temporal_r")]
@@ -338,6 +345,15 @@ def _less(r: pd.DataFrame, reference: str) -> pd.DataFrame:
     less = persons.drop(columns=reference).sub(persons[reference], axis=0)
     rows = less.melt(ignore_index=False, value_name="value").dropna().reset_index()
     return _over_people(rows, "{:+.3f}")
+
+
+def _shown(metrics: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Metrics that have a section, and their titles; of events one for each type."""
+    for name, title in SHOWN.items():
+        for metric in metrics:
+            of = metric.removeprefix(name)
+            if of != metric and (not of or of.startswith(", ")) and not of.endswith(CEILING):
+                yield metric, title[0].upper() + title[1:] + of
 
 
 def _section(title: str, table: pd.DataFrame, text: str = "", form: str = "{:.3f}") -> str:

@@ -98,8 +98,8 @@ class StoredRun:
     motion: NDArray[np.float64] | None
     eeg_rate: float
     sources: dict[str, Any]
-    stimulus_features: tuple[str, ...]
     group: Mapping[str, Any]
+    stimulus_features: tuple[str, ...] = ()
 
     def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
