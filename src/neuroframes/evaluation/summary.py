@@ -52,8 +52,8 @@ SHOWN = {
 DECODED = "decoded r"
 DECODING = {  # metrics of decoding by the start of their names
     "decoded r, ": "Decoded r",
-    "2-way identification, ": "2-way identification of stretches (chance .5)",
-    "top-5, ": "Share of stretches among the five most alike",
+    "2-way identification, 10 s": "2-way identification of stretches of 10 s (chance .5)",
+    "top-5, 10 s": "Share of stretches of 10 s among the five most alike",
     "balanced accuracy, ": "Balanced accuracy",
 }
 LIMITS = ("low", "high")
@@ -138,9 +138,17 @@ def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def r_text(results: pd.DataFrame, width: int | None = None) -> str:
-    """`r_by_task` for a terminal, at most `width` characters wide, of the results of `evaluate`."""
-    table = r_by_task(results).rename_axis(index=None, columns="temporal r")
-    return str(table.to_string(float_format="{:.3f}".format, na_rep="", line_width=width))
+    """`r_by_task` for a terminal, at most `width` characters wide, of the results of `evaluate`.
+
+    Beneath it the r of what is decoded, where there is a stimulus.
+    """
+    decoded = results[(results["region"] == WHOLE) & (results["metric"] == DECODED)]
+    tables = {"temporal r": r_by_task(results), **({"decoded r": _mean(decoded)} if len(decoded) else {})}
+    shown = {"float_format": "{:.3f}".format, "na_rep": "", "line_width": width}
+    return "\n\n".join(
+        str(table.rename_axis(index=None, columns=title).to_string(**shown))
+        for title, table in tables.items()
+    )
 
 
 def _r_of(results: pd.DataFrame, controls: Mapping[str, str]) -> pd.DataFrame:
@@ -312,7 +320,7 @@ def _decoding(results: pd.DataFrame) -> str:
     for start, title in DECODING.items():
         for metric in dict.fromkeys(every["metric"][every["metric"].str.startswith(start)]):
             of = every[every["metric"] == metric]
-            text += _section(f"{title}, {metric.removeprefix(start)}", _mean(of))
+            text += _section(f"{title}, {metric.removeprefix(start)}".removesuffix(", "), _mean(of))
     for region in (name for name in results["region"].unique() if name != WHOLE):
         of = results[(results["region"] == region) & (results["metric"] == DECODED)]
         text += _section(f"Decoded r, from {region} alone", _mean(of)) if len(of) else ""
