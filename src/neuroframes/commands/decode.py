@@ -70,7 +70,7 @@ def decode_fit(
 
     out, paths = Path(out), [Path(store) for store in stores]
     refuse_existing(out, overwrite, folder="decoder.json", inputs=paths)
-    seed = int(check_number(seed, "--seed", at_least=0, whole=True))
+    seed = int(check_number(seed, "--seed", at_least=0, below=2**32, whole=True))
     if not paths:
         raise InputError(
             "no store; pass what prepare --stimulus wrote for one person, or for each of several"

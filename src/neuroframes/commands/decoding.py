@@ -47,6 +47,7 @@ Float32 = NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
 FORMAT = "neuroframes-decoder-1"
+FEWEST_SHOWN = 3  # moments whose r is scored
 SAME_TR = 1e-3  # relative difference: files round
 
 
@@ -151,7 +152,7 @@ def fit_to(
     longest: dict[str, int] = {}
     for store in stores:
         first.space.check_same(store.space, store.path.name)
-        check_stimulus(store, names, tr, first.path.name)
+        check_stimulus(store, first.stimulus_features, tr, first.path.name)
         for run in store.runs:
             longest[run.name] = max(longest.get(run.name, 0), len(run.frame_times))
     split = split_of([(name, n_frames, tr) for name, n_frames in longest.items()])
@@ -246,6 +247,8 @@ def decode_run(name: str, bold: Bold, kept: KeptDecoder, store: Store) -> Decode
     segment = _segment(bold, rows, known, there, kept)
     frames, shown = whole(segment), _columns(store.shown(run), store, kept.names)[part.start : part.stop]
     shown[(at < there[rows][0] - run.tr / 2) | (at > there[rows][-1] + run.tr / 2)] = np.nan
+    if np.isfinite(shown).all(axis=1).sum() < FEWEST_SHOWN:
+        raise InputError(f"{file}: nothing was shown in the part that is scored; hold out another part")
     scores: Scores = {}
     for region, (vertices, decoder) in kept.decoders.by_region.items():
         told = decoder.decode(frames[:, vertices], bold.tr)
@@ -253,8 +256,6 @@ def decode_run(name: str, bold: Bold, kept: KeptDecoder, store: Store) -> Decode
         scores[region], _ = scores_of([shown], [told], [np.ones(len(at), bool)], kept.names, kept.tr)
         if region == WHOLE:
             decoded = told
-    if not scores[WHOLE]:
-        raise InputError(f"{file}: nothing was shown in the part that is scored; hold out another part")
     kind = "measured" if bold.measured[bold.acquired].all() else "completed"
     kind = "reconstructed" if on_eeg_clock else kind
     return DecodedRun(name, kind, run, part.start, shown, decoded, scores)
