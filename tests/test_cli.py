@@ -53,6 +53,7 @@ LEAST = {
     "reconstruct": ("m", "--eeg", "e", "--out", "o"),
     "complete": ("b", "--out", "o"),
     "resample": ("b", "--out", "o", "--tr", "1"),
+    "export": ("b", "--out", "o"),
     "adapt": ("m", "s", "--out", "o"),
     "evaluate": ("s", "--out", "o"),
     "decode fit": ("s", "--out", "o"),
@@ -341,7 +342,7 @@ def test_python_m_is_the_command():
     assert refused.returncode == 2 and refused.stderr.startswith("usage: neuroframes complete BOLD")
     listed = shown("--help").stdout
     for name in COMMANDS:
-        summary = str(getattr(neuroframes, name).__doc__).partition("\n")[0]
+        summary = str(getattr(neuroframes, name.replace(" ", "_")).__doc__).partition("\n")[0]
         assert re.search(rf"^  {name} +{re.escape(summary)}$", listed, re.M)
 
 

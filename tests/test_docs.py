@@ -111,13 +111,23 @@ def test_python_of_the_page_on_the_surface_model_runs():
 
 
 def test_python_of_the_page_on_nilearn_runs(recording, tmp_path, monkeypatch):
-    (code,) = blocks(ROOT / "docs" / "nilearn.md", "python")
+    code, _ = blocks(ROOT / "docs" / "nilearn.md", "python")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(on_smaller_recording(code, recording), "nilearn.md", "exec"), names)
     assert names["signals"].shape == (len(names["kept"]), names["run"].space.V)
     assert len(names["kept"]) == names["run"].measured.sum() < 120
     assert np.isfinite(names["signals"]).all()
+
+
+def test_python_on_recordings_in_memory_runs(recording, learned, tmp_path, monkeypatch):
+    _, code = blocks(ROOT / "docs" / "nilearn.md", "python")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(neuroframes, "prior", learned, raising=False)
+    names: dict[str, object] = {}
+    exec(compile(on_smaller_recording(code, recording), "nilearn.md", "exec"), names)
+    assert names["store"].name == "sub-01.zarr" and names["model"].reads_eeg
+    assert names["prior"].population.n_runs == 3
 
 
 def test_no_python_goes_untested():

@@ -390,6 +390,11 @@ CASES: dict[str, tuple[str, Change, str]] = {
         swap("DATASET_DIMENSIONS", "SIZES"),
         "cannot be",
     ),
+    "an AFNI header of several kinds of values": (
+        "afni/bold+orig.HEAD",
+        swap(" 3 3 3", " 1 3 3"),
+        "cannot be read",
+    ),
     "an AFNI header of more frames": (
         "afni/bold+orig.HEAD",
         swap(f" 3 {K} ", " 3 999999 "),

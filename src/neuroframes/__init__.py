@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 HOMES = {
     "FrameCompleter": "neuroframes.commands.frame_completer",
     "InputError": "neuroframes.errors",
+    "Recording": "neuroframes.commands.recordings",
     "SpatiotemporalNeuralFrames": "neuroframes.models.surface_network",
     "adapt": "neuroframes.commands.adapt",
     "benchmark": "neuroframes.commands.benchmark",
@@ -19,6 +20,7 @@ HOMES = {
     "decode_fit": "neuroframes.commands.decode",
     "decode_score": "neuroframes.commands.decode",
     "evaluate": "neuroframes.commands.evaluate",
+    "export": "neuroframes.commands.export",
     "measured_frames": "neuroframes.report.result",
     "open_store": "neuroframes.recording.store",
     "prepare": "neuroframes.recording.store",
@@ -30,6 +32,7 @@ HOMES = {
     "simulate": "neuroframes.recording.simulate",
     "train": "neuroframes.commands.train",
     "view": "neuroframes.report.view",
+    "write_bids": "neuroframes.commands.recordings",
 }
 _NETWORK = "SpatiotemporalNeuralFrames"
 # Without PyTorch, `from neuroframes import *` brings the rest.

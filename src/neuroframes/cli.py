@@ -24,7 +24,7 @@ from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
     *("simulate", "check", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
-    *("evaluate", "benchmark", "decode fit", "decode score", "view"),
+    *("export", "evaluate", "benchmark", "decode fit", "decode score", "view"),
 )
 
 

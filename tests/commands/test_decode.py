@@ -61,7 +61,7 @@ def store(person: int = 1, names: Sequence[str] = NAMES, tr: float = TR, **chang
         group = {"bold": responding(number, person), "stimulus": stimulus.astype(np.float32)}
         times = tr * (np.arange(K) + 0.5)
         sources = {"stimulus": [], "eeg": "x_eeg.vhdr"}
-        runs.append(StoredRun(name, tr, times, np.zeros(K, bool), None, 100.0, sources, tuple(names), group))
+        runs.append(StoredRun(name, tr, times, np.zeros(K, bool), None, 100.0, sources, group, tuple(names)))
     return Store(
         Path(f"sub-{person}.zarr"), f"{person}", SPACE, (), np.zeros((0, 3)), (), 100.0, {}, tuple(runs)
     )

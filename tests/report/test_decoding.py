@@ -33,7 +33,7 @@ def decoded(file="measured.tsv", n=60, noise=0.5, run="task-movie_run-2", source
     told = shown + noise * np.random.default_rng(seed).standard_normal(shown.shape)
     times = 5 + TR * (np.arange(FIRST + n) + 0.5)
     of = StoredRun(
-        run, TR, times, np.zeros(len(times), bool), None, 1.0, sources or {"stimulus": []}, NAMES, {}
+        run, TR, times, np.zeros(len(times), bool), None, 1.0, sources or {"stimulus": []}, {}, NAMES
     )
     found = {"decoded r": 0.5, "decoded r, luminance": 0.7, "decoded r, sound <power>": 0.3}
     found |= {"2-way identification, 4 s": 0.6, "stretches, 4 s": 30.0}

@@ -260,12 +260,56 @@ def test_a_sidecar_that_leads_elsewhere_is_refused(result, tmp_path):
 
 
 def test_a_space_without_a_mesh_is_refused_with_those_that_can_be_viewed(tmp_path):
-    image = nib.Nifti1Image(np.random.default_rng(0).random((3, 3, 3, K), np.float32), np.eye(4))
-    image.header.set_zooms((2, 2, 2, TR))
-    nib.save(image, tmp_path / "bold.nii.gz")
-    with pytest.raises(InputError, match="spaces that can be viewed: fsLR-32k, fsaverage5"):
-        view(tmp_path / "bold.nii.gz", tmp_path / "page.html")
+    np.savez(tmp_path / "bold.npz", bold=np.random.default_rng(0).random((K, 5)), tr=TR)
+    with pytest.raises(InputError, match="can be viewed: fsLR-32k, fsaverage5, and volumes"):
+        view(tmp_path / "bold.npz", tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A completed volume with its standard deviation, its x axis to the left; its frames, shape (K, V)."""
+    space = CorticalSpace.from_mask(np.ones((8, 7, 6), bool), np.diag([-2.0, 2.0, 2.0, 1.0]))
+    data = np.random.default_rng(0).normal(500, 20, (K, space.V)).astype(np.float32)
+    data[:, 10], data[3, 20] = 7, np.nan
+    path, deviation = tmp_path / "filled_bold.nii.gz", tmp_path / "filled_stat-std_bold.nii.gz"
+    write_bold(path, data, space, tr=TR)
+    write_bold(deviation, np.abs(data - 500) / 2, space, tr=TR)
+    about = {"NeuroframesMeasured": np.arange(K) != 2, "NeuroframesStandardDeviation": deviation.name}
+    write_sidecar(path, about)
+    return path, data
+
+
+def test_a_volume_is_shown_as_slices(volume, tmp_path):
+    path, data = volume
+    page = Page(view(path, tmp_path / "page.html"))
+    meta, inside = page.meta, page.array("inside", np.uint8).astype(bool)
+    assert meta["facts"].startswith("6 of 6 axial slices")
+    assert meta["measured"] == [frame != 2 for frame in range(K)]
+    assert meta["shown"]["signal"].startswith("Each voxel minus its mean")
+    notes = " ".join(meta["notes"])
+    assert "1 of 336 voxels are constant" in notes and "Hemisphere" not in notes
+    assert page.codes("deviation").shape == page.codes("signal").shape == (K, len(inside))
+    # Of frame 0 the lowest slice: x to the left in the file, so turned; y upwards on the page.
+    shown = page.codes("signal")[0, :56].reshape(meta["slices"]["size"]).astype(float)
+    lowest = data.reshape(K, 8, 7, 6)[..., 0].astype(np.float64)
+    expected, limit = standardized(lowest)[0, ::-1, ::-1].T, meta["signal_limit"]
+    assert meta["slices"] == {"size": [7, 8], "pixel": [2, 2], "heights": [0, 2, 4, 6, 8, 10]}
+    np.testing.assert_allclose(
+        (shown - 128) / 127 * limit, np.clip(expected, -limit, limit), atol=limit / 254 + 1e-3
+    )
+    no_data = (page.codes("signal")[:, inside] == 0).sum(axis=1)
+    assert no_data.tolist() == [1, 1, 1, 2, 1, 1]  # a constant voxel, and a value that is NaN
+
+
+def test_a_mask_leaves_voxels_out(volume, tmp_path):
+    path, _ = volume
+    (tmp_path / "filled_bold.json").unlink()
+    mask = np.zeros((8, 7, 6), np.uint8)
+    mask[2:6, 2:5, 1:3] = 1
+    nib.save(nib.Nifti1Image(mask, np.diag([-2.0, 2.0, 2.0, 1.0])), tmp_path / "mask.nii.gz")
+    page = Page(view(path, tmp_path / "page.html", mask=tmp_path / "mask.nii.gz"))
+    assert page.array("inside", np.uint8).sum() == 24 and page.meta["facts"].startswith("2 of 2 axial")
 
 
 def test_what_does_not_fit_is_refused(result, frames, tmp_path):
@@ -369,6 +413,27 @@ def test_chromium_draws_each_hemisphere_in_its_place(tmp_path):
     # Columns: left's panels, above the middle line each hemisphere on its side, right's panels.
     assert red[:, :600].sum() > 40_000 and blue[:, 600:].sum() > 40_000
     assert not red[:, 600:].any() and not blue[:, :600].any()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_chromium_draws_left_on_the_left_without_webgl(tmp_path):
+    from PIL import Image
+
+    # In frame 1 the left half is high (red) and the right one low (blue); the x axis runs to the left.
+    space = CorticalSpace.from_mask(np.ones((8, 8, 2), bool), np.diag([-2.0, 2.0, 2.0, 1.0]))
+    side = np.where(space.vertex < 64, -1, 1)
+    data = np.array([-1, 1, 0], np.float32)[:, None] * side
+    write_bold(tmp_path / "b_bold.nii.gz", data.astype(np.float32), space, tr=TR)
+    out, shot = view(tmp_path / "b_bold.nii.gz", tmp_path / "page.html"), tmp_path / "page.png"
+    options = ["--disable-3d-apis", "--window-size=1200,800", "--virtual-time-budget=20000"]
+    chromium(f"{out.as_uri()}#frame=1", tmp_path, *options, f"--screenshot={shot}")
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)[50:600]
+    red, blue = pixels[..., 0] - pixels[..., 2] > 60, pixels[..., 2] - pixels[..., 0] > 30
+    columns = np.arange(1200)
+    # Two slices side by side, each red on its left.
+    for half in (columns < 600, columns >= 600):
+        reds, blues = (np.flatnonzero(each.any(axis=0) & half) for each in (red, blue))
+        assert len(reds) > 100 and len(blues) > 100 and reds.max() < blues.min()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")

@@ -12,6 +12,7 @@ from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment
 from neuroframes.training.backbone import (
+    believed_from,
     explaining_eeg,
     fit_backbone,
     fit_gaussian,
@@ -87,6 +88,20 @@ def test_uninformative_eeg_predicts_nothing_and_costs_nothing():
     gaps = np.arange(200) % 20 >= 8
     with_eeg, without = ([temporal_r(found, test, gaps, eeg) for test in tests] for eeg in (True, False))
     assert np.mean(with_eeg) > np.mean(without) - 0.02
+
+
+@pytest.mark.parametrize("seed", [1, 12, 37, 38])
+def test_what_two_stretches_gain_by_chance_is_not_believed(seed):
+    one = segment(330, np.random.default_rng(seed), informative=False)
+    found = fit([one])
+    fitted = [one], [one.power], found.prior, found.latents, ["haemodynamic"]
+    assert believed_from(*fitted, np.random.default_rng(seed)) == np.inf
+
+
+def test_informative_eeg_is_believed_in_gaps(found):
+    segments = segments_of(informative=True)
+    fitted = segments, [s.power for s in segments], found.prior, found.latents, ["haemodynamic"]
+    assert believed_from(*fitted, np.random.default_rng(0)) <= 4
 
 
 def test_shuffled_eeg_predicts_nothing(found):

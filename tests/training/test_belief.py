@@ -5,7 +5,15 @@ import pytest
 from scipy.signal import lfilter
 
 from neuroframes.frames.temporal import fit_temporal_covariance, octave_groups
-from neuroframes.training.belief import MASKS, STRETCH, least_gap, said, stretches
+from neuroframes.training.belief import (
+    MASKS,
+    N_DRAWS,
+    STRETCH,
+    least_gap,
+    least_gap_by_draws,
+    said,
+    stretches,
+)
 
 TR, D, K = 2.0, 3, 1024
 
@@ -49,3 +57,40 @@ def test_one_stretch_alone_may_be_chance():
 def test_no_gap_is_infinitely_long():
     assert said(8.0) == "EEG is believed in gaps of 8 frames or more"
     assert said(np.inf) == "EEG isn't believed beside measured frames"
+
+
+# Draws of latents that EEG says nothing of
+
+
+def short(generator, share=0.0):
+    """A run of 72 frames, and a prediction that holds so much of it."""
+    z, other = lfilter([1], [1, -0.8], generator.standard_normal((2, 72, 1)), axis=1)
+    return [(z, np.ones(72, bool), share * z + 0.3 * other)]
+
+
+@pytest.fixture(scope="module")
+def prior():
+    measured = np.ones(K, bool)
+    return fit_temporal_covariance([(latents(8)[:, :1], measured)], TR, octave_groups(1))
+
+
+def test_in_gaps_of_any_length_what_says_nothing_is_believed_less_often_than_promised(prior):
+    generator, believed = np.random.default_rng(0), []
+    for _ in range(200):
+        drawn = (short(generator) for _ in range(N_DRAWS))
+        believed.append(least_gap_by_draws(short(generator), drawn, prior, np.ones(1)) < np.inf)
+    assert 0 < np.mean(believed) < 0.05
+
+
+def test_what_says_more_than_all_draws_is_believed_and_draws_are_asked_for_as_needed(prior):
+    generator, asked = np.random.default_rng(2), []
+
+    def draws():
+        for _ in range(N_DRAWS):
+            asked.append(short(generator))
+            yield asked[-1]
+
+    assert least_gap_by_draws(short(generator, 0.9), draws(), prior, np.ones(1)) == MASKS[0][0]
+    assert len(asked) == N_DRAWS
+    assert least_gap_by_draws(short(generator, -0.9), draws(), prior, np.ones(1)) == np.inf
+    assert len(asked) == N_DRAWS

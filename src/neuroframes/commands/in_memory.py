@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from nibabel.cifti2 import Cifti2Image, ParcelsAxis
 from nibabel.dataobj_images import DataobjImage
+from nibabel.filebasedimages import FileBasedImage
 from nibabel.gifti import GiftiImage
 from nibabel.spatialimages import SpatialImage
 from nilearn.surface import SurfaceImage
@@ -24,9 +25,9 @@ from numpy.typing import NDArray
 from neuroframes.commands.run import BESIDE
 from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import PRIMARY, Bold, NoTRError, read_bold, write_bold
+from neuroframes.recording.bold import PRIMARY, Bold, NoTRError, hemisphere_paths, read_bold, write_bold
 from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path, split_suffix
-from neuroframes.recording.volumes import brain_mask_of
+from neuroframes.recording.volumes import brain_mask_beside, brain_mask_of
 
 PARTS = {"left": "L", "right": "R"}  # of a SurfaceImage
 # Of a TR, by which times of frames may differ from multiples of it.
@@ -56,8 +57,8 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
             return command(bold, **options | beside)
         out, times, folder = options.pop("out", None), options.pop("times", None), Path(name)
         if times is not None:
-            bold, options["bold_tr"] = on_grid(_array(bold), times, options.get("bold_tr"))
-        path = _write(bold, folder, options.get("bold_tr"))
+            bold, options["bold_tr"] = on_grid(array_of(bold), times, options.get("bold_tr"))
+        path = write(bold, folder, options.get("bold_tr"))
         target = folder / "result" / path.name if out is None else out
         try:
             written = command(path, out=target, **options | beside)
@@ -102,7 +103,8 @@ def on_grid(
     return values, step
 
 
-def _array(bold: Any) -> NDArray[Any]:
+def array_of(bold: Any) -> NDArray[Any]:
+    """Frames (K, V) that are an array; InputError where they are no such object."""
     values = np.asarray(bold)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise InputError(
@@ -112,41 +114,52 @@ def _array(bold: Any) -> NDArray[Any]:
     return values
 
 
-def _write(bold: Any, folder: Path, tr: float | None) -> Path:
-    """The object as a file of its kind."""
+def write(bold: Any, folder: Path, tr: float | None, stem: str | None = None, volume: str = ".nii") -> Path:
+    """The object as a file of its kind in `folder`, of a GIFTI pair one of the two.
+
+    Its stem is by default that of the file it was read from. `tr` (s) is needed by a SurfaceImage alone.
+    """
+    stem = stem or _stem(bold)
     if isinstance(bold, SurfaceImage):
         if tr is None:
-            raise InputError("a SurfaceImage states no TR; pass bold_tr, in seconds")
+            raise InputError("a SurfaceImage states no TR; pass bold_tr, in seconds, or a Recording with tr")
         halves = {PARTS[name]: np.atleast_2d(np.asarray(half).T) for name, half in bold.data.parts.items()}
         space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
         data = np.hstack([halves[side] for side in HEMISPHERES if side in halves])
-        return write_bold(folder / "bold.func.gii", data, space, tr=tr)[0]
-    if images := _giftis(bold):
-        return [_write_image(half, folder / f"hemi-{_side(half)}_bold.func.gii") for half in images][-1]
+        return write_bold(folder / f"{stem}.func.gii", data, space, tr=tr)[0]
+    if images := giftis(bold):
+        target = folder / f"{stem}.func.gii"
+        return [_write_image(half, hemisphere_paths(target)[_side(half)]) for half in images][-1]
     if isinstance(bold, Cifti2Image):
         series = "ptseries" if isinstance(bold.header.get_axis(bold.ndim - 1), ParcelsAxis) else "dtseries"
         single: Any = Cifti2Image(_values(bold), bold.header, bold.nifti_header)
-        return _write_image(single, folder / f"{_stem(bold)}.{series}.nii", bold)
+        return _write_image(single, folder / f"{stem}.{series}.nii", bold)
     if isinstance(bold, SpatialImage):
         # As float32, in which it is read: integers would be scaled anew, and rounded.
         single = type(bold)(_values(bold), bold.affine, bold.header)
-        suffix = ".mgz" if isinstance(bold, nib.MGHImage) else ".nii"
-        return _write_image(single, folder / f"{_stem(bold)}{suffix}", bold)
-    path = folder / "bold.npz"
-    np.savez(path, bold=_array(bold))
+        suffix = ".mgz" if isinstance(bold, nib.MGHImage) else volume
+        return _write_image(single, folder / f"{stem}{suffix}", bold)
+    path = folder / f"{stem}.npz"
+    np.savez(path, bold=array_of(bold))
     return path
 
 
-def _giftis(bold: Any) -> list[GiftiImage]:
+def giftis(bold: Any) -> list[GiftiImage]:
     """The hemispheres that a GIFTI, or a pair, has; none if it is anything else."""
     images = [*bold] if isinstance(bold, tuple | list) else [bold]
     return images if all(isinstance(image, GiftiImage) for image in images) else []
 
 
-def _stem(image: Any) -> str:
-    """Of the file that an image was read from: names say which files belong together."""
-    source = image.get_filename()
-    return split_suffix(Path(source))[0] if source else "bold"
+def source_of(bold: Any) -> Path | None:
+    """The file that an image was read from, of a pair one of them: names say which files belong together."""
+    first = next(iter(giftis(bold)), bold)
+    source = first.get_filename() if isinstance(first, FileBasedImage) else None
+    return Path(source) if source else None
+
+
+def _stem(bold: Any) -> str:
+    source = source_of(bold)
+    return split_suffix(source)[0] if source else "bold"
 
 
 def _values(image: Any) -> NDArray[np.float32]:
@@ -172,15 +185,15 @@ def _write_image(image: Any, path: Path, origin: Any = None) -> Path:
     if not isinstance(image, GiftiImage):
         image.set_data_dtype(np.float32)
     nib.save(image, path)
-    source = (image if origin is None else origin).get_filename()
-    if source and (content := read_sidecar(Path(source))):
-        shutil.copy(sidecar_path(Path(source)), sidecar_path(path))
+    source = source_of(image if origin is None else origin)
+    if source and (content := read_sidecar(source)):
+        shutil.copy(sidecar_path(source), sidecar_path(path))
         name = content.get("NeuroframesStandardDeviation")
-        if name is not None and (stated := companion(Path(source), name)) is not None:
+        if name is not None and (stated := companion(source, name)) is not None:
             for file in filter(Path.exists, (stated, sidecar_path(stated))):
                 shutil.copy(file, path.with_name(file.name))
-    if source and (mask := brain_mask_of(Path(source))):
-        shutil.copy(mask, path.with_name(mask.name))
+    if source and (mask := brain_mask_of(source)):
+        shutil.copy(mask, brain_mask_beside(path, split_suffix(mask)[1]))
     return path
 
 
@@ -192,10 +205,15 @@ def _write_beside(given: Any, name: str, folder: Path) -> Any:
 
 
 def _write_confounds(table: Any, folder: Path) -> Path:
+    return write_confounds(table, folder / "confounds.tsv")
+
+
+def write_confounds(table: Any, path: Path) -> Path:
+    """Write a DataFrame as fMRIPrep would."""
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"confounds: {type(table).__name__}; expected a DataFrame of pandas, or a path")
-    table.to_csv(folder / "confounds.tsv", sep="\t", index=False, na_rep="n/a")
-    return folder / "confounds.tsv"
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    return path
 
 
 def _write_censor(missing: Any, folder: Path) -> Path:
@@ -232,7 +250,7 @@ def _read(written: tuple[Path, ...], like: Any) -> tuple[Any, ...]:
         return *_read(written[:-1], like), pd.read_csv(written[-1], sep="\t")
     if isinstance(like, SurfaceImage):
         return tuple(_surface(like, read_bold(path)) for path in written[:: len(like.data.parts)])
-    if isinstance(like, DataobjImage) or _giftis(like):
+    if isinstance(like, DataobjImage) or giftis(like):
         return tuple(map(_load, written))
     frames, *others = (np.ascontiguousarray(read_bold(path).data) for path in written)
     return as_given(frames, np.asarray(like)), *others

@@ -1,8 +1,10 @@
 """What other people's runs say of frames: a prior that completes somebody's runs."""
 
 import logging
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from inspect import signature
 from pathlib import Path
@@ -28,7 +30,7 @@ OF_RUNS = (
 @few_threads
 @writes_alone
 def prior(
-    runs: Sequence[str | Path] = (),
+    runs: Sequence[str | Path | Any] = (),
     *,
     out: str | Path,
     derivatives: str | Path | None = None,
@@ -60,7 +62,9 @@ def prior(
     runs : sequence of paths
         BOLD of one TR in one space, as complete takes it, with fMRIPrep's confounds beside it where frames
         are to be censored; or priors to merge, which one made the --components of the others. Sidecars among
-        them are passed over, as is what complete wrote of a run that is there.
+        them are passed over, as is what complete wrote of a run that is there. In Python also objects, as
+        complete takes them, or a Recording each; one of which nothing says whose it is is a person's of its
+        own.
     out : path
         Folder of the prior.
     derivatives : path
@@ -116,7 +120,15 @@ def prior(
     from neuroframes.recording.timeline import Censoring
     from neuroframes.training.population import Part, prior_of
 
-    out, paths = Path(out), [Path(run) for run in runs]
+    if isinstance(runs, str) or not isinstance(runs, Iterable):
+        raise InputError(f"runs is one {type(runs).__name__}; pass a list, also of one run")
+    out, runs = Path(out), [*runs]
+    paths = [Path(run) for run in runs if isinstance(run, str | os.PathLike)]
+    in_memory = len(paths) < len(runs)
+    if in_memory and cluster:
+        raise InputError(
+            "cluster: jobs elsewhere read no objects; pass files, which write_bids makes of them"
+        )
     inputs = [*paths, *(Path(path) for path in (derivatives, components) if path)]
     refuse_existing(out, overwrite, folder="model.json", inputs=inputs)
     rules = Censoring(fd_threshold, dvars_threshold, censor_before, censor_after, censor_between)
@@ -132,10 +144,14 @@ def prior(
         else:
             failed = run_here(function, missing, workers=workers, progress=progress)
         if failed:
+            if in_memory:  # whose files are others in the next call
+                shutil.rmtree(state, ignore_errors=True)
             kept = f"; what is done is kept in {state.name}, for the same call" if state.exists() else ""
             raise InputError("; ".join(failed) + kept)
 
     if any((path / "model.json").exists() for path in paths):
+        if in_memory:
+            raise InputError("an object beside a prior; pass either runs, or priors to merge")
         _check_merged(paths, options)
         found = reduce(PopulationModel.merged, map(PopulationModel.load, paths))
     else:
@@ -143,13 +159,14 @@ def prior(
             raise InputError("--latents with --components: their number is that of the prior; leave one out")
         place = None if components is None else Path(components)
         group = None if place is None else PopulationModel.load(place)
-        asked = _asked(paths, derivatives, space, task, person)
-        trs = [(each.bold.name, read_tr(each.bold, tr=bold_tr)) for each in asked]
-        _check_same_tr(trs if group is None else [(str(place), group.origin.tr), *trs])
-        _log_people(asked)
-        of = read_bold(asked[0].bold, tr=bold_tr) if group is None else group.origin
-        whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state, place)
-        found = prior_of(whole, run)
+        with _as_files(runs, paths, person, bold_tr) as files:
+            asked = _asked(files, derivatives, space, task, person)
+            trs = [(each.bold.name, read_tr(each.bold, tr=bold_tr)) for each in asked]
+            _check_same_tr(trs if group is None else [(str(place), group.origin.tr), *trs])
+            _log_people(asked)
+            of = read_bold(asked[0].bold, tr=bold_tr) if group is None else group.origin
+            whole = Part(tuple(asked), of.space, of.tr, rules, latents, fewest, bold_tr, state, place)
+            found = prior_of(whole, run)
     people, unknown = found.population.people, found.origin.scale == 0
     said = counted(found.population.n_runs, "run"), counted(len(people), "person", "people")
     logger.info("%s of %s, %s", *said, counted(found.n_latents, "component"))
@@ -163,6 +180,17 @@ def prior(
     found.save(out, overwrite=overwrite)
     shutil.rmtree(state, ignore_errors=True)
     return found
+
+
+def _as_files(
+    runs: Sequence[Any], paths: list[Path], person: str | None, tr: float | None
+) -> AbstractContextManager[list[Path]]:
+    """Paths of the runs, as long as this lasts."""
+    if len(paths) == len(runs):
+        return nullcontext(paths)
+    from neuroframes.commands.recordings import as_files
+
+    return as_files(runs, person, tr)
 
 
 def _asked(

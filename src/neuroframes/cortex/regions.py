@@ -73,6 +73,14 @@ def parcels(space: CorticalSpace) -> NDArray[np.int64] | None:
     return space.of_vertices(halves, -1)
 
 
+def networks(space: CorticalSpace) -> NDArray[np.int64] | None:
+    """Network of each value of a frame, numbered from 0, shape (V,): the 7 of Yeo et al. (2011) on fsLR-32k.
+
+    -1 belongs to none. None elsewhere, as of `regions`.
+    """
+    return labels("yeo7", space)[0] if space.name == "fsLR-32k" else None
+
+
 def _members(space: CorticalSpace, atlas: str) -> NDArray[np.str_]:
     """Area or network of each value without its hemisphere ("V1"), "" outside; shape (V,), str."""
     number, names = labels(atlas, space)

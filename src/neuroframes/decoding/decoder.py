@@ -57,7 +57,7 @@ class Decoder:
     def decode(self, frames: NDArray[np.floating], tr: float | None = None) -> Float32:
         """Features (K, F) of frames (K, V) of one run, none of them missing.
 
-        A window that reaches over the end of the frames is averaged over those that it has. Frames may be
+        Where a window reaches over an end, the frame there stands for those that are missing. Frames may be
         closer than those that the decoder was fitted to, `tr` seconds apart.
         """
         n, n_windows, n_targets = self.weights.shape
@@ -100,16 +100,9 @@ def windows(tr: float, step: float | None = None) -> list[NDArray[np.intp]]:
 
 
 def window_mean(values: NDArray[Any], lags: NDArray[np.intp]) -> NDArray[Any]:
-    """Mean of rows k + lag of `values` (K, d), of those that there are; 0 where there are none."""
-    total, count = np.zeros_like(values), np.zeros((len(values), 1), values.dtype)
-    for lag in lags:
-        here, there = (
-            slice(max(-lag, 0), len(values) - max(lag, 0)),
-            slice(max(lag, 0), len(values) + min(lag, 0)),
-        )
-        total[here] += values[there]
-        count[here] += 1
-    return np.asarray(total / np.maximum(count, 1))
+    """Mean of rows k + lag of `values` (K, d), of the first or last one where there are none."""
+    rows = np.clip(np.arange(len(values))[:, None] + lags, 0, len(values) - 1)
+    return np.asarray(values[rows].mean(axis=1))
 
 
 def fit_decoder(

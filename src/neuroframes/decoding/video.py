@@ -189,8 +189,7 @@ def _opened(path: Path) -> Iterator["InputContainer"]:
     if path.is_dir():
         raise InputError(f"{path} is a folder; pass a film")
     try:
-        # A playlist could name an address anywhere.
-        with av.open(path, options={"protocol_whitelist": "file"}) as file:
+        with av.open(path) as file:
             yield file
     except av.FFmpegError as error:
         raise InputError(f"{path}: can't be decoded ({error.strerror}); {CONVERT}") from error

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.cortex.flat import flat_index
-from neuroframes.cortex.regions import parcels, regions
+from neuroframes.cortex.regions import networks, parcels, regions
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, shuffled_segments, zeroed
 from neuroframes.evaluation.decoding import MEASURED, STRAIGHT, Decoders, scores_of, shown_of, straight, whole
 from neuroframes.evaluation.metrics import WHOLE, score
+from neuroframes.evaluation.preservation import preservation_scores
 from neuroframes.evaluation.similarity import similarity_scores
 from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.evaluation.tasks import ALONE, given_and_scored
@@ -191,7 +192,7 @@ def assess(
     fold : Fold
     seed, draws : as in `Assessment`
     similarity : bool
-        Whether metrics of whole sequences are among the scores.
+        Whether similarity of images and of spectra is among the scores.
     controlled : sequence of str
         Tasks whose EEG is shuffled too, if measured frames tell the model anything.
 
@@ -204,7 +205,11 @@ def assess(
     space, tr = fold.part.origin.space, fold.part.origin.tr
     areas, raster = regions(space), flat_index(space)
     labels = parcels(space) if fold.parcels is None else fold.parcels
-    censored = [~segment.measured for segment in fold.test]
+    measured = [segment.measured for segment in fold.test]
+    censored = [~of for of in measured]
+    of_runs: dict[str, Any] = {"networks": networks(space)}
+    if fold.decoders is not None:
+        of_runs |= {"shown": [*map(shown_of, fold.test)], "stimulus": fold.decoders.features}
     scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None
@@ -213,7 +218,9 @@ def assess(
         sequences = outcome.truth, outcome.frames, outcome.scored
         found = score(*sequences, std=outcome.std, regions=areas, censored=censored)
         if similarity:
-            found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster, parcels=labels)
+            found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster)
+        if labels is not None:
+            found[WHOLE] |= preservation_scores(*sequences, measured, tr=tr, parcels=labels, **of_runs)
         if fold.decoders is not None:
             decoded, series = fold.decoders.score(outcome.frames, fold.test, outcome.scored)
             found = {
@@ -258,8 +265,8 @@ def assess_bound(row: str, fold: Fold) -> tuple[dict[str, Any], dict[str, NDArra
         if row == MEASURED:
             scores[task], series = decoders.score(frames, test, scored)
         else:
-            names, moments = decoders.by_region[WHOLE][1].names, decoders.told_by(scored)
-            found, series = scores_of([shown_of(s) for s in test], features, moments, names, tr)
+            shown, moments = [*map(shown_of, test)], decoders.told_by(scored)
+            found, series = scores_of(shown, features, moments, decoders.features, tr)
             scores[task] = {WHOLE: found}
         arrays |= {f"{task} {name}": of for name, of in series.items()}
     lengths = [len(segment.times) for segment in test]

@@ -36,6 +36,7 @@ Float32 = NDArray[np.float32]
 Scores = dict[str, dict[str, float]]  # by region
 
 MEASURED, STRAIGHT = "measured frames", "EEG straight to features"
+BOUNDS = (MEASURED, STRAIGHT)
 AFTER = 4.0  # seconds of EEG after a moment that tell of it, with what ridge FIR reads before them
 
 
@@ -49,6 +50,11 @@ class Decoders:
     """
 
     by_region: Mapping[str, tuple[NDArray[np.intp], Decoder]]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of what is decoded."""
+        return self.by_region[WHOLE][1].names
 
     @classmethod
     def fit(

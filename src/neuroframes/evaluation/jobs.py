@@ -4,6 +4,7 @@ The order in which they end changes nothing.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +31,7 @@ def run_here(
     failed, console = [], Console(stderr=True)
     with (
         _threads(max(1, (os.cpu_count() or 1) // workers)),
+        _apart_from_script(),
         # Into a file or a pipe a bar writes blank lines.
         Progress(console=console, disable=not (progress and console.is_terminal), transient=True) as bar,
     ):
@@ -75,6 +77,21 @@ def _threads(number: int) -> Iterator[None]:
         for name in THREADS:
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextmanager
+def _apart_from_script() -> Iterator[None]:
+    """Processes that start meanwhile don't run the caller's script, which would start them again.
+
+    multiprocessing asks for `if __name__ == "__main__"` there. It isn't needed: no job is of the script.
+    """
+    script = vars(sys.modules["__main__"])
+    before: dict[str, Any] = {name: script[name] for name in ("__file__", "__spec__") if name in script}
+    script.update(dict.fromkeys(before))
+    try:
+        yield
+    finally:
+        script.update(before)
 
 
 def submit(

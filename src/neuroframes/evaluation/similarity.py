@@ -17,7 +17,7 @@ from scipy.signal import welch
 from neuroframes.evaluation.metrics import correlation, standardised
 
 Array = NDArray[np.float64]
-Frames = Sequence[NDArray[np.float32]]  # one (K, V) array a segment
+Frames = Sequence[NDArray[np.floating]]  # one (K, V) array a segment
 Mask = Sequence[NDArray[np.bool_]]
 
 SSIM_WINDOW = 7  # pixels
@@ -66,7 +66,7 @@ def ssim(truth: NDArray[np.floating], prediction: NDArray[np.floating], index: N
     return float(total / len(truth))
 
 
-def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDArray[np.int64]) -> float:
+def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDArray[np.integer]) -> float:
     """Pearson r between the functional connectivity of truth and prediction, above the diagonal.
 
     Connectivity is the correlation of parcels' means along the scored frames of all segments. Parcels whose
@@ -83,23 +83,27 @@ def fc_similarity(truth: Frames, prediction: Frames, scored: Mask, parcels: NDAr
     parcels : array, shape (V,)
         Of `cortex.regions.parcels`; -1 belongs to none.
     """
-    members = np.flatnonzero(parcels >= 0)
-    sums = scipy.sparse.csr_array(
-        (np.ones(len(members), np.float32), (parcels[members], members)),
-        shape=(parcels.max() + 1, len(parcels)),
-    )
-    # Correlations of sums are those of means.
-    x, y = (
-        np.concatenate([(sums @ part.T).T[rows] for part, rows in zip(frames, scored, strict=True)])
-        for frames in (truth, prediction)
-    )
-    x, y = standardised(x), standardised(y, x)
+    first, second = (np.concatenate(region_means(frames, parcels, scored)) for frames in (truth, prediction))
+    x, y = standardised(first), standardised(second, first)
     varying = x.any(axis=0)
     if varying.sum() < 3:
         return np.nan
     above = np.triu_indices(varying.sum(), 1)
     x, y = x[:, varying], y[:, varying]
     return float(np.nan_to_num(correlation((x.T @ x)[above][:, None], (y.T @ y)[above][:, None])[0]))
+
+
+def region_means(
+    frames: Frames, labels: NDArray[np.integer], rows: Mask | None = None
+) -> list[NDArray[np.float32]]:
+    """Mean of the values of each label, 0 to P - 1 (-1 is none): (K, P) of (K, V), or of these rows alone."""
+    members = np.flatnonzero(labels >= 0)
+    share = np.float32(1) / np.bincount(labels[members])[labels[members]]
+    means = scipy.sparse.csr_array(
+        (share.astype(np.float32), (labels[members], members)), shape=(labels.max() + 1, len(labels))
+    )
+    kept = [slice(None)] * len(frames) if rows is None else rows
+    return [(means @ part.T).T[mask] for part, mask in zip(frames, kept, strict=True)]
 
 
 def spectra(frames: Frames, tr: float) -> tuple[Array, Array]:
@@ -181,13 +185,7 @@ def noise_ceiling(runs: Sequence[NDArray[np.float32]]) -> Array:
 
 
 def similarity_scores(
-    truth: Frames,
-    prediction: Frames,
-    scored: Mask,
-    *,
-    tr: float,
-    index: NDArray[np.int64] | None,
-    parcels: NDArray[np.int64] | None,
+    truth: Frames, prediction: Frames, scored: Mask, *, tr: float, index: NDArray[np.int64] | None
 ) -> dict[str, float]:
     """What stands beside `metrics.score`, over the whole cortex.
 
@@ -198,13 +196,12 @@ def similarity_scores(
     scored : list of array, shape (K,)
     tr : float, seconds
     index : array, shape (H, W), of `cortex.flat.flat_index`; without it no SSIM
-    parcels : array, shape (V,), of `cortex.regions.parcels`; without it no FC similarity
 
     Returns
     -------
     dict of float
-        ssim, over at most 200 scored frames, evenly spread; fc_similarity, over all scored frames;
-        spectral_error in dB, over all frames. What a partial coverage leaves undefined has no entry.
+        ssim, over at most 200 scored frames, evenly spread; spectral_error in dB, over all frames. What a
+        partial coverage leaves undefined has no entry.
     """
     scores = {}
     if index is not None:
@@ -215,7 +212,5 @@ def similarity_scores(
             for frames in (truth, prediction)
         )
         scores["ssim"] = ssim(x, y, index)
-    if parcels is not None:
-        scores["fc_similarity"] = fc_similarity(truth, prediction, scored, parcels)
     scores["spectral_error"] = spectral_error(truth, prediction, tr)
     return {name: value for name, value in scores.items() if not np.isnan(value)}

@@ -168,9 +168,8 @@ def only(data: NDArray[Any], rate: float, part: tuple[float, float]) -> NDArray[
 
 def annotation_times(raw: Any) -> NDArray[np.float64]:
     """Onsets of a recording's annotations, seconds from the first sample."""
-    # With a measurement date MNE counts from it, otherwise from the first sample.
-    shift = raw.first_time if raw.annotations.orig_time is not None else 0.0
-    return np.asarray(raw.annotations.onset - shift, np.float64)
+    # MNE counts from where the recording began before it was cropped.
+    return np.asarray(raw.annotations.onset - raw.first_time, np.float64)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

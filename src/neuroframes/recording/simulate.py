@@ -136,10 +136,9 @@ def simulate(
     cortex = CorticalSpace.named(space)
     parcels = int(check_number(parcels, "--parcels", at_least=0, below=MOST_PARCELS + 1, whole=True))
     band = None if band_pass is None else parse_band(band_pass, "--band-pass", tr)
-    world = LINEAR if linear else LIFELIKE
+    world = replace(LINEAR if linear else LIFELIKE, film=SEEN_FILM * film)
     world = world if without is None else world.without(without)
     if film:
-        world = replace(world, film=SEEN_FILM)
         need_av("--film writes videos with the package av")
     refuse_existing(out, overwrite, folder="dataset_description.json")
     settings: dict[str, Any] = {"minutes": minutes, "tr": tr, "space": space, "seed": seed, "snr": snr}

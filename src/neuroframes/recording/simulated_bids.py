@@ -23,8 +23,8 @@ from neuroframes.recording.timeline import MOTION
 
 SUBJECT, TASK = "sub-01", "movie"  # the first, where there are several
 EEG_RESOLUTION = 0.1  # microvolts a bit, as amplifiers for the scanner have
-EVENTS = ["onset", "duration", "trial_type", "value", "sample", "level", "sound"]
-SHOWN = ["kind", "stim_file"]  # of a film
+EVENT, MARKED, LEVELS = ["onset", "duration", "trial_type"], ["value", "sample"], ["level", "sound"]
+SHOWN = ["kind", "stim_file"]  # with a film
 MARKERS = {128: "Response", 1: "Stimulus"}  # R128 a volume, S 1 a scene
 PARTS = ("data", "indices", "indptr", "shape")  # of a sparse array
 # Beyond the data, tables and sidecars hold what the BIDS validator asks for.
@@ -128,13 +128,13 @@ def write_film_events(root: Path, run: int, subject: Subject) -> None:
     """Film and scenes beside features, which have no events: onsets are from the first volume on."""
     stem = root / subject.name / "func" / run_stem(run, subject.name)
     _write(Path(f"{stem}_events.json"), "events.json")
-    events = pd.DataFrame(_film_events(run, subject, *subject.clock.scan))
-    _write_table(Path(f"{stem}_events.tsv"), events[[name for name in EVENTS if name in events] + SHOWN])
+    events = _film_events(run, subject, *subject.clock.scan)
+    _write_table(Path(f"{stem}_events.tsv"), pd.DataFrame(events, columns=EVENT + LEVELS + SHOWN))
 
 
 def _film_events(run: int, subject: Subject, start: float, end: float) -> list[dict[str, Any]]:
-    """The film from `start` to `end` (s), which is where the file is, and its scenes that begin there."""
-    # The world's film began before, and goes on after it.
+    """The film as it is written, from `start` to `end` (s), and the scenes that begin in it."""
+    # It began before, and goes on after that.
     onset = subject.scenes[:, 0]
     scenes = subject.scenes[(onset >= start) & (onset < end - 1 / subject.clock.rate)]
     ends = np.append(scenes[1:, 0], end)
@@ -155,7 +155,7 @@ def _events(run: int, subject: Subject, film: bool) -> pd.DataFrame:
     whole, *scenes = _film_events(run, subject, *clock.recording)
     volume = {"duration": clock.tr, "trial_type": "volume", "value": 128}
     rows = [whole] * film + [volume | {"onset": at} for at in clock.triggers] + scenes
-    events = pd.DataFrame(rows, columns=EVENTS + SHOWN * film)
+    events = pd.DataFrame(rows, columns=EVENT + MARKED + LEVELS + SHOWN * film)
     events["value"] = events["value"].astype("Int64")  # the film has no marker
     # Amplifiers mark a sample: what a reader gets of the trigger is no more exact than that.
     events["sample"] = np.round(events["onset"] * clock.rate).astype(int)

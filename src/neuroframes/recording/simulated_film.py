@@ -66,7 +66,7 @@ def write_film(path: Path, scenes: NDArray[np.float64], seconds: float) -> None:
         video.width, video.height, video.pix_fmt, video.bit_rate = WIDTH, HEIGHT, "yuv420p", 48_000
         audio = file.add_stream("aac", SAMPLES, exact, layout="mono", bit_rate=24_000)
         step = SAMPLES // PICTURES
-        for number in range(int(np.ceil(seconds * PICTURES))):
+        for number in range(int(np.ceil(seconds * PICTURES - 1e-6))):
             samples = number * step + np.arange(step)
             times = samples / SAMPLES
             scene = scenes[np.searchsorted(scenes[:, 0], times, side="right") - 1]

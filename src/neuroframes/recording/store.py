@@ -98,8 +98,8 @@ class StoredRun:
     motion: NDArray[np.float64] | None
     eeg_rate: float
     sources: dict[str, Any]
-    stimulus_features: tuple[str, ...]
     group: Mapping[str, Any]
+    stimulus_features: tuple[str, ...] = ()
 
     def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
@@ -491,6 +491,8 @@ def _add(
     shown = read_stimulus(files, times, bold.tr, settings["category"]) if files else None
     if shown is not None:
         _check_stimulus(store, run, shown)
+    elif files:
+        logger.warning("%s: neither a table of features nor a film or category of its events", run.name)
     # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
     hashes = {"bold": _hash(bold.data.T), "eeg": _hash(_array(eeg))}
     target = store / "runs" / run.name

@@ -22,7 +22,7 @@ from nibabel.cifti2 import Cifti2HeaderError
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, unit_codes
 from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.spatialimages import HeaderDataError, ImageDataError, SpatialImage
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import SAME_GRID, CorticalSpace
@@ -36,7 +36,10 @@ Mask = NDArray[np.bool_]
 
 # Encryption and methods of compression that it doesn't know are RuntimeErrors of zipfile.
 OF_PYTHON = (OSError, ValueError, RuntimeError, EOFError, LookupError, OverflowError, TypeError)
-OF_FORMATS = (zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError, Cifti2HeaderError)
+OF_FORMATS = (
+    *(zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError, ImageDataError),
+    Cifti2HeaderError,
+)
 UNREADABLE = (*OF_PYTHON, *OF_FORMATS)
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 AFNI_SECONDS = {77001: 1e-3, 77002: 1.0}
@@ -128,9 +131,14 @@ def read_volume(
 def brain_mask_of(path: Path) -> Path | None:
     """fMRIPrep's `desc-brain_mask` beside a volume, of the same name otherwise; None where there is none."""
     stem, suffix = split_suffix(path)
-    name = re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", stem)
-    beside = (path.with_name(name + each) for each in (suffix, ".nii.gz"))
-    return next((file for file in beside if name != stem and os.path.lexists(file)), None)
+    beside = (brain_mask_beside(path, each) for each in (suffix, ".nii.gz", ".nii"))
+    return next((file for file in beside if split_suffix(file)[0] != stem and os.path.lexists(file)), None)
+
+
+def brain_mask_beside(path: Path, suffix: str) -> Path:
+    """Where the mask of a volume goes, so that `brain_mask_of` finds it."""
+    stem = re.sub(r"(_desc-[A-Za-z0-9]+)?_bold$", "_desc-brain_mask", split_suffix(path)[0])
+    return path.with_name(stem + suffix)
 
 
 def volume_image(
@@ -198,8 +206,8 @@ def _brain(
     if mask is None:
         if inside.mean() > NEARLY_ALL:
             logger.warning(
-                "%s: %.0f %% of its voxels are values, air too if it isn't skull-stripped; complete and "
-                "resample take a brain mask as --mask (nilearn.masking.compute_epi_mask makes one)",
+                "%s: %.0f %% of its voxels are values, air too if it isn't skull-stripped; complete, "
+                "resample and view take a brain mask as --mask (nilearn.masking.compute_epi_mask makes one)",
                 path.name,
                 100 * inside.mean(),
             )

@@ -1,6 +1,7 @@
-"""One self-contained HTML page: the cortex, a frame slider, and which frames were measured.
+"""One self-contained HTML page: the cortex or slices, a frame slider, and which frames were measured.
 
-The page (`view.html`) draws with WebGL and loads nothing. What it shows of frame k and vertex v is
+The page (`view.html`) draws the cortex with WebGL, and loads nothing. What it shows of frame k and vertex or
+voxel v is
 
     z[k, v] = (x[k, v] - mean_k x[:, v]) / sd_k x[:, v]
 
@@ -30,6 +31,7 @@ from neuroframes.errors import InputError
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.recording.bold import Bold, read_bold, read_deviation
 from neuroframes.recording.segments import constant
+from neuroframes.report.slices import axial_slices
 from neuroframes.threads import few_threads
 
 Float32 = NDArray[np.float32]
@@ -49,25 +51,29 @@ def view(
     kind: mesh.Kind = "inflated",
     max_frames: int = 200,
     bold_tr: float | None = None,
+    mask: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write one self-contained HTML page: the cortex and a frame slider.
+    """Write one self-contained HTML page: the cortex, or slices of a volume, and a frame slider.
 
     Parameters
     ----------
     result : path
-        A CIFTI or GIFTI BOLD file on fsLR-32k or fsaverage5. Its JSON sidecar, if there is one, says which
-        frames were measured ("NeuroframesMeasured") and which file beside it holds the standard deviation
-        ("NeuroframesStandardDeviation"). Without a sidecar every frame counts as measured.
+        A CIFTI or GIFTI BOLD file on fsLR-32k or fsaverage5, or a 4-D volume. Its JSON sidecar, if there is
+        one, says which frames were measured ("NeuroframesMeasured") and which file beside it holds the
+        standard deviation ("NeuroframesStandardDeviation"). Without a sidecar every frame counts as measured.
     out : path
-        The HTML file: about 50 kB a frame on fsLR-32k, twice that with a standard deviation.
+        The HTML file: about 50 kB a frame on fsLR-32k, twice that with a standard deviation. Of a volume it
+        has at most 24 axial slices, of about 60,000 voxels together, and is no larger.
     kind : {"white", "pial", "midthickness", "inflated", "very_inflated", "sphere"}
-        The surface that is drawn; fsaverage5 has no very_inflated.
+        The surface that is drawn, where there is one; fsaverage5 has no very_inflated.
     max_frames : int
         Most frames that are shown. Of a longer file it is every second, third, ... one, and the page says so;
         reconstructed frames are all shown besides, unless they are more than this.
     bold_tr : float, seconds
         Time between frames, where the file states none or a wrong one.
+    mask : path
+        Image of a volume's grid, 0 at voxels to leave out; by default fMRIPrep's desc-brain_mask beside it.
     overwrite : bool
         Replace the output if it exists.
 
@@ -79,22 +85,20 @@ def view(
     Raises
     ------
     InputError
-        If the file's space has no mesh, the file has fewer than two frames or nothing that varies, sidecar or
-        standard deviation don't fit it, or `out` exists and `overwrite` is False.
+        If the file is no volume and its space has no mesh, it has fewer than two frames or nothing that
+        varies, sidecar or standard deviation don't fit it, or `out` exists and `overwrite` is False.
     """
     result, out = Path(result), Path(out)
-    refuse_existing(out, overwrite, folder=False, inputs=[result])
+    refuse_existing(out, overwrite, folder=False, inputs=[Path(path) for path in (result, mask) if path])
     if out.suffix not in (".html", ".htm"):
         raise InputError(f"--out {out.name}: a page is written as .html; change the output's suffix")
     if max_frames < 1:
         raise InputError(f"max_frames is {max_frames}; expected 1 or more")
-    bold = read_bold(result, tr=bold_tr)
-    if bold.space.name not in MESH_SIZES:
+    bold = read_bold(result, tr=bold_tr, mask=mask)
+    if bold.space.kind != "volume" and bold.space.name not in MESH_SIZES:
         raise InputError(
             f"{result.name} is in the space {bold.space.name!r} ({bold.space.kind}), which has no mesh "
-            f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}"
-            + "; look at volumes with nilearn.plotting.view_img or FSLeyes"
-            * (bold.space.kind == "volume")
+            f"to draw it on; spaces that can be viewed: {', '.join(MESH_SIZES)}, and volumes"
         )
     if len(bold.data) < 2:
         raise InputError(f"{result.name} has {len(bold.data)} frame; a page needs at least 2 to standardise")
@@ -108,26 +112,37 @@ def _content(bold: Bold, kind: mesh.Kind, max_frames: int) -> tuple[dict[str, An
     """What the page says, and its arrays by name."""
     name = bold.sources[0].name
     shown, stride = _thinned(bold.measured, max_frames)
-    columns = np.flatnonzero(bold.space.cortical)
+    slices = axial_slices(bold.space) if bold.space.kind == "volume" else None
+    columns = np.flatnonzero(bold.space.cortical) if slices is None else slices.columns
     in_z = bold.sidecar.get("NeuroframesUnits") == "z"
+    place = "vertex" if slices is None else "voxel"
     signal, scale = _standardized(bold.data, columns, shown, in_z)
     n_dead = int(np.isnan(scale).sum())
     if n_dead == len(columns):
-        raise InputError(f"{name}: every vertex is constant or NaN; there is nothing to show")
+        raise InputError(f"{name}: every {place} is constant or NaN; there is nothing to show")
     relative = _relative_deviation(bold, shown, columns, scale)
     colours, codes = _coded(signal, relative, in_z)
-    blocks = _mesh_blocks(bold.space.name, kind)
-    blocks |= {f"{what}-codes": _on_mesh(of, bold.space, columns) for what, of in codes.items()}
+    if slices is None:
+        drawn, blocks = [f"{bold.space.name}, {kind}"], _mesh_blocks(bold.space.name, kind)
+        placed = {what: _on_mesh(of, bold.space, columns) for what, of in codes.items()}
+        notes = _notes_on_mesh(bold.space, columns, n_dead)
+    else:
+        drawn = [f"{len(slices.heights)} of {slices.n_slices} axial slices"]
+        blocks = {"inside": slices.inside}
+        placed = {what: slices.picture(of) for what, of in codes.items()}
+        notes = _notes_on_slices(bold.space, columns, n_dead)
+        colours["slices"] = {name: getattr(slices, name) for name in ("size", "pixel", "heights")}
+    blocks |= {f"{what}-codes": of for what, of in placed.items()}
     meta = {
         "name": name,
-        "facts": _facts(bold, kind, stride, len(shown)),
-        "notes": [*_notes(bold, columns, n_dead, shown), *_notes_on_estimates(bold)],
+        "facts": _facts(bold, drawn, stride, len(shown)),
+        "notes": [*_notes(bold, shown), *notes, *_notes_on_estimates(bold)],
         "n_frames": len(bold.data),
         "frames": shown.tolist(),
         "times": np.round(bold.times[shown], 6).tolist(),
         "measured": bold.measured.tolist(),
         "acquired": bold.acquired.tolist(),
-        "shown": _captions(len(bold.data), in_z),
+        "shown": _captions(len(bold.data), in_z, place),
         **colours,
     }
     return meta, blocks
@@ -249,21 +264,21 @@ def _notes_on_estimates(bold: Bold) -> list[str]:
     return notes
 
 
-def _captions(n_frames: int, in_z: bool) -> dict[str, str]:
+def _captions(n_frames: int, in_z: bool, place: str) -> dict[str, str]:
     """What the page says of signal and standard deviation."""
     about, unit = f"minus its mean over the file's {n_frames:,} frames", "standard deviation over time (SD)"
     if in_z:
         about, unit = "about its training mean", "standard deviation in the training part (SD)"
     return {
-        "signal": f"Each vertex {about}, in units of its own {unit}. Dark grey: no data.",
-        "faded": " Light grey: as uncertain as the vertex varies.",
-        "deviation": f"Stated standard deviation of each value, in units of the vertex's own {unit}: "
-        "0 = known, 1 = as uncertain as the vertex varies. Grey: no data.",
+        "signal": f"Each {place} {about}, in units of its own {unit}. Dark grey: no data.",
+        "faded": f" Light grey: as uncertain as the {place} varies.",
+        "deviation": f"Stated standard deviation of each value, in units of the {place}'s own {unit}: "
+        f"0 = known, 1 = as uncertain as the {place} varies. Grey: no data.",
     }
 
 
-def _facts(bold: Bold, kind: str, stride: int, n_shown: int) -> str:
-    facts = [f"{bold.space.name}, {kind}", f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
+def _facts(bold: Bold, drawn: list[str], stride: int, n_shown: int) -> str:
+    facts = [*drawn, f"{len(bold.data):,} frames, TR {bold.tr:g} s"]
     if stride > 1:
         filled = " and every reconstructed one" if n_shown > -(-len(bold.data) // stride) else ""
         facts.append(f"one frame in {stride}{filled} shown")
@@ -272,7 +287,7 @@ def _facts(bold: Bold, kind: str, stride: int, n_shown: int) -> str:
     return " \u00b7 ".join(facts)
 
 
-def _notes(bold: Bold, columns: Indices, n_dead: int, shown: Indices) -> list[str]:
+def _notes(bold: Bold, shown: Indices) -> list[str]:
     sidecar = bold.sidecar
     notes = [f"Files: {', '.join(file.name for file in bold.sources)}"]
     if description := sidecar.get("Description"):
@@ -286,13 +301,27 @@ def _notes(bold: Bold, columns: Indices, n_dead: int, shown: Indices) -> list[st
     notes.append("Times are seconds from the run's start, when the acquisition of the frame begins.")
     if len(shown) < len(bold.data):
         notes.append(f"{len(shown):,} of {len(bold.data):,} frames are shown, to bound the page.")
+    return notes
+
+
+def _notes_on_mesh(space: CorticalSpace, columns: Indices, n_dead: int) -> list[str]:
+    notes = []
     if n_dead:
         notes.append(f"{n_dead:,} of {len(columns):,} cortical vertices are constant or NaN, shown grey.")
     for hemi, side in HEMISPHERES.items():
-        if not (bold.space.hemisphere == side).any():
+        if not (space.hemisphere == side).any():
             notes.append(f"Hemisphere {hemi} is not in the file.")
-    if subcortical := bold.space.V - len(columns):
+    if subcortical := space.V - len(columns):
         notes.append(f"{subcortical:,} subcortical grayordinates are left out.")
+    return notes
+
+
+def _notes_on_slices(space: CorticalSpace, columns: Indices, n_dead: int) -> list[str]:
+    notes = ["Slices are from below to above, left on the left, the front at the top; z in mm."]
+    if n_dead:
+        notes.append(f"{n_dead:,} of {len(columns):,} voxels are constant or NaN, shown grey.")
+    if others := space.V - len(columns):
+        notes.append(f"{others:,} voxels of other slices are left out, to bound the page.")
     return notes
 
 

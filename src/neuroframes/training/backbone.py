@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from neuroframes.frames.adaptation import chosen_prior
 from neuroframes.frames.autoencoder import Columns, columns_of
+from neuroframes.frames.measurement import FrameMask
+from neuroframes.frames.posterior import posterior
 from neuroframes.frames.prior import FramePrior, default_latents, fit_frame_prior, folds_for
 from neuroframes.frames.temporal import TemporalCovariance, fit_temporal_covariance, reduced
 from neuroframes.models.channels import ChannelCovariance
@@ -24,15 +26,17 @@ from neuroframes.models.gaussian import EegPathway, GaussianModel
 from neuroframes.models.model import Origin
 from neuroframes.models.settings import RESPONSES, BackboneSettings, CorrectionSettings
 from neuroframes.recording.band_power import LAST_LAG, BandPower
-from neuroframes.recording.segments import Segment
-from neuroframes.training.belief import least_gap, said, stretches
-from neuroframes.training.eeg_ridge import fit_eeg_ridge
+from neuroframes.recording.segments import Segment, detrend
+from neuroframes.training.belief import N_DRAWS, Run, least_gap_by_draws, said, stretches
+from neuroframes.training.eeg_ridge import EegDesign, fit_eeg_ridge
 from neuroframes.training.part import TrainingPart
 
 logger = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+
+TESTED = 2048  # frames: of more, the first runs alone say whether EEG is believed
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,46 @@ def fit_backbone(
     return Backbone(prior, with_eeg, ridge, latents, left_out)
 
 
+def believed_from(
+    segments: Sequence[Segment],
+    powers: Sequence[BandPower],
+    prior: FramePrior,
+    latents: Sequence[Float],
+    responses: Sequence[str],
+    generator: np.random.Generator,
+) -> float:
+    """The shortest gap, in frames, in which EEG is believed; inf if in none.
+
+    As an emphasis on bands takes long to find, here it is 1.
+
+    Parameters
+    ----------
+    segments, powers, responses, generator : as in `fit_backbone`
+    prior : FramePrior
+    latents : sequence of array, shape (K, d), one a segment
+    """
+    tr, group, importance = prior.latents.tr, prior.latents.group, prior.autoencoder.importance
+    ends = np.cumsum([len(z) for z in latents])
+    tested = slice(1 + int(np.searchsorted(ends, TESTED)))
+    segments, latents = segments[tested], latents[tested]
+    design = EegDesign(segments, powers[tested], tr, responses)
+    measured = [(z, segment.measured) for z, segment in zip(latents, segments, strict=True)]
+    chance = fit_temporal_covariance(measured, tr, group)
+
+    def predicted(of: Sequence[Float]) -> list[Run]:
+        left_out = design.left_out(of, group, importance)
+        return stretches((z, s.measured, m) for s, z, m in zip(segments, of, left_out, strict=True))
+
+    def drawn(segment: Segment) -> Float:
+        nothing = FrameMask(np.zeros(len(segment.frames), bool)), np.zeros((0, len(group)))
+        draw = posterior(chance, segment.time_in_run, *nothing).draw(generator).astype(np.float32)
+        detrend(draw, segment.measured)  # as its frames are
+        return draw.astype(np.float64)
+
+    draws = (predicted([drawn(segment) for segment in segments]) for _ in range(N_DRAWS))
+    return least_gap_by_draws(predicted(latents), draws, prior.latents, importance)
+
+
 def explaining_eeg(segments: Iterable[Segment]) -> Iterable[tuple[Float32, float]]:
     """EEG (C, N) that the frames of each segment are explained by, and its rate: the rest may be held out."""
     for segment in segments:
@@ -206,9 +250,9 @@ def _fitted(
         return GaussianModel(origin, fit_prior(segments, origin.tr, n_latents, generator)), None
     covariance, powers = _features(segments, origin)
     found = fit_backbone(segments, [powers[s.run] for s in segments], origin.tr, n_latents, kinds, generator)
-    runs = ((z, s.measured, m) for s, z, m in zip(segments, found.latents, found.left_out, strict=True))
-    of_prior = found.prior.latents, found.with_eeg, found.prior.autoencoder.importance
-    gap = least_gap([[stretch] for stretch in stretches(runs)], *of_prior)
+    gap = believed_from(
+        segments, [powers[s.run] for s in segments], found.prior, found.latents, kinds, generator
+    )
     logger.info(said(gap))
     pathway = EegPathway(found.ridge, found.with_eeg, covariance, origin.bands, least_gap=gap)
     return GaussianModel(origin, found.prior, pathway), found

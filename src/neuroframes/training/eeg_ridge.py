@@ -35,6 +35,87 @@ def _before(power: BandPower, times: Float) -> Float32:
     return power.values[inside]
 
 
+class EegDesign:
+    """What measured frames are explained by, whatever their latents are.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        What is read of them are their times and which frames are measured.
+    powers : sequence of BandPower, one a segment
+        Features (T, F) of its whole run.
+    tr : float, seconds; the step between lags
+    responses : sequence of str
+        Kinds of response, of which the one with the lowest left-out error is taken.
+    """
+
+    def __init__(
+        self, segments: Sequence[Segment], powers: Sequence[BandPower], tr: float, responses: Sequence[str]
+    ) -> None:
+        self.tr, self.responses, self.band = tr, responses, powers[0].band
+        self.measured = [s.measured for s in segments]
+        self._at = [s.times[s.measured] for s in segments]
+        before = [_before(power, segment.times) for power, segment in zip(powers, segments, strict=True)]
+        self.standardisation = Standardisation.of(np.concatenate(before))
+        self._standard = [replace(power, values=self.standardisation(power.values)) for power in powers]
+        self.lengths, self.margin = [len(part) for part in self._at], round(LAST_LAG / tr)
+        self._ridges: dict[tuple[str, int], Ridge] = {}
+
+    def features(self, kind: str, every: int = 1) -> Float32:
+        """Of one frame in so many, for a kind of response: (n, R * F), response slowest."""
+        offsets = np.cumsum([0, *self.lengths[:-1]])
+        some = [times[-offset % every :: every] for times, offset in zip(self._at, offsets, strict=True)]
+        basis = response_of(kind, self.tr)
+        return np.concatenate([responses_to(*of, *basis) for of in zip(self._standard, some, strict=True)])
+
+    def ridge(self, kind: str, every: int = 1) -> Ridge:
+        """That of `features`, computed once."""
+        if (kind, every) not in self._ridges:
+            blocks = folds(self.lengths) if every == 1 else _thinned(self.lengths)[1]
+            self._ridges[kind, every] = Ridge(self.features(kind, every), -(-self.margin // every), blocks)
+        return self._ridges[kind, every]
+
+    def targets(self, latents: Sequence[Float]) -> Float:
+        """Latents (K, d) of segments at the measured frames, one after the other."""
+        return np.concatenate([z[mask] for z, mask in zip(latents, self.measured, strict=True)])
+
+    def response(self, weighted: Float, group: NDArray[np.int64]) -> str:
+        """The kind of response with the lowest left-out error of targets scaled by what each counts for."""
+        if not self.responses[1:]:
+            return self.responses[0]
+        every = _thinned(self.lengths)[0]
+
+        def error(kind: str) -> float:
+            errors = self.ridge(kind, every).left_out_errors(weighted[::every])
+            return float(sum(errors[:, group == number].sum(axis=1).min() for number in np.unique(group)))
+
+        return min(self.responses, key=error)
+
+    def fit(
+        self, ridge: Ridge, latents: Sequence[Float], group: NDArray[np.int64]
+    ) -> tuple[Float, list[Float], Float]:
+        """Weights (p, d), left-out predictions (K, d) of each segment, and kernels of the filter on them."""
+        targets = self.targets(latents)
+        errors = ridge.left_out_errors(targets)
+        weights = np.empty((len(ridge.right), targets.shape[1]))
+        left_out = np.empty_like(targets)
+        for number in np.unique(group):
+            these = group == number
+            penalty = float(ridge.penalties[errors[:, these].mean(axis=1).argmin()])
+            weights[:, these] = ridge.right @ ridge.coefficients(targets[:, these], penalty)
+            left_out[:, these] = ridge.left_out(targets[:, these], penalty)
+        predictions = [np.zeros_like(z) for z in latents]
+        put_at_measured(predictions, left_out, self.measured)
+        targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, self.measured, strict=True)]
+        kernels = fit_wiener(predictions, targets_of, group, self.tr)
+        return weights, [smooth(prediction, kernels, group) for prediction in predictions], kernels
+
+    def left_out(self, latents: Sequence[Float], group: NDArray[np.int64], importance: Float) -> list[Float]:
+        """Left-out predictions (K, d) of any latents, without emphasis on bands."""
+        kind = self.response(self.targets(latents) * np.sqrt(importance), group)
+        return self.fit(self.ridge(kind), latents, group)[1]
+
+
 def fit_eeg_ridge(
     segments: Sequence[Segment],
     powers: Sequence[BandPower],
@@ -48,65 +129,30 @@ def fit_eeg_ridge(
 
     Parameters
     ----------
-    segments : sequence of Segment
-        What is read of them are their times and which frames are measured.
-    powers, latents : one a segment
-        Features (T, F) of its whole run; latents (K, d).
+    segments, powers, tr, responses : as of `EegDesign`
+    latents : sequence of array, shape (K, d), one a segment
     group : array of int, shape (d,)
         Latents that share a penalty.
     importance : array, shape (d,)
         What a latent's squared error counts for when bands are weighed.
-    tr : float, seconds; the step between lags
-    responses : sequence of str
-        Kinds of response, of which the one with the lowest left-out error is taken.
 
     Returns
     -------
     EegRidge, and per segment the left-out prediction of its latents (K, d), after the Wiener filter
     """
-    measured, at = [s.measured for s in segments], [s.times[s.measured] for s in segments]
-    before = [_before(power, segment.times) for power, segment in zip(powers, segments, strict=True)]
-    standardisation = Standardisation.of(np.concatenate(before))
-    standard = [replace(power, values=standardisation(power.values)) for power in powers]
-    targets = np.concatenate([z[mask] for z, mask in zip(latents, measured, strict=True)])
-    margin, lengths = round(LAST_LAG / tr), [len(part) for part in at]
-    weighted = targets * np.sqrt(importance)
-    every, blocks = _thinned(lengths)
-
-    def design(kind: str, every: int = 1) -> Float32:
-        offsets = np.cumsum([0, *lengths[:-1]])
-        some = [times[-offset % every :: every] for times, offset in zip(at, offsets, strict=True)]
-        basis = response_of(kind, tr)
-        return np.concatenate([responses_to(*of, *basis) for of in zip(standard, some, strict=True)])
-
-    def error(features: Float32) -> float:
-        ridge = Ridge(features, -(-margin // every), blocks)
-        errors = ridge.left_out_errors(weighted[::every])
-        return float(sum(errors[:, group == number].sum(axis=1).min() for number in np.unique(group)))
-
-    response = min(responses, key=lambda kind: error(design(kind, every))) if responses[1:] else responses[0]
-    (lags, basis), features, band = response_of(response, tr), design(response), powers[0].band
+    design = EegDesign(segments, powers, tr, responses)
+    weighted = design.targets(latents) * np.sqrt(importance)
+    response = design.response(weighted, group)
+    (lags, basis), features, band = response_of(response, tr), design.features(response), design.band
     share = np.cumsum(np.square(basis).sum(axis=0)) / np.square(basis).sum()
     main = features[:, : len(band) * (int(np.searchsorted(share, WEIGHED_SHARE)) + 1)]
-    emphasis = weigh_bands(main, weighted, band, margin, lengths)
+    emphasis = weigh_bands(main, weighted, band, design.margin, design.lengths)
     scale = np.tile(emphasis[band], basis.shape[1])
-    ridge = Ridge(features * scale, margin, folds(lengths))
-    errors = ridge.left_out_errors(targets)
-    weights = np.empty((features.shape[1], targets.shape[1]), np.float32)
-    left_out = np.empty_like(targets)
-    for number in np.unique(group):
-        these = group == number
-        penalty = float(ridge.penalties[errors[:, these].mean(axis=1).argmin()])
-        coefficients = ridge.right @ ridge.coefficients(targets[:, these], penalty)
-        weights[:, these] = scale[:, None] * coefficients
-        left_out[:, these] = ridge.left_out(targets[:, these], penalty)
-    predictions = [np.zeros_like(z) for z in latents]
-    put_at_measured(predictions, left_out, measured)
-    targets_of = [np.where(mask[:, None], z, 0) for z, mask in zip(latents, measured, strict=True)]
-    kernels = fit_wiener(predictions, targets_of, group, tr)
-    predictions = [smooth(prediction, kernels, group) for prediction in predictions]
+    ridge = Ridge(features * scale, design.margin, folds(design.lengths))
+    weights, predictions, kernels = design.fit(ridge, latents, group)
+    scaled = np.asarray(scale[:, None] * weights, np.float32)
     chosen = tr, response, tuple(emphasis.tolist()) if np.ptp(emphasis) else ()
-    found = EegRidge(standardisation, basis, lags, weights, kernels, group, *chosen)
+    found = EegRidge(design.standardisation, basis, lags, scaled, kernels, group, *chosen)
     logger.info("%s", found)
     return found, predictions
 

@@ -21,7 +21,7 @@ from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.quality import PLAUSIBLE
 
-TR, SEGMENT = 0.8, 800  # seconds; samples at 1 kHz
+TR, SEGMENT, FRAMES = 0.8, 800, "visual_audio"  # seconds; samples at 1 kHz; folder
 DELAY, RUN_FRAMES = 4.0, 1350  # seconds that frames were moved by; of 18 minutes, where no table says else
 CHANNELS = [f"EEG{number:02d}" for number in range(1, 65)]  # which electrodes they are isn't stated
 # Areas of the multimodal parcellation that the frames cover, by number; 180 higher in the right hemisphere.
@@ -56,8 +56,15 @@ def to_bids(root: Path, out: Path, subject: str | None = None) -> None:
                 write_bold(bold, data, space, tr=TR)
 
 
+def covered() -> CorticalSpace:
+    """The 18,946 grayordinates of fsLR-32k that frames have, in their order."""
+    axis: Any = CorticalSpace.fs_lr_32k().axis()
+    with np.load(hcp_data("mmp_1.0.npz")) as mmp:
+        return CorticalSpace.from_axis(axis[np.isin(mmp["map_all"][: len(axis)], AREAS)])
+
+
 def _runs(person: Path) -> list[Run]:
-    frames, segments = _numbered(person, "visual_audio"), _numbered(person, "eeg_*")
+    frames, segments = _numbered(person, FRAMES), _numbered(person, "eeg_*")
     tables = sorted(person.rglob("beh_data/*.csv"), key=lambda path: (len(path.name), path.name))
     films = [_film(path) for path in tables] or [(None, RUN_FRAMES)] * (len(segments) // RUN_FRAMES)
     series = [next(person.rglob(f"dtseries/*_run-{n + 1}_*.dtseries.nii"), None) for n in range(len(films))]
@@ -117,9 +124,7 @@ def _frames(
         first = int(np.ceil(start / TR))
         data, space, onset = bold.data[first:], bold.space, first * TR - start
     else:
-        axis: Any = CorticalSpace.fs_lr_32k().axis()
-        with np.load(hcp_data("mmp_1.0.npz")) as mmp:
-            space = CorticalSpace.from_axis(axis[np.isin(mmp["map_all"][: len(axis)], AREAS)])
+        space = covered()
         data = np.stack([_read(file, (space.V,)) for file in frames])
         onset = DELAY + TR / 2 if start is None else (int((start + DELAY) / TR) + 1) * TR - start
     n_frames = int((len(segments) * TR - onset - TR / 2) / TR + 1e-6) + 1
