@@ -21,6 +21,7 @@ from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.evaluation.decoding import scores_of
 from neuroframes.evaluation.metrics import WHOLE
+from neuroframes.models.stored import write_stored
 from neuroframes.recording.bold import Bold
 from neuroframes.recording.features import Features, write_features
 from neuroframes.recording.segments import load_segments, split_of
@@ -234,8 +235,7 @@ def test_frames_of_others_and_models_fitted_to_what_is_scored_are_said(kept, tmp
         assert not caplog.records
         decode_run("x", bold(responding(2, 2), "sub-2_task-movie_run-2_bold.tsv"), kept, store())
         assert "is of sub-2, the decoder of sub-1" in caplog.text
-    from neuroframes.models.stored import write_stored
-
+        assert "run-2_bold.tsv: taken to have been shown what sub-1 was" in caplog.text
     for number, (train, warned) in enumerate([(parts, True), ([parts[0] | {"stop": 40}], False)]):
         caplog.clear()
         about = {"split": {"train": train, "test": [], "gap": 40.0}}

@@ -106,6 +106,8 @@ def test_without_a_film_features_are_bars_of_their_means():
     images = re.findall(r"image/svg\+xml;base64,([^)]+)\)", page)
     assert len(images) == 12
     assert all(base64.b64decode(of).count(b"<rect") == len(NAMES) for of in images)
+    wide = [re.findall(r"width='([\d.]+)'", base64.b64decode(of).decode()) for of in images]
+    np.testing.assert_allclose(np.square(np.array(wide, float)).mean(axis=0), 18**2, rtol=0.02)
 
 
 def test_films_show_the_picture_in_the_middle_of_each_stretch(tmp_path):

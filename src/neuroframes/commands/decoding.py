@@ -112,18 +112,19 @@ class KeptDecoder:
         Raises
         ------
         InputError
-            If all of it was fitted to.
+            If all of it was fitted to, or it is too short.
         """
+        n_frames = len(run.frame_times)
         for part in self.split.test:
-            if part.run == run.name:
-                return Part(run.name, part.start, min(part.stop, len(run.frame_times)))
+            if part.run == run.name and part.start < n_frames:
+                return Part(run.name, part.start, min(part.stop, n_frames))
         if run.name in {part.run for part in self.split.train}:
             held_out = listed([part.run for part in self.split.test]) or "nothing"
             raise InputError(
                 f"{file} is of {run.name}, which the decoder was fitted to (held out: {held_out}); "
                 "pass other runs, or fit the decoder with a larger --test-fraction"
             )
-        return Part(run.name, 0, len(run.frame_times))
+        return Part(run.name, 0, n_frames)
 
 
 def fit_to(
@@ -220,7 +221,7 @@ def decode_run(name: str, bold: Bold, kept: KeptDecoder, store: Store) -> Decode
     kept.space.check_same(bold.space, file)
     run = _run_of(bold, store)
     part = kept.scored_part(run, file)
-    _warn(bold, kept, part)
+    _warn(bold, kept, store, part)
     own = "NeuroframesMeasured" in bold.sidecar
     same = len(bold.data) == len(run.frame_times) and abs(bold.tr / run.tr - 1) < SAME_TR
     on_eeg_clock = own and not bold.measured.any()
@@ -275,9 +276,11 @@ def _run_of(bold: Bold, store: Store) -> StoredRun:
     )
 
 
-def _warn(bold: Bold, kept: KeptDecoder, scored: Part) -> None:
+def _warn(bold: Bold, kept: KeptDecoder, store: Store, scored: Part) -> None:
     """Say where frames are another person's, or their model was fitted to moments that are scored."""
     file, person = bold.sources[0].name, person_of(bold.sources[0], "").removeprefix("sub-")
+    if person not in ("", store.subject):
+        logger.warning("%s: taken to have been shown what sub-%s was", file, store.subject)
     if person and len(kept.subjects) == 1 and person != kept.subjects[0]:
         logger.warning("%s is of sub-%s, the decoder of sub-%s", file, person, kept.subjects[0])
     model = Path(str(bold.sidecar.get("NeuroframesModel")))

@@ -209,6 +209,7 @@ def _images(
             pictures |= dict(zip(here, thumbnails(film, [*here.values()], WIDTH), strict=True))
         return {first: _url("jpeg", picture) for first, picture in pictures.items()}, "Pictures of the film."
     means = standardised(np.stack([of.shown[first : first + size].mean(axis=0) for first in starts]))
+    means *= np.sqrt(len(starts))  # of unit variance
     legend = f"No film is there: bars are features, from above {', '.join(names[:MOST_BARS])}."
     return {first: _url("svg+xml", _bars(row)) for first, row in zip(starts, means, strict=True)}, legend
 
