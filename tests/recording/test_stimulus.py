@@ -146,7 +146,13 @@ def shown(tmp_path):
         for path in (events, *films):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        rows = ["onset\tduration\tstim_file", "20\t30\ta.mp4", "n/a\t1\tn/a", "60\t30\tmore/b.mp4"]
+        rows = [
+            "onset\tduration\tstim_file",
+            "20\t30\ta.mp4",
+            "n/a\t1\tn/a",
+            "n/a\t30\tmore/b.mp4",
+            "60\t30\tmore/b.mp4",
+        ]
         events.write_text("\n".join(rows) + "\n")
         stimulus = [str(of) for of in (events, *films)]
         return {"eeg": str(tmp_path / "eeg/sub-01_task-movie_eeg.vhdr"), "stimulus": stimulus}

@@ -58,7 +58,6 @@ class KeptDecoder:
     Attributes
     ----------
     decoders : Decoders
-    names : tuple of str, F of them
     space : CorticalSpace
     tr : float, seconds
     split : Split
@@ -68,12 +67,16 @@ class KeptDecoder:
     """
 
     decoders: Decoders
-    names: tuple[str, ...]
     space: CorticalSpace
     tr: float
     split: Split
     scale: Float32 | None
     subjects: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the F features."""
+        return self.decoders.features
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write it as a folder."""
@@ -98,7 +101,6 @@ class KeptDecoder:
         scale = folder / "scale.safetensors"
         return cls(
             Decoders.read(folder / "decoders"),
-            tuple(about["features"]),
             CorticalSpace.from_json(about["space"]),
             about["tr"],
             Split.from_json(about["split"]),
@@ -171,7 +173,7 @@ def fit_to(
     begin = dict(zip(longest, begins, strict=False))
     moments = [begin[segment.run] + segment.time_in_run for segment in segments]
     decoders = Decoders.fit(segments, names, first.space, tr, moments=moments, seed=seed)
-    return KeptDecoder(decoders, names, first.space, tr, split, scale, tuple(subjects))
+    return KeptDecoder(decoders, first.space, tr, split, scale, tuple(subjects))
 
 
 def check_stimulus(store: Store, names: Sequence[str], tr: float, what: str) -> None:

@@ -148,7 +148,7 @@ def films_at(
         (onset, film)
         for onset, name in zip(numbers(events, rows, "onset"), rows["stim_file"].str.strip(), strict=True)
         for film in films
-        if film.as_posix().endswith(f"/{name}")
+        if np.isfinite(onset) and film.as_posix().endswith(f"/{name}")
     )
     to_eeg = events.parent == Path(sources["eeg"]).parent
     found = []

@@ -92,7 +92,8 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
             elif name == "stretches" and where == f"{LENGTH:g} s":
                 row["stretches"] = f"{value[metric]:.0f}"
         rows[file] = row
-    return pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis("file")
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis("file")
+    return table.loc[:, (table != "").any()]
 
 
 def scores_text(scores: pd.DataFrame, width: int | None = None) -> str:
