@@ -24,7 +24,7 @@ HEAVY = {
 # Of the package's own parts, each may import those before it and itself.
 FLOW = (
     *("errors", "threads", "files", "checksums", "cortex", "recording", "frames", "diffusion", "models"),
-    *("training", "baselines", "registry", "evaluation", "decoding", "report", "commands", "options"),
+    *("training", "baselines", "registry", "decoding", "evaluation", "report", "commands", "options"),
     *("cli", "__main__"),
 )
 # A run to fill or to check: arrays and what reads them, which the commands import when they run.

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from neuroframes.decoding.scores import identify
-from neuroframes.decoding.video import thumbnails
+from neuroframes.evaluation.decoding_scores import identify
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.recording.simulated_film import write_film
 from neuroframes.recording.store import StoredRun
+from neuroframes.recording.video import thumbnails
 from neuroframes.report.decoding import (
     LENGTH,
     MOST_FEATURES,

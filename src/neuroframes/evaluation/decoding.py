@@ -24,9 +24,9 @@ from neuroframes.checksums import check_files, write_checksums
 from neuroframes.cortex.regions import regions
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.decoding.decoder import Decoder, fit_decoder
-from neuroframes.decoding.scores import decoding_scores
 from neuroframes.errors import InputError
 from neuroframes.evaluation.bootstrap import TooFewBlocksError, compare_r
+from neuroframes.evaluation.decoding_scores import decoding_scores
 from neuroframes.evaluation.metrics import WHOLE, standardised
 from neuroframes.evaluation.surrogates import permutation_p
 from neuroframes.files import written_whole

@@ -168,7 +168,7 @@ def _of_films(
     tr: float,
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Features of all films of a run, each where it runs."""
-    from neuroframes.decoding.video import film_features, per_frame
+    from neuroframes.recording.video import film_features, per_frame
 
     values, names = None, None
     for name, path in files.films.items():

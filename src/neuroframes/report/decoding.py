@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neuroframes.decoding.scores import Identification, chance_of, identify
-from neuroframes.decoding.video import thumbnails
+from neuroframes.evaluation.decoding_scores import Identification, chance_of, identify
 from neuroframes.evaluation.metrics import WHOLE, standardised
 from neuroframes.recording.stimulus import films_at
 from neuroframes.recording.store import StoredRun
+from neuroframes.recording.video import thumbnails
 
 Float32 = NDArray[np.float32]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from neuroframes.decoding.scores import chance_of, classify, decoding_scores, feature_r, identify
+from neuroframes.evaluation.decoding_scores import chance_of, classify, decoding_scores, feature_r, identify
 
 TR = 2.0
 
