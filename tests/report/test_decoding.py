@@ -132,7 +132,16 @@ def test_films_show_the_picture_in_the_middle_of_each_stretch(tmp_path):
 
 def test_long_runs_and_short_ones():
     n = 5 * (MOST_STRETCHES + 30)
-    page = retrieval_page([decoded(n=n), decoded("short.tsv", n=12, run="task-movie_run-3")], NAMES, TR)
+    page = retrieval_page([decoded(n=n)], NAMES, TR)
     assert len(rows(page)) == MOST_STRETCHES and f"{MOST_STRETCHES} of {n // 5} stretches." in page
-    assert "Too few stretches of 10 s" in page
-    assert len(page) < 3_000_000
+    assert len(page) < 1_000_000
+    page = retrieval_page([decoded(n=n), decoded("short.tsv", n=12, run="task-movie_run-3")], NAMES, TR)
+    assert len(rows(page)) == MOST_STRETCHES // 2 and "Too few stretches of 10 s" in page
+
+
+def test_stretches_that_a_file_lacks_have_no_nearest_ones_of_it():
+    short, long = decoded("short.tsv"), decoded("long.tsv")
+    short.shown[30:] = np.nan
+    found = rows(retrieval_page([short, long], NAMES, TR))
+    assert [len(row[1]) for row in found] == [NEAREST] * 6 + [0] * 6
+    assert [len(row[2]) for row in found] == [NEAREST] * 12

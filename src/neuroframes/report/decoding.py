@@ -7,7 +7,7 @@ middle, or, where there is no film, a bar for each feature, its mean in standard
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ Float32 = NDArray[np.float32]
 
 LENGTH = 10.0  # seconds of a stretch
 NEAREST = 5
-MOST_STRETCHES = 60  # rows of a page for each run
+MOST_STRETCHES = 60  # rows of a page
 MOST_FEATURES = 20  # columns of a table
 MOST_BARS = 12
 WIDTH = 112  # pixels of a picture
@@ -111,7 +111,7 @@ def report(scores: pd.DataFrame) -> str:
     )
     text += _table(summary(scores))
     r = scores[scores["metric"].str.startswith("decoded r, ") & (scores["region"] == WHOLE)]
-    r = r[r["chance"].notna() & ~r["metric"].isin(["decoded r, low", "decoded r, high"])]
+    r = r[~r["metric"].isin(["decoded r, low", "decoded r, high"])]
     by_feature = r.assign(metric=r["metric"].str.removeprefix("decoded r, "))
     text += "\n## r of each feature\n\n"
     if by_feature["metric"].nunique() <= MOST_FEATURES:
@@ -136,7 +136,9 @@ def _table(values: pd.DataFrame) -> str:
 def retrieval_page(runs: Sequence[DecodedRun], names: Sequence[str], tr: float) -> str:
     """The page, self-contained; `names` are those of features, `tr` is in seconds."""
     style, sections = list[str](), list[str]()
-    for number, name in enumerate(dict.fromkeys(of.run.name for of in runs)):
+    names_of_runs = dict.fromkeys(of.run.name for of in runs)
+    most = max(MOST_STRETCHES // len(names_of_runs), NEAREST)
+    for number, name in enumerate(names_of_runs):
         of_run = [of for of in runs if of.run.name == name]
         every = [identify([of.shown], [of.decoded], [_known(of)], tr, LENGTH) for of in of_run]
         found = [(of, told) for of, told in zip(of_run, every, strict=True) if told is not None]
@@ -146,15 +148,17 @@ def retrieval_page(runs: Sequence[DecodedRun], names: Sequence[str], tr: float) 
             continue
         size = round(found[0][1].length / tr)
         starts = sorted({int(first) for _, told in found for first in told.start[:, 1]})
-        chosen = [starts[at] for at in np.unique(np.linspace(0, len(starts) - 1, MOST_STRETCHES).astype(int))]
+        chosen = [starts[at] for at in np.unique(np.linspace(0, len(starts) - 1, most).astype(int))]
         rows, shown = list[str](), set[int]()
         for first in chosen:
             cells, taken = _row(first, found)
             shown |= {first, *taken}
-            at = tr * (found[0][0].first + first)
-            cells = [f"{at // 60:.0f}:{at % 60:02.0f}", _picture(first), *cells]
+            minutes, seconds = divmod(round(tr * (found[0][0].first + first)), 60)
+            cells = [f"{minutes}:{seconds:02}", _picture(first), *cells]
             rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-        images, legend = _images(found[0][0], sorted(shown), size, names, tr)
+        every_moment = np.fmax.reduce([of.shown for of, _ in found])  # that any file reaches
+        whole = replace(found[0][0], shown=every_moment)
+        images, legend = _images(whole, sorted(shown), size, names, tr)
         style += [
             f"#run{number} .s{first}{{background-image:url({image})}}" for first, image in images.items()
         ]
