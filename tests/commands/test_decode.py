@@ -296,6 +296,20 @@ def test_stores_that_cannot_be_fitted_to_are_refused(stores, said):
         fit_to(stores, QUARTER, 0)
 
 
+def test_films_that_are_shown_again_are_said(caplog):
+    own = store()
+    for films, warned in ((("a.mp4", "a.mp4"), True), (("a.mp4", "b.mp4"), False)):
+        caplog.clear()
+        sources = [
+            run.sources | {"stimulus": ["events.tsv", f"films/{film}"]}
+            for run, film in zip(own.runs, films, strict=True)
+        ]
+        runs = tuple(replace(run, sources=of) for run, of in zip(own.runs, sources, strict=True))
+        with caplog.at_level(logging.WARNING, "neuroframes"):
+            fit_to([replace(own, runs=runs)], QUARTER, 0)
+        assert (f"{RUNS[1]} shows a.mp4, as runs do that are fitted to" in caplog.text) == warned
+
+
 @dataclass(frozen=True)
 class Files:
     root: Path

@@ -95,9 +95,9 @@ def decode_score(
 ) -> "pd.DataFrame":
     """Score what measured, completed or reconstructed frames tell of the stimulus.
 
-    Of a run that the decoder was fitted to, the part that it held out is scored. Frames that a file lacks are
-    interpolated linearly; those that are closer than the store's are decoded as they are, and scored at the
-    moments of the store's frames.
+    Of a run that the decoder was fitted to, the part that it held out is scored, of another one all. Frames
+    that a file lacks are interpolated linearly; those that are closer than the store's are decoded as they
+    are, and scored at the moments of the store's frames.
 
     Parameters
     ----------

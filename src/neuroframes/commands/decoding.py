@@ -30,7 +30,7 @@ from neuroframes.files import written_whole
 from neuroframes.models.stored import read_stored
 from neuroframes.recording.bids import fit, person_of, run_of
 from neuroframes.recording.bold import Bold
-from neuroframes.recording.features import CATEGORY
+from neuroframes.recording.features import CATEGORY, FORMATS
 from neuroframes.recording.segments import (
     HRF_LENGTH,
     Part,
@@ -159,6 +159,7 @@ def fit_to(
         for run in store.runs:
             longest[run.name] = max(longest.get(run.name, 0), len(run.frame_times))
     split = split_of([(name, n_frames, tr) for name, n_frames in longest.items()])
+    _warn_of_repeats(stores, split)
     segments: list[Segment] = []
     scale = None
     for store in stores:
@@ -174,6 +175,19 @@ def fit_to(
     moments = [begin[segment.run] + segment.time_in_run for segment in segments]
     decoders = Decoders.fit(segments, names, first.space, tr, moments=moments, seed=seed)
     return KeptDecoder(decoders, first.space, tr, split, scale, tuple(subjects))
+
+
+def _warn_of_repeats(stores: Sequence[Store], split: Split) -> None:
+    """Say which films held-out runs show that other runs, which are fitted to, show too."""
+    shown: dict[str, set[str]] = {}
+    for run in (run for store in stores for run in store.runs):
+        films = (of for of in run.sources["stimulus"] if not of.endswith(FORMATS))
+        shown.setdefault(run.name, set()).update(films)
+    for held_out in {part.run for part in split.test}:
+        fitted = {film for part in split.train if part.run != held_out for film in shown[part.run]}
+        if again := sorted(Path(film).name for film in shown[held_out] & fitted):
+            repeated = "%s shows %s, as runs do that are fitted to: its scores say nothing of what is new"
+            logger.warning(repeated, held_out, listed(again, most=3))
 
 
 def check_stimulus(store: Store, names: Sequence[str], tr: float, what: str) -> None:
