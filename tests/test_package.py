@@ -29,7 +29,7 @@ FLOW = (
 )
 # A run to fill or to check: arrays and what reads them, which the commands import when they run.
 HEAVY_COMMANDS = {
-    *(f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "fill")),
+    *(f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "decoding", "fill")),
     *(f"neuroframes.commands.{name}" for name in ("frame_completer", "in_memory", "recordings")),
 }
 

@@ -63,6 +63,15 @@ def test_the_delay_of_the_response_is_learned(lag):
     assert r_of(decoder.decode(new)[: K - lag], of_new[: K - lag]) > 0.95
 
 
+def test_closer_frames_are_decoded_by_the_same_windows():
+    """Each frame twice at half the TR: every second moment is decoded as before."""
+    frames, shown = responding(2)
+    decoder = fit_decoder([frames], [shown], ["level"], TR)
+    twice = decoder.decode(np.repeat(frames, 2, axis=0), TR / 2)
+
+    assert np.allclose(twice[::2], decoder.decode(frames), atol=1e-4)
+
+
 @pytest.mark.parametrize("lag", [-2, 0, 3])
 def test_a_moment_is_told_by_the_frame_after_its_delay(lag):
     share = np.array([[float(window[0] == lag)] for window in windows(TR)], np.float32)

@@ -1,5 +1,7 @@
 """Features of what was shown, of tables and of films."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from neuroframes.errors import InputError
 from neuroframes.recording.bids import RunFiles
 from neuroframes.recording.features import Features, indicators, read_features, write_features
-from neuroframes.recording.stimulus import find_stimulus, read_stimulus
+from neuroframes.recording.stimulus import films_at, find_stimulus, read_stimulus
 
 TR, K = 2.0, 40
 TIMES = 10 + TR * (np.arange(K) + 0.5)  # the first volume 10 s after the EEG's first sample
@@ -132,3 +134,43 @@ def test_indicators_leave_out_what_is_unknown():
     assert names == ("kind=a", "kind=b")
     assert values.T.tolist() == [[0, 0, 1, 0, 0], [1, 0, 0, 1, 0]]
     assert indicators("kind", ["", "n/a"])[0].shape == (2, 0)
+
+
+@pytest.fixture
+def shown(tmp_path):
+    """Events of two films, on the EEG clock where they are beside the EEG, or else on the scanner's."""
+
+    def make(folder: str) -> dict:
+        events = tmp_path / folder / "sub-01_task-movie_events.tsv"
+        films = [tmp_path / "stimuli" / name for name in ("a.mp4", "more/b.mp4")]
+        for path in (events, *films):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        rows = [
+            "onset\tduration\tstim_file",
+            "20\t30\ta.mp4",
+            "n/a\t1\tn/a",
+            "n/a\t30\tmore/b.mp4",
+            "60\t30\tmore/b.mp4",
+        ]
+        events.write_text("\n".join(rows) + "\n")
+        stimulus = [str(of) for of in (events, *films)]
+        return {"eeg": str(tmp_path / "eeg/sub-01_task-movie_eeg.vhdr"), "stimulus": stimulus}
+
+    return make
+
+
+@pytest.mark.parametrize(("folder", "start"), [("eeg", 0.0), ("func", TIMES[0] - TR / 2)])
+def test_the_film_that_began_last_runs(shown, folder, start):
+    found = films_at(shown(folder), start + np.array([21.5, 20.0, 59.0, 75.0]), TIMES[0], TR)
+    assert [film.name for film, _ in found] == ["a.mp4", "a.mp4", "a.mp4", "b.mp4"]
+    assert [at for _, at in found] == pytest.approx([1.5, 0, 39, 15])
+
+
+def test_there_is_none_where_it_has_gone_or_has_not_begun(shown):
+    of = shown("eeg")
+    assert films_at(of, np.array([30.0, 19.0]), TIMES[0], TR) is None
+    assert films_at(of | {"stimulus": []}, np.array([30.0]), TIMES[0], TR) is None
+    assert films_at(of | {"stimulus": ["/shown/task-movie.tsv"]}, np.array([30.0]), TIMES[0], TR) is None
+    Path(of["stimulus"][-1]).unlink()
+    assert films_at(of, np.array([30.0]), TIMES[0], TR) is None

@@ -54,15 +54,17 @@ class Decoder:
     tr: float
     share: Float32
 
-    def decode(self, frames: NDArray[np.floating]) -> Float32:
+    def decode(self, frames: NDArray[np.floating], tr: float | None = None) -> Float32:
         """Features (K, F) of frames (K, V) of one run, none of them missing.
 
-        Where a window reaches over an end, the frame there stands for those that are missing.
+        Where a window reaches over an end, the frame there stands for those that are missing. Frames may be
+        closer than those that the decoder was fitted to, `tr` seconds apart.
         """
         n, n_windows, n_targets = self.weights.shape
         mapped = frames @ self.weights.reshape(n, -1)
         mapped = mapped.reshape(len(frames), n_windows, n_targets)
-        found = sum(window_mean(mapped[:, b], lags) for b, lags in enumerate(windows(self.tr)))
+        lagged = windows(self.tr if tr is None else tr, max(STEP, self.tr))
+        found = sum(window_mean(mapped[:, b], lags) for b, lags in enumerate(lagged))
         return np.asarray(found @ self.loadings + self.mean, np.float32)
 
     @property
@@ -88,9 +90,9 @@ class Decoder:
         return cls(names=tuple(about["names"]), tr=float(about["tr"]), **arrays)
 
 
-def windows(tr: float) -> list[NDArray[np.intp]]:
-    """Lags, in frames, of each window: those from `FIRST` to `LAST`, `STEP` seconds or one frame long."""
-    step = max(STEP, tr)
+def windows(tr: float, step: float | None = None) -> list[NDArray[np.intp]]:
+    """Lags, in frames, of each window: from `FIRST` to `LAST`, each `step`, or `STEP` or one frame, long."""
+    step = max(STEP, tr) if step is None else step
     edges = np.arange(round(FIRST / step), round(LAST / step) + 1)
     lags = np.arange(np.floor(edges[0] * step / tr), np.ceil(edges[-1] * step / tr) + 1).astype(np.intp)
     window = np.floor(lags * tr / step + 1e-6)

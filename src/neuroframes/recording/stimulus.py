@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,43 @@ def read_stimulus(
         return None
     values = np.concatenate([values for values, _ in parts], axis=1).astype(np.float32)
     return Features(values, tuple(name for _, names in parts for name in names), tr)
+
+
+def films_at(
+    sources: Mapping[str, Any], times: NDArray[np.float64], first: float, tr: float
+) -> list[tuple[Path, float]] | None:
+    """Which film a prepared run showed at each time, and how many seconds from its start.
+
+    Parameters
+    ----------
+    sources : mapping, of the run
+    times : array, shape (n,), seconds on the EEG clock
+    first, tr : float, seconds, the centre of the run's first frame and its TR
+
+    Returns
+    -------
+    list of (path, seconds), or None where there is no film at one of them, or it has gone since
+    """
+    files = [Path(of) for of in sources["stimulus"]]
+    films = [of for of in files if of.suffix not in FORMATS]
+    events = next((of for of in files if of.name.endswith("_events.tsv")), None)
+    if not films or events is None or not all(of.is_file() for of in (events, *films)):
+        return None
+    rows = read_tsv(events, ["onset", "stim_file"])
+    begins = sorted(
+        (onset, film)
+        for onset, name in zip(numbers(events, rows, "onset"), rows["stim_file"].str.strip(), strict=True)
+        for film in films
+        if np.isfinite(onset) and film.as_posix().endswith(f"/{name}")
+    )
+    to_eeg = events.parent == Path(sources["eeg"]).parent
+    found = []
+    for time in times if to_eeg else times - first + tr / 2:
+        begun = [(film, float(time - onset)) for onset, film in begins if onset <= time]
+        if not begun:
+            return None
+        found.append(begun[-1])
+    return found
 
 
 def _of_films(
