@@ -2,9 +2,9 @@
 
     python benchmarks/story.py DATA OUT [--phases 0 4 8 12]
 
-`benchmark --suite people` hides the same moments of the story in everybody, so its intervals over people are about
-people, not about moments. Here gaps begin later by each of these phases, in frames, and a person's r is the mean over
-phases. DATA holds alice_regions.npz; OUT is the folder of that benchmark, whose decoders are used.
+`benchmark --suite people` hides the same moments of the story in everybody, so its intervals over people are
+about people, not about moments. Here gaps begin later by each of these phases, in frames, and a person's r is the
+mean over phases. DATA holds alice_regions.npz; OUT is the folder of that benchmark, whose decoders are used.
 """
 
 import argparse
@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t
+import pandas as pd
 
 from neuroframes.evaluation.assessment import assess, assess_bound
 from neuroframes.evaluation.decoding import MEASURED
 from neuroframes.evaluation.recordings import STORY, folds_of, real_bold, with_decoders
+from neuroframes.evaluation.summary import students
 from neuroframes.evaluation.tasks import TASKS, late_gaps
 from neuroframes.registry import NO_EEG, fit
 

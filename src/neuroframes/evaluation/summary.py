@@ -211,7 +211,7 @@ def _over_everybody(results: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
         if ACROSS in persons and len(persons) > 1:
             for row in in_order(persons.columns.drop(ACROSS)):
                 less = (persons[ACROSS] - persons[row]).dropna()
-                interval = less.mean(), *_students(less)
+                interval = less.mean(), *students(less)
                 yield group, EVERYBODY, ACROSS, task, row, *interval, None, len(less)
 
 
@@ -402,13 +402,13 @@ def _over_people(rows: pd.DataFrame, form: str = "{:.3f}") -> pd.DataFrame:
     """Text of the mean over people and its interval, by Student's t."""
 
     def text(values: pd.Series) -> str:
-        return f"{form} ({form} to {form})".format(values.mean(), *_students(values))
+        return f"{form} ({form} to {form})".format(values.mean(), *students(values))
 
     persons = rows.groupby(["method", "task", "person"], sort=False)["value"].mean()
     return _ordered(persons.groupby(["method", "task"], sort=False).agg(text).unstack(sort=False))
 
 
-def _students(values: pd.Series) -> tuple[float, float]:
+def students(values: pd.Series) -> tuple[float, float]:
     """Ends of the 95 % interval of a mean over people."""
     reach = t.ppf(0.975, len(values) - 1) * values.sem()
     return values.mean() - reach, values.mean() + reach
