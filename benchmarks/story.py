@@ -3,8 +3,8 @@
     python benchmarks/story.py DATA OUT [--phases 0 4 8 12]
 
 `benchmark --suite people` hides the same moments of the story in everybody, so its intervals over people are
-about people, not about moments. Here gaps begin later by each of these phases, in frames, and a person's r is the
-mean over phases. DATA holds alice_regions.npz; OUT is the folder of that benchmark, whose decoders are used.
+about people, not about moments. Here gaps begin later by each of these phases, in frames, and a person's r is
+the mean over phases. DATA holds alice_regions.npz; OUT is the folder of that benchmark, whose decoders are used.
 """
 
 import argparse
@@ -55,16 +55,12 @@ def main():
             for row, values in of_person.items():
                 r[row].append(np.mean(values))
         for row in r:
-            less = {of: np.subtract(r[row], r[of]) for of in ("linear", "kriging")}
-            reach = {
-                of: t.ppf(0.975, len(people) - 1) * x.std(ddof=1) / len(people) ** 0.5
-                for of, x in less.items()
-            }
-            text = ", ".join(
-                f"less {of} {x.mean():+.4f} ({x.mean() - reach[of]:+.4f} to {x.mean() + reach[of]:+.4f})"
-                for of, x in less.items()
-            )
-            print(f"gap {gap:2d}  {row:26s} r {np.mean(r[row]):.4f}  {text}", flush=True)
+            text = f"gap {gap:2d}  {row:26s} r {np.mean(r[row]):.4f}"
+            for of in ("linear", "kriging"):
+                less = pd.Series(np.subtract(r[row], r[of]))
+                low, high = students(less)
+                text += f", less {of} {less.mean():+.4f} ({low:+.4f} to {high:+.4f})"
+            print(text, flush=True)
 
 
 if __name__ == "__main__":
