@@ -4,7 +4,8 @@
 
 `benchmark --suite people` hides the same moments of the story in everybody, so its intervals over people are
 about people, not about moments. Here gaps begin later by each of these phases, in frames, and a person's r is
-the mean over phases. DATA holds alice_regions.npz; OUT is the folder of that benchmark, whose decoders are used.
+the mean over phases. DATA holds alice_regions.npz; OUT is the folder of that benchmark, whose decoders are
+used.
 """
 
 import argparse
