@@ -1,6 +1,6 @@
 # A fresh machine needs Python 3.11 or newer and make; everything else is set up here, in .venv.
 #
-#   make demo     simulate a recording, train on it, reconstruct, complete, evaluate, view
+#   make demo     simulate a recording, train on it, reconstruct, complete, evaluate, decode, view
 #   make test     lint, types, tests
 
 VENV ?= .venv
@@ -79,23 +79,27 @@ demo: $(INSTALLED)  ## the whole chain on a simulated recording, in demo/
 	@# Starts anew, but removes only what an earlier demo made.
 	@test ! -e $(DEMO) || test -e $(DEMO)/.started || { echo "$(DEMO) is no demo of ours: make DEMO=..." >&2; exit 1; }
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && date +%s > $(DEMO)/.started
-	$(NEUROFRAMES) simulate $(RECORDING) --minutes $(DEMO_MINUTES) --tr 0.8 --space fsLR --seed 0 --linear
-	$(NEUROFRAMES) prepare $(RECORDING) --out $(DEMO)/stores
+	$(NEUROFRAMES) simulate $(RECORDING) --minutes $(DEMO_MINUTES) --tr 0.8 --space fsLR --seed 0 --linear --film
+	$(NEUROFRAMES) prepare $(RECORDING) --out $(DEMO)/stores --stimulus $(RECORDING)/stimuli --category kind
 	$(NEUROFRAMES) train $(STORE) --out $(DEMO)/model --preset $(DEMO_PRESET)
 	$(NEUROFRAMES) reconstruct $(DEMO)/model --eeg $(EEG) --out $(RECONSTRUCTED)
 	$(NEUROFRAMES) complete $(FMRIPREP)_$(GRID)_bold.dtseries.nii --out $(COMPLETED) \
 		--model $(DEMO)/model --eeg $(EEG) --confounds $(FMRIPREP)_desc-confounds_timeseries.tsv
 	$(NEUROFRAMES) evaluate $(STORE) --model $(DEMO)/model --out $(DEMO)/evaluation
+	$(NEUROFRAMES) decode fit $(STORE) --out $(DEMO)/decoder
+	$(NEUROFRAMES) decode score $(DEMO)/decoder $(FMRIPREP)_$(GRID)_bold.dtseries.nii $(COMPLETED) $(RECONSTRUCTED) \
+		--stimulus $(STORE) --out $(DEMO)/decoding
 	$(NEUROFRAMES) view $(COMPLETED) --out $(DEMO)/view.html
 	@echo
 	@echo "Done in $$(( $$(date +%s) - $$(cat $(DEMO)/.started) )) s. Written to $(DEMO)/:"
 	@printf '  %-88s %s\n' \
-		'$(RECORDING)' 'simulated EEG and fMRI, with the truth' \
+		'$(RECORDING)' 'simulated EEG and fMRI of somebody who watches a film, with the truth' \
 		'$(STORE)' 'the recording, aligned and prepared' \
 		'$(DEMO)/model' 'what was learned from it' \
 		'$(RECONSTRUCTED)' 'run 4 from its EEG alone' \
 		'$(COMPLETED)' 'run 4, censored frames filled' \
 		'$(DEMO)/evaluation' 'how good that is on held-out time, beside simpler methods' \
+		'$(DEMO)/decoding' 'what the frames of run 4 tell of its film: open retrieval.html' \
 		'$(DEMO)/view.html' 'the completed run on the cortex: open it in a browser'
 
 clean:  ## removes the environment, the demo and caches

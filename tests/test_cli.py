@@ -56,6 +56,8 @@ LEAST = {
     "export": ("b", "--out", "o"),
     "adapt": ("m", "s", "--out", "o"),
     "evaluate": ("s", "--out", "o"),
+    "decode fit": ("s", "--out", "o"),
+    "decode score": ("d", "b", "--stimulus", "s", "--out", "o"),
     "benchmark": ("--out", "o"),
     "view": ("r", "--out", "o"),
 }
@@ -80,7 +82,7 @@ def test_strings_stay_strings():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_the_function_s_parameters_with_its_defaults(command):
-    signature = inspect.signature(getattr(neuroframes, command))
+    signature = inspect.signature(getattr(neuroframes, command.replace(" ", "_")))
     parameters = {name: of for name, of in signature.parameters.items() if name not in IN_PYTHON_ONLY}
     options = options_of(command, *LEAST[command])
     assert list(options) == list(parameters)
@@ -103,6 +105,17 @@ def test_help_has_a_word_for_every_option_and_none_of_python_s(capsys, command):
         # Every option has some words of help on its line or the next.
         shape = rf"^  ({name.upper()}|--{name.replace('_', '-')})( .+)?\n? {{2,}}\S"
         assert re.search(shape, shown, re.M), name
+
+
+def test_a_command_may_have_two_words(capsys):
+    command, options = parse(["--debug", "decode", "score", "d", "b", "--stimulus=s", "--out", "o"])
+    assert command == "decode score" and (options["decoder"], options["bold"]) == (Path("d"), [Path("b")])
+    # Elsewhere they are files.
+    assert options_of("train", "decode", "fit", "--out", "o")["stores"] == [Path("decode"), Path("fit")]
+    for words in (["decode"], ["decode", "--help"], ["decode", "nothing"], ["fit"]):
+        with pytest.raises(SystemExit, match="2"):
+            parse(words)
+        assert "'decode fit', 'decode score'" in capsys.readouterr().err
 
 
 def test_types_in_help_are_words(capsys):
@@ -329,7 +342,7 @@ def test_python_m_is_the_command():
     assert refused.returncode == 2 and refused.stderr.startswith("usage: neuroframes complete BOLD")
     listed = shown("--help").stdout
     for name in COMMANDS:
-        summary = str(getattr(neuroframes, name).__doc__).partition("\n")[0]
+        summary = str(getattr(neuroframes, name.replace(" ", "_")).__doc__).partition("\n")[0]
         assert re.search(rf"^  {name} +{re.escape(summary)}$", listed, re.M)
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import neuroframes
-from neuroframes.cli import COMMANDS, parse
+from neuroframes.cli import COMMANDS, main, parse
 from neuroframes.commands.complete import complete
 from neuroframes.recording.bold import read_bold
+from neuroframes.recording.features import read_features
 from neuroframes.recording.sidecar import read_sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,11 +52,11 @@ def on_smaller_recording(code: str, recording) -> str:
 def test_command_lines_parse(page):
     for line in command_lines(page):
         words = shlex.split(line)[1:]
-        assert parse(words)[0] == words[0]
+        assert f"neuroframes {parse(words)[0]} " in line
 
 
 def test_every_command_is_shown_in_the_readme():
-    shown = {line.split()[1] for page in PAGES for line in command_lines(page)}
+    shown = {parse(shlex.split(line)[1:])[0] for page in PAGES for line in command_lines(page)}
     assert shown == set(COMMANDS)
 
 
@@ -130,8 +131,29 @@ def test_python_on_recordings_in_memory_runs(recording, learned, tmp_path, monke
     assert names["prior"].population.n_runs == 3
 
 
+def test_the_page_on_decoding_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("himalaya")
+    pytest.importorskip("av")
+    page = ROOT / "docs" / "decoding.md"
+    monkeypatch.chdir(tmp_path)
+    for line in command_lines(page)[:8]:  # those of its first block
+        smaller = line.replace(
+            "--minutes 20 --tr 2 --parcels 100", "--minutes 6 --tr 1.5 --parcels 20 --channels 4"
+        )
+        assert main(shlex.split(smaller)[1:]) == 0, line
+    printed = capsys.readouterr().out
+    for row in ("desc-parcels_bold.tsv", "run-4_completed.tsv", "run-4_finer.tsv", "run-4_from-eeg.tsv"):
+        assert row in printed
+    (code,) = blocks(page, "python")
+    exec(compile(code, "decoding.md", "exec"), {})
+    store = neuroframes.open_store("stores/sub-01.zarr")
+    for run in store.runs:
+        table = read_features(Path(f"embeddings/sub-01_{run.name}_desc-film.tsv"), tr=run.tr, stimulus=True)
+        np.testing.assert_allclose(table.values, store.shown(run)[:, : len(table.names)], rtol=1e-5)
+
+
 def test_no_python_goes_untested():
-    tested = {"README.md", "check.md", "files.md", "nilearn.md", "simulated.md", "surface.md"}
+    tested = {"README.md", "check.md", "decoding.md", "files.md", "nilearn.md", "simulated.md", "surface.md"}
     assert {page.name for page in PAGES if blocks(page, "python")} == tested
 
 

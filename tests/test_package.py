@@ -24,12 +24,12 @@ HEAVY = {
 # Of the package's own parts, each may import those before it and itself.
 FLOW = (
     *("errors", "threads", "files", "checksums", "cortex", "recording", "frames", "diffusion", "models"),
-    *("training", "baselines", "registry", "evaluation", "decoding", "report", "commands", "options"),
+    *("training", "baselines", "registry", "decoding", "evaluation", "report", "commands", "options"),
     *("cli", "__main__"),
 )
 # A run to fill or to check: arrays and what reads them, which the commands import when they run.
 HEAVY_COMMANDS = {
-    *(f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "fill")),
+    *(f"neuroframes.commands.{name}" for name in ("check_run", "confounds", "decoding", "fill")),
     *(f"neuroframes.commands.{name}" for name in ("frame_completer", "in_memory", "recordings")),
 }
 

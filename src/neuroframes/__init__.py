@@ -17,6 +17,8 @@ HOMES = {
     "benchmark": "neuroframes.commands.benchmark",
     "check": "neuroframes.commands.check",
     "complete": "neuroframes.commands.complete",
+    "decode_fit": "neuroframes.commands.decode",
+    "decode_score": "neuroframes.commands.decode",
     "evaluate": "neuroframes.commands.evaluate",
     "export": "neuroframes.commands.export",
     "measured_frames": "neuroframes.report.result",

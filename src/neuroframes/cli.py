@@ -1,5 +1,7 @@
 """The command line: a command is the public function of its name, whose parameters are its options.
 
+`decode fit` is one command, of `decode_fit`.
+
 What options there are, their types, defaults and help stand in the function alone: see `neuroframes.options`.
 Only the module of the chosen command is imported.
 """
@@ -22,7 +24,7 @@ from neuroframes.options import Parser, add_options, positionals, typed_in
 
 COMMANDS = (
     *("simulate", "check", "prepare", "train", "prior", "adapt", "reconstruct", "complete", "resample"),
-    *("export", "evaluate", "benchmark", "view"),
+    *("export", "evaluate", "benchmark", "decode fit", "decode score", "view"),
 )
 
 
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shown = listed(first_given, most=3) if isinstance(first_given, list) else first_given
             what = f"{command} {shown}: "
             _log_to_terminal()
-            function = getattr(neuroframes, command)
+            function = _function(command)
             first = positionals(function)
             named = {name: value for name, value in options.items() if name not in first}
             result = function(*(options[name] for name in first), **named)
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The command and the arguments of its function; exits where they can't be used, or help is asked for."""
+    arguments = _of_two_words(arguments)
     shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show where an unexpected error came from")
     top = Parser("neuroframes", "neuroframes [options] COMMAND ...", parents=[shared])
@@ -85,7 +88,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     chosen = top.parse_args(arguments)
     shared.add_argument("--config", action="append", default=[], metavar="PATH", help="YAML file of options")
     parser = Parser(f"neuroframes {chosen.command}", parents=[shared])
-    function = getattr(neuroframes, chosen.command)
+    function = _function(chosen.command)
     names, first = add_options(parser, function), positionals(function)
     shared.prog, shared.usage = parser.prog, parser.usage  # of its own errors
     given, typed = shared.parse_known_args(chosen.rest)
@@ -102,12 +105,24 @@ def parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     return chosen.command, {name: options[name] for name in names}
 
 
+def _of_two_words(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with both words of such a command in one."""
+    first = next((number for number, word in enumerate(arguments) if not word.startswith("-")), 0)
+    both = " ".join(arguments[first : first + 2])
+    return [*arguments[:first], both, *arguments[first + 2 :]] if both in COMMANDS else [*arguments]
+
+
+def _function(command: str) -> Any:
+    return getattr(neuroframes, command.replace(" ", "_"))
+
+
 def _summary(command: str) -> str:
     """The first line of a command's docstring, off its source: nothing that the command needs is imported."""
-    module = Path(__file__).parent.joinpath(*neuroframes.HOMES[command].split(".")[1:]).with_suffix(".py")
+    name = command.replace(" ", "_")
+    module = Path(__file__).parent.joinpath(*neuroframes.HOMES[name].split(".")[1:]).with_suffix(".py")
     body = ast.parse(module.read_text(encoding="utf-8")).body
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
-    return str(ast.get_docstring(functions[command])).partition("\n")[0]
+    return str(ast.get_docstring(functions[name])).partition("\n")[0]
 
 
 def _print_result(command: str, result: Any, options: dict[str, Any]) -> int:
@@ -115,11 +130,13 @@ def _print_result(command: str, result: Any, options: dict[str, Any]) -> int:
     if command == "check":
         print(result)
         return int(result.exit_code)
-    if command == "evaluate":
+    if command in ("evaluate", "decode score"):
         from neuroframes.evaluation.summary import r_text
+        from neuroframes.report.decoding import scores_text
 
+        text = r_text if command == "evaluate" else scores_text
         # Into a file or a pipe the table goes in full.
-        print(r_text(result, get_terminal_size().columns if sys.stdout.isatty() else None))
+        print(text(result, get_terminal_size().columns if sys.stdout.isatty() else None))
     if not isinstance(result, Path | tuple):  # a model or a table is for Python
         result = options["out"]
     print(*(result if isinstance(result, tuple) else [result]), sep="\n")

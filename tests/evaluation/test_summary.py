@@ -100,7 +100,9 @@ def test_vertices_without_signal_are_no_part_of_a_difference(tmp_path):
         arrays = {"gap-1 scored": scored, "gap-1 truth": truth, "gap-1 frames": frames[name]}
         about = {"group": SIMULATED, "recording": "a", "method": name, "tr": 1.0, "lengths": [120]}
         write_cell(tmp_path / name, about, arrays)
-        cells.append({**about, "scores": {"gap-1": {}}, "folder": tmp_path / name})
+        cells.append(
+            {**about, "scores": {"gap-1": {"whole": {"temporal_r": 0.5}}}, "folder": tmp_path / name}
+        )
     ((*_, reference, difference, _, _, _, _),) = _differences(cells)
     assert reference == "kriging"
 

@@ -4,6 +4,7 @@ import pytest
 from neuroframes.evaluation.tasks import (
     ENDS,
     LATE,
+    LATE_SECOND,
     MOTION,
     TASKS,
     ends_only,
@@ -74,8 +75,14 @@ def test_every_nth_and_irregular():
 
 def test_names():
     gaps = ["gap-1", "gap-2", "gap-4", "gap-8", "gap-16"]
-    assert list(TASKS) == ["eeg", *gaps, "ends-only", "every-third", "irregular", *LATE, MOTION, ENDS]
+    others = ["ends-only", "every-third", "irregular", *LATE, LATE_SECOND, MOTION, ENDS]
+    assert list(TASKS) == ["eeg", *gaps, *others]
     assert not TASKS["eeg"](30).any()
+
+
+def test_every_second_frame_of_the_second_half():
+    hidden = np.flatnonzero(~TASKS[LATE_SECOND](100))
+    assert hidden.tolist() == [*range(60, 100, 2)]
 
 
 @pytest.mark.parametrize("task", TASKS)

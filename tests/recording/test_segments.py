@@ -258,7 +258,8 @@ class Recording:
     space: CorticalSpace
     channels: tuple = ("Fz", "Oz")
     features: tuple = ()
-    eeg_of = Store.eeg_of
+    stimulus_features: tuple = ()
+    eeg_of, shown = Store.eeg_of, Store.shown
 
 
 @pytest.fixture
@@ -309,6 +310,16 @@ def test_segments_hold_the_eeg_of_their_whole_run_once(recording):
         replace(first, eeg=None, power=None).eeg_for("ridge")
     with pytest.raises(InputError, match="^a: ridge needs EEG; this run has features of each frame"):
         replace(first, eeg=None).eeg_for("ridge")
+
+
+def test_eeg_is_left_out_where_nobody_asks_for_it(recording):
+    parts = [Part("a", 10, 60), Part("b", 0, 40)]
+    with_eeg, scale = load_segments(recording, parts, {"alpha": BANDS["alpha"]})
+    recording.eeg_of = None
+    without, same = load_segments(recording, parts, None)
+    assert np.array_equal(scale, same)
+    for ours, theirs in zip(without, with_eeg, strict=True):
+        assert np.array_equal(ours.frames, theirs.frames) and (ours.eeg, ours.power) == (None, None)
 
 
 def test_a_signal_lasts_from_its_first_sample_to_the_end_of_its_last():

@@ -69,15 +69,20 @@ def test_scenes_stand_at_the_same_times_on_both_clocks(recordings):
     assert with_eeg[during][told].to_numpy().tolist() == with_features[told].to_numpy().tolist()
 
 
-def test_a_film_changes_nothing_else(recordings, tmp_path):
+def test_a_film_changes_bold_alone(recordings, tmp_path):
     out, events = recordings["eeg"]
-    plain = simulate(tmp_path / "plain", **SETTINGS)
+    plain, undriven = simulate(tmp_path / "plain", **SETTINGS), tmp_path / "undriven"
+    simulate(undriven, film=True, without="film", **SETTINGS)
     files = {path.relative_to(plain) for path in plain.rglob("*") if path.is_file()}
     new = {path.relative_to(out) for path in out.rglob("*") if path.is_file()} - files
     assert new == {Path("stimuli", f"{bids.run_stem(1)}.mp4")}
     table = Path("sub-01", "eeg", f"{bids.run_stem(1)}_events.tsv")
     for file in files - {table}:
-        assert (plain / file).read_bytes() == (out / file).read_bytes(), file
+        assert (plain / file).read_bytes() == (undriven / file).read_bytes(), file
+    differing = {file for file in files if (plain / file).read_bytes() != (out / file).read_bytes()}
+    described = [folder / "dataset_description.json" for folder in (Path(), Path("derivatives", "fmriprep"))]
+    assert {file.parts[0] for file in differing - {table, *described}} == {"derivatives", "truth"}
+    assert not [file for file in differing if "eeg" in file.parts and file != table]
     without = events[events["trial_type"] != "film"].drop(columns=["kind", "stim_file"])
     pd.testing.assert_frame_equal(
         pd.read_csv(plain / table, sep="\t"), without.reset_index(drop=True), check_dtype=False
@@ -127,3 +132,22 @@ def test_without_the_package_nothing_is_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"--film .* av; pip install 'neuroframes\[decoding\]'"):
         simulate(tmp_path / "out", film=True, **SETTINGS)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_film_drives_sensory_cortex_beyond_what_eeg_shows(tmp_path):
+    few = {"channels": 4, "eeg_rate": 250.0, "parcels": 10, "features": True, "progress": False}
+    out = simulate(tmp_path / "out", film=True, minutes=6, runs=1, tr=2.0, linear=True, **few)
+    with np.load(bids.truth_path(out)) as shared, np.load(bids.truth_path(out, 1)) as run:
+        network, delay, times = shared["network"], shared["delay"], run["frame_times"]
+        hidden = run["signal"][:, : len(network)] - run["coupled"]
+    events = pd.read_csv(next(out.glob("sub-01/func/*_events.tsv")), sep="\t")
+    scenes = events[events["trial_type"] == "scene"].astype({"level": float, "sound": float})
+    times = times - times[0] + 1.0  # events of the BOLD start with its first frame, of 2 s
+    for name, of in (("level", "visual"), ("sound", "auditory")):
+        followed = []
+        for patch, later in enumerate(delay[: len(network)]):
+            scene = np.searchsorted(scenes["onset"], times - later, side="right") - 1
+            shown = scenes[name].to_numpy()[np.maximum(scene, 0)]
+            followed.append(np.corrcoef(shown[8:], hidden[8:, patch])[0, 1])
+        there = network == NETWORKS.index(of)
+        assert np.array(followed)[there].mean() > 0.3 > np.array(followed)[~there].mean() + 0.15

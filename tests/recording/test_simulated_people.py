@@ -11,7 +11,7 @@ from neuroframes.errors import InputError
 from neuroframes.recording import simulated_signals as signals
 from neuroframes.recording.simulated_people import of_person
 from neuroframes.recording.simulated_sources import Sources, in_parcels, make_sources
-from neuroframes.recording.simulated_world import INGREDIENTS, LIFELIKE, LINEAR, World, chance
+from neuroframes.recording.simulated_world import INGREDIENTS, LIFELIKE, LINEAR, SEEN_FILM, World, chance
 
 CHANGES = {
     "outline": {"patches", "lead_field"},
@@ -28,7 +28,9 @@ CHANGES = {
     "fast": {"modes", "noise"},
     "jitter": set(),
     "bursts": {"motion", "displacement", "jerks", "noise"},
+    "film": {"signal"},
 }
+WITH_FILM = replace(LIFELIKE, film=SEEN_FILM)
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +67,15 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize("ingredient", INGREDIENTS)
 def test_an_ingredient_changes_what_it_should_and_nothing_else(shared, linear, ingredient):
-    only = replace(LINEAR, **{ingredient: getattr(LIFELIKE, ingredient)})
+    only = replace(LINEAR, **{ingredient: getattr(WITH_FILM, ingredient)})
     changed = {name for name, value in all_of(shared, only).items() if not same(value, linear[name])}
     # Movement shows in the fluid too: it is among its noise.
     assert changed - {"fluid"} == CHANGES[ingredient]
 
 
 def test_every_ingredient_is_in_the_lifelike_world():
-    assert all(getattr(LIFELIKE, name) for name in INGREDIENTS)
+    assert all(getattr(WITH_FILM, name) for name in INGREDIENTS)
+    assert LIFELIKE.film == 0  # but the film's, which recordings have that come with it
 
 
 def test_in_the_linear_world_people_are_alike(shared):

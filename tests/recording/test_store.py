@@ -18,11 +18,13 @@ from neuroframes.cli import main
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording import store as store_module
+from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.eeg import read_eeg
 from neuroframes.recording.features import Features, read_features, write_features
 from neuroframes.recording.nuisance import without_nuisance
 from neuroframes.recording.projection import projected
+from neuroframes.recording.segments import Part, load_segments
 from neuroframes.recording.sidecar import write_sidecar
 from neuroframes.recording.store import open_store, prepare
 from neuroframes.recording.timeline import MOTION
@@ -685,3 +687,36 @@ def test_confounds_and_drifts_are_regressed_out_without_censored_frames(root, tm
     np.testing.assert_array_equal(after.bold(), expected)
     with pytest.raises(InputError, match="prepared with regress=csf"):
         prepare(root, tmp_path / "out", progress=False)
+
+
+def write_stimulus(folder: Path, run: int, names: tuple[str, ...], kinds: list[str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    table = pd.DataFrame({name: run + np.arange(K) / 10 for name in names})
+    path = folder / f"sub-01_task-rest_run-{run}.tsv"
+    table.assign(kind=(kinds * K)[:K]).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def test_what_was_shown_stands_beside_the_frames(root, tmp_path, caplog):
+    stimuli = tmp_path / "stimuli"
+    write_stimulus(stimuli, 1, ("light",), ["face", "house"])
+    assert open_store(prepare(root, tmp_path / "plain")[0]).stimulus_features == ()
+    (path,) = prepare(root, tmp_path / "out", subject="01", stimulus=stimuli)
+    store = open_store(path)
+    shown = [store.shown(run) for run in store.runs]
+
+    assert store.stimulus_features == ("light", "kind=face", "kind=house")
+    np.testing.assert_allclose(shown[0][:, 0], 1 + np.arange(K) / 10, rtol=1e-6)
+    assert shown[0][:4, 1:].tolist() == [[1, 0], [0, 1]] * 2
+    assert np.isnan(shown[1]).all() and "run-2: neither a table" in caplog.text  # nothing of the second run
+    segments, _ = load_segments(store, [Part("task-rest_run-1", 5, 12)], BANDS)
+    assert np.array_equal(segments[0].shown, shown[0][5:12])
+
+    write_stimulus(stimuli, 2, ("light",), ["cat"])
+    prepare(root, tmp_path / "out", subject="01", stimulus=stimuli)  # a new file: its run is read again
+    store = open_store(path)
+    assert store.stimulus_features == ("light", "kind=face", "kind=house", "kind=cat")
+    assert store.shown(store.runs[1])[0].tolist() == [2, 0, 0, 1]
+    write_stimulus(stimuli, 2, ("dark",), ["cat"])
+    with pytest.raises(InputError, match=r"run-2: .* features dark, task-rest_run-1 has light"):
+        prepare(root, tmp_path / "out", subject="01", stimulus=stimuli)

@@ -3,6 +3,7 @@
 OUT/
   benchmark.json                     what is run; the same call goes on where it was interrupted
   recordings/                        simulated ones, prepared
+  decoders/                          of the stimulus, of recordings that have one
   cells/RECORDING/METHOD/            finished cells; see `neuroframes.evaluation.cells`
   results.csv, results.parquet       one number a row
   differences.csv                    to the reference, with intervals
@@ -92,7 +93,15 @@ def benchmark(
     from neuroframes.evaluation.cells import run_cell
     from neuroframes.evaluation.jobs import run_here, submit
     from neuroframes.evaluation.plan import ABOUT, cells_of, chosen, claim
-    from neuroframes.evaluation.recordings import make_simulated, own, own_people, real_bold, to_simulate
+    from neuroframes.evaluation.recordings import (
+        make_decoders,
+        make_simulated,
+        own,
+        own_people,
+        real_bold,
+        to_simulate,
+        with_decoders,
+    )
     from neuroframes.evaluation.summary import summarise
     from neuroframes.registry import ACROSS, ACROSS_NETWORKS
 
@@ -114,6 +123,9 @@ def benchmark(
         unmade = sorted({store.parent for store in stores_of if not store.exists()})
         if failed := here(partial(make_simulated, suite=asked), unmade):
             raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
+        found = [with_decoders(of, out / "decoders") for of in found]
+        if failed := here(make_decoders, [of for of in found if of.decoders]):
+            raise InputError(f"decoders couldn't be fitted: {'; '.join(failed)}")
         cells = list(cells_of(found, asked, out / "cells"))
         missing = [cell for cell in cells if not cell.folder.exists()]
         logger.info("%d of %d cells to run", len(missing), len(cells))

@@ -82,8 +82,9 @@ def evaluate(
         If the model holds no test part, the store is another subject's or of another preparation, models
         differ in what they were trained on, or `out` exists.
     """
-    from neuroframes.evaluation.assessment import assess
+    from neuroframes.evaluation.assessment import assess, assess_bound
     from neuroframes.evaluation.cells import device, write_cell
+    from neuroframes.evaluation.decoding import BOUNDS
     from neuroframes.evaluation.plan import slug
     from neuroframes.evaluation.summary import read_cells, write_tables
     from neuroframes.evaluation.tasks import TASKS, parse_names
@@ -127,6 +128,11 @@ def evaluate(
                 write_cell(
                     cells[-1], {**about, "audit": False, "options": {}, **found, "method": method}, arrays
                 )
+            for row in BOUNDS if trial.fold.decoders else ():
+                found, arrays = assess_bound(row, trial.fold)
+                cells.append(folder / "cells" / f"{len(cells)}-{slug(row)}")
+                about |= {"audit": False, "options": {}, "method": row, "cost": {"device": device()}}
+                write_cell(cells[-1], {**found, **about}, arrays)
         if not cells:
             raise InputError(
                 f"the test part is too short for the tasks {', '.join(chosen)}; "
@@ -182,6 +188,7 @@ class Trial:
 def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -> Iterator[Trial]:
     """The end of one recording."""
     from neuroframes.evaluation.assessment import Fold
+    from neuroframes.evaluation.decoding import Decoders
     from neuroframes.evaluation.recordings import OWN, held_out
     from neuroframes.recording.store import open_store
     from neuroframes.training.part import read_training_part
@@ -192,7 +199,11 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
     logger.info("reading training and test part")
     electrodes = origin.electrodes.asked_of(recording.channels)
     part = read_training_part(recording, origin.split, origin.bands, electrodes)
-    fold = Fold(part, held_out(recording, part), tasks)
+    decoders = None
+    if names := recording.stimulus_features:
+        logger.info("fitting decoders of %d features of the stimulus", len(names))
+        decoders = Decoders.fit(part.segments, names, origin.space, origin.tr)
+    fold = Fold(part, held_out(recording, part), tasks, decoders=decoders)
     yield Trial(recording.path.stem, OWN, fold, _preface(fold), models, ())
 
 

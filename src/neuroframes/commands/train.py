@@ -111,7 +111,7 @@ def train(
     given = {name: value for name, value in sizes.items() if value is not None}
 
     from neuroframes.recording.band_power import parse_bands
-    from neuroframes.recording.segments import LEAST_GAP, split_by_session, split_in_time
+    from neuroframes.recording.segments import split_of
     from neuroframes.recording.store import open_store
     from neuroframes.training.part import read_people, read_training_part
 
@@ -127,10 +127,6 @@ def train(
             "--test-fraction, --test-session and --gap hold out a part of one person; leave them out: "
             "evaluate leaves whole people out of several stores"
         )
-    if test_session is not None and gap is not None:
-        raise InputError("--gap is of --test-fraction: sessions have no gap in common; leave it out")
-    if test_fraction is not None and test_session is not None:
-        raise InputError("--test-fraction and --test-session exclude each other; pass one of them")
     recordings = [open_store(path) for path in paths]
     raw = not recordings[0].features
     settings_of(preset, given)  # checked before any data are read
@@ -142,12 +138,7 @@ def train(
         part = read_people(recordings, parse_bands(bands))
     else:
         runs = [(run.name, len(run.frame_times), run.tr) for run in recordings[0].runs]
-        if test_session is None:
-            split = split_in_time(
-                runs, 0.25 if test_fraction is None else test_fraction, LEAST_GAP if gap is None else gap
-            )
-        else:
-            split = split_by_session(runs, [label.strip() for label in test_session.split(",")])
+        split = split_of(runs, test_fraction, test_session, gap)
         part = read_training_part(recordings[0], split, parse_bands(bands))
     state = out.with_name(f".{out.name}-training")
     run: dict[str, Any] = {"devices": devices, "precision": precision, "progress": progress}

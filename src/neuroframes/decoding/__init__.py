@@ -1,1 +1,1 @@
-"""From cortex to stimulus: what a film showed and played, told from fMRI frames."""
+"""From frames to stimulus."""

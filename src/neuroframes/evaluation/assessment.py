@@ -18,6 +18,7 @@ from neuroframes.cortex.flat import flat_index
 from neuroframes.cortex.regions import networks, parcels, regions
 from neuroframes.evaluation.bootstrap import TooFewBlocksError
 from neuroframes.evaluation.controls import backwards, of_other, shuffled_segments, zeroed
+from neuroframes.evaluation.decoding import MEASURED, STRAIGHT, Decoders, scores_of, shown_of, straight, whole
 from neuroframes.evaluation.metrics import WHOLE, score
 from neuroframes.evaluation.preservation import preservation_scores
 from neuroframes.evaluation.similarity import similarity_scores
@@ -50,6 +51,7 @@ class Fold:
         Of whose runs shuffled EEG consists, beside the test's; () for those of the training part.
     parcels : array, shape (V,), or None
         As of `cortex.regions.parcels`, where the space itself has none.
+    decoders : Decoders or None, of the stimulus features that the test's segments have
     """
 
     part: TrainingPart
@@ -58,6 +60,7 @@ class Fold:
     other: tuple[Signal | None, BandPower] | None = None
     lent: Sequence[Segment] = ()
     parcels: NDArray[np.intp] | None = None
+    decoders: Decoders | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,12 @@ class Assessment:
         found = {}
         for task in tasks:
             used = shuffles if task == ALONE else shuffles[:1]
-            found[task] = {"shuffled": float(np.mean([self.outcome(task, segments).r for segments in used]))}
+            outcomes = [self.outcome(task, segments) for segments in used]
+            found[task] = {"shuffled": float(np.mean([of.r for of in outcomes]))}
+            if self.fold.decoders is not None:
+                decoded = self.fold.decoders.score(outcomes[0].frames, test, outcomes[0].scored)[0][WHOLE]
+                shared = [name for name in decoded if name.startswith("decoded")]
+                found[task] |= {f"shuffled, {name}": decoded[name] for name in shared}
         if ALONE in found:
             found[ALONE]["zeroed"] = self.outcome(ALONE, [*map(zeroed, test)]).r
             found[ALONE]["backwards"] = self.outcome(ALONE, [*map(backwards, test)]).r
@@ -175,8 +183,6 @@ def assess(
     draws: int = 0,
     similarity: bool = True,
     controlled: Sequence[str] = (ALONE,),
-    shown: Sequence[NDArray[np.floating]] | None = None,
-    stimulus: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """All that is said of a fitted model on a fold.
 
@@ -189,7 +195,6 @@ def assess(
         Whether similarity of images and of spectra is among the scores.
     controlled : sequence of str
         Tasks whose EEG is shuffled too, if measured frames tell the model anything.
-    shown, stimulus : as in `preservation_scores`, of the fold's test segments
 
     Returns
     -------
@@ -202,7 +207,9 @@ def assess(
     labels = parcels(space) if fold.parcels is None else fold.parcels
     measured = [segment.measured for segment in fold.test]
     censored = [~of for of in measured]
-    of_runs: dict[str, Any] = {"networks": networks(space), "shown": shown, "stimulus": stimulus}
+    of_runs: dict[str, Any] = {"networks": networks(space)}
+    if fold.decoders is not None:
+        of_runs |= {"shown": [*map(shown_of, fold.test)], "stimulus": fold.decoders.features}
     scores: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     p = None
@@ -214,6 +221,12 @@ def assess(
             found[WHOLE] |= similarity_scores(*sequences, tr=tr, index=raster)
         if labels is not None:
             found[WHOLE] |= preservation_scores(*sequences, measured, tr=tr, parcels=labels, **of_runs)
+        if fold.decoders is not None:
+            decoded, series = fold.decoders.score(outcome.frames, fold.test, outcome.scored)
+            found = {
+                region: found.get(region, {}) | decoded.get(region, {}) for region in {**found, **decoded}
+            }
+            arrays |= {f"{task} {name}": of for name, of in series.items()}
         scores[task] = found
         truth, frames = outcome.thinned()
         arrays[f"{task} scored"] = scored = np.concatenate(outcome.scored)
@@ -235,3 +248,26 @@ def assess(
         "cost": {"parameters": model.n_parameters, "ms per frame": ms_per_frame},
     }
     return about, arrays
+
+
+def assess_bound(row: str, fold: Fold) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What all methods' decoding is held against, of the same moments: as of `assess`, as far as it goes."""
+    assert fold.decoders is not None
+    decoders, test, tr = fold.decoders, fold.test, fold.part.origin.tr
+    scores: dict[str, Any] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    frames = [whole(segment) for segment in test] if row == MEASURED else []
+    features = straight(fold.part.segments, test) if row == STRAIGHT else []
+    for task in fold.tasks:
+        scored = [given_and_scored(task, segment)[1] for segment in test]
+        if not any(mask.any() for mask in scored):
+            continue
+        if row == MEASURED:
+            scores[task], series = decoders.score(frames, test, scored)
+        else:
+            shown, moments = [*map(shown_of, test)], decoders.told_by(scored)
+            found, series = scores_of(shown, features, moments, decoders.features, tr)
+            scores[task] = {WHOLE: found}
+        arrays |= {f"{task} {name}": of for name, of in series.items()}
+    lengths = [len(segment.times) for segment in test]
+    return {"scores": scores, "controls": {}, "p": None, "tr": tr, "lengths": lengths, "cost": {}}, arrays

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroframes.checksums import check_files, write_checksums
-from neuroframes.evaluation.assessment import Assessment, Fold, assess
+from neuroframes.evaluation.assessment import Assessment, Fold, assess, assess_bound
+from neuroframes.evaluation.decoding import BOUNDS
 from neuroframes.evaluation.recordings import Recording, folds_of
 from neuroframes.evaluation.tasks import ALONE
 from neuroframes.files import written_whole
@@ -71,10 +72,12 @@ def run_cell(cell: Cell) -> None:
     """Fit, score, and write the cell, whole or not at all; nothing where it is there."""
     if cell.folder.exists():
         return
-    about, arrays = _audited(cell) if cell.audit else _scored(cell)
+    run = _audited if cell.audit else _bound if cell.method in BOUNDS else _scored
+    about, arrays = run(cell)
     of = cell.recording
     about |= {"recording": of.name, "group": of.group, "seed": of.seed, "person": of.person or of.name}
-    about |= {"method": row_of(cell.method, cell.options), "audit": cell.audit, "options": dict(cell.options)}
+    row = cell.method if cell.method in BOUNDS else row_of(cell.method, cell.options)
+    about |= {"method": row, "audit": cell.audit, "options": dict(cell.options)}
     if not cell.folder.exists():  # another job may have been faster
         with written_whole(cell.folder) as folder:
             write_cell(folder, about, arrays)
@@ -117,6 +120,14 @@ def _scored(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     scores = {task: of for part in parts for task, of in part["scores"].items()}
     cost = {name: float(np.mean([of["cost"][name] for of in parts])) for name in parts[0]["cost"]}
     return {**parts[0], "scores": scores, "cost": {**cost, "peak GiB": _peak(), "device": device()}}, arrays
+
+
+def _bound(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Decoding of what needs no method, on all folds of a recording."""
+    found = [assess_bound(cell.method, fold) for fold in folds_of(cell.recording, cell.tasks)]
+    arrays = {name: array for _, more in found for name, array in more.items()}
+    scores = {task: of for about, _ in found for task, of in about["scores"].items()}
+    return {**found[0][0], "scores": scores, "cost": {"device": device()}}, arrays
 
 
 def _audited(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:

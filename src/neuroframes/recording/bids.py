@@ -217,6 +217,28 @@ def check_same_run(path: Path, bold: Path) -> None:
         )
 
 
+def nearest_of_run(files: Iterable[Path], run: Entities, what: str) -> Path | None:
+    """The file whose name says most of a run and contradicts nothing of it; None where none says anything.
+
+    Raises
+    ------
+    InputError
+        If several say as much.
+    """
+    apart = defaultdict(list)
+    for file in files:
+        its = run_of(file)
+        if its & run and not _contradictions(its, run):
+            apart[len(its ^ run)].append(file)
+    nearest = apart[min(apart)] if apart else []
+    if len(nearest) > 1:
+        raise InputError(
+            f"{_described(run)}: expected one {what}, got {len(nearest)} "
+            f"({listed([file.name for file in nearest])}); remove all but one"
+        )
+    return nearest[0] if nearest else None
+
+
 def fit(eeg: Entities, bold: Entities) -> bool:
     """Whether EEG and BOLD can be of the same run, by name."""
     alone = {name for name, _ in eeg ^ bold}

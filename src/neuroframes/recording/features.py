@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,10 @@ from neuroframes.errors import InputError, check_number, check_there, listed, sa
 from neuroframes.recording.arrays import read_arrays, texts
 from neuroframes.recording.band_power import BANDS, BandPower, lagged, log_band_power
 from neuroframes.recording.sidecar import read_sidecar, seconds, write_sidecar
-from neuroframes.recording.tsv import numbers, read_tsv
+from neuroframes.recording.tsv import UNKNOWN, numbers, read_tsv
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMATS = (".tsv", ".npz", ".parquet", ".mat")
 PLACES = {  # m, head coordinates
@@ -33,6 +36,7 @@ PLACES = {  # m, head coordinates
     "right": (0.08, 0.0, 0.04),
     "posterior": (0.0, -0.08, 0.05),
 }
+CATEGORY = "="  # in the name of an indicator
 REACH = 0.03  # m, standard deviation of the weight that a channel has
 
 
@@ -128,7 +132,7 @@ def refuse_options(path: Path, command: Callable[..., Any], given: Mapping[str, 
         )
 
 
-def read_features(path: str | Path, *, tr: float | None = None) -> Features:
+def read_features(path: str | Path, *, tr: float | None = None, stimulus: bool = False) -> Features:
     """Read a table of features per frame.
 
     Parameters
@@ -137,6 +141,8 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
         `*.tsv`, `*.npz`, `*.parquet` (with the package pyarrow) or `*.mat`.
     tr : float, seconds, optional
         Where neither the file nor its sidecar states it.
+    stimulus : bool
+        It is of a stimulus: values may be missing, and columns of text are categories (see `indicators`).
 
     Raises
     ------
@@ -150,8 +156,8 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
     check_there(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; pass a table")
-    read = {".tsv": _read_text, ".parquet": _read_parquet}.get(path.suffix, _read_arrays)
-    values, names, stated = read(path)
+    read = {".tsv": _read_text, ".parquet": _read_parquet}.get(path.suffix)
+    values, names, stated = read(path, stimulus) if read else _read_arrays(path)
     if len(names) != values.shape[1]:
         raise InputError(
             f"{path.name}: {len(names)} names for {values.shape[1]} columns; expected frames in rows and "
@@ -159,7 +165,7 @@ def read_features(path: str | Path, *, tr: float | None = None) -> Features:
         )
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path.name}: more than one feature is called {twice[0]!r}; rename one")
-    if not np.isfinite(values).all():
+    if not (np.isfinite(values) | (stimulus & np.isnan(values))).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
             f"{path.name}: frame {row}, {names[column]}: no finite number; features must be known for every "
@@ -225,14 +231,40 @@ def scalp_features(
 Contents = tuple[NDArray[Any], tuple[str, ...], float]  # values, names, TR or 0
 
 
-def _read_text(path: Path) -> Contents:
-    table = read_tsv(path)
-    names: Sequence[str] = [*table]
-    values = np.column_stack([numbers(path, table, name) for name in names])
-    return values, tuple(names), _stated_tr(path)
+def indicators(name: str, labels: Sequence[str]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """A column for each value of a category, 1 where it is the case, shape (K, n), and their names.
+
+    The value "circle" of "kind" has the name "kind=circle"; what isn't known has none.
+    """
+    known = sorted({label for label in labels if label.lower() not in UNKNOWN})
+    columns = [[float(label == of) for label in labels] for of in known]
+    return np.array(columns, float).reshape(len(known), len(labels)).T, tuple(
+        f"{name}{CATEGORY}{of}" for of in known
+    )
 
 
-def _read_parquet(path: Path) -> Contents:
+def _columns(path: Path, table: "DataFrame", stimulus: bool) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Numbers of a table of text and their names; of a stimulus, categories where no entry is a number."""
+    import pandas as pd
+
+    parts = []
+    for name in table:
+        text = table[name].astype(str).str.strip()
+        known = text[~text.str.lower().isin(UNKNOWN)]
+        if stimulus and len(known) and pd.to_numeric(known, errors="coerce").isna().all():
+            parts.append(indicators(str(name), text.tolist()))
+        else:
+            parts.append((numbers(path, table, str(name))[:, None], (str(name),)))
+    return np.concatenate([of for of, _ in parts], axis=1), tuple(
+        name for _, names in parts for name in names
+    )
+
+
+def _read_text(path: Path, stimulus: bool) -> Contents:
+    return *_columns(path, read_tsv(path), stimulus), _stated_tr(path)
+
+
+def _read_parquet(path: Path, stimulus: bool) -> Contents:
     import pandas as pd
 
     _need_pyarrow(path)
@@ -242,6 +274,9 @@ def _read_parquet(path: Path) -> Contents:
         raise InputError(
             f"{path}: can't be read as Parquet ({said(error)}); copy or write it again"
         ) from error
+    if stimulus:
+        as_text = table.rename(columns=str).astype(object).where(table.notna().to_numpy(), "n/a").astype(str)
+        return *_columns(path, as_text, stimulus), _stated_tr(path)
     kinds = {str(name): values.dtype for name, values in table.items()}
     if text := [name for name, kind in kinds.items() if not pd.api.types.is_numeric_dtype(kind)]:
         raise InputError(f"{path.name}: no numbers in {listed(text)}; every column is a feature: drop others")

@@ -53,6 +53,8 @@ class Segment:
         Which of the other frames are measured at those vertices where they are finite. Models may make
         nothing of that: these frames then count as missing.
     person : str, "" where it isn't known
+    shown : array, shape (K, F), or None
+        Features of the stimulus at each frame's moment, NaN where nothing was shown.
     """
 
     frames: Float32
@@ -66,6 +68,7 @@ class Segment:
     vertices: NDArray[np.intp] | None = None
     partial: Mask | None = None
     person: str = ""
+    shown: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.frames), len(self.times), len(self.time_in_run), len(self.measured)}
@@ -210,6 +213,30 @@ def split_by_session(runs: Sequence[tuple[str, int, float]], sessions: Collectio
     return Split(train, test, LEAST_GAP)
 
 
+def split_of(
+    runs: Sequence[tuple[str, int, float]],
+    test_fraction: float | None,
+    test_session: str | None,
+    gap: float | None,
+) -> Split:
+    """The split that options of these names ask for; by default the last quarter is held out.
+
+    Raises
+    ------
+    InputError
+        As `split_in_time` and `split_by_session`, or if options exclude each other.
+    """
+    if test_session is None:
+        return split_in_time(
+            runs, 0.25 if test_fraction is None else test_fraction, LEAST_GAP if gap is None else gap
+        )
+    if gap is not None:
+        raise InputError("--gap is of --test-fraction: sessions have no gap in common; leave it out")
+    if test_fraction is not None:
+        raise InputError("--test-fraction and --test-session exclude each other; pass one of them")
+    return split_by_session(runs, [label.strip() for label in test_session.split(",")])
+
+
 def detrend(frames: Float32, measured: Mask) -> NDArray[np.float64]:
     """Subtract each vertex's mean and linear trend over its finite values in measured frames, in place.
 
@@ -253,7 +280,7 @@ def trend_basis(position: NDArray[np.number], n_frames: int) -> NDArray[np.float
 def load_segments(
     store: "Store",
     parts: Sequence[Part],
-    bands: Mapping[str, tuple[float, float]],
+    bands: Mapping[str, tuple[float, float]] | None,
     scale: Float32 | None = None,
     electrodes: Electrodes | None = None,
 ) -> tuple[list[Segment], Float32]:
@@ -263,7 +290,7 @@ def load_segments(
     ----------
     store : Store
     parts : sequence of Part
-    bands : mapping from name to (low, high), Hz
+    bands : mapping from name to (low, high), Hz, or None to leave EEG out
     scale : array, shape (V,)
         Standard deviation per vertex; that of these parts' measured frames if None (so pass the training
         part's for any other).
@@ -296,15 +323,17 @@ def load_segments(
         scale = vertex_scale(frames, np.concatenate(measured), size)
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
-    names = dict.fromkeys(part.run for part in parts)
-    eeg = {name: store.eeg_of(runs[name], bands, electrodes) for name in names}
+    eeg: dict[str, tuple[Signal | None, BandPower | None]] = {part.run: (None, None) for part in parts}
+    if bands is not None:
+        eeg |= {name: store.eeg_of(runs[name], bands, electrodes) for name in eeg}
     segments = []
     for part, row, mask in zip(parts, rows, measured, strict=True):
         run, here = runs[part.run], slice(part.start, part.stop)
         times = run.frame_times[here], run.tr * np.arange(part.start, part.stop, dtype=np.float64)
         moved = None if run.motion is None else run.motion[here]
         signal, power = eeg[part.run]
-        segments.append(Segment(frames[row], *times, mask, power, part.run, signal, moved))
+        shown = None if (of_run := store.shown(run)) is None else of_run[here]
+        segments.append(Segment(frames[row], *times, mask, power, part.run, signal, moved, shown=shown))
     return segments, scale
 
 

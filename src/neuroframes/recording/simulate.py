@@ -39,7 +39,7 @@ from neuroframes.recording.features import scalp_features, write_features
 from neuroframes.recording.simulated_film import write_film
 from neuroframes.recording.simulated_people import of_person
 from neuroframes.recording.simulated_sources import Sources, in_parcels, make_sources
-from neuroframes.recording.simulated_world import LIFELIKE, LINEAR, chance
+from neuroframes.recording.simulated_world import LIFELIKE, LINEAR, SEEN_FILM, chance
 from neuroframes.threads import few_threads
 
 SHORTEST_RUN = 30.0  # seconds: less than one haemodynamic response and the lags before it
@@ -107,7 +107,8 @@ def simulate(
     band_pass : str
         Frequencies to which BOLD and features are filtered, Hz, such as 0.01,0.1; by default they aren't.
     film : bool
-        Write the film of each run to `stimuli`, as a video with sound (with the package av).
+        Write the film of each run to `stimuli`, as a video with sound (with the package av). BOLD in the
+        visual and auditory networks then follows it more than EEG does.
     overwrite : bool
         Replace the output if it exists.
     progress : bool
@@ -135,7 +136,7 @@ def simulate(
     cortex = CorticalSpace.named(space)
     parcels = int(check_number(parcels, "--parcels", at_least=0, below=MOST_PARCELS + 1, whole=True))
     band = None if band_pass is None else parse_band(band_pass, "--band-pass", tr)
-    world = LINEAR if linear else LIFELIKE
+    world = replace(LINEAR if linear else LIFELIKE, film=SEEN_FILM * film)
     world = world if without is None else world.without(without)
     if film:
         need_av("--film writes videos with the package av")

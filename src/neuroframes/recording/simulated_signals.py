@@ -212,17 +212,13 @@ def make_subject(
 def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
     """Envelope of each band in each patch on the slow grid, mean about 1, shape (bands, P, T)."""
     clock, territory = subject.clock, sources.territory
-    scene = np.searchsorted(subject.scenes[:, 0], clock.slow, side="right") - 1
-    film = subject.scenes[np.maximum(scene, 0), 1:].T.astype(np.float32)  # sight, sound
-    film = scipy.signal.lfilter(*scipy.signal.butter(1, CORNER, fs=clock.slow_rate), film).astype(np.float32)
     # How engaged a region is moves all its bands; most of that is shared with its territory and network,
     # since EEG can't tell neighbouring patches apart.
     pace = CORNER * sources.pace[: len(NETWORKS), None]
     networks = slow_process(rng, len(NETWORKS), clock, pace)
     engagement = 0.5 * spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
     engagement += 0.6 * slow_process(rng, TERRITORIES, clock)[territory]
-    by_sound = (sources.network == NETWORKS.index("auditory")).astype(int)
-    engagement += 0.6 * sources.stimulus_gain[:, None] * film[by_sound]
+    engagement += 0.6 * sources.stimulus_gain[:, None] * film_courses(subject)[_by_sound(sources)]
     sign = np.array([-0.2, -0.3, -1.0, -0.8, 0.9], np.float32)  # delta to gamma
     envelopes = np.empty((len(BANDS), len(territory), len(clock.slow)), np.float32)
     for band in range(len(BANDS)):
@@ -231,6 +227,20 @@ def band_envelopes(rng: Generator, sources: Sources, subject: Subject) -> Array:
         envelopes[band] = np.exp(MODULATION * (sign[band] * engagement + own))
     envelopes *= tonic(subject.drowsiness)[:, None]
     return envelopes / envelopes.mean(axis=-1, keepdims=True)
+
+
+def film_courses(subject: Subject) -> Array:
+    """The film's levels of sight and sound, smoothed as activity is, shape (2, T)."""
+    clock = subject.clock
+    scene = np.searchsorted(subject.scenes[:, 0], clock.slow, side="right") - 1
+    film = subject.scenes[np.maximum(scene, 0), 1:].T.astype(np.float32)
+    smooth = scipy.signal.butter(1, CORNER, fs=clock.slow_rate)
+    return np.asarray(scipy.signal.lfilter(*smooth, film), np.float32)
+
+
+def _by_sound(sources: Sources) -> NDArray[np.intp]:
+    """Which of both levels drives each patch, shape (P,)."""
+    return (sources.network == NETWORKS.index("auditory")).astype(np.intp)
 
 
 def haemodynamic_response(delay: Array, rate: float) -> Array:
@@ -270,7 +280,13 @@ def bold_latents(
     shared = spread(networks, sources.mixing, sources.travel[WAVES:], clock.slow_rate)
     own = slow_process(rng, visible, clock, pace[sources.network])
     fine = slow_process(rng, len(response) - visible, clock)
-    whole = coupled + _responses((shared + own) / np.float32(np.sqrt(2)), response[:visible], HIDDEN)
+    hidden = (shared + own) / np.float32(np.sqrt(2))
+    if world.film:
+        film = film_courses(subject)
+        film /= film.std(axis=1, keepdims=True)
+        share = (world.film * (sources.stimulus_gain == 1))[:, None].astype(np.float32)
+        hidden = np.sqrt(1 - share) * hidden + np.sqrt(share) * film[_by_sound(sources)]
+    whole = coupled + _responses(hidden, response[:visible], HIDDEN)
     pace = WAVES_CORNER * sources.pace[len(NETWORKS) :, None]
     courses = slow_process(subject.chance("waves"), WAVES, clock, pace)
     courses *= 1 + DROWSY_WAVES * subject.drowsiness

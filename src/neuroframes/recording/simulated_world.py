@@ -49,6 +49,9 @@ class World:
         Deviation of volume triggers.
     bursts : float
         1: heads move as those of 645 people did, in bursts.
+    film : float
+        Share of activity that EEG doesn't see, in the visual and auditory networks, that the film drives. 0
+        in both worlds: it is of recordings that come with their film.
     """
 
     outline: float = 0.0
@@ -65,6 +68,7 @@ class World:
     fast: float = 0.0
     jitter: float = 0.0
     bursts: float = 0.0
+    film: float = 0.0
 
     def without(self, ingredients: str) -> "World":
         """This world without the ingredients that are named, with commas between them."""
@@ -94,6 +98,7 @@ LIFELIKE = World(
     jitter=0.003,
     bursts=1.0,
 )
+SEEN_FILM = 0.5  # `film` where there is a film
 
 
 def chance(seed: int, *key: int) -> Chance:

@@ -2,7 +2,7 @@
 
     OUT/sub-01.zarr/                 attributes: space, channels, positions, rate, settings
       runs/task-movie_run-1/         attributes: tr, rate, sources, hashes, scanner
-        bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)
+        bold (K, V)  eeg (C, N)  frame_times (K,)  censored (K,)  motion (K, 6)  stimulus (K, F)
 
 Where EEG comes as features of each frame the store has their names, and each run `features` (K, F) in the
 place of `eeg`.
@@ -41,6 +41,7 @@ from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.datasets import cinebrain, natview
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import (
+    CATEGORY,
     Features,
     check_frames,
     is_table,
@@ -53,6 +54,7 @@ from neuroframes.recording.nuisance import read_confounds, without_nuisance
 from neuroframes.recording.projection import VOLUMES, check_surface, projected
 from neuroframes.recording.scanner import log_traces, scanner_traces
 from neuroframes.recording.signal import Signal
+from neuroframes.recording.stimulus import StimulusFiles, find_stimulus, read_stimulus
 from neuroframes.recording.timeline import Censoring, at_volumes, motion
 from neuroframes.threads import few_threads
 
@@ -85,7 +87,8 @@ class StoredRun:
     eeg_rate : float, Hz
         Of features: rows a second.
     sources : dict
-        "bold", "eeg", "confounds": the files it was made from.
+        "bold", "eeg", "confounds", "stimulus": the files it was made from.
+    stimulus_features : tuple of str, F of them, whose values `stimulus` has
     """
 
     name: str
@@ -96,6 +99,7 @@ class StoredRun:
     eeg_rate: float
     sources: dict[str, Any]
     group: Mapping[str, Any]
+    stimulus_features: tuple[str, ...] = ()
 
     def bold(self) -> NDArray[np.float32]:
         """All frames, shape (K, V), float32, in the file's units."""
@@ -142,6 +146,24 @@ class Store:
     @property
     def electrodes(self) -> Electrodes:
         return Electrodes(self.channels, self.positions)
+
+    @property
+    def stimulus_features(self) -> tuple[str, ...]:
+        """Names of the features of the stimulus that runs have, of all categories that occur; () without."""
+        return tuple(dict.fromkeys(name for run in self.runs for name in run.stimulus_features))
+
+    def shown(self, run: StoredRun) -> NDArray[np.float32] | None:
+        """Features of the stimulus at each frame of a run, shape (K, F), in the order of all; None without.
+
+        NaN where nothing was shown; 0 for categories that don't occur in the run.
+        """
+        if not (names := self.stimulus_features):
+            return None
+        shown = np.full((len(run.frame_times), len(names)), np.nan, np.float32)
+        if run.stimulus_features:
+            shown[:] = 0
+            shown[:, [names.index(name) for name in run.stimulus_features]] = run.group["stimulus"][:]
+        return shown
 
     def eeg_of(
         self, run: StoredRun, bands: Mapping[str, tuple[float, float]], electrodes: Electrodes | None = None
@@ -237,6 +259,8 @@ def prepare(
     parcels: Sequence[str | Path] = (),
     bold_tr: float | None = None,
     eeg_root: str | Path | None = None,
+    stimulus: str | Path | None = None,
+    category: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> tuple[Path, ...]:
@@ -305,6 +329,11 @@ def prepare(
         TR of all runs, where files state none or a wrong one.
     eeg_root : path
         BIDS root of the EEG, where it is another.
+    stimulus : path
+        Folder of what was shown: the films that events.tsv names as `stim_file`, of which low-level features
+        are computed, or tables with a row of features for each frame, named as their run.
+    category : str
+        Column of events.tsv whose values are categories of what is shown, such as trial_type.
     overwrite : bool
         Replace what was made with other settings or from other files, once all of the new is complete.
     progress : bool
@@ -342,7 +371,11 @@ def prepare(
         "sphere": _spheres(sphere),
         "to_sphere": _spheres(to_sphere),
         "parcels": check_atlas(parcels) or None,
+        "stimulus": None if stimulus is None else str(Path(stimulus).absolute()),
+        "category": category,
     }
+    if stimulus is not None:
+        check_there(Path(stimulus))
     if len(sphere) != len(to_sphere):
         raise InputError(
             f"{len(sphere)} --sphere and {len(to_sphere)} --to-sphere; expected as many: pass both for each "
@@ -454,6 +487,12 @@ def _add(
     """
     stamp = _stamp(run, settings)  # before reading: what changes meanwhile is read again
     bold, eeg, times, left_out, moved = _read(run, settings)
+    files = _stimulus_files(run, settings)
+    shown = read_stimulus(files, times, bold.tr, settings["category"]) if files else None
+    if shown is not None:
+        _check_stimulus(store, run, shown)
+    elif files:
+        logger.warning("%s: neither a table of features nor a film or category of its events", run.name)
     # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
     hashes = {"bold": _hash(bold.data.T), "eeg": _hash(_array(eeg))}
     target = store / "runs" / run.name
@@ -463,8 +502,10 @@ def _add(
         "bold": [str(path) for path in bold.sources],
         "eeg": str(run.eeg),
         "confounds": str(run.confounds) if run.confounds else None,
+        "stimulus": [str(path) for path in files.paths] if files else [],
     }
     attributes = {"tr": bold.tr, "rate": eeg.rate, "hashes": hashes, "stamp": stamp, "sources": sources}
+    attributes["stimulus_features"] = [] if shown is None else list(shown.names)
     if isinstance(eeg, Eeg):
         traces = scanner_traces(eeg.data, eeg.rate, eeg.triggers, bold.tr, ecg=eeg.ecg)
         log_traces(traces, run.eeg.name)
@@ -477,6 +518,8 @@ def _add(
         group.create_array("censored", data=left_out)
         if moved is not None:
             group.create_array("motion", data=moved)
+        if shown is not None:
+            group.create_array("stimulus", data=shown.values)
         write_checksums(temporary)
 
 
@@ -502,6 +545,26 @@ def _read(
         return bold, features, features.times, left_out, moved
     eeg, times = read_eeg_of_bold(run.eeg, bold, **{name: settings[name] for name in OF_EEG})
     return bold, eeg, times, left_out, moved
+
+
+def _stimulus_files(run: RunFiles, settings: dict[str, Any]) -> StimulusFiles | None:
+    if settings["stimulus"] is None and settings["category"] is None:
+        return None
+    place = settings["stimulus"]
+    return find_stimulus(None if place is None else Path(place), run)
+
+
+def _check_stimulus(store: Path, run: RunFiles, shown: Features) -> None:
+    """Raise InputError where a run's features are others than those of its subject's other runs."""
+    here = [name for name in shown.names if CATEGORY not in name]
+    for folder in _finished(store):
+        names = _run_attributes(folder)["stimulus_features"]
+        there = [name for name in names if CATEGORY not in name]
+        if names and here != there and folder.name != run.name:
+            raise InputError(
+                f"{run.name}: the stimulus has the features {listed(here) or 'none'}, {folder.name} has "
+                f"{listed(there) or 'none'}; make the tables alike"
+            )
 
 
 def _cleaned(run: RunFiles, bold: Bold, measured: NDArray[np.bool_], settings: dict[str, Any]) -> Bold:
@@ -629,6 +692,7 @@ def _open_run(folder: Path) -> StoredRun:
         name: np.asarray(group[name]) for name in ("frame_times", "censored", "motion") if name in group
     }
     stated = {"tr": attributes["tr"], "eeg_rate": attributes["rate"], "sources": attributes["sources"]}
+    stated["stimulus_features"] = tuple(attributes["stimulus_features"])
     return StoredRun(folder.name, **{"motion": None, **arrays, **stated}, group=group)
 
 
@@ -641,6 +705,8 @@ def _spheres(files: Sequence[str | Path]) -> list[str] | None:
 def _stamp(run: RunFiles, settings: dict[str, Any]) -> list[list[Any]]:
     """Name, size and time of change of every file that reading a run depends on."""
     files = [*bold_files(run.bold[0]), *eeg_files(run.eeg), *filter(None, [run.confounds])]
+    if of_stimulus := _stimulus_files(run, settings):
+        files += of_stimulus.paths
     for name in ("sphere", "to_sphere", "parcels"):
         files += [Path(of) for of in settings[name] or () if of not in ATLASES]
     return [[_named(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuroframes.decoding.clip import clip_features
-from neuroframes.decoding.video import pictures
 from neuroframes.errors import InputError
+from neuroframes.recording.clip import clip_features
 from neuroframes.recording.simulated_film import write_film
+from neuroframes.recording.video import pictures
 
 has_transformers = importlib.util.find_spec("transformers") is not None
 needs_transformers = pytest.mark.skipif(not has_transformers, reason="Transformers isn't installed")
@@ -81,6 +81,6 @@ def test_other_folders_are_refused(film, weights, tmp_path):
 
 
 def test_without_transformers_it_says_what_to_install(film, tmp_path, monkeypatch):
-    monkeypatch.setattr("neuroframes.decoding.clip.find_spec", lambda name: None)
+    monkeypatch.setattr("neuroframes.recording.clip.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install transformers pillow 'neuroframes\[diffusion\]'"):
         clip_features(film, tmp_path)

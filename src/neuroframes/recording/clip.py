@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neuroframes.decoding.video import Course, pictures
 from neuroframes.errors import InputError, has_torch, said
+from neuroframes.recording.video import Course, pictures
 
 WIDEST = 640  # pixels: CLIP's own pictures have about half as many
 EVERY = 0.5  # seconds

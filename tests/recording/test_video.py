@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuroframes.decoding.video import SILENCE, Course, film_features, per_frame, thumbnails
 from neuroframes.errors import InputError
+from neuroframes.recording.video import SILENCE, Course, film_features, per_frame, thumbnails
 
 N, RATE, SAMPLES = 40, 10, 16_000  # pictures, a second, of sound a second
 Picture = Callable[[int], np.ndarray]
