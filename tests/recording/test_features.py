@@ -134,6 +134,12 @@ def test_a_damaged_file(tmp_path, damage):
         read_features(path)
 
 
+def test_a_column_without_a_name_is_refused(tmp_path):
+    (tmp_path / "x.tsv").write_text("\tlight\n0\t.5\n1\t.7\n")
+    with pytest.raises(InputError, match="x.tsv: column 1 has no name; .* remove it if it counts rows"):
+        read_features(tmp_path / "x.tsv", tr=2.0)
+
+
 def test_rows_are_the_frames_of_a_run(tmp_path):
     check_frames(tmp_path / "a.tsv", TABLE, 6, 2.0)
     with pytest.raises(

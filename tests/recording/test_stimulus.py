@@ -124,6 +124,19 @@ def test_films_are_in_the_folder_that_is_given(run, tmp_path, name):
         features(run, tmp_path / "stimuli")
 
 
+def test_messages_name_what_would_do(run, tmp_path):
+    write_events(run, [(0, 20, "film", "absent.mp4")])
+    with pytest.raises(InputError, match=r"or tables such as task-\S+\.tsv \(or \.npz"):
+        features(run, tmp_path / "stimuli")
+    film = tmp_path / "a.mp4"
+    film.write_bytes(b"")
+    with pytest.raises(InputError, match="--stimulus a.mp4: no table .*; pass the folder that holds it"):
+        features(run, film)
+    write_events(run, [(0, 20, "film", "n/a")])
+    with pytest.raises(InputError, match="no column typo; pass --category with one of onset, duration"):
+        features(run, None, "typo")
+
+
 def test_without_anything_there_is_none(run, tmp_path):
     assert features(run, tmp_path / "stimuli") is None
 

@@ -708,7 +708,9 @@ def test_what_was_shown_stands_beside_the_frames(root, tmp_path, caplog):
     assert store.stimulus_features == ("light", "kind=face", "kind=house")
     np.testing.assert_allclose(shown[0][:, 0], 1 + np.arange(K) / 10, rtol=1e-6)
     assert shown[0][:4, 1:].tolist() == [[1, 0], [0, 1]] * 2
-    assert np.isnan(shown[1]).all() and "run-2: neither a table" in caplog.text  # nothing of the second run
+    assert (
+        np.isnan(shown[1]).all() and "run-2: nothing that was shown" in caplog.text
+    )  # nothing of the second run
     segments, _ = load_segments(store, [Part("task-rest_run-1", 5, 12)], BANDS)
     assert np.array_equal(segments[0].shown, shown[0][5:12])
 

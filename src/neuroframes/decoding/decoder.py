@@ -146,8 +146,8 @@ def fit_decoder(
     at = np.concatenate([part[rows] for part, rows in zip(moments, shown, strict=True)])
     if (n := len(np.unique(at))) < FEWEST_MOMENTS:
         raise InputError(
-            f"features of {n} moments in the training part, at least {FEWEST_MOMENTS} are needed; "
-            "record longer, or hold out less"
+            f"all features are there at {n} moments of the training part, at least {FEWEST_MOMENTS} are "
+            "needed; record longer, hold out less, or leave out features that are mostly NaN"
         )
     targets, loadings, mean = _targets(
         np.concatenate([f[rows] for f, rows in zip(features, shown, strict=True)])

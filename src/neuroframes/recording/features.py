@@ -111,14 +111,20 @@ def tables_of(eeg: Sequence[Path], person: str) -> list[Path]:
     return tables
 
 
-def check_frames(path: Path, features: Features, n_frames: int, tr: float) -> None:
+def check_frames(
+    path: Path,
+    features: Features,
+    n_frames: int,
+    tr: float,
+    remedy: str = "cut both to the frames that they share, dummy scans included",
+) -> None:
     """Raise InputError where a table is not of a BOLD run of `n_frames` every `tr` seconds."""
     if not np.isclose(features.tr, tr, rtol=1e-3):
         raise InputError(f"{path.name} has a TR of {features.tr:g} s, its BOLD {tr:g} s; correct one of them")
     if len(features.values) != n_frames:
         raise InputError(
             f"{path.name}: features of {len(features.values)} frames for {n_frames} frames of BOLD; row k is "
-            "frame k, pauses included: cut both to the frames that they share, dummy scans included"
+            f"frame k, pauses included: {remedy}"
         )
 
 
@@ -162,6 +168,10 @@ def read_features(path: str | Path, *, tr: float | None = None, stimulus: bool =
         raise InputError(
             f"{path.name}: {len(names)} names for {values.shape[1]} columns; expected frames in rows and "
             "features in columns, with a name for each"
+        )
+    if "" in names:
+        raise InputError(
+            f"{path.name}: column {names.index('') + 1} has no name; name it, or remove it if it counts rows"
         )
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path.name}: more than one feature is called {twice[0]!r}; rename one")

@@ -64,6 +64,10 @@ def find_stimulus(place: Path | None, run: RunFiles) -> StimulusFiles:
         files = [of for of in sorted(place.rglob("*")) if of.suffix in FORMATS and "_events" not in of.name]
         of_run = run_of(run.bold[0])
         table = place if place.is_file() else nearest_of_run(files, of_run, "table of features")
+        if table == place and place.suffix not in FORMATS:
+            raise InputError(
+                f"--stimulus {place.name}: no table ({listed(FORMATS)}); pass the folder that holds it"
+            )
     beside = [(run.eeg.parent, True), (run.eeg.parent.parent / "func", False)]
     found = [
         (file, to_eeg)
@@ -82,7 +86,7 @@ def find_stimulus(place: Path | None, run: RunFiles) -> StimulusFiles:
                 if not (inside and films[name].is_file()):
                     raise InputError(
                         f"{events.name}: stim_file {name} isn't in {place}; pass --stimulus with the folder "
-                        "that holds it"
+                        f"that holds it, or tables such as {run.name}.tsv (or {listed(FORMATS[1:])})"
                     )
     return StimulusFiles(table, events, films, to_eeg)
 
@@ -107,10 +111,14 @@ def read_stimulus(
     parts: list[tuple[NDArray[np.floating], tuple[str, ...]]] = []
     if files.table is not None:
         table = read_features(files.table, tr=tr, stimulus=True)
-        check_frames(files.table, table, len(times), tr)
+        check_frames(files.table, table, len(times), tr, "a row of n/a (NaN) where nothing was shown")
         parts.append((table.values, table.names))
     if files.events is not None and (files.films or category):
-        events = read_tsv(files.events, ["onset", "duration", *filter(None, [category])])
+        events = read_tsv(files.events, ["onset", "duration"])
+        if category and category not in events:
+            raise InputError(
+                f"{files.events.name}: no column {category}; pass --category with one of {listed(events)}"
+            )
         since = times if files.to_eeg else times - times[0] + tr / 2
         onset, duration = (numbers(files.events, events, name) for name in ("onset", "duration"))
         if files.films:

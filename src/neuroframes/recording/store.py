@@ -492,7 +492,8 @@ def _add(
     if shown is not None:
         _check_stimulus(store, run, shown)
     elif files:
-        logger.warning("%s: neither a table of features nor a film or category of its events", run.name)
+        expected = "no table %s.tsv (.npz, .parquet, .mat), nor film or category in its events"
+        logger.warning("%s: nothing that was shown: " + expected, run.name, run.name)
     # Transposed, BOLD is contiguous (see `recording.bold`): hashing copies nothing.
     hashes = {"bold": _hash(bold.data.T), "eeg": _hash(_array(eeg))}
     target = store / "runs" / run.name
@@ -563,7 +564,7 @@ def _check_stimulus(store: Path, run: RunFiles, shown: Features) -> None:
         if names and here != there and folder.name != run.name:
             raise InputError(
                 f"{run.name}: the stimulus has the features {listed(here) or 'none'}, {folder.name} has "
-                f"{listed(there) or 'none'}; make the tables alike"
+                f"{listed(there) or 'none'}; give all runs the same columns, and all films sound or none"
             )
 
 
