@@ -402,6 +402,14 @@ def test_milliseconds_are_named(tmp_path):
         read_bold(path)
 
 
+def test_onsets_in_milliseconds_have_a_remedy_of_their_own(tmp_path):
+    space = volume_space()
+    (path,) = write_bold(tmp_path / "run.nii", np.ones((K, space.V)), space, tr=2)
+    write_sidecar(path, {"VolumeTiming": [0, 2000, 8000, 10000, 12000, 14000]})
+    with pytest.raises(InputError, match="run.json: by VolumeTiming the TR is 2000 s.* are in seconds"):
+        read_bold(path)
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".func.gii", ".tsv"])
 def test_volume_timing(tmp_path, suffix):
     space = {".tsv": CorticalSpace.from_parcels(7)}.get(suffix) or FORMATS[suffix]()

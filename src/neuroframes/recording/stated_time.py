@@ -67,7 +67,13 @@ def agreed_tr(
         beside = sidecar_path(path).name
         stated.append((beside, seconds(path, content, "RepetitionTime") or 0.0))
         if "VolumeTiming" in content:
-            stated.append((beside, _volume_timing(beside, content["VolumeTiming"], n_frames)[0]))
+            tr, _ = _volume_timing(beside, content["VolumeTiming"], n_frames)
+            if tr >= LONGEST_TR:
+                raise InputError(
+                    f"{beside}: by VolumeTiming the TR is {tr:g} s; expected less than {LONGEST_TR:g} s: "
+                    "correct the onsets, which are in seconds"
+                )
+            stated.append((beside, tr))
     stated = [(name, value) for name, value in stated if value != 0]  # headers say 0 for unknown
     path = next(iter(headers))
     for name, value in stated:
