@@ -163,13 +163,29 @@ def test_a_mean_over_people_counts_everybody_once():
     assert text == f"0.500 ({0.5 - reach:.3f} to {0.5 + reach:.3f})"
 
 
+def test_many_features_of_a_stimulus_have_no_tables_of_their_own(tmp_path):
+    about = {"group": SIMULATED, "recording": "a", "person": "a", "seed": 0, "tr": 1.0, "lengths": [9]}
+    about |= {"audit": False, "p": None, "cost": {"device": "x86_64", "parameters": 3}, "method": "drift"}
+    for number in (8, 9):
+        r = {"decoded r": 0.3, "decoded r, low": 0.1, "decoded r, high": 0.5}
+        r |= {f"decoded r, f{k}": 0.25 for k in range(number)}
+        scores = {"eeg": {"whole": {"temporal_r": 0.3, **r}}}
+        controls = {"eeg": {"shuffled": 0.0, **{f"shuffled, {name}": 0.0 for name in r}}}
+        write_cell(tmp_path / str(number), {**about, "scores": scores, "controls": controls}, {})
+        write_tables(tmp_path / "t.md", read_cells([tmp_path / str(number)]), "")
+        text = (tmp_path / "t.md").read_text()
+        assert text.count("### Decoded r, f") == (8 if number == 8 else 0)
+        assert ("Decoded r of each of 9 features: `results.csv`" in text) == (number == 9)
+        assert "| method | r | shuffled | shuffled, decoded r | largest p of r |" in text
+
+
 def test_every_metric_and_type_of_event_has_a_section_and_its_ceiling_a_row(tmp_path):
     scores = {"temporal_r": 0.3, "fc_similarity": 0.6, "fc_similarity, ceiling": 0.9}
     scores |= {"event_r, kind=a": 0.5, "event_r, kind=a, ceiling": 0.75, "event_r, kind=b": 0.25}
     found = [title for _, title in _shown([*scores])]
     first, *events = (
         "Similarity of functional connectivity",
-        *(f"R of averages around events, kind={x}" for x in "ab"),
+        *(f"r of averages around events, kind={x}" for x in "ab"),
     )
     assert found == [first, *events]
     about = {"group": SIMULATED, "recording": "a", "person": "a", "seed": 0, "tr": 1.0, "lengths": [9]}

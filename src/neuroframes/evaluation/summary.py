@@ -51,13 +51,14 @@ SHOWN = {
 }
 DECODED = "decoded r"
 DECODING = {  # metrics of decoding by the start of their names
-    "decoded r, ": "Decoded r",
-    "2-way identification, 10 s": "2-way identification of stretches of 10 s (chance .5)",
-    "top-5, 10 s": "Share of stretches of 10 s among the five most alike",
+    f"{DECODED}, ": "Decoded r",
+    "2-way identification, 10 s": "2-way identification of stretches of 10 s, given frames too (chance .5)",
+    "top-5, 10 s": "Share of stretches of 10 s among the five most alike, given frames too",
     "balanced accuracy, ": "Balanced accuracy",
 }
 LIMITS = ("low", "high")
 CEILING = ", ceiling"  # ends the name of what measured frames reach
+MOST_FEATURES = 8  # of a stimulus, each with a table of its own
 COST = "cost"  # stands where a task does
 NUMBERS = ["group", "recording", "person", "seed", "method", "task", "region", "metric", "value"]
 DIFFERENCES = ["group", "recording", "method", "task", "reference", "difference", "low", "high"]
@@ -268,6 +269,8 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
             "of these recordings, not about other subjects.",
         )
     controls = whole[whole["metric"].str.startswith("control") & (whole["task"] == ALONE)]
+    of_decoding = controls["metric"].str.startswith("control, shuffled, ")
+    controls = controls[~of_decoding | (controls["metric"] == f"control, shuffled, {DECODED}")]
     if len(controls):
         columns = _mean(controls.assign(task=controls["metric"].str.removeprefix("control, ")))
         p = whole[whole["metric"] == "p"].groupby("method")["value"].max().rename("largest p of r")
@@ -318,7 +321,11 @@ def _decoding(results: pd.DataFrame) -> str:
         text += _section(f"Decoded r less that of {reference}, with its 95 % interval over people", less)
     every = whole[~whole["metric"].isin([f"{DECODED}, {limit}" for limit in LIMITS])]
     for start, title in DECODING.items():
-        for metric in dict.fromkeys(every["metric"][every["metric"].str.startswith(start)]):
+        metrics = every["metric"][every["metric"].str.startswith(start)].unique()
+        if start == f"{DECODED}, " and len(metrics) > MOST_FEATURES:
+            text += f"\nDecoded r of each of {len(metrics)} features: `results.csv`.\n"
+            continue
+        for metric in metrics:
             of = every[every["metric"] == metric]
             text += _section(f"{title}, {metric.removeprefix(start)}".removesuffix(", "), _mean(of))
     for region in (name for name in results["region"].unique() if name != WHOLE):
@@ -361,7 +368,7 @@ def _shown(metrics: Sequence[str]) -> Iterator[tuple[str, str]]:
         for metric in metrics:
             of = metric.removeprefix(name)
             if of != metric and (not of or of.startswith(", ")) and not of.endswith(CEILING):
-                yield metric, title[0].upper() + title[1:] + of
+                yield metric, (title if title.startswith("r ") else title[0].upper() + title[1:]) + of
 
 
 def _section(title: str, table: pd.DataFrame, text: str = "", form: str = "{:.3f}") -> str:
