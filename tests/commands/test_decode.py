@@ -307,6 +307,17 @@ def test_films_that_are_shown_again_are_said(caplog):
         assert (f"{RUNS[1]} shows a.mp4, as runs do that are fitted to" in caplog.text) == warned
 
 
+def test_features_that_are_shown_again_are_said(caplog):
+    own = store()
+    first, second = own.runs
+    again = replace(second, group=second.group | {"stimulus": first.group["stimulus"]})
+    with caplog.at_level(logging.WARNING, "neuroframes"):
+        fit_to([own], QUARTER, 0)
+        assert "as runs do" not in caplog.text
+        fit_to([replace(own, runs=(first, again))], QUARTER, 0)
+    assert f"{RUNS[1]} shows the features of {RUNS[0]}, as runs do that are fitted to" in caplog.text
+
+
 @dataclass(frozen=True)
 class Files:
     root: Path

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Self
 
@@ -178,16 +179,30 @@ def fit_to(
 
 
 def _warn_of_repeats(stores: Sequence[Store], split: Split) -> None:
-    """Say which films held-out runs show that other runs, which are fitted to, show too."""
-    shown: dict[str, set[str]] = {}
-    for run in (run for store in stores for run in store.runs):
-        films = (of for of in run.sources["stimulus"] if not of.endswith(FORMATS))
-        shown.setdefault(run.name, set()).update(films)
+    """Say which films or features held-out runs have that other runs, which are fitted to, have too."""
+    films: dict[str, set[str]] = {}
+    features: dict[str, list[NDArray[np.float32] | None]] = {}
+    for of, run in [(store, run) for store in stores for run in store.runs]:
+        shown = (file for file in run.sources["stimulus"] if not file.endswith(FORMATS))
+        films.setdefault(run.name, set()).update(shown)
+        features.setdefault(run.name, []).append(of.shown(run))
     for held_out in {part.run for part in split.test}:
-        fitted = {film for part in split.train if part.run != held_out for film in shown[part.run]}
-        if again := sorted(Path(film).name for film in shown[held_out] & fitted):
+        fitted = {part.run for part in split.train} - {held_out}
+        again = {Path(film).name for run in fitted for film in films[run] & films[held_out]} or {
+            f"the features of {run}" for run in fitted if _any_alike(features[run], features[held_out])
+        }
+        if again:
             repeated = "%s shows %s, as runs do that are fitted to: its scores say nothing of what is new"
-            logger.warning(repeated, held_out, listed(again, most=3))
+            logger.warning(repeated, held_out, listed(sorted(again), most=3))
+
+
+def _any_alike(
+    first: Sequence[NDArray[np.float32] | None], second: Sequence[NDArray[np.float32] | None]
+) -> bool:
+    """Whether features (K, F) of one are the same as of another at each frame that both have."""
+    pairs = [(x, y) for x, y in product(first, second) if x is not None and y is not None]
+    shared = [(x[: len(y)], y[: len(x)]) for x, y in pairs]
+    return any(np.isfinite(x).any() and np.array_equal(x, y, equal_nan=True) for x, y in shared)
 
 
 def check_stimulus(store: Store, names: Sequence[str], tr: float, what: str) -> None:
