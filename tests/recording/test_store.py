@@ -616,6 +616,8 @@ def test_what_is_no_store(tmp_path):
     zarr.create_group(tmp_path / "other.zarr")
     with pytest.raises(InputError, match="not a store of neuroframes"):
         open_store(tmp_path / "other.zarr")
+    with pytest.raises(InputError, match="holds some; pass .*other.zarr"):
+        open_store(tmp_path)
 
 
 def write_tables(root: Path, run: int, n_features: int = 3, rows: int = K) -> Path:

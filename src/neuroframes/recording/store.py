@@ -201,6 +201,8 @@ def open_store(path: str | Path) -> Store:
     path = Path(path)
     attributes = _store_attributes(path)
     if attributes.get("format") != FORMAT:
+        if within := sorted(of.name for of in path.glob("*.zarr")):
+            raise InputError(f"{path}: not a store of neuroframes, but holds some; pass {path / within[0]}")
         raise InputError(
             f"{path}: not a store of neuroframes; make one with: neuroframes prepare BIDS_ROOT --out STORE"
         )
