@@ -133,7 +133,10 @@ def test_messages_name_what_would_do(run, tmp_path):
     with pytest.raises(InputError, match="--stimulus a.mp4: no table .*; pass the folder that holds it"):
         features(run, film)
     write_events(run, [(0, 20, "film", "n/a")])
-    with pytest.raises(InputError, match="no column typo; pass --category with one of onset, duration"):
+    with pytest.raises(
+        InputError,
+        match="no column typo; pass --category with one of onset, duration, trial_type, stim_file$",
+    ):
         features(run, None, "typo")
 
 

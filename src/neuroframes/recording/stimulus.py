@@ -111,13 +111,13 @@ def read_stimulus(
     parts: list[tuple[NDArray[np.floating], tuple[str, ...]]] = []
     if files.table is not None:
         table = read_features(files.table, tr=tr, stimulus=True)
-        check_frames(files.table, table, len(times), tr, "a row of n/a (NaN) where nothing was shown")
+        check_frames(files.table, table, len(times), tr, "give a row of n/a (NaN) where nothing was shown")
         parts.append((table.values, table.names))
     if files.events is not None and (files.films or category):
         events = read_tsv(files.events, ["onset", "duration"])
         if category and category not in events:
             raise InputError(
-                f"{files.events.name}: no column {category}; pass --category with one of {listed(events)}"
+                f"{files.events.name}: no column {category}; pass --category with one of {listed([*events])}"
             )
         since = times if files.to_eeg else times - times[0] + tr / 2
         onset, duration = (numbers(files.events, events, name) for name in ("onset", "duration"))
