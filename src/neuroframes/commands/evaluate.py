@@ -295,5 +295,7 @@ def _preface(fold: "Fold") -> str:
         f"Test part: {parts} ({frames} measured frames), at least {split.gap:g} s from the training "
         "part. All methods were fitted on the training part. Each part's mean and linear trend are its own, "
         "hidden frames included, for all methods alike. Scored are the frames that a task hides; an "
-        "undefined r, of a constant prediction, counts as 0.\n"
+        "undefined r, of a constant prediction, counts as 0.\n\n"
+        "Tasks: eeg gives no frame; gap-4 hides gaps of 4 frames, 8 between them (16 in gap-16); ends-only "
+        "hides 18 of 20. Metrics: docs/metrics.md.\n"
     )
