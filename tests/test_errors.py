@@ -1,10 +1,12 @@
 """Numbers that are given, checked once."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import neuroframes as nf
 from neuroframes.errors import InputError, check_number
 
 
@@ -41,3 +43,18 @@ def test_all_else_is_no_whole_number(value):
 def test_all_else_is_refused(value, got):
     with pytest.raises(InputError, match=f"^--n {got}; expected a finite number above 1 and below 3$"):
         check_number(value, "--n", above=1, below=3)
+
+
+@pytest.mark.parametrize("one", ["x", Path("x")])
+def test_one_path_is_no_list_of_paths(one, tmp_path):
+    out = tmp_path / "out"
+    for command in (
+        lambda: nf.train(one, out=out),
+        lambda: nf.evaluate(one, out=out),
+        lambda: nf.benchmark(one, out=out),
+        lambda: nf.decode_fit(one, out=out),
+        lambda: nf.decode_score("d", one, stimulus="s", out=out),
+        lambda: nf.export(one, out=out),
+    ):
+        with pytest.raises(InputError, match=f"is one {type(one).__name__}; pass a list, also of one"):
+            command()

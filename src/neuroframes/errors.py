@@ -2,10 +2,11 @@
 
 import errno
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 # What git-annex, also as DataLad, and Git LFS leave in the place of a file that wasn't fetched.
 POINTERS = (b"/annex/objects/", b"version https://git-lfs")
@@ -69,6 +70,12 @@ def check_number(
         kind = "whole" if whole else "finite"
         raise InputError(f"{option} {got}; expected a {kind} number {' and '.join(stated)}".rstrip())
     return int(value) if whole else number  # type: ignore[call-overload]
+
+
+def check_list(given: Any, name: str) -> None:
+    """Raise InputError where one path, or one of something else, was passed in place of several."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{name} is one {type(given).__name__}; pass a list, also of one")
 
 
 def check_there(path: Path) -> None:

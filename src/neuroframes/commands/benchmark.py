@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_list, check_number
 from neuroframes.files import refuse_existing, set_aside, writes_alone
 from neuroframes.threads import few_threads
 
@@ -105,6 +105,7 @@ def benchmark(
     from neuroframes.evaluation.summary import summarise
     from neuroframes.registry import ACROSS, ACROSS_NETWORKS
 
+    check_list(stores, "stores")
     out, paths = Path(out), [Path(store) for store in stores]
     data = None if bold_data is None else Path(bold_data)
     workers = int(check_number(workers, "--workers", at_least=1, whole=True))

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroframes.errors import InputError, check_number, listed
+from neuroframes.errors import InputError, check_list, check_number, listed
 from neuroframes.files import refuse_existing, writes_alone, written_whole
 from neuroframes.threads import few_threads
 
@@ -68,6 +68,7 @@ def decode_fit(
     from neuroframes.recording.segments import split_of
     from neuroframes.recording.store import open_store
 
+    check_list(stores, "stores")
     out, paths = Path(out), [Path(store) for store in stores]
     refuse_existing(out, overwrite, folder="decoder.json", inputs=paths)
     seed = int(check_number(seed, "--seed", at_least=0, below=2**32, whole=True))
@@ -132,6 +133,7 @@ def decode_score(
     from neuroframes.report.decoding import report, retrieval_page, tidy
     from neuroframes.report.result import part_at
 
+    check_list(bold, "bold")
     decoder, stimulus, out = Path(decoder), Path(stimulus), Path(out)
     runs: dict[tuple[Path, ...], Path] = {}
     for path in map(Path, bold):  # of a GIFTI pair both may be given

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroframes.commands.run import Draws
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_list
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
 
@@ -93,6 +93,7 @@ def evaluate(
 
     asked = Draws.asked(draws, save_draws=False, seed=seed)
     draws, seed = asked.number, asked.seed
+    check_list(stores, "stores")
     out, places = Path(out), [Path(store) for store in stores]
     paths = [Path(path) for path in (*([] if model is None else [model]), *beside)]
     refuse_existing(out, overwrite, folder="evaluation.json", inputs=[*places, *paths])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neuroframes import __version__
-from neuroframes.errors import InputError
+from neuroframes.errors import InputError, check_list
 from neuroframes.files import refuse_existing, written_whole
 from neuroframes.threads import few_threads
 
@@ -76,8 +76,7 @@ def export(
 
     if layout != "cinebrain":
         raise InputError(f"--layout {layout}; expected cinebrain")
-    if isinstance(images, str | Path):
-        raise InputError(f"images is one {type(images).__name__}; pass a list, also of one run")
+    check_list(images, "images")
     # A pattern often names both hemispheres of a pair.
     out, paths = Path(out), [*dict.fromkeys(images_at(Path(image))[0] for image in images)]
     refuse_existing(out, overwrite, folder=ABOUT, inputs=paths)

@@ -3,14 +3,14 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from neuroframes.errors import InputError, check_number, counted, listed
+from neuroframes.errors import InputError, check_list, check_number, counted, listed
 from neuroframes.files import refuse_existing, writes_alone
 from neuroframes.threads import few_threads
 
@@ -120,8 +120,7 @@ def prior(
     from neuroframes.recording.timeline import Censoring
     from neuroframes.training.population import Part, prior_of
 
-    if isinstance(runs, str) or not isinstance(runs, Iterable):
-        raise InputError(f"runs is one {type(runs).__name__}; pass a list, also of one run")
+    check_list(runs, "runs")
     out, runs = Path(out), [*runs]
     paths = [Path(run) for run in runs if isinstance(run, str | os.PathLike)]
     in_memory = len(paths) < len(runs)

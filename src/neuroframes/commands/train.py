@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from neuroframes.errors import InputError, check_number
+from neuroframes.errors import InputError, check_list, check_number
 from neuroframes.files import refuse_existing, writes_alone
 from neuroframes.models.settings import PRECISIONS
 from neuroframes.registry import ACROSS, ACROSS_NETWORKS, PRESETS, check_fits, fit, settings_of
@@ -100,6 +100,7 @@ def train(
         has none, or raw EEG where the store has features of each frame, or something is to be held out of
         several people.
     """
+    check_list(stores, "stores")
     out, paths = Path(out), [Path(store) for store in stores]
     refuse_existing(out, overwrite, folder="model.json", inputs=paths)
     if precision not in PRECISIONS:
