@@ -94,6 +94,15 @@ def test_categories_of_events_hold_from_onset_to_end_on_either_clock(run, folder
     assert np.flatnonzero(found.values[:, 1]).tolist() == [10, 11]
 
 
+@pytest.mark.parametrize("lasting", [0, 0.5])
+def test_events_shorter_than_a_frame_are_of_the_one_in_which_they_begin(run, lasting):
+    onsets = [14.0, 16.2, 21.7, 35.999]
+    write_events(run, [(onset, lasting, "face", None) for onset in onsets])
+    found = features(run, None, "trial_type")
+
+    assert np.flatnonzero(found.values[:, 0]).tolist() == [int((onset - 10) // TR) for onset in onsets]
+
+
 def test_films_are_read_where_events_say(run, tmp_path):
     av = pytest.importorskip("av")
     path = tmp_path / "stimuli" / "clips" / "a.mp4"
