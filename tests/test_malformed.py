@@ -346,6 +346,8 @@ CASES: dict[str, tuple[str, Change, str]] = {
     "an infinite TR": ("bold/bold.nii", bits(92, "<f", np.inf), "a TR of inf s"),
     "a TR in other units than it says": ("bold/bold.nii.gz", bits(92, "<f", 2000), "a TR of 2000 s"),
     "hertz": ("bold/bold.nii", bits(123, "<b", 2 + 32), "in hz, not in seconds"),
+    "voxels without a height": ("bold/bold.nii", bits(312, "<4f", 0, 0, 0, 0), "no place of their own"),
+    "an affine of NaN": ("bold/bold.nii", bits(280, "<f", np.nan), "no place of their own"),
     "values beyond the end": ("bold/bold.nii", bits(108, "<f", 1e9), "truncated"),
     "another image's mask": ("bold/mask.nii", copied("bold.nii"), "mask"),
     "a mask without a voxel": ("bold/mask.nii", bits(352, "12b", *[0] * 12), "no value inside this mask"),
@@ -375,6 +377,8 @@ CASES: dict[str, tuple[str, Change, str]] = {
         swap("GZipBase64Binary", "MorseCode"),
         "cannot be read",
     ),
+    "values outside of an array": ("pair/bold_hemi-L.func.gii", swap("DataArray", "Extra"), "cannot be read"),
+    "no GIFTI in its XML": ("pair/bold_hemi-R.func.gii", swap("GIFTI", "Other"), "cannot be read"),
     "a TimeStep of text": ("pair/bold_hemi-R.func.gii", swap("2000.000000", "soon"), "TimeStep"),
     "a TimeStep of 0.000001 ms": ("pair/bold_hemi-R.func.gii", swap("2000.000000", "0.000001"), "TR"),
     "hemispheres of other lengths": (

@@ -19,7 +19,6 @@ from neuroframes.commands.decode import decode_fit, decode_score
 from neuroframes.commands.decoding import KeptDecoder, decode_run, fit_to
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.evaluation.decoding import scores_of
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.models.stored import write_stored
 from neuroframes.recording.bold import Bold
@@ -102,9 +101,7 @@ def test_measured_frames_score_as_the_store_s_own_segment_does(kept):
     found = decode_run("x", bold(responding(2, 1)), kept, store())
     part = kept.split.test
     (segment,), _ = load_segments(store(), part, None, scale=kept.scale)
-    decoded = kept.decoders.by_region[WHOLE][1].decode(segment.frames)
-    every = np.ones(len(decoded), bool)
-    expected, _ = scores_of([segment.shown], [decoded], [every], NAMES, TR)
+    expected = kept.decoders.score([segment.frames], [segment], [segment.measured])[0][WHOLE]
     assert found.kind == "measured" and found.first == part[0].start
     assert found.scores[WHOLE] == pytest.approx(expected, abs=1e-6)
     assert found.scores[WHOLE]["decoded r, level"] > 0.7

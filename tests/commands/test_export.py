@@ -10,6 +10,7 @@ import pytest
 from neuroframes.cli import main
 from neuroframes.commands.export import export
 from neuroframes.cortex.space import CorticalSpace, hcp_data
+from neuroframes.errors import InputError
 from neuroframes.recording.bold import write_bold
 from neuroframes.recording.datasets import cinebrain
 from neuroframes.recording.sidecar import write_sidecar
@@ -67,7 +68,9 @@ def test_values_are_found_by_their_place(run_on, tmp_path, mask):
     whole = CorticalSpace.from_counts({"L": 32_492, "R": 32_492})  # GIFTI, with the medial wall
     place = 1 + whole.vertex + 1e5 * whole.hemisphere
     path, _ = run_on(whole, data=np.outer([1, 2], place), name="hemi-L", suffix=".func.gii")
-    export([path], out=tmp_path / "out", keep_scale=True)
+    # A pattern names both hemispheres: one run.
+    export(sorted(path.parent.glob("*_bold.func.gii")), out=tmp_path / "out", keep_scale=True)
+    assert len([*(tmp_path / "out/visual_audio").iterdir()]) == 2
     found = np.load(tmp_path / "out/visual_audio/1.npy")
     assert np.array_equal(found, 2 * (1 + mask.vertex + 1e5 * mask.hemisphere)) and found.dtype == np.float32
 
@@ -163,4 +166,9 @@ def test_only_an_export_is_replaced(run_on, tmp_path, refused, mask, capsys):
     (tmp_path / "mine/0.npy").write_text("years of work")
     assert "which --overwrite doesn't replace" in refused("export", path, "--out", "mine", "--overwrite")
     assert "no image to export" in refused("export", "--out", "other")
+    with pytest.raises(InputError, match="--layout bids; expected cinebrain"):
+        export([path], out=tmp_path / "other", layout="bids")
+    with pytest.raises(InputError, match="images is one .*; pass a list"):
+        export(path, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
     assert nib.load(path).shape == (K, V)

@@ -62,13 +62,25 @@ def test_times_say_which_frames_were_taken_out(frames):
     [
         ([0, 1, 2], None, r"times of shape \(3,\) for 4 frames"),
         ([0, 2, 1, 3], None, "increasing"),
-        ([0, 1, 2.4, 3.4], None, "frame 2 is 2.4 s after the first, which is no multiple of a TR of 1 s"),
-        ([0, 1, 2, 3], 2.0, "no multiple of a TR of 2 s; pass bold_tr"),
+        ([0, 1, 2.4, 3.4], None, "frames 1 and 2 are 1.4 s apart, no multiple of a TR of 1.13333 s"),
+        ([0, 1, 2, 3], 2.0, "no multiple of a TR of 2 s within 5%; pass the TR"),
+        ([0, 1, 2, 1e7], None, "in 1e[+]07 s, at a TR of 1 s; expected less than 10 TRs a frame"),
+        ([0, 1, 2, np.inf], None, "increasing"),
+        ([0, 800, 1600, 2400], None, "a TR of 800.0; expected .*: 0.8, if milliseconds"),
+        ([0, 1, 2, 3], 0.0, "a TR of 0.0; expected a finite number of at least 0.01"),
     ],
 )
 def test_times_that_are_none(times, tr, message):
     with pytest.raises(InputError, match=message):
         on_grid(np.ones((4, 2)), times, tr)
+
+
+def test_times_that_jitter():
+    """None is off by more than 1 % of the TR, but the shortest interval makes 47 TRs of 46."""
+    kept = np.delete(np.arange(47), [20, 21])
+    values, tr = on_grid(np.ones((45, 2)), 2.0 * kept + 0.02 * (-1.0) ** np.arange(45), None)
+    assert tr == pytest.approx(2, rel=1e-3)
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(values[:, 0])), kept)
 
 
 def test_a_volume(tmp_path, frames):

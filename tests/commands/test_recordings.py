@@ -54,7 +54,7 @@ def test_a_data_set_of_objects_has_what_was_given(tmp_path, smooth_frames):
         [
             Recording("sub-a", frames, features, confounds, session="1", times=times),
             Recording("b", surface, tr=1.5),
-            Recording("c", volume, tr=2.5, space="MNI152NLin2009cAsym"),
+            Recording("c", volume, tr=2.5, space="MNI152NLin2009cAsym", session=0),
         ],
         tmp_path / "bids",
     )
@@ -67,8 +67,8 @@ def test_a_data_set_of_objects_has_what_was_given(tmp_path, smooth_frames):
     func = root / "derivatives/preprocessed"
     (left,) = func.glob("sub-b/func/*.gii")
     assert left.name == "sub-b_hemi-L_space-fsaverage5_bold.func.gii" and read_bold(left).tr == 1.5
-    (image,) = func.glob("sub-c/func/*.nii.gz")
-    assert image.name == "sub-c_space-MNI152NLin2009cAsym_bold.nii.gz" and read_bold(image).tr == 2.5
+    (image,) = func.glob("sub-c/ses-0/func/*.nii.gz")
+    assert image.name == "sub-c_ses-0_space-MNI152NLin2009cAsym_bold.nii.gz" and read_bold(image).tr == 2.5
     np.testing.assert_array_equal(nib.load(image).get_fdata(), volume.get_fdata())
 
 

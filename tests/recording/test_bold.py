@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +13,7 @@ from nilearn.surface import load_surf_data
 
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording.bold import hemisphere_paths, read_bold, read_tr, write_bold
+from neuroframes.recording.bold import read_bold, read_tr, write_bold
 from neuroframes.recording.sidecar import write_sidecar
 
 K = 6
@@ -162,20 +161,6 @@ def test_workbench_reads_what_is_written(tmp_path, suffix):
         assert (facts["Dimensions"], facts["Spacing"]) == ("5, 4, 3, 6", "2, 2, 3")
     else:
         assert (facts["Structure"], facts["Number of Vertices"]) == ("CortexLeft", "12")
-
-
-@pytest.mark.parametrize(
-    "given, left",
-    [
-        ("sub-01_hemi-R_bold.func.gii", "sub-01_hemi-L_bold.func.gii"),
-        ("a.rh.func.gii", "a.lh.func.gii"),
-        ("sub-01_task-rest_bold.func.gii", "sub-01_task-rest_hemi-L_bold.func.gii"),
-        ("sub-01_desc-completed.func.gii", "sub-01_hemi-L_desc-completed.func.gii"),
-        ("out.func.gii", "out_hemi-L.func.gii"),
-    ],
-)
-def test_hemisphere_names(given, left):
-    assert hemisphere_paths(Path(given))["L"].name == left
 
 
 def test_one_hemisphere_and_stacked_arrays(tmp_path):

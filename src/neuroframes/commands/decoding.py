@@ -267,10 +267,11 @@ def decode_run(name: str, bold: Bold, kept: KeptDecoder, store: Store) -> Decode
     if np.isfinite(shown).all(axis=1).sum() < FEWEST_SHOWN:
         raise InputError(f"{file}: nothing was shown in the part that is scored; hold out another part")
     scores: Scores = {}
+    moments = kept.decoders.told_by([np.ones(len(at), bool)])
     for region, (vertices, decoder) in kept.decoders.by_region.items():
         told = decoder.decode(frames[:, vertices], bold.tr)
         told = np.stack([np.interp(at, segment.times, of) for of in told.T], axis=1).astype(np.float32)
-        scores[region], _ = scores_of([shown], [told], [np.ones(len(at), bool)], kept.names, kept.tr)
+        scores[region], _ = scores_of([shown], [told], moments, kept.names, kept.tr)
         if region == WHOLE:
             decoded = told
     kind = "measured" if bold.measured[bold.acquired].all() else "completed"
@@ -317,13 +318,12 @@ def _segment(
 ) -> Segment:
     """These frames of a run as those were that the decoder was fitted to: detrended, on the same scale."""
     frames = np.array(bold.data[rows], np.float32, order="F")
-    measured = known[rows]
+    measured, at = known[rows], times[rows].astype(np.float64)
+    if bold.sidecar.get("NeuroframesUnits") == "z":  # of the part that the model was fitted to
+        return Segment(np.nan_to_num(frames), at, at, measured, None, bold.sources[0].name)
     size = np.abs(detrend(frames, measured)[0])
     frames[:, ~np.isfinite(frames[measured]).all(axis=0)] = 0
     scale = vertex_scale(frames, measured, size) if kept.scale is None else kept.scale
-    if bold.sidecar.get("NeuroframesUnits") == "z":  # of the part that the model was fitted to
-        scale = (scale > 0).astype(np.float32)
     frames[:, scale == 0] = 0
     frames /= np.where(scale > 0, scale, 1)
-    at = times[rows].astype(np.float64)
     return Segment(frames, at, at, measured, None, bold.sources[0].name)

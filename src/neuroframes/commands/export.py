@@ -66,14 +66,20 @@ def export(
     Raises
     ------
     InputError
-        If an image is at another TR, on other places, lacks values, or doesn't vary, or `out` exists.
+        If an image is at another TR, on other places, lacks values, or doesn't vary, the layout isn't known,
+        or `out` exists.
     """
     import numpy as np
 
-    from neuroframes.recording.bold import read_bold
+    from neuroframes.recording.bold import images_at, read_bold
     from neuroframes.recording.datasets import cinebrain
 
-    out, paths = Path(out), [Path(image) for image in images]
+    if layout != "cinebrain":
+        raise InputError(f"--layout {layout}; expected cinebrain")
+    if isinstance(images, str | Path):
+        raise InputError(f"images is one {type(images).__name__}; pass a list, also of one run")
+    # A pattern often names both hemispheres of a pair.
+    out, paths = Path(out), [*dict.fromkeys(images_at(Path(image))[0] for image in images)]
     refuse_existing(out, overwrite, folder=ABOUT, inputs=paths)
     if not paths:
         raise InputError("no image to export; pass the frames of a run, or of several in their order")
@@ -104,7 +110,7 @@ def _of_mask(run: "Bold", mask: "CorticalSpace", tr: float) -> "NDArray[np.float
     import numpy as np
 
     from neuroframes.cortex.space import HEMISPHERES
-    from neuroframes.recording.bold import TR_TOLERANCE
+    from neuroframes.recording.stated_time import TR_TOLERANCE
     from neuroframes.report.result import part_at
 
     name = run.sources[0].name

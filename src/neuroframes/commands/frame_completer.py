@@ -16,7 +16,8 @@ from neuroframes.commands.in_memory import as_given
 from neuroframes.commands.run import read_run
 from neuroframes.errors import InputError, counted
 from neuroframes.models.population import PopulationModel
-from neuroframes.recording.bold import check_tr, read_bold
+from neuroframes.recording.bold import read_bold
+from neuroframes.recording.stated_time import check_tr
 from neuroframes.recording.timeline import Censoring, without_values
 from neuroframes.threads import few_threads
 from neuroframes.training.population import GroupRun, Part, prior_of

@@ -23,15 +23,16 @@ from nilearn.surface import SurfaceImage
 from numpy.typing import NDArray
 
 from neuroframes.commands.run import BESIDE
-from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
-from neuroframes.errors import InputError
-from neuroframes.recording.bold import PRIMARY, Bold, NoTRError, hemisphere_paths, read_bold, write_bold
+from neuroframes.cortex.space import HEMISPHERES, PRIMARY, CorticalSpace
+from neuroframes.errors import InputError, counted
+from neuroframes.recording.bold import Bold, read_bold, write_bold
+from neuroframes.recording.gifti import hemisphere_paths
 from neuroframes.recording.sidecar import companion, read_sidecar, sidecar_path, split_suffix
+from neuroframes.recording.stated_time import MOST_PAUSED, NoTRError, check_tr
+from neuroframes.recording.timeline import MAX_JITTER, acquired_at, at_volumes, trs_between, usual_interval
 from neuroframes.recording.volumes import brain_mask_beside, brain_mask_of
 
 PARTS = {"left": "L", "right": "R"}  # of a SurfaceImage
-# Of a TR, by which times of frames may differ from multiples of it.
-MAX_JITTER = 0.05
 
 
 def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any]) -> Any:
@@ -42,8 +43,9 @@ def through_files(command: Callable[..., Any], bold: Any, options: dict[str, Any
     command : callable, of a path and options
     bold : image of nibabel, two GiftiImages, SurfaceImage, array, shape (K, V), or path
     options : dict
-        Those of the command. `confounds` may be a DataFrame, `censor` an array of K booleans, `mask` an
-        image, `times` those of an array's frames.
+        Those of the command. `confounds` may be a DataFrame, `censor` an array of booleans, `mask` an image,
+        `times` those of an array's frames. With `times`, confounds and `censor` have a row for each frame,
+        those that were taken out included.
 
     Returns
     -------
@@ -77,30 +79,35 @@ def on_grid(
     frames : array, shape (K, V)
     times : array, shape (K,), seconds, increasing
     tr : float, seconds
-        By default the shortest time between two frames.
+        By default the usual time between two frames.
 
     Raises
     ------
     InputError
-        If times don't increase, are not as many as frames, or not a multiple of the TR apart.
+        If times don't increase, are not as many as frames, or two that follow each other not a whole number
+        of TRs apart, within 5 % of it; if the TR isn't from 0.01 to 60 s, or ten times as many frames are
+        missing as there are.
     """
     at = np.asarray(times, np.float64)
-    if at.shape != (len(frames),) or len(at) < 2 or not (np.diff(at) > 0).all():
+    apart = np.diff(at)
+    if at.shape != (len(frames),) or len(at) < 2 or not (np.isfinite(apart) & (apart > 0)).all():
         raise InputError(
             f"times of shape {at.shape} for {len(frames)} frames; expected as many, in seconds, increasing"
         )
-    step = float(np.diff(at).min()) if tr is None else tr
-    place = (at - at[0]) / step
-    row = np.rint(place).astype(int)
-    if np.abs(place - row).max() > MAX_JITTER or (np.diff(row) < 1).any():
-        worst = int(np.abs(place - row).argmax())
+    step = check_tr(usual_interval(at) if tr is None else tr, "times: a TR of")
+    steps = trs_between(at, step)
+    if not steps.all():
+        frame = int(np.abs(apart / step - np.maximum(np.rint(apart / step), 1)).argmax())
         raise InputError(
-            f"times: frame {worst} is {at[worst] - at[0]:g} s after the first, which is no multiple of a "
-            f"TR of {step:g} s; pass bold_tr, or interpolate the frames to regular times"
+            f"times: frames {frame} and {frame + 1} are {apart[frame]:g} s apart, no multiple of a TR of "
+            f"{step:g} s within {MAX_JITTER:.0%}; pass the TR, or interpolate the frames to regular times"
         )
-    values = np.full((row[-1] + 1, frames.shape[1]), np.nan, np.result_type(frames, np.float32))
-    values[row] = frames
-    return values, step
+    if steps.sum() >= MOST_PAUSED * len(at):
+        raise InputError(
+            f"times: {counted(len(at), 'frame')} in {at[-1] - at[0]:g} s, at a TR of {step:g} s; expected "
+            f"less than {MOST_PAUSED} TRs a frame: pass the parts of the run, each by itself"
+        )
+    return at_volumes(frames.astype(np.result_type(frames, np.float32)), acquired_at(at, step), np.nan), step
 
 
 def array_of(bold: Any) -> NDArray[Any]:

@@ -40,10 +40,10 @@ class Recording:
         Its label, with or without `sub-`.
     bold : image of nibabel, two GiftiImages, SurfaceImage, or array, shape (K, V)
         What stands beside the file that an image was read from (sidecar, brain mask, confounds) counts.
-    eeg : mne.io.Raw, or DataFrame of K rows, optional
+    eeg : mne.io.Raw, or DataFrame, optional
         Volume triggers are the annotations or the stim channel of Raw. A table has features of each frame.
-    confounds : DataFrame of K rows, optional
-        With fMRIPrep's names.
+    confounds : DataFrame, optional
+        With fMRIPrep's names. It and features have a row for each frame, those that were taken out included.
     session, task, run : str or int, optional
         Labels that tell a person's recordings apart.
     space : str, optional
@@ -111,7 +111,9 @@ def write_bids(recordings: Sequence[Recording], out: str | Path) -> Path:
             about = {"Name": out.name, "BIDSVersion": "1.10.0", "DatasetType": kind}
             (root / "dataset_description.json").write_text(json.dumps(about, indent=2) + "\n")
         for recording, name in zip(recordings, names, strict=True):
-            person = Path(recording.person, *([f"ses-{recording.session}"] if recording.session else []))
+            person = Path(
+                recording.person, *([] if recording.session is None else [f"ses-{recording.session}"])
+            )
             if recording.tr is None and recording.times is None and not _states_tr(recording.bold):
                 raise InputError(f"{name}: {type(recording.bold).__name__} states no TR; pass tr, in seconds")
             space = _space(recording)

@@ -37,7 +37,7 @@ def resample(bold: str | Path | Any, *, tr: float, **options: Any) -> tuple[Any,
     import numpy as np
 
     from neuroframes.commands.fill import fill_run, write_filled
-    from neuroframes.recording.bold import check_tr
+    from neuroframes.recording.stated_time import check_tr
 
     tr = check_tr(tr, "--tr (s)")
     run = read_run(bold, between=True, **options)

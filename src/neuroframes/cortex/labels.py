@@ -12,8 +12,8 @@ background is no region.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from nibabel.gifti import GiftiImage
 from numpy.typing import NDArray
 
 from neuroframes.cortex.mesh import cortical_vertices
-from neuroframes.cortex.registration import UNREADABLE
 from neuroframes.cortex.space import (
     HEMISPHERES,
     MESH_SIZES,
@@ -34,7 +33,8 @@ from neuroframes.cortex.space import (
     check_side,
     hcp_data,
 )
-from neuroframes.errors import InputError, check_there, listed, said
+from neuroframes.cortex.unreadable import reading
+from neuroframes.errors import InputError, check_there, listed
 
 ATLASES = {
     **{"mmp": "mmp_1.0.npz", "yeo7": "yeo7.npz", "yeo17": "yeo17.npz"},
@@ -238,14 +238,6 @@ def _check_mesh(theirs: CorticalSpace, space: CorticalSpace, what: str) -> None:
         raise InputError(f"{what}: its voxels are of another grid than the frames'; pass the atlas on theirs")
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path.name}: no labels that can be read ({said(error)}); expected {EXPECTED}: copy or "
-            "export it again"
-        ) from error
+def _reading(path: Path) -> AbstractContextManager[None]:
+    remedy = f"expected {EXPECTED}: copy or export it again"
+    return reading(path, "no labels that can be read", remedy)

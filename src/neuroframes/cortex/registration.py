@@ -5,30 +5,19 @@ A vertex of the one lies in a triangle of the other's sphere; its value is the m
 weighted by its barycentric coordinates. Workbench does the same (`-metric-resample`, BARYCENTRIC).
 """
 
-import zlib
 from pathlib import Path
-from xml.parsers.expat import ExpatError
 
 import numpy as np
 import scipy.sparse
-from nibabel.cifti2 import Cifti2HeaderError
-from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti import GiftiImage
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from neuroframes.cortex.space import check_side
-from neuroframes.errors import InputError, said
+from neuroframes.cortex.unreadable import reading
+from neuroframes.errors import InputError
 
 Float = NDArray[np.float64]
-
-# What nibabel raises at damaged files of meshes; its parsers of XML the last two.
-UNREADABLE = (
-    *(OSError, ValueError, LookupError, OverflowError, TypeError, MemoryError),
-    *(ExpatError, zlib.error, ImageFileError, HeaderDataError, Cifti2HeaderError),
-    *(AttributeError, AssertionError),
-)
 
 NEAREST = 6  # vertices of a sphere, one of which is a corner of the triangle around any place
 ROUND = 1.01  # largest over smallest radius of a sphere; of a pial or inflated surface 5 or more
@@ -97,7 +86,7 @@ def _barycentric(corners: Float, places: Float) -> Float:
 
 def _read(path: Path, hemi: str | None) -> tuple[Float, NDArray[np.intp]]:
     """Unit vectors of a sphere's vertices, shape (n, 3), and its triangles (m, 3)."""
-    try:
+    with reading(path, "no surface", "expected a GIFTI sphere, *.surf.gii"):
         image = GiftiImage.from_filename(path)
         vertices, faces = image.agg_data("pointset"), image.agg_data("triangle")
         vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.intp)
@@ -107,10 +96,6 @@ def _read(path: Path, hemi: str | None) -> tuple[Float, NDArray[np.intp]]:
         radius = np.linalg.norm(vertices, axis=1, keepdims=True)
         if not 0 < radius.max() < ROUND * radius.min():  # nor NaN
             raise ValueError(f"vertices {radius.min():.3g} to {radius.max():.3g} mm off the centre")
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path}: no surface ({said(error)}); expected a GIFTI sphere, *.surf.gii"
-        ) from error
     if hemi:
         metas = (image.meta, *(array.meta for array in image.darrays))
         check_side(path, hemi, [meta.get("AnatomicalStructurePrimary") for meta in metas])

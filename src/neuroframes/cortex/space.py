@@ -73,7 +73,7 @@ def by_hemisphere(files: Sequence[Path], sides: Collection[str]) -> dict[str, Pa
     Raises
     ------
     InputError
-        If there are more or fewer, or a name says another hemisphere.
+        If there are more or fewer, one is there twice, or a name says another hemisphere.
     """
     if len(files) != len(sides):
         raise InputError(
@@ -82,6 +82,10 @@ def by_hemisphere(files: Sequence[Path], sides: Collection[str]) -> dict[str, Pa
         )
     for side, file in zip(sides, files, strict=True):
         check_side(file, side, [PRIMARY[str(match.lastgroup)] for match in SIDE.finditer(file.name)])
+    if len({*files}) < len(files):
+        raise InputError(
+            f"{files[0].name}: passed for both hemispheres; pass each one's own file, left first"
+        )
     return dict(zip(sides, files, strict=True))
 
 
@@ -90,8 +94,8 @@ def check_side(file: Path, side: str, stated: Collection[str | None]) -> None:
     (other,) = PRIMARY.keys() - {side}
     if PRIMARY[other] in stated and PRIMARY[side] not in stated:
         raise InputError(
-            f"{file.name}: passed as hemisphere {side}, but its name or metadata say {other}; pass the file "
-            "of the left hemisphere first"
+            f"{file.name}: passed as hemisphere {side}, but its name or metadata say {other}; pass each "
+            "hemisphere's own file, left first"
         )
 
 

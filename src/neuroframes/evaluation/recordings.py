@@ -174,6 +174,7 @@ def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
 def make_simulated(place: Path, suite: Suite) -> None:
     """Simulate and prepare the recordings of a folder; whole or not at all."""
     settings: dict[str, Any] = {"space": suite.space, "progress": False}
+    film = suite.film and place.name != PEOPLE_FOLDER
     if place.name == PEOPLE_FOLDER:
         settings |= PEOPLE | {"subjects": suite.n_people}
     else:
@@ -181,9 +182,11 @@ def make_simulated(place: Path, suite: Suite) -> None:
         only_eeg = seed not in suite.seeds
         minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
         settings |= {"minutes": minutes, "runs": runs, "seed": seed, "linear": True}
+        settings["film"] = film
     with written_whole(place, overwrite=False) as folder:
         root = simulate(folder / "bids", **settings)
-        prepare(root, folder, progress=False)
+        shown: dict[str, Any] = {"stimulus": root / "stimuli", "category": "kind"} if film else {}
+        prepare(root, folder, **shown, progress=False)
         shutil.rmtree(root)
 
 

@@ -7,38 +7,31 @@ are then one pass without a transposed copy.
 """
 
 import logging
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ParcelsAxis, SeriesAxis
-from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
+from nibabel.gifti import GiftiImage
 from nibabel.imageclasses import all_image_classes
 from numpy.typing import NDArray
 
-from neuroframes.cortex.space import HEMISPHERES, PRIMARY, CorticalSpace
-from neuroframes.errors import InputError, check_number, check_there, listed, said
+from neuroframes.cortex.space import HEMISPHERES, CorticalSpace
+from neuroframes.cortex.unreadable import reading
+from neuroframes.errors import InputError, check_number, check_there
 from neuroframes.files import written_together
+from neuroframes.recording.gifti import gifti_image, gifti_step, hemisphere_paths, hemispheres, read_gifti
 from neuroframes.recording.parcels import TABLES, check_names, read_parcels, stated_tr, write_parcels
-from neuroframes.recording.sidecar import (
-    companion,
-    read_sidecar,
-    seconds,
-    sidecar_path,
-    split_suffix,
-    with_entity,
-)
-from neuroframes.recording.timeline import MAX_JITTER, acquired_at, at_volumes, trs_between
+from neuroframes.recording.sidecar import companion, read_sidecar, seconds, sidecar_path, split_suffix
+from neuroframes.recording.stated_time import acquired_by, agreed_tr, check_tr
+from neuroframes.recording.timeline import at_volumes
 from neuroframes.recording.volumes import (
-    UNREADABLE,
     brain_mask_of,
     check_values,
     read_volume,
@@ -52,12 +45,6 @@ Mask = NDArray[np.bool_]
 
 logger = logging.getLogger(__name__)
 
-# Relative difference beyond which two statements of the TR contradict each other (headers round).
-TR_TOLERANCE = 1e-3
-# Seconds; outside of these a TR was stated in other units, or not at all.
-SHORTEST_TR, LONGEST_TR = 0.01, 60.0
-LATEST = 1e6  # seconds: no volume of a run is later
-MOST_PAUSED = 10  # times its volumes: the longest run, pauses included
 EVERY: Any = np.True_  # frames of files that say nothing else were measured
 SUFFIXES = {
     "cifti": (".dtseries.nii",),
@@ -67,12 +54,6 @@ SUFFIXES = {
     "ptseries": (".ptseries.nii",),
 }
 INTENTS = {"cifti": "ConnDenseSeries", "ptseries": "ConnParcelSries"}
-MILLISECONDS = {"": 1.0, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3}  # of a GIFTI's TimeStep
-LONGEST_STEP = 20.0  # of one without a unit, in seconds: FreeSurfer states it in ms, others in s
-
-
-class NoTRError(InputError):
-    """Nothing states a run's TR."""
 
 
 @dataclass(frozen=True)
@@ -150,14 +131,14 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
     """
     path = Path(path)
     _check_is_file(path)
-    pair = _hemispheres(path) if path.name.endswith(".gii") else {}
+    pair = hemispheres(path) if path.name.endswith(".gii") else {}
     sources = tuple(pair.values()) or (path,)
     sidecars = {source: read_sidecar(source) for source in sources}
     images = {source: _open(source) for source in sources}
     image, start = images[sources[0]], 0.0
     with _reading(path):
         if pair:
-            data, space = _read_gifti({side: (file, images[file]) for side, file in pair.items()})
+            data, space = read_gifti({side: (file, images[file]) for side, file in pair.items()})
         elif image is None:
             data, names = read_parcels(path)
             space = CorticalSpace.from_parcels(data.shape[1], names)
@@ -174,8 +155,8 @@ def read_bold(path: str | Path, *, tr: float | None = None, mask: str | Path | N
             f"{path.name}: 0 or NaN throughout; expected fMRI frames, but none of {data.size:,} values is "
             "a finite number; export it again"
         )
-    tr = _agreed_tr(images, sidecars, tr, len(data))
-    measured, acquired = _measured(sidecars, len(data)), _acquired(path, sidecars, tr, len(data))
+    tr = _tr(images, sidecars, tr, len(data))
+    measured, acquired = _measured(sidecars, len(data)), acquired_by(path, sidecars, tr, len(data))
     data, measured = at_volumes(data, acquired, np.nan), at_volumes(measured, acquired)
     sidecar = next((content for content in sidecars.values() if content), {})
     own = seconds(sources[0], sidecar, "NeuroframesStart")  # which GIFTI, MGH and tables have no place for
@@ -203,7 +184,7 @@ def read_tr(path: Path, *, tr: float | None = None) -> float:
     _check_is_file(path)
     sources = images_at(path)
     images = {source: _open(source) if tr is None else None for source in sources}
-    return _agreed_tr(images, {source: read_sidecar(source) for source in sources}, tr)
+    return _tr(images, {source: read_sidecar(source) for source in sources}, tr)
 
 
 def _check_is_file(path: Path) -> None:
@@ -278,7 +259,7 @@ def write_bold(
             cifti.to_filename(folder / path.name)
         elif space.kind == "gifti":
             for target, side in zip(targets, _sides(space), strict=True):
-                nib.save(_gifti_image(data[:, _rows(space, side)], side, tr), folder / target.name)
+                nib.save(gifti_image(data[:, _rows(space, side)], side, tr), folder / target.name)
         elif space.kind == "parcels":
             write_parcels(folder / path.name, data, space.names, tr)
         else:
@@ -318,33 +299,12 @@ def bold_files(path: Path) -> list[Path]:
     return [file for file in files if file.exists()]
 
 
-def hemisphere_paths(path: Path) -> dict[str, Path]:
-    """The two files of a GIFTI pair, {"L": ..., "R": ...}, given either, or a name without hemisphere.
-
-    `hemi-L`/`hemi-R` and `lh`/`rh` are recognised; otherwise `hemi-X` goes where BIDS has it, as
-    `with_entity` does it: `sub-01_space-fsaverage5_bold.func.gii` becomes
-    `sub-01_hemi-L_space-fsaverage5_bold.func.gii`.
-    """
-    forms = {r"(?<![A-Za-z])hemi-[LR]": ("hemi-L", "hemi-R"), r"(?<![A-Za-z])[lr]h(?=[._-])": ("lh", "rh")}
-    for pattern, names in forms.items():
-        if re.search(pattern, path.name):
-            renamed = (path.with_name(re.sub(pattern, name, path.name, count=1)) for name in names)
-            return dict(zip(HEMISPHERES, renamed, strict=True))
-    return {side: with_entity(path, f"hemi-{side}") for side in HEMISPHERES}
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path.name}: cannot be read, truncated or of an unknown format ({said(error)}); expected CIFTI "
-            ".dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or parcels as "
-            f"{' or '.join(TABLES)}: copy or export the file again"
-        ) from error
+def _reading(path: Path) -> AbstractContextManager[None]:
+    remedy = (
+        "expected CIFTI .dtseries.nii or .ptseries.nii, GIFTI .func.gii, a 4-D NIfTI, AFNI or MGZ, or "
+        f"parcels as {' or '.join(TABLES)}: copy or export the file again"
+    )
+    return reading(path, "cannot be read, truncated or of an unknown format", remedy)
 
 
 def _open(path: Path) -> Any:
@@ -383,78 +343,6 @@ def _series_axes(path: Path, image: Any) -> list[Any]:
     return axes
 
 
-def _hemispheres(path: Path) -> dict[str, Path]:
-    """The GIFTI files that are there, by hemisphere, left first."""
-    pair = {side: file for side, file in hemisphere_paths(path).items() if os.path.lexists(file)}
-    if path in pair.values():
-        return pair
-    with _reading(path):  # no hemisphere in the name: the file itself says which it is
-        gifti = GiftiImage.from_filename(path)
-        stated = [meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, gifti.darrays[0].meta)]
-    pair = {side: path for side, structure in PRIMARY.items() if structure in stated}
-    if not pair:
-        raise InputError(
-            f"{path.name}: neither its name nor its metadata say which hemisphere it is; "
-            "put hemi-L or hemi-R into the name"
-        )
-    return pair
-
-
-def _read_gifti(pair: Mapping[str, tuple[Path, GiftiImage]]) -> tuple[Float32, CorticalSpace]:
-    halves = {}
-    for side, (file, gifti) in pair.items():
-        with _reading(file):
-            arrays = [np.asarray(array.data) for array in gifti.darrays]
-            # One array a frame is the rule; one (V, K) array also occurs.
-            half = arrays[0].T if len(arrays) == 1 and arrays[0].ndim == 2 else np.stack(arrays)
-        if half.ndim != 2:
-            raise InputError(
-                f"{file.name}: expected one value a vertex and frame, got arrays of shape "
-                f"{half.shape[1:]}; pass a functional GIFTI (.func.gii)"
-            )
-        stated = {meta.get("AnatomicalStructurePrimary") for meta in (gifti.meta, gifti.darrays[0].meta)}
-        if PRIMARY[side] not in stated and stated & {*PRIMARY.values()}:
-            raise InputError(
-                f"{file.name}: hemisphere {side} by its name, but its metadata say "
-                f"{listed([*stated - {None}])}; rename or export it again"
-            )
-        halves[side] = half
-    lengths = {side: len(half) for side, half in halves.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError(f"{file.name}: the hemispheres differ in frames: {lengths}; export both again")
-    space = CorticalSpace.from_counts({side: half.shape[1] for side, half in halves.items()})
-    return np.asfortranarray(np.hstack([*halves.values()]), dtype=np.float32), space
-
-
-def _gifti_step(path: Path, gifti: GiftiImage) -> float:
-    """The TR in seconds that a GIFTI states, 0 if none."""
-    stated = str(gifti.meta.get("TimeStep") or 0).strip()
-    number, unit = re.fullmatch(r"(.*?)\s*([A-Za-z]*)", stated, re.DOTALL).groups()  # type: ignore[union-attr]
-    try:
-        step = float(number) * MILLISECONDS[unit.lower()] / 1000
-    except (ValueError, KeyError):
-        raise InputError(
-            f"{path.name}: its TimeStep is {stated!r:.40}; expected a number of milliseconds: correct it, or "
-            "pass --bold-tr"
-        ) from None
-    return step if unit or step * 1000 > LONGEST_STEP else step * 1000
-
-
-def _gifti_image(data: NDArray[np.floating[Any]], side: str, tr: float) -> GiftiImage:
-    arrays = [
-        GiftiDataArray(
-            np.ascontiguousarray(frame, np.float32),
-            intent="NIFTI_INTENT_TIME_SERIES",
-            datatype="NIFTI_TYPE_FLOAT32",
-            encoding="GIFTI_ENCODING_B64GZ",
-        )
-        for frame in data
-    ]
-    # Milliseconds, as FreeSurfer (and so fMRIPrep) writes it.
-    meta = GiftiMetaData({"AnatomicalStructurePrimary": PRIMARY[side], "TimeStep": f"{tr * 1000:.6f}"})
-    return GiftiImage(darrays=arrays, meta=meta)
-
-
 def _sides(space: CorticalSpace) -> list[str]:
     return [side for side in HEMISPHERES if _rows(space, side).any()]
 
@@ -463,67 +351,16 @@ def _rows(space: CorticalSpace, side: str) -> NDArray[np.bool_]:
     return space.hemisphere == HEMISPHERES[side]
 
 
-def check_tr(tr: Any, option: str) -> float:
-    """A TR that the user gave, in seconds.
-
-    Raises
-    ------
-    InputError
-        If it isn't a number of 0.01 s or more, and less than a minute.
-    """
-    try:
-        return check_number(tr, option, at_least=SHORTEST_TR, below=LONGEST_TR)
-    except InputError as error:
-        if isinstance(tr, Real) and LONGEST_TR < float(tr) < math.inf:
-            raise InputError(f"{error}: {_in_seconds(float(tr))}") from None
-        raise
-
-
-def _in_seconds(tr: float) -> str:
-    return f"{tr / 1000:g}, if milliseconds are meant"
-
-
-def _agreed_tr(
+def _tr(
     images: Mapping[Path, Any],
     sidecars: Mapping[Path, Mapping[str, Any]],
     given: float | None,
     n_frames: int | None = None,
 ) -> float:
-    """The TR in seconds: as given, else as headers and sidecars state it, which must agree.
-
-    `n_frames`, where it is known, is how many onsets VolumeTiming must have.
-    """
+    """The TR in seconds: as given, else as `agreed_tr`."""
     if given is not None:
         return check_tr(given, "--bold-tr")
-    stated = [(path.name, _header_tr(path, image)) for path, image in images.items()]
-    for path, content in sidecars.items():
-        beside = sidecar_path(path).name
-        stated.append((beside, seconds(path, content, "RepetitionTime") or 0.0))
-        if "VolumeTiming" in content:
-            stated.append((beside, _volume_timing(beside, content["VolumeTiming"], n_frames)[0]))
-    stated = [(name, value) for name, value in stated if value != 0]  # headers say 0 for unknown
-    path = next(iter(images))
-    for name, value in stated:
-        if not SHORTEST_TR <= value < LONGEST_TR:
-            meant = f" {_in_seconds(value)}" * (value > LONGEST_TR)
-            raise InputError(
-                f"{name}: a TR of {value:g} s is stated; expected {SHORTEST_TR:g} to {LONGEST_TR:g} s; "
-                f"correct it or {sidecar_path(path).name}, or pass --bold-tr{meant}"
-            )
-    if not stated:
-        raise NoTRError(
-            f"{path.name}: neither it nor {sidecar_path(path).name} states a TR; "
-            "write RepetitionTime there, or pass --bold-tr"
-        )
-    first, agreed = stated[0]
-    for name, value in stated:
-        if abs(value - agreed) > TR_TOLERANCE * agreed:
-            raise InputError(
-                f"{first} says a TR of {agreed:g} s but {name} says {value:g} s; correct the wrong one, or "
-                "pass --bold-tr"
-            )
-    # JSON carries the TR in full; headers of volumes round it to float32.
-    return stated[-1][1]
+    return agreed_tr({path: _header_tr(path, image) for path, image in images.items()}, sidecars, n_frames)
 
 
 def _header_tr(path: Path, image: Any) -> float:
@@ -532,73 +369,10 @@ def _header_tr(path: Path, image: Any) -> float:
         if image is None:
             return stated_tr(path)
         if isinstance(image, GiftiImage):
-            return _gifti_step(path, image)
+            return gifti_step(path, image)
         if isinstance(image, Cifti2Image):
             return float(_series_axes(path, image)[0].step)
         return volume_step(path, image)
-
-
-def _volume_timing(file: str, onsets: Any, n_volumes: int | None) -> tuple[float, Mask]:
-    """The TR in seconds of a sidecar's VolumeTiming, and at which frames (K,) a volume was acquired."""
-    kinds = isinstance(onsets, list) and not {type(onset) for onset in onsets} - {int, float}
-    numbers = kinds and all(abs(onset) < LATEST for onset in onsets)
-    if not numbers or len(onsets) < 2 or len(onsets) != (n_volumes or len(onsets)):
-        got = f"{len(onsets)} entries" if numbers else f"{onsets!r:.40}"
-        raise InputError(
-            f"{file}: VolumeTiming has {got}; expected the onset of each "
-            f"{f'of {n_volumes} frames' if n_volumes else 'frame'} in seconds: correct or remove it"
-        )
-    times = np.array(onsets, np.float64)
-    apart = np.diff(times)
-    if (shortest := float(apart.min())) <= 0:
-        frame = int(apart.argmin())
-        raise InputError(
-            f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {shortest:g} s apart; expected "
-            "onsets in seconds, each later than the one before: correct or remove it"
-        )
-    tr = float(apart[apart < 1.5 * shortest].mean())  # onsets jitter, or are rounded
-    steps = trs_between(times, tr)
-    if not steps.all():
-        usual = float(np.median(apart))
-        off = np.abs(apart / usual - np.maximum(np.rint(apart / usual), 1))
-        frame = int((off > MAX_JITTER).argmax())
-        raise InputError(
-            f"{file}: by VolumeTiming frames {frame} and {frame + 1} are {apart[frame]:g} s apart, "
-            f"{off[frame] * usual:.3g} s from a whole number of TRs of {usual:g} s; expected at most "
-            f"{MAX_JITTER:.0%} of the TR: correct the onsets, or cut the run there and use its parts"
-        )
-    if steps.sum() >= MOST_PAUSED * len(times):
-        longest = int(steps.argmax())
-        raise InputError(
-            f"{file}: by VolumeTiming {len(times)} frames take {times[-1] - times[0]:g} s, mostly pauses, "
-            f"the longest after frame {longest}; expected less than {MOST_PAUSED} TRs a frame: correct the "
-            "onsets, or cut the run there and use its parts"
-        )
-    return tr, acquired_at(times, tr)
-
-
-def _acquired(path: Path, sidecars: Mapping[Path, Mapping[str, Any]], tr: float, n_volumes: int) -> Mask:
-    """At which frames a volume was acquired, (K,), as the sidecars say; at all where none does."""
-    acquired, timed = np.ones(n_volumes, bool), {s: c for s, c in sidecars.items() if "VolumeTiming" in c}
-    for number, (source, content) in enumerate(timed.items()):
-        file = sidecar_path(source).name
-        step, stated = _volume_timing(file, content["VolumeTiming"], n_volumes)
-        if not stated.all() and abs(step - tr) > MAX_JITTER * tr:
-            raise InputError(
-                f"{file}: by VolumeTiming, which has pauses, the TR is {step:g} s, but --bold-tr says "
-                f"{tr:g} s; leave --bold-tr out, or correct or remove VolumeTiming"
-            )
-        if number and not np.array_equal(stated, acquired):
-            raise InputError(
-                f"{file}: by VolumeTiming it pauses elsewhere than the other hemisphere; correct one of them"
-            )
-        acquired = stated
-    pauses = np.flatnonzero(np.diff(~acquired, prepend=False, append=False)).reshape(-1, 2)
-    if len(pauses):
-        where = listed([f"{first}:{stop - 1}" for first, stop in pauses.tolist()])
-        paused = "%s: no volume at %d of %d frames (%s), where the run pauses by VolumeTiming: not measured"
-        logger.warning(paused, path.name, np.sum(~acquired), len(acquired), where)
-    return acquired
 
 
 def _measured(sidecars: Mapping[Path, Mapping[str, Any]], n_frames: int) -> NDArray[np.bool_]:

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.cortex.unreadable import reading
 from neuroframes.errors import InputError, check_number, check_there, listed, said
 from neuroframes.recording.arrays import read_arrays, texts
 from neuroframes.recording.band_power import BANDS, BandPower, lagged, log_band_power
 from neuroframes.recording.sidecar import read_sidecar, seconds, write_sidecar
 from neuroframes.recording.tsv import UNKNOWN, numbers, read_tsv
-from neuroframes.recording.volumes import UNREADABLE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -294,13 +294,9 @@ def _stated_tr(path: Path) -> float:
 
 
 def _read_arrays(path: Path) -> Contents:
-    try:
+    with reading(path, f"can't be read as {path.suffix}", "copy or write it again"):
         arrays = read_arrays(path)
         names = texts(arrays["names"]) if "names" in arrays else None
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path}: can't be read as {path.suffix} ({error}); copy or write it again"
-        ) from error
     values = arrays.get("features")
     if values is not None and values.ndim < 2 and names:
         # Of MATLAB's format 7.3 arrays of one column, or of one row, come without it.

@@ -54,6 +54,12 @@ def trs_between(times: NDArray[np.float64], tr: float) -> NDArray[np.int64]:
     return np.where((np.abs(apart - steps) <= MAX_JITTER) & (steps > 0), steps, 0).astype(np.int64)
 
 
+def usual_interval(times: NDArray[np.float64]) -> float:
+    """The mean of the intervals between increasing times that are no pauses: times jitter, or are rounded."""
+    apart = np.diff(times)
+    return float(apart[apart < 1.5 * apart.min()].mean())
+
+
 def acquired_at(times: NDArray[np.float64], tr: float) -> NDArray[np.bool_]:
     """At which frames (K,) of a run volumes begin at these times (n,): elsewhere it pauses.
 

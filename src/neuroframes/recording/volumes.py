@@ -8,25 +8,21 @@ import logging
 import math
 import os
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
-from zipfile import BadZipFile
 
 import nibabel as nib
 import numpy as np
 from nibabel.brikhead import AFNIHeader
-from nibabel.cifti2 import Cifti2HeaderError
-from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, unit_codes
 from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError, ImageDataError, SpatialImage
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from neuroframes.cortex.space import SAME_GRID, CorticalSpace
-from neuroframes.errors import InputError, check_there, said
+from neuroframes.cortex.unreadable import UNREADABLE, reading
+from neuroframes.errors import InputError, check_there
 from neuroframes.recording.sidecar import sidecar_path, split_suffix
 
 logger = logging.getLogger(__name__)
@@ -34,13 +30,6 @@ logger = logging.getLogger(__name__)
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-# Encryption and methods of compression that it doesn't know are RuntimeErrors of zipfile.
-OF_PYTHON = (OSError, ValueError, RuntimeError, EOFError, LookupError, OverflowError, TypeError)
-OF_FORMATS = (
-    *(zlib.error, BadZipFile, ExpatError, ImageFileError, HeaderDataError, ImageDataError),
-    Cifti2HeaderError,
-)
-UNREADABLE = (*OF_PYTHON, *OF_FORMATS)
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 AFNI_SECONDS = {77001: 1e-3, 77002: 1.0}
 # Of a NIfTI header: where voxels lie, exactly as it states it, the units, and what the values are.
@@ -99,12 +88,14 @@ def read_volume(
     Raises
     ------
     InputError
-        If it isn't 4-D, holds no real numbers, or the mask isn't one of its grid.
+        If it isn't 4-D, holds no real numbers, its affine gives voxels no place of their own, or the mask
+        isn't one of its grid.
     OSError, ValueError, EOFError
         If it is truncated.
     """
     axis = _time_axis(path, image)
     check_values(path, image)
+    _check_affine(path, image.affine)
     shape = image.shape[:3]
     values = np.asarray(np.asarray(image.dataobj), np.float32).reshape(*shape, image.shape[axis])
     inside = _stated_mask(path, sidecar, shape)
@@ -126,6 +117,14 @@ def read_volume(
             "version": 1 + isinstance(header, Nifti2Header)
         }
     return np.asfortranarray(values[inside].T), CorticalSpace.from_mask(inside, image.affine, kept)
+
+
+def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
+    if not (np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4):
+        raise InputError(
+            f"{path.name}: its affine {np.round(affine[:3], 4).tolist()} gives voxels no place of their own; "
+            "expected sizes above 0 along three axes: correct its sform or qform, or export it again"
+        )
 
 
 def brain_mask_of(path: Path) -> Path | None:
@@ -213,19 +212,12 @@ def _brain(
             )
         return inside
     check_there(mask)
-    try:
+    with reading(mask, "no mask that can be read", "expected a 3-D image, 0 outside: make it again"):
         image: Any = nib.load(mask)
         if not isinstance(image, SpatialImage):
             raise TypeError(type(image).__name__)
         check_values(mask, image)
         brain = np.asarray(image.dataobj) > 0
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(
-            f"{mask}: no mask that can be read ({said(error)}); expected a 3-D image, 0 outside: make it "
-            "again"
-        ) from error
     brain = brain[..., 0] if brain.shape == (*shape, 1) else brain
     if brain.shape == shape and np.allclose(image.affine, affine, atol=SAME_GRID):
         n_used = np.count_nonzero(brain & inside)

@@ -120,9 +120,14 @@ def least_gap_by_draws(
     def gains(runs: Sequence[Run], masks: Sequence[tuple[int, int]]) -> Float:
         return np.array([gain(mask, runs, without, without, importance) for mask in masks])
 
-    masks: Sequence[tuple[int, int]] = MASKS[::-1]
-    found, others = gains(observed, masks), iter(drawn)
-    above = found > 0
-    while (masks := masks[: int(np.argmin([*above, False]))]) and (other := next(others, None)) is not None:
-        above = found[: len(masks)] > gains(other, masks)
+    def first(masks: Sequence[tuple[int, int]], passed: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
+        return masks[: int(np.argmin([*passed, False]))]  # before the first that fails
+
+    longest_first = MASKS[::-1]
+    found = gains(observed, longest_first)
+    masks = first(longest_first, found > 0)
+    for other in drawn if masks else ():
+        masks = first(masks, found[: len(masks)] > gains(other, masks))
+        if not masks:
+            break
     return float(masks[-1][0]) if masks else np.inf
