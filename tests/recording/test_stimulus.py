@@ -131,6 +131,9 @@ def test_films_are_in_the_folder_that_is_given(run, tmp_path, name):
     write_events(run, [(0, 20, "film", name)])
     with pytest.raises(InputError, match=f"stim_file {name} isn't in .*stimuli; pass --stimulus"):
         features(run, tmp_path / "stimuli")
+    nothing = Features(np.full((K, 1), np.nan, np.float32), ("a",), TR)
+    write_features(tmp_path / "stimuli" / "task-movie_run-1.npz", nothing)  # the other way that is named
+    assert features(run, tmp_path / "stimuli").names == ("a",)
 
 
 def test_without_anything_there_is_none(run, tmp_path):

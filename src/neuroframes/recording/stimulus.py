@@ -81,7 +81,7 @@ def find_stimulus(place: Path | None, run: RunFiles) -> StimulusFiles:
                 if not (inside and films[name].is_file()):
                     raise InputError(
                         f"{events.name}: stim_file {name} isn't in {place}; pass --stimulus with the folder "
-                        "that holds it"
+                        "that holds it, or put a table of the run's features there"
                     )
     return StimulusFiles(table, events, films, to_eeg)
 
