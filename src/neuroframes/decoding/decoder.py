@@ -125,7 +125,7 @@ def fit_decoder(
     names : sequence of str, F of them
     tr : float, seconds
     moments : sequence of array, shape (K,), seconds
-        When each row was shown, on a clock that all have in common: what several people saw or heard at the
+        When each row was shown, on a clock that all have in common: what was shown to several people at the
         same moment is left out together. By default all stretches are apart.
     samples : int, ratios of the windows' penalties that are tried; the first is 1 for all
     seed : int
