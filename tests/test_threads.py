@@ -33,7 +33,7 @@ MORE = {"complete": {"out": "x"}, "resample": {"out": "x", "tr": 1.0}}
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_one_blas_thread(command):
-    function, path = getattr(neuroframes, command), Watched()
+    function, path = getattr(neuroframes, command.replace(" ", "_")), Watched()
     parameters = inspect.signature(function).parameters.values()
     required = [each for each in parameters if each.default is each.empty]
     first = [path for each in required if each.kind is each.POSITIONAL_ONLY]

@@ -272,10 +272,12 @@ def test_measured_frames_that_are_not_the_run_s_are_refused(kept):
 
 def test_a_part_in_which_nothing_was_shown_is_refused(kept):
     own = store()
-    group = own.runs[1].group | {"stimulus": np.full((K, 3), np.nan, np.float32)}
-    blank = replace(own, runs=(own.runs[0], replace(own.runs[1], group=group)))
-    with pytest.raises(InputError, match="nothing was shown in the part that is scored"):
-        r_of(kept, bold(responding(2, 1)), blank)
+    for last in (0, 3):  # whose response comes after the end
+        shown = np.where(np.arange(K)[:, None] < K - last, np.nan, own.runs[1].group["stimulus"])
+        group = own.runs[1].group | {"stimulus": shown}
+        blank = replace(own, runs=(own.runs[0], replace(own.runs[1], group=group)))
+        with pytest.raises(InputError, match="nothing was shown in the part that is scored"):
+            r_of(kept, bold(responding(2, 1)), blank)
 
 
 @pytest.mark.parametrize(

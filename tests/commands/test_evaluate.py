@@ -11,6 +11,7 @@ from neuroframes.checksums import write_checksums
 from neuroframes.commands.evaluate import BESIDE, evaluate
 from neuroframes.commands.train import train
 from neuroframes.errors import InputError
+from neuroframes.recording.store import Store
 from neuroframes.registry import BACKBONE, NO_EEG, SHUFFLED
 
 IN_TIME = {"run mean", "linear", "cubic spline", "kriging", NO_EEG}  # nothing to say without frames
@@ -75,6 +76,16 @@ def test_the_seed_decides_the_shuffles_alone(recording, r, tmp_path):
     assert one.loc["control, shuffled", BACKBONE] == r.loc[("control, shuffled", BACKBONE), "eeg"]
     assert other.loc["temporal_r", BACKBONE] == one.loc["temporal_r", BACKBONE]
     assert other.loc["control, shuffled", BACKBONE] != one.loc["control, shuffled", BACKBONE]
+
+
+def test_frames_are_scored_where_nothing_can_be_decoded(recording, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Store, "stimulus_features", ("light",))
+    monkeypatch.setattr(Store, "shown", lambda _, run: np.ones((len(run.frame_times), 1), np.float32))
+    monkeypatch.setattr("neuroframes.decoding.decoder.find_spec", lambda _: None)
+    results = evaluate([recording.store], model=recording.model, out=tmp_path / "out", tasks="gap-4")
+
+    assert "nothing is decoded: decoding needs himalaya; pip install" in caplog.text
+    assert not results["metric"].str.contains("decoded").any()
 
 
 def test_models_beside_have_rows_of_their_own(recording, tmp_path):

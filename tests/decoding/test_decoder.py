@@ -35,7 +35,7 @@ def r_of(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
-@pytest.mark.parametrize("tr", [0.5, 0.72, 0.8, 1.0, 1.4, 2.0, 2.1, 3.0])
+@pytest.mark.parametrize("tr", [0.5, 0.72, 0.8, 1.0, 1.4, 2.0, 2.1, 3.0, 10.0, 25.0])
 def test_windows_hold_every_lag_once_in_order(tr):
     lags = np.concatenate(windows(tr))
 
@@ -63,6 +63,22 @@ def test_the_delay_of_the_response_is_learned(lag):
     assert r_of(decoder.decode(new)[: K - lag], of_new[: K - lag]) > 0.95
 
 
+def test_the_delay_is_that_of_what_is_decoded():
+    frames, shown = responding(2)
+    constant = np.column_stack([shown, np.ones((K, 3))])
+    alone = fit_decoder([frames], [shown], ["level"], TR)
+    beside = fit_decoder([frames], [constant], ["level", "a", "b", "c"], TR)
+
+    assert beside.delay == pytest.approx(alone.delay)
+
+
+@pytest.mark.parametrize("tr", [0.8, 2.0, 2.1, 3.0])
+@pytest.mark.parametrize("rounding", [0.9991, 1.0009])
+def test_a_rounded_tr_has_the_same_windows(tr, rounding):
+    for exact, rounded in zip(windows(tr), windows(tr * rounding, max(2, tr)), strict=True):
+        assert np.array_equal(exact, rounded)
+
+
 def test_closer_frames_are_decoded_by_the_same_windows():
     """Each frame twice at half the TR: every second moment is decoded as before."""
     frames, shown = responding(2)
@@ -76,10 +92,11 @@ def test_closer_frames_are_decoded_by_the_same_windows():
 def test_a_moment_is_told_by_the_frame_after_its_delay(lag):
     share = np.array([[float(window[0] == lag)] for window in windows(TR)], np.float32)
     decoder = Decoder(np.zeros((V, len(share), 1)), np.eye(1), np.zeros(1), ("a",), TR, share)
-    frames = np.random.default_rng(0).random(50) < 0.3
-    expected = [0 <= k + lag < 50 and frames[k + lag] for k in range(50)]
+    for n in (50, 2):
+        frames = np.random.default_rng(0).random(n) < 0.7
+        expected = [bool(0 <= k + lag < n and frames[k + lag]) for k in range(n)]
 
-    assert decoder.told_by(frames).tolist() == expected
+        assert decoder.told_by(frames).tolist() == expected
 
 
 def test_with_one_ratio_of_penalties_it_is_ridge_regression():

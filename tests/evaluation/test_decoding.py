@@ -11,6 +11,7 @@ from neuroframes.decoding.decoder import fit_decoder
 from neuroframes.errors import InputError
 from neuroframes.evaluation.assessment import Fold, assess, assess_bound
 from neuroframes.evaluation.decoding import MEASURED, STRAIGHT, Decoders, straight, whole
+from neuroframes.evaluation.decoding import scores_of as decoding_scores_of
 from neuroframes.models.model import Origin
 from neuroframes.recording.band_power import BandPower
 from neuroframes.recording.segments import Segment, Split
@@ -56,7 +57,7 @@ def test_measured_frames_bound_what_completed_ones_tell(fold, tmp_path):
 
     bound = measured["gap-4"]["whole"]
     assert bound["decoded r"] > 0.6 > bound["decoded r"] - linear["decoded r"] > 0
-    assert bound["decoded r, low"] < bound["decoded r"] < bound["decoded r, high"]
+    assert bound["decoded r low"] < bound["decoded r"] < bound["decoded r high"]
     assert measured["eeg"]["whole"]["decoded p"] < 0.05
     assert bound["balanced accuracy, kind"] > 0.7
     assert bound["2-way identification, 20 s"] > 0.7
@@ -66,8 +67,8 @@ def test_frames_of_chance_tell_nothing(fold, tmp_path):
     found = scores_of("ridge FIR", fold, tmp_path)
     told, control = found["scores"]["eeg"]["whole"], found["controls"]["eeg"]
 
-    assert told["decoded r"] > told["decoded r, low"] > 0
-    assert control["shuffled, decoded r, low"] < 0 < control["shuffled, decoded r, high"]
+    assert told["decoded r"] > told["decoded r low"] > 0
+    assert control["shuffled, decoded r low"] < 0 < control["shuffled, decoded r high"]
     assert scores_of("mean frame", fold, tmp_path)["scores"]["eeg"]["whole"]["decoded r"] == 0
 
 
@@ -80,6 +81,52 @@ def test_features_straight_from_eeg_are_those_of_the_same_moments(fold):
     assert told["scores"]["gap-4"]["whole"]["decoded r, light"] == pytest.approx(expected, abs=1e-5)
     assert expected > 0.8
     assert (moments == assess_bound(MEASURED, fold)[1]["gap-4 moments"]).all()
+
+
+def test_units_of_features_make_no_difference_to_those_straight_from_eeg(fold):
+    units = np.array([1, 1e4, 1], np.float32)
+    rng = np.random.default_rng(0)
+    segments = []
+    for of in (*fold.part.segments, *fold.test):
+        noise, constant = rng.standard_normal(200), np.ones(200)  # whose penalty is another
+        shown = np.column_stack([of.shown[:, 0], noise, constant])
+        segments.append(replace(of, shown=shown.astype(np.float32)))
+    in_units = [replace(of, shown=units * of.shown) for of in segments]
+    (plain,), (scaled,) = (straight(of[:2], of[2:]) for of in (segments, in_units))
+
+    assert np.allclose(units * plain, scaled, rtol=1e-3, atol=1e-3)
+
+
+def test_without_a_stimulus_in_the_test_part_there_are_no_scores(fold, tmp_path):
+    nothing = replace(fold.test[0], shown=np.full((200, 3), np.nan, np.float32))
+    other = replace(fold, test=[nothing])
+
+    assert assess_bound(MEASURED, other)[0]["scores"] == assess_bound(STRAIGHT, other)[0]["scores"] == {}
+    found = scores_of("linear", other, tmp_path)["scores"]["gap-4"]["whole"]
+    assert "temporal_r" in found and "decoded r" not in found
+
+
+def test_a_feature_may_be_called_low(fold):
+    shown, noise = fold.test[0].shown, np.random.default_rng(0).standard_normal((200, 3))
+    found, _ = decoding_scores_of([shown], [shown + noise], [np.ones(200, bool)], ("low", "high", "a"), TR)
+    r = [np.corrcoef(shown[:, n], (shown + noise)[:, n])[0, 1] for n in range(3)]
+
+    assert [found[f"decoded r, {name}"] for name in ("low", "high", "a")] == pytest.approx(r)
+    assert found["decoded r low"] < found["decoded r"] < found["decoded r high"]
+
+
+def test_a_run_without_measured_frames_tells_nothing(fold):
+    spoiled = run_of(4)
+    spoiled = replace(spoiled, measured=np.zeros(200, bool), frames=1e6 * spoiled.frames)
+    space = fold.part.origin.space
+    alone, beside = (
+        Decoders.fit(segments, NAMES, space, TR).by_region["whole"][1]
+        for segments in ([run_of(1)], [run_of(1), replace(spoiled, frames=np.zeros_like(spoiled.frames))])
+    )
+
+    assert whole(spoiled) is spoiled.frames
+    r = np.corrcoef(*(of.decode(fold.test[0].frames)[:, 0] for of in (alone, beside)))[0, 1]
+    assert r > 0.999
 
 
 def test_moments_are_those_that_hidden_frames_tell_of(fold):
@@ -104,13 +151,16 @@ def test_censored_frames_of_the_training_part_are_interpolated():
 def test_each_region_has_a_decoder_of_its_own(monkeypatch):
     segments = [run_of(1), run_of(2)]
     space = CorticalSpace.from_parcels(V, [f"parcel {number}" for number in range(V)])
-    places = {"some": np.array([3, 1, 7])}
+    segments = [replace(of, frames=of.frames * (np.arange(V) != 4)) for of in segments]
+    places = {"some": np.array([3, 1, 7]), "without signal": np.array([4])}
     monkeypatch.setattr("neuroframes.evaluation.decoding.regions", lambda _: places)
-    found = Decoders.fit(segments, NAMES, space, TR).by_region["some"]
+    by_region = Decoders.fit(segments, NAMES, space, TR).by_region
+    found = by_region["some"]
     own = fit_decoder(
         [of.frames[:, places["some"]] for of in segments], [of.shown for of in segments], NAMES, TR
     )
 
+    assert {*by_region} == {"whole", "some"}
     assert found[0].tolist() == [3, 1, 7]
     assert np.allclose(found[1].weights, own.weights)
 

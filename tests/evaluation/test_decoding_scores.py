@@ -85,7 +85,7 @@ def test_scores_of_noise_are_at_chance():
         shown, _ = series(seed=seed)
         noise, _ = series(seed=1000 + seed)
         scores = decoding_scores(shown, noise, everywhere(shown), ["a", "b", "c"], TR)
-        expected.append(chance := chance_of(["a", "b", "c"], scores))
+        expected.append(chance := chance_of(scores))
         found.append({name: scores[name] for name in chance})
 
     for name in expected[0]:
@@ -102,8 +102,21 @@ def test_classification_equals_scikit_learn():
     expected = balanced_accuracy_score(kind[5:], decoded[5:].argmax(axis=1))
 
     found = classify([shown], [decoded], everywhere([shown]), names)
-    assert found == {"kind": pytest.approx(expected)}
-    assert chance_of(names, {"balanced accuracy, kind": 1.0}) == {"balanced accuracy, kind": 1 / 3}
+    assert found == {"kind": (pytest.approx(expected), 3)}
+
+
+def test_only_values_that_occur_are_answers():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 80)
+    shown, decoded = np.eye(3)[kind], rng.standard_normal((80, 3))
+    names = ["kind=circle", "kind=square", "kind=triangle"]
+    expected = balanced_accuracy_score(kind, decoded[:, :2].argmax(axis=1))
+    scores = decoding_scores([shown], [decoded], everywhere([shown]), names, TR)
+
+    assert scores["balanced accuracy, kind"] == pytest.approx(expected)
+    assert chance_of(scores)["balanced accuracy, kind"] == 1 / 2
+    for none in (np.eye(3)[kind * 0], np.zeros((80, 3))):  # nothing to tell it from, or nothing at all
+        assert classify([none], [decoded], everywhere([none]), names) == {}
 
 
 def test_moments_without_features_are_not_scored():

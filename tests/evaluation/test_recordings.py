@@ -137,10 +137,10 @@ def test_a_story_is_decoded_by_the_first_half_of_others(story, tmp_path):
         assert np.flatnonzero(np.isfinite(other.shown).all(axis=1)).tolist() == [*range(146)]
     about, _ = assess_bound(MEASURED, fold)
     assert about["scores"]["late-every-second"]["whole"]["decoded r, word_rate"] > 0.6
-    # Were all others told otherwise in their second half, decoders would be the same.
+    # Were the second half another in all others, decoders would be the same.
     with np.load(story / "alice_regions.npz") as arrays:
         changed = {name: np.array(of) for name, of in arrays.items()}
-    changed["word_rate"][:, 146:] = changed["sound_power"][:, 146:] = 5
+    changed["word_rate"][:, 146:] = changed["sound_power"][:, 146:] = changed["bold"][:, 150:] = 5
     np.savez(story / "alice_regions.npz", **changed)
     again = with_decoders(real_bold(story)[1], tmp_path / "again")
     make_decoders(again)

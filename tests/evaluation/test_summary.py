@@ -167,7 +167,7 @@ def test_many_features_of_a_stimulus_have_no_tables_of_their_own(tmp_path):
     about = {"group": SIMULATED, "recording": "a", "person": "a", "seed": 0, "tr": 1.0, "lengths": [9]}
     about |= {"audit": False, "p": None, "cost": {"device": "x86_64", "parameters": 3}, "method": "drift"}
     for number in (8, 9):
-        r = {"decoded r": 0.3, "decoded r, low": 0.1, "decoded r, high": 0.5}
+        r = {"decoded r": 0.3, "decoded r low": 0.1, "decoded r high": 0.5}
         r |= {f"decoded r, f{k}": 0.25 for k in range(number)}
         scores = {"eeg": {"whole": {"temporal_r": 0.3, **r}}}
         controls = {"eeg": {"shuffled": 0.0, **{f"shuffled, {name}": 0.0 for name in r}}}

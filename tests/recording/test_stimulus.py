@@ -94,6 +94,15 @@ def test_categories_of_events_hold_from_onset_to_end_on_either_clock(run, folder
     assert np.flatnonzero(found.values[:, 1]).tolist() == [10, 11]
 
 
+@pytest.mark.parametrize("lasting", [0, 0.5])
+def test_events_shorter_than_a_frame_are_of_the_one_in_which_they_begin(run, lasting):
+    onsets = [14.0, 16.2, 21.7, 35.999]
+    write_events(run, [(onset, lasting, "face", None) for onset in onsets])
+    found = features(run, None, "trial_type")
+
+    assert np.flatnonzero(found.values[:, 0]).tolist() == [int((onset - 10) // TR) for onset in onsets]
+
+
 def test_films_are_read_where_events_say(run, tmp_path):
     av = pytest.importorskip("av")
     path = tmp_path / "stimuli" / "clips" / "a.mp4"
@@ -122,16 +131,15 @@ def test_films_are_in_the_folder_that_is_given(run, tmp_path, name):
     write_events(run, [(0, 20, "film", name)])
     with pytest.raises(InputError, match=f"stim_file {name} isn't in .*stimuli; pass --stimulus"):
         features(run, tmp_path / "stimuli")
+    nothing = Features(np.full((K, 1), np.nan, np.float32), ("a",), TR)
+    write_features(tmp_path / "stimuli" / "task-movie_run-1.npz", nothing)  # the other way that is named
+    assert features(run, tmp_path / "stimuli").names == ("a",)
 
 
 def test_messages_name_what_would_do(run, tmp_path):
     write_events(run, [(0, 20, "film", "absent.mp4")])
-    with pytest.raises(InputError, match=r"or tables such as task-\S+\.tsv \(or \.npz"):
+    with pytest.raises(InputError, match=r"or put a table there, as task-\S+\.tsv \(or \.npz"):
         features(run, tmp_path / "stimuli")
-    film = tmp_path / "a.mp4"
-    film.write_bytes(b"")
-    with pytest.raises(InputError, match="--stimulus a.mp4: no table .*; pass the folder that holds it"):
-        features(run, film)
     write_events(run, [(0, 20, "film", "n/a")])
     with pytest.raises(
         InputError,

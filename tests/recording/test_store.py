@@ -724,3 +724,5 @@ def test_what_was_shown_stands_beside_the_frames(root, tmp_path, caplog):
     write_stimulus(stimuli, 2, ("dark",), ["cat"])
     with pytest.raises(InputError, match=r"run-2: .* features dark, task-rest_run-1 has light"):
         prepare(root, tmp_path / "out", subject="01", stimulus=stimuli)
+    with pytest.raises(InputError, match=r"run-1.tsv is no folder; pass the one"):  # one table of all runs
+        prepare(root, tmp_path / "out", subject="01", stimulus=stimuli / "sub-01_task-rest_run-1.tsv")

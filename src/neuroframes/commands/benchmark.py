@@ -126,7 +126,10 @@ def benchmark(
             raise InputError(f"recordings couldn't be simulated: {'; '.join(failed)}")
         found = [with_decoders(of, out / "decoders") for of in found]
         if failed := here(make_decoders, [of for of in found if of.decoders]):
-            raise InputError(f"decoders couldn't be fitted: {'; '.join(failed)}")
+            raise InputError(
+                f"decoders couldn't be fitted: {'; '.join(failed)}; or else pass stores that were prepared "
+                "without --stimulus"
+            )
         cells = list(cells_of(found, asked, out / "cells"))
         missing = [cell for cell in cells if not cell.folder.exists()]
         logger.info("%d of %d cells to run", len(missing), len(cells))

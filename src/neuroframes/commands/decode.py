@@ -151,7 +151,7 @@ def decode_score(
         logger.info("decoding %s", path)
         name = path.name if short.count(path.name) == 1 else str(path)
         files.append(decode_run(name, read_bold(path, tr=bold_tr), kept, store))
-    scores = tidy(files, kept.names)
+    scores = tidy(files)
     about = {
         "command": "neuroframes decode score",
         "decoder": str(decoder),

@@ -279,14 +279,14 @@ def decode_run(name: str, bold: Bold, kept: KeptDecoder, store: Store) -> Decode
     segment = _segment(bold, rows, known, there, kept)
     frames, shown = whole(segment), _columns(store.shown(run), store, kept.names)[part.start : part.stop]
     shown[(at < there[rows][0] - run.tr / 2) | (at > there[rows][-1] + run.tr / 2)] = np.nan
-    if np.isfinite(shown).all(axis=1).sum() < FEWEST_SHOWN:
+    (moments,) = kept.decoders.told_by([np.ones(len(at), bool)])
+    if (moments & np.isfinite(shown).all(axis=1)).sum() < FEWEST_SHOWN:
         raise InputError(f"{file}: nothing was shown in the part that is scored; hold out another part")
     scores: Scores = {}
-    moments = kept.decoders.told_by([np.ones(len(at), bool)])
     for region, (vertices, decoder) in kept.decoders.by_region.items():
         told = decoder.decode(frames[:, vertices], bold.tr)
         told = np.stack([np.interp(at, segment.times, of) for of in told.T], axis=1).astype(np.float32)
-        scores[region], _ = scores_of([shown], [told], moments, kept.names, kept.tr)
+        scores[region], _ = scores_of([shown], [told], [moments], kept.names, kept.tr)
         if region == WHOLE:
             decoded = told
     kind = "measured" if bold.measured[bold.acquired].all() else "completed"

@@ -131,6 +131,8 @@ def evaluate(
                 )
             for row in BOUNDS if trial.fold.decoders else ():
                 found, arrays = assess_bound(row, trial.fold)
+                if not found["scores"]:
+                    continue
                 cells.append(folder / "cells" / f"{len(cells)}-{slug(row)}")
                 about |= {"audit": False, "options": {}, "method": row, "cost": {"device": device()}}
                 write_cell(cells[-1], {**found, **about}, arrays)
@@ -203,7 +205,10 @@ def _held_out_time(place: Path, paths: Sequence[Path], tasks: tuple[str, ...]) -
     decoders = None
     if names := recording.stimulus_features:
         logger.info("fitting decoders of %d features of the stimulus", len(names))
-        decoders = Decoders.fit(part.segments, names, origin.space, origin.tr)
+        try:
+            decoders = Decoders.fit(part.segments, names, origin.space, origin.tr)
+        except InputError as error:  # frames are scored without
+            logger.warning("nothing is decoded: %s", error)
     fold = Fold(part, held_out(recording, part), tasks, decoders=decoders)
     yield Trial(recording.path.stem, OWN, fold, _preface(fold), models, ())
 

@@ -31,6 +31,7 @@ COMPONENTS = 200  # of frames
 MOST_TARGETS = 64  # of more features so many principal components are decoded
 BLOCKS = 5  # of moments, left out in turn
 FEWEST_MOMENTS = 64
+ROUNDING = 0.01  # of a window: files round TRs
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Decoder:
     ----------
     weights : array, shape (V, B, T), of each window, for T targets
     loadings : array, shape (T, F), from targets to features; identity where they are the features
-    mean : array, shape (F,)
+    mean : array, shape (F,), decoded from frames that are 0
     names : tuple of str, F of them
     tr : float, seconds
     share : array, shape (B, T), of each window in the variance of a target as it is decoded
@@ -71,14 +72,13 @@ class Decoder:
     def delay(self) -> float:
         """Seconds from a moment to the frames that tell most of it, mean over targets."""
         middle = self.tr * np.array([lags.mean() for lags in windows(self.tr)])
-        return float((middle @ self.share).mean())
+        # What isn't decoded, as what was constant, has no share.
+        return float(middle @ self.share.sum(axis=1) / max(self.share.sum(), np.finfo(np.float32).tiny))
 
     def told_by(self, frames: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Moments (K,) of which these frames (K,) tell most: those `delay` before them."""
-        lag = round(self.delay / self.tr)
-        moments = np.zeros_like(frames)
-        moments[max(-lag, 0) : len(frames) - max(lag, 0)] = frames[max(lag, 0) : len(frames) + min(lag, 0)]
-        return moments
+        at = np.arange(len(frames)) + round(self.delay / self.tr)
+        return np.isin(at, np.flatnonzero(frames))
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What `from_tensors` takes: what goes into JSON, and arrays."""
@@ -93,9 +93,9 @@ class Decoder:
 def windows(tr: float, step: float | None = None) -> list[NDArray[np.intp]]:
     """Lags, in frames, of each window: from `FIRST` to `LAST`, each `step`, or `STEP` or one frame, long."""
     step = max(STEP, tr) if step is None else step
-    edges = np.arange(round(FIRST / step), round(LAST / step) + 1)
+    edges = np.arange(round(FIRST / step), max(round(LAST / step), 1) + 1)
     lags = np.arange(np.floor(edges[0] * step / tr), np.ceil(edges[-1] * step / tr) + 1).astype(np.intp)
-    window = np.floor(lags * tr / step + 1e-6)
+    window = np.floor(lags * tr / step + ROUNDING)
     return [lags[window == edge] for edge in edges[:-1]]
 
 
@@ -125,7 +125,7 @@ def fit_decoder(
     names : sequence of str, F of them
     tr : float, seconds
     moments : sequence of array, shape (K,), seconds
-        When each row was shown, on a clock that all have in common: what several people saw or heard at the
+        When each row was shown, on a clock that all have in common: what was shown to several people at the
         same moment is left out together. By default all stretches are apart.
     samples : int, ratios of the windows' penalties that are tried; the first is 1 for all
     seed : int

@@ -260,14 +260,15 @@ def assess_bound(row: str, fold: Fold) -> tuple[dict[str, Any], dict[str, NDArra
     features = straight(fold.part.segments, test) if row == STRAIGHT else []
     for task in fold.tasks:
         scored = [given_and_scored(task, segment)[1] for segment in test]
-        if not any(mask.any() for mask in scored):
-            continue
         if row == MEASURED:
-            scores[task], series = decoders.score(frames, test, scored)
+            found, series = decoders.score(frames, test, scored)
         else:
             shown, moments = [*map(shown_of, test)], decoders.told_by(scored)
-            found, series = scores_of(shown, features, moments, decoders.features, tr)
-            scores[task] = {WHOLE: found}
+            told, series = scores_of(shown, features, moments, decoders.features, tr)
+            found = {WHOLE: told}
+        if not found[WHOLE]:  # nothing was shown, or nothing is hidden
+            continue
+        scores[task] = found
         arrays |= {f"{task} {name}": of for name, of in series.items()}
     lengths = [len(segment.times) for segment in test]
     return {"scores": scores, "controls": {}, "p": None, "tr": tr, "lengths": lengths, "cost": {}}, arrays

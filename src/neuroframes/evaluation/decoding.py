@@ -42,7 +42,7 @@ AFTER = 4.0  # seconds of EEG after a moment that tell of it, with what ridge FI
 
 @dataclass(frozen=True)
 class Decoders:
-    """One of each region, and of the whole cortex.
+    """One of each region that has a signal, and of the whole cortex.
 
     Attributes
     ----------
@@ -77,10 +77,14 @@ class Decoders:
         tr : float, seconds
         moments, seed : as of `fit_decoder`
         """
-        frames, shown = [whole(segment) for segment in segments], [shown_of(segment) for segment in segments]
+        frames = [whole(segment) for segment in segments]
+        # A run that is censored as a whole tells of nothing.
+        shown = [np.where(of.measured.any(), shown_of(of), np.nan) for of in segments]
         found = {}
         for region, vertices in {WHOLE: np.arange(space.V), **regions(space)}.items():
             of_region = [part[:, vertices] for part in frames]
+            if region != WHOLE and not any(part.any() for part in of_region):
+                continue  # outside what was recorded
             decoder = fit_decoder(of_region, shown, names, tr, moments=moments, seed=seed)
             found[region] = vertices, decoder
         return cls(found)
@@ -127,7 +131,8 @@ class Decoders:
         Returns
         -------
         scores : dict from region to dict of float
-            With `decoded r, low` and `high`, its 95 % interval, and `decoded p`, of blocks enough.
+            With `decoded r low` and `decoded r high`, its 95 % interval, and `decoded p`, of blocks enough;
+            empty of fewer than three moments.
         arrays : dict of `shown`, `decoded` (n, F) and `moments` (n,), all moments of all segments in a row
         """
         shown, moments = [shown_of(segment) for segment in segments], self.told_by(hidden)
@@ -155,15 +160,14 @@ def scores_of(
     moments = [mask & np.isfinite(of).all(axis=1) for mask, of in zip(moments, shown, strict=True)]
     every = [np.ones(len(of), bool) for of in shown]
     scores = decoding_scores(shown, decoded, moments, names, tr, told=every)
-    varying = np.flatnonzero(
-        standardised(np.concatenate([of[mask] for of, mask in zip(shown, moments, strict=True)])).any(axis=0)
-    )
+    scored = np.concatenate([of[mask] for of, mask in zip(shown, moments, strict=True)])
+    varying = np.flatnonzero(standardised(scored).any(axis=0)) if scores else np.array([], int)
     if len(varying):
         generator = np.random.default_rng(0)
         nothing = [np.zeros_like(of) for of in decoded]
         with suppress(TooFewBlocksError):
             found = compare_r(shown, decoded, nothing, moments, tr, generator, vertices=varying)
-            scores |= {"decoded r, low": found.low, "decoded r, high": found.high}
+            scores |= {"decoded r low": found.low, "decoded r high": found.high}
         with suppress(TooFewBlocksError):
             truth, told = ([part[:, varying] for part in series] for series in (shown, decoded))
             scores["decoded p"] = permutation_p(truth, told, moments, tr, generator).p
@@ -174,8 +178,12 @@ def scores_of(
 
 def straight(part: Sequence[Segment], test: Sequence[Segment]) -> list[Float32]:
     """Features (K, F) of each segment of the test part by ridge regression on the EEG around each moment."""
-    model = RidgeFIR().fit([_as_frames(segment) for segment in part])
-    return [model.estimate(_as_frames(of).given(np.zeros(len(of.times), bool))) for of in test]
+    train = [_as_frames(segment) for segment in part]
+    # One penalty is chosen for all features: in units of their own one of them would choose it.
+    scale = np.nanstd(np.concatenate([of.frames for of in train]), axis=0)
+    scale[scale == 0] = 1
+    model = RidgeFIR().fit([replace(of, frames=of.frames / scale) for of in train])
+    return [scale * model.estimate(_as_frames(of).given(np.zeros(len(of.times), bool))) for of in test]
 
 
 def _as_frames(segment: Segment) -> Segment:
@@ -186,8 +194,8 @@ def _as_frames(segment: Segment) -> Segment:
 
 
 def whole(segment: Segment) -> Float32:
-    """Measured frames (K, V), the others interpolated linearly."""
-    if segment.measured.all():
+    """Measured frames (K, V), the others interpolated linearly; as they are where none is measured."""
+    if segment.measured.all() or not segment.measured.any():
         return segment.frames
     return segment.completed(Linear().fit([segment]).estimate(segment))
 

@@ -4,8 +4,9 @@
     identification    of S stretches of T seconds that don't overlap: how often a stretch as it was decoded
                       is more like what was shown then than like what was shown at another one (2-way, chance
                       .5), and how often what was shown is among the k most like it (top-k, chance k / S)
-    classification    of a category, whose indicators are features: the largest is the answer; the mean over
-                      categories of the share found (balanced accuracy, chance one over their number)
+    classification    of a category, whose indicators are features: of the values that occur the one with the
+                      largest is the answer; the mean over values of the share found (balanced accuracy,
+                      chance one over their number)
 
 Two stretches are alike as their features correlate, all moments and features taken together, each feature
 standardised over all stretches. Stretches with the same features but for rounding count as half found.
@@ -94,17 +95,24 @@ def identify(shown: Series, decoded: Series, rows: Rows, tr: float, length: floa
     return Identification(size * tr, np.array(starts), similarity.round(12))
 
 
-def classify(shown: Series, decoded: Series, rows: Rows, names: Sequence[str]) -> dict[str, float]:
-    """Balanced accuracy of each category among the features' names; of those that occur."""
+def classify(
+    shown: Series, decoded: Series, rows: Rows, names: Sequence[str]
+) -> dict[str, tuple[float, int]]:
+    """Balanced accuracy of each category among the features' names, and of how many values that occur.
+
+    A category has none where fewer than two occur.
+    """
     x, y = _picked(shown, rows), _picked(decoded, rows)
     found = {}
     for category in dict.fromkeys(name.partition(CATEGORY)[0] for name in names if CATEGORY in name):
         columns = [number for number, name in enumerate(names) if name.startswith(category + CATEGORY)]
+        columns = [column for column in columns if (x[:, column] > 0.5).any()]
+        if len(columns) < 2:
+            continue
         truth, answer = x[:, columns].argmax(axis=1), y[:, columns].argmax(axis=1)
         said = x[:, columns].max(axis=1) > 0.5  # of some moments there may be no category
-        found[category] = float(
-            np.mean([(answer[said & (truth == of)] == of).mean() for of in np.unique(truth[said])])
-        )
+        shares = [(answer[said & (truth == of)] == of).mean() for of in range(len(columns))]
+        found[category] = float(np.mean(shares)), len(columns)
     return found
 
 
@@ -138,8 +146,9 @@ def decoding_scores(
             n = len(of.similarity)
             found |= {f"top-{k}, {where}": of.top(k) for k in TOP if k < n}
             found[f"stretches, {where}"] = float(n)
-    accuracy = classify(shown, decoded, wider, names)
-    return found | {f"balanced accuracy, {category}": value for category, value in accuracy.items()}
+    for category, (accuracy, n) in classify(shown, decoded, wider, names).items():
+        found |= {f"balanced accuracy, {category}": accuracy, f"values, {category}": float(n)}
+    return found
 
 
 def _picked(series: Series, rows: Rows) -> NDArray[np.floating]:
@@ -154,7 +163,7 @@ def _stretches(mask: NDArray[np.bool_], size: int) -> list[int]:
     ]
 
 
-def chance_of(names: Sequence[str], found: Mapping[str, float]) -> dict[str, float]:
+def chance_of(found: Mapping[str, float]) -> dict[str, float]:
     """What each score is expected to be of features that tell nothing, under the same names."""
     expected = {}
     for name in found:
@@ -162,9 +171,9 @@ def chance_of(names: Sequence[str], found: Mapping[str, float]) -> dict[str, flo
         if kind.startswith("top-"):
             expected[name] = int(kind.removeprefix("top-")) / found[f"stretches, {where}"]
         elif kind == "balanced accuracy":
-            expected[name] = 1 / sum(of.startswith(where + CATEGORY) for of in names)
+            expected[name] = 1 / found[f"values, {where}"]
         elif kind == "2-way identification":
             expected[name] = 0.5
-        elif kind.startswith("decoded r"):
+        elif kind == "decoded r":
             expected[name] = 0.0
     return expected

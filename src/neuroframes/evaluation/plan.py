@@ -51,7 +51,7 @@ def chosen(
         suite = replace(suite, tasks=parse_names(tasks, TASKS, "tasks"))
     if methods is not None:
         suite = replace(suite, methods=parse_names(methods, METHODS, "methods"))
-    needed = (*NEEDED, "submitit") if cluster else NEEDED
+    needed = (*NEEDED, *("submitit",) * bool(cluster), *("av", "himalaya") * suite.film)
     if missing := [package for package in needed if find_spec(package) is None]:
         raise InputError(f"benchmark needs {', '.join(missing)}; pip install 'neuroframes[benchmark]'")
     for method in suite.methods:

@@ -174,6 +174,7 @@ def to_simulate(suite: Suite, folder: Path) -> list[Recording]:
 def make_simulated(place: Path, suite: Suite) -> None:
     """Simulate and prepare the recordings of a folder; whole or not at all."""
     settings: dict[str, Any] = {"space": suite.space, "progress": False}
+    film = suite.film and place.name != PEOPLE_FOLDER
     if place.name == PEOPLE_FOLDER:
         settings |= PEOPLE | {"subjects": suite.n_people}
     else:
@@ -181,9 +182,11 @@ def make_simulated(place: Path, suite: Suite) -> None:
         only_eeg = seed not in suite.seeds
         minutes, runs = (OTHER_MINUTES, 1) if only_eeg else (suite.minutes, suite.runs)
         settings |= {"minutes": minutes, "runs": runs, "seed": seed, "linear": True}
+        settings["film"] = film
     with written_whole(place, overwrite=False) as folder:
         root = simulate(folder / "bids", **settings)
-        prepare(root, folder, progress=False)
+        shown: dict[str, Any] = {"stimulus": root / "stimuli", "category": "kind"} if film else {}
+        prepare(root, folder, **shown, progress=False)
         shutil.rmtree(root)
 
 
@@ -309,8 +312,9 @@ def make_decoders(recording: Recording) -> None:
     if recording.decoders.exists():
         return
     if recording.group == STORY:
-        bold, others = read_real_bold(recording), [_of_other(other) for other in recording.others]
-        decoders = Decoders.fit(others, OF_STORY, bold.space, bold.tr, moments=[bold.times] * len(others))
+        others, bold = [_of_other(of, half=True) for of in recording.others], read_real_bold(recording)
+        moments = [of.times for of in others]
+        decoders = Decoders.fit(others, OF_STORY, bold.space, bold.tr, moments=moments)
     else:
         (fold,) = folds_of(replace(recording, decoders=None), ())
         origin, names = fold.part.origin, open_store(recording.source).stimulus_features
@@ -341,22 +345,25 @@ def lent_motion(recording: Recording, n_frames: int) -> NDArray[np.float64] | No
     return np.asarray(moving[7 * recording.number % len(moving)]) if len(moving) else None
 
 
-def _scaled(bold: Bold, given: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _scaled(
+    data: NDArray[np.float32], given: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Frames detrended and z-scored over those that are given, and their scale."""
-    frames = np.array(bold.data, order="F")
+    frames = np.array(data, order="F")
     trend = detrend(frames, given)
     scale = vertex_scale(frames, given, trend[0])
     frames /= np.where(scale > 0, scale, 1)
     return frames, scale
 
 
-def _of_other(recording: Recording) -> Segment:
-    """The whole run of another person."""
+def _of_other(recording: Recording, *, half: bool = False) -> Segment:
+    """The whole run of another person, or its first half, as if there were no second."""
     bold = read_real_bold(recording)
-    every = np.ones(len(bold.data), bool)
-    frames, _ = _scaled(bold, every)
-    run, shown = recording.name, _told(recording, bold, first=True)
-    return Segment(frames, bold.times, bold.times, every, None, run, person=recording.person, shown=shown)
+    shown, n = _told(recording, bold, first=True), len(bold.data) // (1 + half)
+    every, times = np.ones(n, bool), bold.times[:n]
+    frames, _ = _scaled(bold.data[:n], every)
+    shown = None if shown is None else shown[:n]
+    return Segment(frames, times, times, every, None, recording.name, person=recording.person, shown=shown)
 
 
 def _place(recording: Recording) -> int:
@@ -384,7 +391,7 @@ def _fold_of_bold(
     run = Segment(bold.data, bold.times, bold.times, every, None, recording.name, motion=motion, shown=told)
     run = replace(run, person=recording.person)
     given, _ = given_and_scored(task, run)
-    frames, scale = _scaled(bold, given)
+    frames, scale = _scaled(bold.data, given)
     run = replace(run, frames=frames)
     origin = Origin(bold.space, bold.tr, scale, Split((), (), 0.0))
     part = TrainingPart(origin, [run.given(given)], own=True, others=others)

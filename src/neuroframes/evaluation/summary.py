@@ -56,7 +56,6 @@ DECODING = {  # metrics of decoding by the start of their names
     "top-5, 10 s": "Share of stretches of 10 s among the five most alike, given frames too",
     "balanced accuracy, ": "Balanced accuracy",
 }
-LIMITS = ("low", "high")
 CEILING = ", ceiling"  # ends the name of what measured frames reach
 MOST_FEATURES = 8  # of a stimulus, each with a table of its own
 COST = "cost"  # stands where a task does
@@ -319,14 +318,13 @@ def _decoding(results: pd.DataFrame) -> str:
     for reference in ("linear", "kriging") if several else ():
         less = _less(r, reference)
         text += _section(f"Decoded r less that of {reference}, with its 95 % interval over people", less)
-    every = whole[~whole["metric"].isin([f"{DECODED}, {limit}" for limit in LIMITS])]
     for start, title in DECODING.items():
-        metrics = every["metric"][every["metric"].str.startswith(start)].unique()
+        metrics = whole["metric"][whole["metric"].str.startswith(start)].unique()
         if start == f"{DECODED}, " and len(metrics) > MOST_FEATURES:
             text += f"\nDecoded r of each of {len(metrics)} features: `results.csv`.\n"
             continue
         for metric in metrics:
-            of = every[every["metric"] == metric]
+            of = whole[whole["metric"] == metric]
             text += _section(f"{title}, {metric.removeprefix(start)}".removesuffix(", "), _mean(of))
     for region in (name for name in results["region"].unique() if name != WHOLE):
         of = results[(results["region"] == region) & (results["metric"] == DECODED)]
@@ -336,7 +334,7 @@ def _decoding(results: pd.DataFrame) -> str:
 
 def _with_limits(rows: pd.DataFrame) -> pd.DataFrame:
     """Text of r and its interval, the mean over recordings."""
-    names = [DECODED, *(f"{DECODED}, {limit}" for limit in LIMITS)]
+    names = [DECODED, f"{DECODED} low", f"{DECODED} high"]
     wide = rows[rows["metric"].isin(names)].pivot_table(
         "value", ["method", "task", "recording"], "metric", sort=False
     )

@@ -52,7 +52,7 @@ class StimulusFiles:
 
 
 def find_stimulus(place: Path | None, run: RunFiles) -> StimulusFiles:
-    """What there is of a run in a folder, or the table that `place` is; its events alone without any.
+    """What there is of a run in a folder; its events alone without any.
 
     Raises
     ------
@@ -62,12 +62,7 @@ def find_stimulus(place: Path | None, run: RunFiles) -> StimulusFiles:
     table = None
     if place is not None:
         files = [of for of in sorted(place.rglob("*")) if of.suffix in FORMATS and "_events" not in of.name]
-        of_run = run_of(run.bold[0])
-        table = place if place.is_file() else nearest_of_run(files, of_run, "table of features")
-        if table == place and place.suffix not in FORMATS:
-            raise InputError(
-                f"--stimulus {place.name}: no table ({listed(FORMATS)}); pass the folder that holds it"
-            )
+        table = nearest_of_run(files, run_of(run.bold[0]), "table of features")
     beside = [(run.eeg.parent, True), (run.eeg.parent.parent / "func", False)]
     found = [
         (file, to_eeg)
@@ -86,7 +81,7 @@ def find_stimulus(place: Path | None, run: RunFiles) -> StimulusFiles:
                 if not (inside and films[name].is_file()):
                     raise InputError(
                         f"{events.name}: stim_file {name} isn't in {place}; pass --stimulus with the folder "
-                        f"that holds it, or tables such as {run.name}.tsv (or {listed(FORMATS[1:])})"
+                        f"that holds it, or put a table there, as {run.name}.tsv (or {listed(FORMATS[1:])})"
                     )
     return StimulusFiles(table, events, films, to_eeg)
 
@@ -124,7 +119,7 @@ def read_stimulus(
         if files.films:
             parts.append(_of_films(files, events, onset, since, tr))
         if category:
-            parts.append(indicators(category, _active(events[category], onset, duration, since)))
+            parts.append(indicators(category, _active(events[category], onset, duration, since, tr)))
     if not parts:
         return None
     values = np.concatenate([values for values, _ in parts], axis=1).astype(np.float32)
@@ -194,13 +189,23 @@ def _of_films(
 
 
 def _active(
-    column: "Series", onset: NDArray[np.float64], duration: NDArray[np.float64], times: NDArray[np.float64]
+    column: "Series",
+    onset: NDArray[np.float64],
+    duration: NDArray[np.float64],
+    times: NDArray[np.float64],
+    tr: float,
 ) -> Sequence[str]:
-    """What is the case at each time: the last event with a value that has begun and not ended; "" of none."""
+    """What is the case at each time: the last event with a value that has begun and not ended; "" of none.
+
+    One that lies between two times is of the frame in which it begins.
+    """
     found = [""] * len(times)
     for value, begin, lasting in zip(column.str.strip(), onset, duration, strict=True):
         if value.lower() not in UNKNOWN and np.isfinite(begin):
             end = begin + lasting if np.isfinite(lasting) else np.inf
-            for k in np.flatnonzero((times >= begin) & (times < end)):
+            during = (times >= begin) & (times < end)
+            if not during.any():
+                during = (begin >= times - tr / 2) & (begin < times + tr / 2)
+            for k in np.flatnonzero(during):
                 found[k] = value
     return found

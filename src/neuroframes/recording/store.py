@@ -378,6 +378,8 @@ def prepare(
     }
     if stimulus is not None:
         check_there(Path(stimulus))
+        if not Path(stimulus).is_dir():
+            raise InputError(f"--stimulus {stimulus} is no folder; pass the one that holds it")
     if len(sphere) != len(to_sphere):
         raise InputError(
             f"{len(sphere)} --sphere and {len(to_sphere)} --to-sphere; expected as many: pass both for each "

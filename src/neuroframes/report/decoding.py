@@ -56,10 +56,10 @@ class DecodedRun:
     scores: Mapping[str, Mapping[str, float]]
 
 
-def tidy(runs: Sequence[DecodedRun], names: Sequence[str]) -> pd.DataFrame:
-    """Every score of files: file, kind, region, metric, value, chance; `names` are those of features."""
+def tidy(runs: Sequence[DecodedRun]) -> pd.DataFrame:
+    """Every score of files: file, kind, region, metric, value, chance."""
     rows = [
-        (of.file, of.kind, region, metric, value, chance_of(names, found).get(metric, np.nan))
+        (of.file, of.kind, region, metric, value, chance_of(found).get(metric, np.nan))
         for of in runs
         for region, found in of.scores.items()
         for metric, value in found.items()
@@ -83,8 +83,8 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
             name, _, where = metric.partition(", ")
             if metric == "decoded r":
                 row["r"] = f"{value[metric]:.3f}"
-                if "decoded r, low" in value:
-                    row["r"] += f" ({value['decoded r, low']:.3f} to {value['decoded r, high']:.3f})"
+                if "decoded r low" in value:
+                    row["r"] += f" ({value['decoded r low']:.3f} to {value['decoded r high']:.3f})"
             elif metric == "decoded p":
                 row["p"] = f"{value[metric]:.3f}"
             elif name == "balanced accuracy" or (name != "stretches" and where == f"{LENGTH:g} s"):
@@ -111,7 +111,6 @@ def report(scores: pd.DataFrame) -> str:
     )
     text += _table(summary(scores))
     r = scores[scores["metric"].str.startswith("decoded r, ") & (scores["region"] == WHOLE)]
-    r = r[~r["metric"].isin(["decoded r, low", "decoded r, high"])]
     by_feature = r.assign(metric=r["metric"].str.removeprefix("decoded r, "))
     text += "\n## r of each feature\n\n"
     if by_feature["metric"].nunique() <= MOST_FEATURES:
