@@ -22,10 +22,11 @@ from neuroframes.models.model import Origin
 from neuroframes.models.population import PopulationModel
 from neuroframes.recording.band_power import log_band_power
 from neuroframes.recording.bold import write_bold
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.segments import Part, Segment, Split
 from neuroframes.recording.signal import Signal
 from neuroframes.recording.simulate import simulate
-from neuroframes.recording.store import Store, StoredRun, prepare
+from neuroframes.recording.store import Store, StoredRun
 from neuroframes.training.part import TrainingPart
 
 TR = 0.8

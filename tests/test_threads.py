@@ -36,8 +36,9 @@ def test_every_command_has_one_blas_thread(command):
     function, path = getattr(neuroframes, command.replace(" ", "_")), Watched()
     parameters = inspect.signature(function).parameters.values()
     required = [each for each in parameters if each.default is each.empty]
-    first = [path for each in required if each.kind is each.POSITIONAL_ONLY]
-    named = {each.name: path for each in required if each.kind is not each.POSITIONAL_ONLY}
+    given = {each: [path] if "Sequence[" in str(each.annotation) else path for each in required}
+    first = [given[each] for each in required if each.kind is each.POSITIONAL_ONLY]
+    named = {each.name: given[each] for each in required if each.kind is not each.POSITIONAL_ONLY}
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         with pytest.raises(InputError, match="enough"):

@@ -23,7 +23,7 @@ HOMES = {
     "export": "neuroframes.commands.export",
     "measured_frames": "neuroframes.report.result",
     "open_store": "neuroframes.recording.store",
-    "prepare": "neuroframes.recording.store",
+    "prepare": "neuroframes.recording.prepare",
     "prior": "neuroframes.commands.prior",
     "read_bold": "neuroframes.recording.bold",
     "read_eeg": "neuroframes.recording.eeg",

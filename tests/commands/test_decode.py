@@ -23,9 +23,10 @@ from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.models.stored import write_stored
 from neuroframes.recording.bold import Bold
 from neuroframes.recording.features import Features, write_features
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.segments import load_segments, split_of
 from neuroframes.recording.sidecar import write_sidecar
-from neuroframes.recording.store import Store, StoredRun, prepare
+from neuroframes.recording.store import Store, StoredRun
 
 pytest.importorskip("himalaya")
 TR, P, K, DELAY = 2.0, 8, 120, 2  # DELAY in frames

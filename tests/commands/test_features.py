@@ -17,8 +17,9 @@ from neuroframes.evaluation.plan import inapplicable
 from neuroframes.evaluation.recordings import folds_of, own
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.features import Features, write_features
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.store import open_store
 from neuroframes.registry import BACKBONE, NO_EEG, load_model
 
 TR, P, K = 2.0, 12, 110

@@ -20,8 +20,9 @@ from neuroframes.commands.train import train
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
 from neuroframes.recording.bold import read_bold, read_deviation, write_bold
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.store import open_store
 from neuroframes.registry import load_model
 from neuroframes.report.view import view
 

@@ -24,9 +24,10 @@ from neuroframes.models.settings import BackboneSettings
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import read_bold
 from neuroframes.recording.features import Features, write_features
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
 from neuroframes.recording.simulated_sources import make_montage
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.store import open_store
 from neuroframes.registry import ACROSS, ACROSS_NETWORKS, OTHER_EEG, SHUFFLED, load_model
 from neuroframes.training.across import fit_across
 from neuroframes.training.part import check_alike, read_people

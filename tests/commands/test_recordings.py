@@ -15,7 +15,8 @@ from neuroframes.errors import InputError
 from neuroframes.models.population import PopulationModel
 from neuroframes.recording.bids import find_runs
 from neuroframes.recording.bold import read_bold, write_bold
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.prepare import prepare
+from neuroframes.recording.store import open_store
 
 
 def loaded(recording, run: int, **about) -> Recording:

@@ -21,9 +21,10 @@ from neuroframes.evaluation.tasks import given_and_scored
 from neuroframes.models.surface import SurfaceModel
 from neuroframes.recording.bold import Bold, read_bold, write_bold
 from neuroframes.recording.eeg import check_channels, read_eeg_of_bold
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.segments import Segment, detrend, load_segments, trend_basis, vertex_scale
 from neuroframes.recording.sidecar import read_sidecar, write_sidecar
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.store import open_store
 from neuroframes.registry import BACKBONE, REDUCED, load_model
 
 ROW = SurfaceModel.name + REDUCED

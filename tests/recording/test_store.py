@@ -17,16 +17,17 @@ from neuroframes.checksums import CHECKSUMS
 from neuroframes.cli import main
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.errors import InputError
-from neuroframes.recording import store as store_module
+from neuroframes.recording import prepare as prepare_module
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.eeg import read_eeg
 from neuroframes.recording.features import Features, read_features, write_features
 from neuroframes.recording.nuisance import without_nuisance
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.projection import projected
 from neuroframes.recording.segments import Part, load_segments
 from neuroframes.recording.sidecar import write_sidecar
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.store import open_store
 from neuroframes.recording.timeline import MOTION
 
 pybv = pytest.importorskip("pybv")
@@ -260,8 +261,8 @@ def test_a_store_holds_the_motion_of_the_confounds(recording):
 
 def test_chunks_join_without_a_seam(root, tmp_path, monkeypatch):
     whole = open_store(prepare(root, tmp_path / "a", progress=False)[0]).runs[0]
-    monkeypatch.setattr(store_module, "CHUNK_VERTICES", 5)
-    monkeypatch.setattr(store_module, "CHUNK_SAMPLES", 333)
+    monkeypatch.setattr(prepare_module, "CHUNK_VERTICES", 5)
+    monkeypatch.setattr(prepare_module, "CHUNK_SAMPLES", 333)
     pieces = open_store(prepare(root, tmp_path / "b", progress=False)[0]).runs[0]
     np.testing.assert_array_equal(pieces.bold(), whole.bold())
     np.testing.assert_array_equal(pieces.eeg(), whole.eeg())
@@ -342,7 +343,7 @@ def test_triggers_may_be_left_aside_only_with_an_onset(root, tmp_path, caplog):
 def test_numbers_out_of_range_are_refused_before_anything_is_read(
     root, tmp_path, monkeypatch, number, option
 ):
-    monkeypatch.setattr(store_module, "find_runs", None)
+    monkeypatch.setattr(prepare_module, "find_runs", None)
     with pytest.raises(InputError, match=option):
         prepare(root, tmp_path / "out", progress=False, **number)
     assert not (tmp_path / "out").exists()
@@ -352,9 +353,9 @@ def test_finished_runs_are_kept_and_changed_ones_read_again(root, tmp_path, monk
     out = tmp_path / "out"
     (path,) = prepare(root, out, progress=False)
     read = []
-    original = store_module.read_bold
+    original = prepare_module.read_bold
     monkeypatch.setattr(
-        store_module, "read_bold", lambda file, tr: read.append(file) or original(file, tr=tr)
+        prepare_module, "read_bold", lambda file, tr: read.append(file) or original(file, tr=tr)
     )
     prepare(root, out, progress=False)
     assert read == []
@@ -375,9 +376,9 @@ def test_a_run_is_read_again_when_any_of_its_files_appears_or_changes(root, tmp_
     there = [f"{eeg}_eeg.{suffix}" for suffix in ("vhdr", "eeg", "vmrk")]
     there += [f"{func}_desc-confounds_timeseries.tsv", *(f"{half}.func.gii" for half in bold)]
     prepare(root, tmp_path / "out", progress=False)
-    read, original = [], store_module._read
+    read, original = [], prepare_module._read
     monkeypatch.setattr(
-        store_module, "_read", lambda run, *rest: read.append(run.name) or original(run, *rest)
+        prepare_module, "_read", lambda run, *rest: read.append(run.name) or original(run, *rest)
     )
     caplog.set_level("INFO")
     for name, content in [*absent.items(), *((name, "") for name in (*there, *absent))]:
@@ -416,7 +417,7 @@ def test_a_store_stays_until_the_one_that_replaces_it_is_complete(root, tmp_path
     write_run(root, "02", 1)
     (path, second) = prepare(root, out, progress=False)
     before = open_store(path).runs[1].eeg()
-    read, original = [], store_module._read
+    read, original = [], prepare_module._read
 
     def interrupted(run, settings):
         read.append((run.subject, run.name))
@@ -424,7 +425,7 @@ def test_a_store_stays_until_the_one_that_replaces_it_is_complete(root, tmp_path
             raise KeyboardInterrupt
         return original(run, settings)
 
-    monkeypatch.setattr(store_module, "_read", interrupted)
+    monkeypatch.setattr(prepare_module, "_read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(root, out, rate=100, overwrite=True, progress=False)
     assert [open_store(store).rate for store in (path, second)] == [200, 200]
@@ -436,7 +437,7 @@ def test_a_store_stays_until_the_one_that_replaces_it_is_complete(root, tmp_path
 
 
 def test_a_draft_that_is_given_up_is_removed(root, tmp_path, monkeypatch):
-    out, original = tmp_path / "out", store_module._read
+    out, original = tmp_path / "out", prepare_module._read
     (path,) = prepare(root, out, progress=False)
 
     def interrupted(run, settings):
@@ -444,7 +445,7 @@ def test_a_draft_that_is_given_up_is_removed(root, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(run, settings)
 
-    monkeypatch.setattr(store_module, "_read", interrupted)
+    monkeypatch.setattr(prepare_module, "_read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(root, out, rate=100, overwrite=True, progress=False)
     assert len(list(out.iterdir())) == 2
@@ -454,7 +455,7 @@ def test_a_draft_that_is_given_up_is_removed(root, tmp_path, monkeypatch):
 
 def test_an_interrupted_prepare_resumes(root, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    original, calls = store_module._write_blocks, []
+    original, calls = prepare_module._write_blocks, []
 
     def interrupted(group, name, data, chunks):
         calls.append(name)
@@ -462,7 +463,7 @@ def test_an_interrupted_prepare_resumes(root, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         original(group, name, data, chunks)
 
-    monkeypatch.setattr(store_module, "_write_blocks", interrupted)
+    monkeypatch.setattr(prepare_module, "_write_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(root, out, progress=False)
     store = out / "sub-01.zarr"
@@ -515,9 +516,9 @@ def test_damage_is_found_where_it_is_read_and_prepare_reads_that_run_again(root,
         with pytest.raises(InputError, match=f"run-2/{name} is missing; {again}"):
             getattr(open_store(path).runs[1], read)()
         (run / name).write_bytes(content)
-    read, original = [], store_module._read
+    read, original = [], prepare_module._read
     monkeypatch.setattr(
-        store_module, "_read", lambda run, *rest: read.append(run.name) or original(run, *rest)
+        prepare_module, "_read", lambda run, *rest: read.append(run.name) or original(run, *rest)
     )
     for name in ("zarr.json", "bold/c/0/0", "checksums.txt"):
         damage(run / name)

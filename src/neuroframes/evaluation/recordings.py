@@ -46,9 +46,10 @@ from neuroframes.models.model import Origin
 from neuroframes.recording.band_pass import band_passed
 from neuroframes.recording.band_power import BANDS
 from neuroframes.recording.bold import Bold
+from neuroframes.recording.prepare import prepare
 from neuroframes.recording.segments import Segment, Split, detrend, load_segments, split_in_time, vertex_scale
 from neuroframes.recording.simulate import simulate
-from neuroframes.recording.store import Store, open_store, prepare
+from neuroframes.recording.store import Store, open_store
 from neuroframes.registry import ACROSS, ACROSS_NETWORKS
 from neuroframes.training.part import PeopleSegments, TrainingPart, read_people, read_training_part
 

@@ -12,7 +12,8 @@ from neuroframes.cortex.space import CorticalSpace
 from neuroframes.recording.bold import read_bold, write_bold
 from neuroframes.recording.datasets import cinebrain
 from neuroframes.recording.eeg import read_eeg
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.prepare import prepare
+from neuroframes.recording.store import open_store
 
 TR, K, V = 0.8, 24, 18_946  # frames a run
 STARTS = (10.1, 6.0)  # of the films of two runs, seconds since the first volume

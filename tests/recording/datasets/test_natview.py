@@ -8,7 +8,8 @@ from scipy.io import savemat
 
 from neuroframes.errors import InputError
 from neuroframes.recording.datasets import natview
-from neuroframes.recording.store import open_store, prepare
+from neuroframes.recording.prepare import prepare
+from neuroframes.recording.store import open_store
 
 TR, K, P, RATE = 2.1, 30, 200, 100
 STEM = "sub-01_ses-01_task-rest"
