@@ -103,6 +103,9 @@ def test_a_store_is_no_model(tmp_path, recording):
     for path in (recording.store, recording.store.parent):
         with pytest.raises(InputError, match=said):
             GaussianModel.load(path)
+    (tmp_path / "decoder").mkdir()
+    with pytest.raises(InputError, match="decoder holds no model; pass the folder that neuroframes train"):
+        GaussianModel.load(tmp_path / "decoder")
 
 
 def damage_missing(folder):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def read_stored(path: Path) -> Stored:
                 f"{path}: what neuroframes prepare wrote, not a model; pass the folder of one, which "
                 f"neuroframes train {store} --out MODEL makes"
             )
+    if not os.path.lexists(path / "model.json"):
+        raise InputError(f"{path} holds no model; pass the folder that neuroframes train or prior wrote")
     if (path / "model.json").exists():
         check_files(path, "make the model again, or copy it again from where it is whole", FILES)
     try:
