@@ -148,6 +148,13 @@ def test_messages_name_what_would_do(run, tmp_path):
         features(run, None, "typo")
 
 
+def test_a_column_of_many_values_is_warned_of(run, caplog):
+    write_events(run, [(10 + TR * k, TR, f"word {k}", None) for k in range(K)])
+
+    assert len(features(run, None, "trial_type").names) == K
+    assert f"{K} values in the column trial_type" in caplog.text
+
+
 def test_without_anything_there_is_none(run, tmp_path):
     assert features(run, tmp_path / "stimuli") is None
 

@@ -324,8 +324,9 @@ def _add(
     bold, eeg, times, left_out, moved = _read(run, settings)
     files = _stimulus_files(run, settings)
     shown = read_stimulus(files, times, bold.tr, settings["category"]) if files else None
-    if shown is not None:
+    if files and shown is not None:
         _check_stimulus(store, run, shown)
+        logger.info("%s: what was shown is of %s", run.name, listed([path.name for path in files.paths]))
     elif files:
         expected = "no table %s.tsv (.npz, .parquet, .mat), nor film or category in its events"
         logger.warning("%s: nothing that was shown: " + expected, run.name, run.name)

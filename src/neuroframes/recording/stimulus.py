@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_CATEGORIES = 30  # of which nobody warns
+
 
 @dataclass(frozen=True)
 class StimulusFiles:
@@ -120,6 +122,9 @@ def read_stimulus(
             parts.append(_of_films(files, events, onset, since, tr))
         if category:
             parts.append(indicators(category, _active(events[category], onset, duration, since, tr)))
+            if (number := len(parts[-1][1])) > MOST_CATEGORIES:
+                many = "%s: %d values in the column %s, each a category; --category is of few values"
+                logger.warning(many, files.events.name, number, category)
     if not parts:
         return None
     values = np.concatenate([values for values, _ in parts], axis=1).astype(np.float32)
