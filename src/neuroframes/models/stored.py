@@ -91,7 +91,7 @@ def read_stored(path: Path) -> Stored:
                 f"neuroframes train {store} --out MODEL makes"
             )
     if not os.path.lexists(path / "model.json"):
-        raise InputError(f"{path} holds no model; pass the folder that neuroframes train or prior wrote")
+        raise InputError(f"{path} holds no model.json; pass the folder that neuroframes train or prior wrote")
     if (path / "model.json").exists():
         check_files(path, "make the model again, or copy it again from where it is whole", FILES)
     try:
