@@ -25,13 +25,13 @@ from neuroframes.checksums import check_files, write_checksums
 from neuroframes.cortex.space import CorticalSpace
 from neuroframes.decoding.decoder import STEP
 from neuroframes.errors import InputError, listed
-from neuroframes.evaluation.decoding import Decoders, Scores, scores_of, whole
+from neuroframes.evaluation.decoding import Decoders, Scores, at_vertices, scores_of, whole
 from neuroframes.evaluation.metrics import WHOLE
 from neuroframes.files import written_whole
 from neuroframes.models.stored import read_stored
 from neuroframes.recording.bids import fit, person_of, run_of
 from neuroframes.recording.bold import Bold
-from neuroframes.recording.features import CATEGORY, FORMATS
+from neuroframes.recording.features import FORMATS, without_categories
 from neuroframes.recording.segments import (
     HRF_LENGTH,
     Part,
@@ -220,7 +220,7 @@ def check_stimulus(store: Store, names: Sequence[str], tr: float, what: str) -> 
         raise InputError(
             f"{store.path.name}: TR {listed(trs)} s, but {what} has {tr:g} s; pass runs of one TR"
         )
-    here, there = ([name for name in of if CATEGORY not in name] for of in (store.stimulus_features, names))
+    here, there = map(without_categories, (store.stimulus_features, names))
     if {*here} != {*there}:
         raise InputError(
             f"{store.path.name}: the stimulus has the features {listed(here) or 'none'}, but {what} has "
@@ -284,7 +284,7 @@ def decode_run(name: str, bold: Bold, kept: KeptDecoder, store: Store) -> Decode
         raise InputError(f"{file}: nothing was shown in the part that is scored; hold out another part")
     scores: Scores = {}
     for region, (vertices, decoder) in kept.decoders.by_region.items():
-        told = decoder.decode(frames[:, vertices], bold.tr)
+        told = decoder.decode(at_vertices(frames, vertices), bold.tr)
         told = np.stack([np.interp(at, segment.times, of) for of in told.T], axis=1).astype(np.float32)
         scores[region], _ = scores_of([shown], [told], [moments], kept.names, kept.tr)
         if region == WHOLE:

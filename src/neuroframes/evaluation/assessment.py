@@ -164,7 +164,8 @@ class Assessment:
             outcomes = [self.outcome(task, segments) for segments in used]
             found[task] = {"shuffled": float(np.mean([of.r for of in outcomes]))}
             if self.fold.decoders is not None:
-                decoded = self.fold.decoders.score(outcomes[0].frames, test, outcomes[0].scored)[0][WHOLE]
+                whole_alone = self.fold.decoders.of_whole()
+                decoded = whole_alone.score(outcomes[0].frames, test, outcomes[0].scored)[0][WHOLE]
                 shared = [name for name in decoded if name.startswith("decoded")]
                 found[task] |= {f"shuffled, {name}": decoded[name] for name in shared}
         if ALONE in found:

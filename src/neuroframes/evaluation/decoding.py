@@ -82,7 +82,7 @@ class Decoders:
         shown = [np.where(of.measured.any(), shown_of(of), np.nan) for of in segments]
         found = {}
         for region, vertices in {WHOLE: np.arange(space.V), **regions(space)}.items():
-            of_region = [part[:, vertices] for part in frames]
+            of_region = [at_vertices(part, vertices) for part in frames]
             if region != WHOLE and not any(part.any() for part in of_region):
                 continue  # outside what was recorded
             decoder = fit_decoder(of_region, shown, names, tr, moments=moments, seed=seed)
@@ -138,15 +138,24 @@ class Decoders:
         shown, moments = [shown_of(segment) for segment in segments], self.told_by(hidden)
         scores: Scores = {}
         for region, (vertices, decoder) in self.by_region.items():
-            decoded = [decoder.decode(part[:, vertices]) for part in frames]
+            decoded = [decoder.decode(at_vertices(part, vertices)) for part in frames]
             scores[region], found = scores_of(shown, decoded, moments, decoder.names, decoder.tr)
             if region == WHOLE:
                 arrays = found
         return scores, arrays
 
+    def of_whole(self) -> Self:
+        """Those of the whole cortex alone."""
+        return replace(self, by_region={WHOLE: self.by_region[WHOLE]})
+
     def told_by(self, hidden: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
         """Moments that these frames tell most of, as the whole cortex has it."""
         return [self.by_region[WHOLE][1].told_by(mask) for mask in hidden]
+
+
+def at_vertices(frames: Float32, vertices: NDArray[np.intp]) -> Float32:
+    """Frames (K, V) at some vertices, in order; not copied where these are all."""
+    return frames if len(vertices) == frames.shape[1] else frames[:, vertices]
 
 
 def scores_of(

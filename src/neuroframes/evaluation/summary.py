@@ -151,12 +151,12 @@ def r_text(results: pd.DataFrame, width: int | None = None) -> str:
     )
 
 
-def _r_of(results: pd.DataFrame, controls: Mapping[str, str]) -> pd.DataFrame:
-    """Rows of temporal r over the whole cortex, and of controls, whose methods have more to their names."""
+def _r_of(results: pd.DataFrame, controls: Mapping[str, str], metric: str = "temporal_r") -> pd.DataFrame:
+    """Rows of a metric over the whole cortex, and of controls, whose methods have more to their names."""
     whole = results[results["region"] == WHOLE]
-    names = {"temporal_r": "", **{f"control, {control}": suffix for control, suffix in controls.items()}}
-    of = {metric: whole[whole["metric"] == metric] for metric in names}
-    return pd.concat([of[metric].assign(method=of[metric]["method"] + names[metric]) for metric in names])
+    names = {metric: "", **{f"control, {control}": suffix for control, suffix in controls.items()}}
+    of = {name: whole[whole["metric"] == name] for name in names}
+    return pd.concat([of[name].assign(method=of[name]["method"] + names[name]) for name in names])
 
 
 def _rows(cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
@@ -297,21 +297,13 @@ def _group(results: pd.DataFrame, differences: pd.DataFrame, cells: Sequence[Cel
 def _decoding(results: pd.DataFrame) -> str:
     """Tables of what is decoded from frames; "" where recordings have no stimulus."""
     whole = results[results["region"] == WHOLE]
-    names = {"": "", "control, shuffled, ": SHUFFLED}
-    rows = pd.concat(
-        [
-            part.assign(method=part["method"] + behind, metric=part["metric"].str.removeprefix(before))
-            for before, behind in names.items()
-            for part in [whole[whole["metric"].str.startswith(f"{before}decoded")]]
-        ]
-    )
-    r = rows[rows["metric"] == DECODED]
+    r = _decoded(results, DECODED)
     if not len(r):
         return ""
     several = r["person"].nunique() > 1 and results["group"].isin(OF_REGIONS).all()
     text = _section(
         "Decoded r with its 95 % interval, mean over the stimulus' features",
-        _over_people(r) if several else _with_limits(rows),
+        _over_people(r) if several else _with_limits(results),
         "Decoders were fitted to measured frames; scored are the moments that hidden frames tell of. "
         + ("Intervals are over people." if several else "Intervals are of blocks of time."),
     )
@@ -332,12 +324,16 @@ def _decoding(results: pd.DataFrame) -> str:
     return text
 
 
-def _with_limits(rows: pd.DataFrame) -> pd.DataFrame:
-    """Text of r and its interval, the mean over recordings."""
+def _decoded(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows of a metric of decoding over the whole cortex, with shuffled EEG too."""
+    return _r_of(results, {f"shuffled, {metric}": SHUFFLED}, metric)
+
+
+def _with_limits(results: pd.DataFrame) -> pd.DataFrame:
+    """Text of the decoded r and its interval, the mean over recordings."""
     names = [DECODED, f"{DECODED} low", f"{DECODED} high"]
-    wide = rows[rows["metric"].isin(names)].pivot_table(
-        "value", ["method", "task", "recording"], "metric", sort=False
-    )
+    rows = pd.concat([_decoded(results, name).assign(metric=name) for name in names])
+    wide = rows.pivot_table("value", ["method", "task", "recording"], "metric", sort=False)
 
     def text(of: pd.DataFrame) -> str:
         known = of.reindex(columns=names).dropna()

@@ -253,6 +253,11 @@ def indicators(name: str, labels: Sequence[str]) -> tuple[NDArray[np.float64], t
     )
 
 
+def without_categories(names: Sequence[str]) -> list[str]:
+    """Names of features that are no indicators of a category."""
+    return [name for name in names if CATEGORY not in name]
+
+
 def _columns(path: Path, table: "DataFrame", stimulus: bool) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Numbers of a table of text and their names; of a stimulus, categories where no entry is a number."""
     import pandas as pd

@@ -30,13 +30,13 @@ from neuroframes.recording.bold import Bold, bold_files, read_bold
 from neuroframes.recording.datasets import cinebrain, natview
 from neuroframes.recording.eeg import Eeg, check_channels, eeg_files, read_eeg_of_bold
 from neuroframes.recording.features import (
-    CATEGORY,
     Features,
     check_frames,
     is_table,
     read_features,
     refuse_options,
     tables_of,
+    without_categories,
 )
 from neuroframes.recording.montage import positions_to_json
 from neuroframes.recording.nuisance import read_confounds, without_nuisance
@@ -393,10 +393,10 @@ def _stimulus_files(run: RunFiles, settings: dict[str, Any]) -> StimulusFiles | 
 
 def _check_stimulus(store: Path, run: RunFiles, shown: Features) -> None:
     """Raise InputError where a run's features are others than those of its subject's other runs."""
-    here = [name for name in shown.names if CATEGORY not in name]
+    here = without_categories(shown.names)
     for folder in finished_runs(store):
         names = run_attributes(folder)["stimulus_features"]
-        there = [name for name in names if CATEGORY not in name]
+        there = without_categories(names)
         if names and here != there and folder.name != run.name:
             raise InputError(
                 f"{run.name}: the stimulus has the features {listed(here) or 'none'}, {folder.name} has "

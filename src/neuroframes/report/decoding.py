@@ -59,9 +59,10 @@ class DecodedRun:
 def tidy(runs: Sequence[DecodedRun]) -> pd.DataFrame:
     """Every score of files: file, kind, region, metric, value, chance."""
     rows = [
-        (of.file, of.kind, region, metric, value, chance_of(found).get(metric, np.nan))
+        (of.file, of.kind, region, metric, value, chance.get(metric, np.nan))
         for of in runs
         for region, found in of.scores.items()
+        for chance in [chance_of(found)]
         for metric, value in found.items()
     ]
     return pd.DataFrame(rows, columns=["file", "kind", "region", "metric", "value", "chance"])
