@@ -154,6 +154,18 @@ def test_a_terminal_shows_r_of_methods_by_tasks():
     assert max(map(len, r_text(results, 20).splitlines())) <= 20  # folded where the terminal is narrow
 
 
+def test_a_terminal_shows_what_is_decoded_beside_shuffled_eeg():
+    known = {"recording": "a", "region": "whole", "task": "eeg", "method": "ridge FIR"}
+    values = {"temporal_r": 0.2, "decoded r": 0.4, "control, shuffled, decoded r": 0.01}
+    results = pd.DataFrame([{**known, "metric": metric, "value": of} for metric, of in values.items()])
+    _, decoded = r_text(results).split("\n\n")
+    assert [line.split() for line in decoded.splitlines()] == [
+        ["decoded", "r", "eeg"],
+        ["ridge", "FIR", "0.400"],
+        ["ridge", "FIR,", "shuffled", "EEG", "0.010"],
+    ]
+
+
 def test_a_mean_over_people_counts_everybody_once():
     values = {("a1", "p"): 0.2, ("a2", "p"): 0.4, ("b", "q"): 0.5, ("c", "r"): 0.7}
     table = rows({(name, "linear", "gap-1"): r for (name, _), r in values.items()})

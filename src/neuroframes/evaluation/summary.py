@@ -142,7 +142,7 @@ def r_text(results: pd.DataFrame, width: int | None = None) -> str:
 
     Beneath it the r of what is decoded, where there is a stimulus.
     """
-    decoded = results[(results["region"] == WHOLE) & (results["metric"] == DECODED)]
+    decoded = _decoded(results, DECODED)
     tables = {"temporal r": r_by_task(results), **({"decoded r": _mean(decoded)} if len(decoded) else {})}
     shown = {"float_format": "{:.3f}".format, "na_rep": "", "line_width": width}
     return "\n\n".join(
