@@ -148,7 +148,7 @@ def test_what_is_not_moved(spheres, tmp_path):
     bold = bold_of(CorticalSpace.from_counts({"L": 40, "R": 40}), tmp_path)
     parcels = bold_of(CorticalSpace.from_parcels(3), tmp_path)
     for run, files, targets, message in (
-        (parcels, spheres[40], spheres[25], "a parcels, not moved by --sphere; expected vertices of a mesh"),
+        (parcels, spheres[40], spheres[25], ": parcels, not moved by --sphere; expected vertices of a mesh"),
         (
             bold,
             spheres[25],

@@ -89,7 +89,7 @@ def on_mesh(
     file, sizes = bold.sources[0].name, bold.space.mesh_sizes
     if not sizes:
         raise InputError(
-            f"{file}: a {bold.space.kind}, not moved by --sphere; expected vertices of a mesh: choose BOLD "
+            f"{file}: {bold.space.kind}, not moved by --sphere; expected vertices of a mesh: choose BOLD "
             "on a surface by --space, or project volumes in MNI space by --surface fsaverage5"
         )
     if n_voxels := int((~bold.space.cortical).sum()):
