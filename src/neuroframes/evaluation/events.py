@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroframes.recording.features import CATEGORY
+
 Frames = Sequence[NDArray[np.floating]]  # one (K, V) array a segment
 Mask = Sequence[NDArray[np.bool_]]
 
@@ -32,7 +34,7 @@ def event_onsets(shown: Frames, stimulus: Sequence[str]) -> tuple[list[NDArray[n
     names : list of str
         Types that have at least 4 events.
     """
-    columns = [i for i, name in enumerate(stimulus) if "=" in name]
+    columns = [i for i, name in enumerate(stimulus) if CATEGORY in name]
     on = [of[:, columns] > 0.5 for of in shown]
     begin = [of & ~np.concatenate([of[:1], of[:-1]]) for of in on]
     enough = np.sum([of.sum(axis=0) for of in begin], axis=0) >= FEWEST_EVENTS
